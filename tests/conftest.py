@@ -1,0 +1,88 @@
+"""One PostgreSQL for the whole run, and a new, empty database for each test that asks for one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from uuid import uuid4
+
+import django
+import psycopg
+import pytest
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from testproject.postgres import server
+
+Connect = Callable[[], psycopg.Connection]
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist starts its workers
+def pytest_sessionstart(session: pytest.Session) -> None:
+    stack = ExitStack()
+    session.config.add_cleanup(stack.close)
+    # Workers and subprocesses inherit the environment, so they find the server instead of starting one.
+    os.environ["SAFEMIGRATIONS_TEST_DSN"] = stack.enter_context(server())
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    django.setup()
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseDatabaseWrapper]:
+    """Django's connection "default", to an empty database of this test alone."""
+    with _empty_database("default", monkeypatch) as connection:
+        yield connection
+
+
+@pytest.fixture
+def two_databases(
+    database: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[BaseDatabaseWrapper, BaseDatabaseWrapper]]:
+    """Django's connections "default" and "other", each to an empty database of this test alone."""
+    with _empty_database("other", monkeypatch) as other:
+        yield database, other
+
+
+@pytest.fixture
+def connect(database: BaseDatabaseWrapper) -> Iterator[Connect]:
+    """A function that opens further connections to the test's database: psycopg's own, in autocommit mode."""
+    with ExitStack() as stack:
+        conninfo = make_conninfo(_server(), dbname=database.settings_dict["NAME"])
+        yield lambda: stack.enter_context(psycopg.connect(conninfo, autocommit=True))
+
+
+@pytest.fixture
+def other_connection(connect: Connect) -> psycopg.Connection:
+    return connect()
+
+
+@contextmanager
+def _empty_database(alias: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseDatabaseWrapper]:
+    name = f"safemigrations_{uuid4().hex}"
+    _on_server("CREATE DATABASE {}", name)
+    with monkeypatch.context() as patch:
+        patch.setenv(f"SAFEMIGRATIONS_TEST_DATABASE_{alias.upper()}", name)
+        patch.setitem(connections.settings[alias], "NAME", name)
+        yield connections[alias]
+        _forget(alias)
+    _on_server("DROP DATABASE {} WITH (FORCE)", name)
+
+
+def _forget(alias: str) -> None:
+    from django.contrib.contenttypes.models import ContentType
+
+    connections[alias].close()
+    del connections[alias]  # a transaction or a hook that the test did not end goes with it
+    ContentType.objects.clear_cache()  # it remembers keys of a database that is gone
+
+
+def _on_server(statement: str, name: str) -> None:
+    with psycopg.connect(_server(), autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+
+
+def _server() -> str:
+    return os.environ["SAFEMIGRATIONS_TEST_DSN"]
