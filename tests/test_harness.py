@@ -50,7 +50,12 @@ def test_the_two_databases_are_apart(two_databases):
 
 def test_a_subprocess_sees_the_database_of_its_test(database):
     call_command("migrate", verbosity=0)
-    script = "import django; django.setup(); from django.contrib.auth.models import User; print(User.objects.count())"
+    script = """if True:
+        import django
+        django.setup()
+        from django.contrib.auth.models import User
+        print(User.objects.count())
+    """
     result = subprocess.run(
         [sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=True
     )
