@@ -1,0 +1,18 @@
+"""The app: what has to be in place before a management command runs."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class SafeMigrationsConfig(AppConfig):
+    name = "safemigrations"
+    verbose_name = "Zero-downtime migrations"
+
+    def ready(self) -> None:
+        from . import autodetector, checks, executor, writer
+
+        autodetector.install()
+        executor.install()
+        writer.install()
+        checks.install()

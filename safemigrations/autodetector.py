@@ -1,0 +1,144 @@
+"""makemigrations: what Django detected, in its zero-downtime form.
+
+The autodetector detects and optimizes as Django does; then every operation goes through the rules, and migrations are
+split where some operations need a transaction and others must not have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+from django.core.management.commands import makemigrations, migrate
+from django.db.migrations import Migration, operations
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from . import questioner, rules
+from .operations.base import Change, Context
+
+
+class SafeMigrationsMixin:
+    """Goes in front of whatever autodetector stands there: Django's, or django-pgtrigger's."""
+
+    def __init__(self, from_state: ProjectState, to_state: ProjectState, questions: Any = None) -> None:
+        super().__init__(from_state, to_state, questioner.wrap(questions))  # type: ignore[call-arg]
+
+    def _optimize_migrations(self) -> None:
+        super()._optimize_migrations()  # type: ignore[misc]
+        if self.migrations:  # type: ignore[has-type]
+            _replace_unsafe(self.from_state, self.migrations)  # type: ignore[attr-defined,has-type]
+            self.migrations = split(self.migrations)  # type: ignore[has-type]
+
+
+def _replace_unsafe(from_state: ProjectState, migrations: dict[str, list[Migration]]) -> None:
+    release = [
+        (app_label, operation)
+        for app_label, parts in migrations.items()
+        for part in parts
+        for operation in part.operations
+    ]
+    created = {(app, op.name_lower) for app, op in release if isinstance(op, operations.CreateModel)}
+    state = ProjectState({key: model.clone() for key, model in from_state.models.items()}, from_state.real_apps)
+    for app_label, part in in_order(migrations):
+        replaced = []
+        for operation in part.operations:
+            after = state.clone()
+            operation.state_forwards(app_label, after)
+            context = Context(app_label, state, after, release)
+            replaced.extend(_safe_form(operation, context, created))
+            state = after
+        part.operations = replaced
+
+
+def _safe_form(operation: Operation, context: Context, created: set[tuple[str, str]]) -> Iterable[Operation]:
+    model_name = getattr(operation, "model_name", "")
+    if (context.app_label, model_name.lower()) in created:
+        return (operation,)
+    found = rules.find(operation, context)
+    if not found:
+        return (operation,)
+    rule, finding = found
+    if not finding.replacement:
+        questioner.say(f"{rule.id}: {finding.message}\n    {finding.way_by_hand}")
+        return (operation,)
+    return finding.replacement
+
+
+def in_order(migrations: dict[str, list[Migration]]) -> Iterator[tuple[str, Migration]]:
+    """Every migration after those of the same run that it depends on."""
+    left = [(app_label, part) for app_label, parts in migrations.items() for part in parts]
+    while left:
+        names = {(app_label, part.name) for app_label, part in left}
+        ready = [item for item in left if not names.intersection(item[1].dependencies)]
+        yield from ready or left[:1]
+        left = [item for item in left if item not in (ready or left[:1])]
+
+
+# Atomicity.
+
+
+def needs_a_transaction(operation: Operation) -> bool:
+    """Does the operation send statements that must not be left half done?"""
+    return not isinstance(operation, Change) and not _is_state_only(operation)
+
+
+def _is_state_only(operation: Operation) -> bool:
+    if isinstance(operation, operations.SeparateDatabaseAndState):
+        return not operation.database_operations
+    return isinstance(operation, operations.AlterModelOptions | operations.AlterModelManagers)
+
+
+def split(migrations: dict[str, list[Migration]]) -> dict[str, list[Migration]]:
+    """Cut each migration where atomicity changes, and let what depended on the whole depend on the last part."""
+    parts_of = {
+        (app_label, migration.name): _parts(migration) for app_label, whole in migrations.items() for migration in whole
+    }
+    last = {key: (key[0], f"{key[1]}_{len(parts)}") for key, parts in parts_of.items() if len(parts) > 1}
+    result: dict[str, list[Migration]] = {}
+    for (app_label, name), parts in parts_of.items():
+        for number, part in enumerate(parts, 1):
+            part.dependencies = [last.get(dependency, dependency) for dependency in part.dependencies]
+            if len(parts) > 1:
+                part.name = f"{name}_{number}"
+                if number > 1:
+                    part.dependencies = [(app_label, f"{name}_{number - 1}")]
+            result.setdefault(app_label, []).append(part)
+    return result
+
+
+def _parts(migration: Migration) -> list[Migration]:
+    """The migration in pieces that are wholly atomic or wholly not; what has no SQL goes with its neighbour."""
+    kinds: list[bool] = []
+    for operation in migration.operations:
+        neutral = _is_state_only(operation)
+        kinds.append(kinds[-1] if neutral and kinds else isinstance(operation, Change))
+    groups = [
+        (outside, [operation for _, operation in group])
+        for outside, group in groupby(zip(kinds, migration.operations, strict=True), key=lambda pair: pair[0])
+    ]
+    if len(groups) < 2:
+        migration.atomic = not any(outside for outside, _ in groups)
+        return [migration]
+    parts = []
+    for outside, chosen in groups:
+        part = type("Migration", (Migration,), {"operations": [], "dependencies": []})(
+            migration.name, migration.app_label
+        )
+        part.operations, part.atomic = chosen, not outside
+        part.dependencies = list(migration.dependencies)
+        part.initial = migration.initial
+        parts.append(part)
+    return parts
+
+
+def install() -> None:
+    """Put ours in front, in either order of INSTALLED_APPS: django-pgtrigger builds on the module's attribute."""
+    current: Any = makemigrations.Command.autodetector
+    if issubclass(current, SafeMigrationsMixin):
+        return
+    combined = type("MigrationAutodetector", (SafeMigrationsMixin, current), {})
+    for module in (makemigrations, migrate):
+        module.MigrationAutodetector = combined  # type: ignore[attr-defined]
+        module.Command.autodetector = combined

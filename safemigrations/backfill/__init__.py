@@ -1,0 +1,1 @@
+"""Filling existing rows in batches."""

@@ -1,0 +1,166 @@
+"""The batch loop: short transactions over ranges of the primary key.
+
+A transaction of its own for each batch, with a lock timeout below deadlock_timeout: rows are locked for about
+BACKFILL_BATCH_SECONDS, and in a deadlock with a request it is always the batch that gives way. The guard of a step
+makes a batch idempotent, so a run that was killed starts over and passes quickly over what is filled. Rows beyond
+the largest key at the start are the trigger's or the default's business.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.apps import apps as current_apps
+from django.db import DatabaseError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+from django.db.models import Model
+from django.utils.module_loading import import_string
+
+from safemigrations import conf, locks
+from safemigrations.runner import Runner, StepFailed
+from safemigrations.steps import Backfill, RowFunction
+
+REPORT_EVERY = 10.0  # seconds
+SMALLEST, LARGEST = 1, 50_000  # rows in a batch
+
+
+def fill(runner: Runner, step: Backfill) -> str:
+    """Fill every row that the guard selects, and return the count and rate as text."""
+    connection = runner.connection
+    batch = _by_function(runner, step, step.function) if step.function else _by_sql(connection, step)
+    rows, began, told = 0, time.monotonic(), time.monotonic()
+    for where in _ranges(connection, step):
+        rows += batch(where)
+        if time.monotonic() - told > REPORT_EVERY:
+            told = time.monotonic()
+            runner.report.progress(step, f"{rows:,} rows, {rows / (told - began):,.0f} rows/s")
+    took = time.monotonic() - began
+    return f"{rows:,} rows, {rows / took:,.0f} rows/s" if rows else "no row to fill"
+
+
+class _Size:
+    """How many rows the next batch has: it aims at BACKFILL_BATCH_SECONDS."""
+
+    def __init__(self) -> None:
+        self.rows = conf.backfill_batch_size()
+
+    def took(self, seconds: float) -> None:
+        factor = min(1.2, conf.backfill_batch_seconds() / max(seconds, 0.001))
+        self.rows = max(SMALLEST, min(LARGEST, round(self.rows * factor)))
+
+
+def _ranges(connection: BaseDatabaseWrapper, step: Backfill) -> Iterator[str]:
+    """Conditions that select one batch after the other, up to the largest key there is now."""
+    keys = ", ".join(step.key)
+    last = _key(connection, f"SELECT {keys} FROM {step.table} ORDER BY {_descending(step.key)} LIMIT 1")
+    size, after = _Size(), ""
+    while last:
+        query = f"SELECT {keys} FROM {step.table} WHERE ({keys}) <= {last}{after}"
+        bound = _key(connection, f"{query} ORDER BY {keys} OFFSET {size.rows - 1} LIMIT 1") or last
+        began = time.monotonic()
+        yield f"({keys}) <= {bound}{after}"
+        size.took(time.monotonic() - began)
+        if bound == last:
+            return
+        after = f" AND ({keys}) > {bound}"
+
+
+def _descending(key: tuple[str, ...]) -> str:
+    return ", ".join(f"{column} DESC" for column in key)
+
+
+def _key(connection: BaseDatabaseWrapper, query: str) -> str:
+    """The row of key values that a query finds, as a row of literals; empty when it finds none."""
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        row = cursor.fetchone()
+    return _literals(connection, row) if row else ""
+
+
+def _literals(connection: BaseDatabaseWrapper, values: tuple[Any, ...]) -> str:
+    places = ", ".join(["%s"] * len(values))
+    return str(connection.ops.compose_sql(f"({places})", values))  # type: ignore[attr-defined]
+
+
+def _patiently(connection: BaseDatabaseWrapper, work: Callable[[], int]) -> int:
+    """A batch in a transaction, again and again while somebody else holds its rows."""
+    deadline = time.monotonic() + conf.lock_retry_for()
+    patience = min(conf.lock_timeout(), locks.deadlock_timeout(connection) / 2)
+    while True:
+        try:
+            with transaction.atomic(using=connection.alias):
+                with connection.cursor() as cursor:
+                    cursor.execute(f"SET LOCAL lock_timeout = {locks.milliseconds(patience)}")
+                    cursor.execute("SET LOCAL statement_timeout = 0")
+                return work()
+        except DatabaseError as error:
+            if not locks.is_retried(error):
+                raise
+            if time.monotonic() > deadline:
+                raise locks.LockNotAcquired(
+                    f"Rows stayed locked by another transaction for {conf.lock_retry_for():.0f} s. What was filled "
+                    "stays filled. End that transaction and run the same command again."
+                ) from error
+            time.sleep(random.uniform(0.05, 0.5))
+
+
+def _by_sql(connection: BaseDatabaseWrapper, step: Backfill) -> Callable[[str], int]:
+    def batch(where: str) -> int:
+        def work() -> int:
+            with connection.cursor() as cursor:
+                cursor.execute(f"UPDATE {step.table} SET {step.assign} WHERE {where} AND {step.guard}")
+                return int(cursor.rowcount)
+
+        return _patiently(connection, work)
+
+    return batch
+
+
+def _by_function(runner: Runner, step: Backfill, function: RowFunction) -> Callable[[str], int]:
+    connection = runner.connection
+    model = _model(runner, function)
+    field = model._meta.get_field(function.field)
+    compute = import_string(function.path)
+    keys = ", ".join(step.key)
+
+    def value_of(instance: Model) -> Any:
+        value = compute(instance) if function.takes_row else compute()
+        if value is None and not field.null:  # type: ignore[union-attr]
+            raise StepFailed(
+                f"{function.path} gave None for {model._meta.label} {instance.pk!r}, and {function.field} can't be "
+                "null. Mend the function and run the same command again; rows that are filled stay filled."
+            )
+        return field.get_db_prep_save(getattr(value, "pk", value), connection)  # type: ignore[union-attr]
+
+    def batch(where: str) -> int:
+        def work() -> int:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {keys} FROM {step.table} WHERE {where} AND {step.guard} FOR NO KEY UPDATE")
+                found = [row[0] if len(row) == 1 else row for row in cursor.fetchall()]
+                for instance in model._base_manager.using(connection.alias).filter(pk__in=found):
+                    pk = instance.pk if isinstance(instance.pk, tuple) else (instance.pk,)
+                    places = connection.ops.compose_sql("%s", [value_of(instance)])  # type: ignore[attr-defined]
+                    cursor.execute(
+                        f"UPDATE {step.table} SET {function.column} = {places}{function.also}"
+                        f" WHERE ({keys}) = {_literals(connection, pk)} AND {step.guard}"
+                    )
+                return len(found)
+
+        return _patiently(connection, work)
+
+    return batch
+
+
+def _model(runner: Runner, function: RowFunction) -> type[Model]:
+    """The model as it was in the migration that left this step; the present one if that has been pruned."""
+    if runner.apps:
+        return runner.apps.get_model(function.app_label, function.model)
+    loader = MigrationLoader(runner.connection)
+    node = (function.app_label, function.migration)
+    if node in loader.graph.nodes:
+        return loader.project_state(node).apps.get_model(function.app_label, function.model)
+    return current_apps.get_model(function.app_label, function.model)

@@ -1,0 +1,158 @@
+"""Questions to pg_catalog, as SQL, and names as PostgreSQL makes them.
+
+A table is always given quoted, as it stands in a statement, and looked up by to_regclass: so the search_path
+decides, exactly as it does for the statement itself. Other names are given raw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+NAME_LENGTH = 63  # bytes; NAMEDATALEN - 1
+PREFIX = "safemig_"
+
+
+def literal(text: str) -> str:
+    """A string constant."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def regclass(table: str) -> str:
+    return f"to_regclass({literal(table)})"
+
+
+def table_exists(table: str) -> str:
+    return f"SELECT 1 WHERE {regclass(table)} IS NOT NULL"
+
+
+def table_missing(table: str) -> str:
+    return f"SELECT 1 WHERE {regclass(table)} IS NULL"
+
+
+def _attribute(table: str, column: str, condition: str = "") -> str:
+    return (
+        "SELECT 1 FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
+        f" WHERE a.attrelid = {regclass(table)} AND a.attname = {literal(column)} AND NOT a.attisdropped{condition}"
+    )
+
+
+def column_exists(table: str, column: str) -> str:
+    return _attribute(table, column)
+
+
+def column_missing(table: str, column: str) -> str:
+    return f"SELECT 1 WHERE NOT EXISTS ({_attribute(table, column)})"
+
+
+def column_not_null(table: str, column: str) -> str:
+    return _attribute(table, column, " AND a.attnotnull")
+
+
+def column_nullable(table: str, column: str) -> str:
+    return _attribute(table, column, " AND NOT a.attnotnull")
+
+
+def column_has_default(table: str, column: str) -> str:
+    return _attribute(table, column, " AND d.oid IS NOT NULL")
+
+
+def column_has_no_default(table: str, column: str) -> str:
+    return _attribute(table, column, " AND d.oid IS NULL")
+
+
+def constraint_exists(table: str, name: str, *, validated: bool = False) -> str:
+    valid = " AND convalidated" if validated else ""
+    return f"SELECT 1 FROM pg_constraint WHERE conrelid = {regclass(table)} AND conname = {literal(name)}{valid}"
+
+
+def constraint_missing(table: str, name: str) -> str:
+    return f"SELECT 1 WHERE NOT EXISTS ({constraint_exists(table, name)})"
+
+
+def index_exists(table: str, name: str) -> str:
+    return (
+        "SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        f" WHERE i.indrelid = {regclass(table)} AND c.relname = {literal(name)}"
+    )
+
+
+def trigger_exists(table: str, name: str) -> str:
+    return f"SELECT 1 FROM pg_trigger WHERE tgrelid = {regclass(table)} AND tgname = {literal(name)}"
+
+
+def trigger_missing(table: str, name: str) -> str:
+    return f"SELECT 1 WHERE NOT EXISTS ({trigger_exists(table, name)})"
+
+
+def views_on_column(table: str, column: str) -> str:
+    """The views and rules that a DROP COLUMN would trip over."""
+    return (
+        "SELECT DISTINCT r.ev_class::regclass::text FROM pg_depend d"
+        " JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass"
+        " JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
+        f" WHERE d.refobjid = {regclass(table)} AND a.attname = {literal(column)} AND r.ev_class <> d.refobjid"
+    )
+
+
+# One row: relkind of the table; then, of the index of that name: its qualified name, whether it is valid, and
+# the pid of the backend that is building it right now.
+def index_state(table: str, name: str) -> str:
+    return (
+        "SELECT t.relkind::text, i.indexrelid::regclass::text, i.indisvalid,"
+        " (SELECT p.pid FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid LIMIT 1)"
+        " FROM pg_class t LEFT JOIN (pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        f" AND c.relname = {literal(name)}) ON i.indrelid = t.oid WHERE t.oid = {regclass(table)}"
+    )
+
+
+def partitions(table: str) -> str:
+    """The direct partitions of a table: qualified name, bare name, relkind, schema."""
+    return (
+        "SELECT format('%I.%I', n.nspname, c.relname), c.relname, c.relkind::text, n.nspname"
+        " FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE h.inhparent = {regclass(table)} AND c.relispartition ORDER BY c.oid"
+    )
+
+
+def index_attached(parent: str, child: str) -> str:
+    """Is one index (qualified) a partition of the other?"""
+    return f"SELECT 1 FROM pg_inherits WHERE inhparent = {regclass(parent)} AND inhrelid = {regclass(child)}"
+
+
+def beside(table: str, name: str) -> str:
+    """The quoted name of an index of a table, in the table's schema where that is given."""
+    schema, dot, _ = table.rpartition('"."')
+    return f'{schema}"."{name}"' if dot else f'"{name}"'
+
+
+def bare(table: str) -> str:
+    """A quoted, perhaps qualified table name without its schema and quotes."""
+    return table.rpartition('"."')[2].strip('"')
+
+
+def _clip(text: str, length: int) -> str:
+    return text.encode()[:length].decode(errors="ignore")
+
+
+def temporary_name(*parts: str, prefix: str = PREFIX) -> str:
+    """A name for an object that doesn't outlive the contract, from the names it belongs to."""
+    name = prefix + "_".join(parts)
+    if len(name.encode()) <= NAME_LENGTH:
+        return name
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+    return _clip(name, NAME_LENGTH - 9) + "_" + digest
+
+
+def object_name(table: str, column: str, label: str) -> str:
+    """The name that PostgreSQL gives to a constraint that was given none.
+
+    As makeObjectName() in src/backend/commands/indexcmds.c does it: the longer of the two is cut first.
+    """
+    room = NAME_LENGTH - len(label) - 2
+    first, second = len(table.encode()), len(column.encode())
+    while first + second > room:
+        if first > second:
+            first -= 1
+        else:
+            second -= 1
+    return f"{_clip(table, first)}_{_clip(column, second)}_{label}"

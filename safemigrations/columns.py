@@ -1,0 +1,297 @@
+"""Plans for a column and for what hangs on it: default, NOT NULL, index, unique, check, foreign key.
+
+All SQL for types, indexes and constraints comes from Django's schema editor, so that the end is Django's own. What
+the stock operations do in one blocking statement is taken apart here into steps that block nobody.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.ddl_references import Statement as Reference
+from django.db.models import NOT_PROVIDED, Field, Model
+
+from . import catalog
+from .catalog import literal, object_name, temporary_name
+from .steps import BuildIndex, Lock, Online, Plan, Statement, Together
+
+FK_SUFFIX = "_fk_%(to_table)s_%(to_column)s"  # BaseDatabaseSchemaEditor.add_field()
+
+
+def raw(name: str) -> str:
+    """A name without the quotes that a db_table or db_column may carry."""
+    return name[1:-1] if name.startswith('"') and name.endswith('"') else name
+
+
+def build_index(why: str, table: str, reference: Reference, *, analyze: bool = False) -> BuildIndex:
+    """The step for an index that Django's builder described."""
+    head, _, tail = reference.template.partition("%(table)s")
+    return BuildIndex(
+        why=why,
+        table=table,
+        name=raw(str(reference.parts["name"])),
+        definition=str(Reference(tail, **reference.parts)).strip(),
+        unique="UNIQUE" in head,
+        analyze=analyze,
+        takes=(f"index {raw(str(reference.parts['name']))}",),
+    )
+
+
+@dataclass(frozen=True)
+class Column:
+    """A field's column, as the model of some state describes it."""
+
+    editor: BaseDatabaseSchemaEditor
+    model: type[Model]
+    field: Field[Any, Any]
+
+    @property
+    def table(self) -> str:
+        """Quoted, as it stands in a statement."""
+        return self.editor.quote_name(self.model._meta.db_table)
+
+    @property
+    def label(self) -> str:
+        """The table's name for people."""
+        return catalog.bare(self.table)
+
+    @property
+    def name(self) -> str:
+        return raw(self.field.column)
+
+    @property
+    def quoted(self) -> str:
+        return self.editor.quote_name(self.field.column)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The quoted columns of the primary key."""
+        pk = self.model._meta.pk
+        fields = getattr(pk, "fields", None) or [pk]
+        return tuple(self.editor.quote_name(field.column) for field in fields)
+
+    @property
+    def exists(self) -> str:
+        return catalog.column_exists(self.table, self.name)
+
+    @property
+    def title(self) -> str:
+        """How the queue and the messages call it."""
+        return f"column {self.name} of {self.label}"
+
+    def definition(self, *, null: bool, default: str = "") -> str:
+        """The column's type, collation and nullability, and nothing that scans or builds."""
+        bare = copy.copy(self.field)
+        bare.null, bare._unique, bare.primary_key = null, False, False  # type: ignore[attr-defined]
+        if not bare.generated:  # type: ignore[attr-defined]
+            bare.db_default = NOT_PROVIDED
+        sql, params = self.editor.column_sql(self.model, bare)
+        text = self.editor.connection.ops.compose_sql(sql, params) if params else sql  # type: ignore[attr-defined]
+        return f"{text} DEFAULT {default}" if default else str(text)
+
+    def _alter(self, why: str, change: str, **rest: Any) -> Statement:
+        return Statement(
+            why=f"{self.label}: {why}",
+            sql=f"ALTER TABLE {self.table} {change}",
+            locks={self.table: Lock.ACCESS_EXCLUSIVE},
+            **rest,
+        )
+
+    def add(self, why: str, *, null: bool, default: str = "") -> Plan:
+        """The bare column, instantly: PostgreSQL stores a constant or STABLE default once for all rows."""
+        comment = self._comment()
+        sql = f"ALTER TABLE {self.table} ADD COLUMN {self.quoted} {self.definition(null=null, default=default)}"
+        return (
+            Together(
+                why=f"{self.label}: {why}",
+                sql=(sql, *comment),
+                locks={self.table: Lock.ACCESS_EXCLUSIVE},
+                done=self.exists,
+                undo=(self.drop(),),
+                takes=(self.title,),
+            ),
+        )
+
+    def _comment(self) -> tuple[str, ...]:
+        comment = getattr(self.field, "db_comment", None)
+        if not comment:
+            return ()
+        return (f"COMMENT ON COLUMN {self.table}.{self.quoted} IS {literal(comment)}",)
+
+    def drop(self, why: str = "", *, locks: dict[str, Lock] | None = None, undo: Plan = ()) -> Statement:
+        """Instant; PostgreSQL drops the column's indexes and constraints with it."""
+        return Statement(
+            why=f"{self.label}: {why or f'drop column {self.name}'}",
+            sql=f"ALTER TABLE {self.table} DROP COLUMN IF EXISTS {self.quoted}",
+            locks=locks or {**self.parent_locks(Lock.ACCESS_EXCLUSIVE), self.table: Lock.ACCESS_EXCLUSIVE},
+            done=catalog.column_missing(self.table, self.name),
+            undo=undo,
+            frees=(self.title,),
+        )
+
+    @property
+    def has_foreign_key(self) -> bool:
+        return bool(self.field.remote_field) and bool(getattr(self.field, "db_constraint", False))
+
+    def parent_locks(self, lock: Lock) -> dict[str, Lock]:
+        """The lock on the table that a foreign key points at; it is taken first, as DELETE of a parent does."""
+        return {self.parent: lock} if self.has_foreign_key else {}
+
+    @property
+    def parent(self) -> str:
+        return self.editor.quote_name(self.field.target_field.model._meta.db_table)
+
+    def set_default(self, default: str) -> Statement:
+        return self._alter(
+            f"{self.name} defaults to {default}",
+            f"ALTER COLUMN {self.quoted} SET DEFAULT {default}",
+            done=catalog.column_has_default(self.table, self.name),
+        )
+
+    def drop_default(self, *, undo: Plan = ()) -> Statement:
+        return self._alter(
+            f"{self.name} needs no default in the database any more",
+            f"ALTER COLUMN {self.quoted} DROP DEFAULT",
+            done=catalog.column_has_no_default(self.table, self.name),
+            undo=undo,
+        )
+
+    def drop_not_null(self, *, undo: Plan = ()) -> Statement:
+        return self._alter(
+            f"{self.name} may be null",
+            f"ALTER COLUMN {self.quoted} DROP NOT NULL",
+            done=catalog.column_nullable(self.table, self.name),
+            undo=undo,
+        )
+
+    def not_null(self) -> Plan:
+        """NOT NULL without a scan under the lock: a CHECK that is validated online proves it.
+
+        Two statements in the last step, because an ALTER TABLE that drops the check too would scan.
+        https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-SET-DROP-NOT-NULL
+        """
+        check = temporary_name(self.label, self.name, "not_null")
+        already = catalog.column_not_null(self.table, self.name)
+        drop = self._alter(
+            f"drop the check behind {self.name} NOT NULL",
+            f"DROP CONSTRAINT IF EXISTS {self.editor.quote_name(check)}",
+            done=catalog.constraint_missing(self.table, check),
+        )
+        return (
+            self._alter(
+                f"{self.name} can't be null from now on",
+                f"ADD CONSTRAINT {self.editor.quote_name(check)} CHECK ({self.quoted} IS NOT NULL) NOT VALID",
+                done=f"{already} UNION ALL {catalog.constraint_exists(self.table, check)}",
+                undo=(drop, self.drop_not_null()),
+            ),
+            Online(
+                why=f"{self.label}: no row has {self.name} null (checked without blocking)",
+                sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {self.editor.quote_name(check)}",
+                locks={self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
+                done=f"{already} UNION ALL {catalog.constraint_exists(self.table, check, validated=True)}",
+                on_failure=(drop,),
+            ),
+            Together(
+                why=f"{self.label}: {self.name} NOT NULL, without a scan",
+                sql=(
+                    f"ALTER TABLE {self.table} ALTER COLUMN {self.quoted} SET NOT NULL",
+                    f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {self.editor.quote_name(check)}",
+                ),
+                locks={self.table: Lock.ACCESS_EXCLUSIVE},
+                done=f"{already} AND NOT EXISTS ({catalog.constraint_exists(self.table, check)})",
+            ),
+        )
+
+    def indexes(self) -> Plan:
+        """The index of db_index=True and, for text, the one for LIKE."""
+        return tuple(
+            build_index(f"{self.label}: index {raw(str(reference.parts['name']))}", self.table, reference)
+            for reference in self.editor._field_indexes_sql(self.model, self.field)  # type: ignore[attr-defined]
+        )
+
+    def unique(self) -> Plan:
+        """UNIQUE, under the name that PostgreSQL gives to the one that Django writes into ADD COLUMN."""
+        if not self.field.unique:
+            return ()
+        name = object_name(catalog.bare(self.table), self.name, "key")
+        exists = catalog.constraint_exists(self.table, name)
+        return (
+            BuildIndex(
+                why=f"{self.label}: unique index {name}",
+                table=self.table,
+                name=name,
+                definition=f"({self.quoted})",
+                unique=True,
+                done=exists,
+                takes=(f"index {name}",),
+            ),
+            self._alter(
+                f"{self.name} is unique",
+                f"ADD CONSTRAINT {self.editor.quote_name(name)} UNIQUE USING INDEX {self.editor.quote_name(name)}",
+                done=exists,
+            ),
+        )
+
+    def check(self) -> Plan:
+        """The check that belongs to the type, as of PositiveIntegerField."""
+        condition = self.field.db_parameters(self.editor.connection)["check"]
+        if not condition:
+            return ()
+        name = object_name(catalog.bare(self.table), self.name, "check")
+        return self.validated_check(name, str(condition))
+
+    def validated_check(self, name: str, condition: str) -> Plan:
+        quoted = self.editor.quote_name(name)
+        drop = self._alter(
+            f"drop check {name}",
+            f"DROP CONSTRAINT IF EXISTS {quoted}",
+            done=catalog.constraint_missing(self.table, name),
+        )
+        return (
+            self._alter(
+                f"check {name} holds for new rows",
+                f"ADD CONSTRAINT {quoted} CHECK ({condition}) NOT VALID",
+                done=catalog.constraint_exists(self.table, name),
+                undo=(drop,),
+            ),
+            Online(
+                why=f"{self.label}: check {name} holds for every row (checked without blocking)",
+                sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {quoted}",
+                locks={self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
+                done=catalog.constraint_exists(self.table, name, validated=True),
+                on_failure=(drop,),
+            ),
+        )
+
+    def foreign_key(self) -> Plan:
+        """NOT VALID, then VALIDATE: both tables are locked only for the moment of the first."""
+        if not self.has_foreign_key:
+            return ()
+        reference = self.editor._create_fk_sql(self.model, self.field, FK_SUFFIX)  # type: ignore[attr-defined]
+        quoted = str(reference.parts["name"])
+        name = raw(quoted)
+        drop = Statement(
+            why=f"{self.label}: drop foreign key {name}",
+            sql=f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {quoted}",
+            locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
+            done=catalog.constraint_missing(self.table, name),
+        )
+        return (
+            Statement(
+                why=f"{self.label}: foreign key {name} holds for new rows",
+                sql=f"{reference} NOT VALID",
+                locks={self.parent: Lock.SHARE_ROW_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
+                done=catalog.constraint_exists(self.table, name),
+                undo=(drop,),
+            ),
+            Online(
+                why=f"{self.label}: foreign key {name} holds for every row (checked without blocking)",
+                sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {quoted}",
+                locks={self.parent: Lock.ROW_SHARE, self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
+                done=catalog.constraint_exists(self.table, name, validated=True),
+                on_failure=(drop,),
+            ),
+        )

@@ -1,0 +1,318 @@
+"""Applies migrations under the protection that plans have: stock operations and other apps' migrations included.
+
+Django's executor is replaced by this one when the app is ready, so whoever drives it (migrate, a test, another
+package) gets the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from django.contrib.postgres.operations import NotInTransactionMixin
+from django.core.management.commands import migrate
+from django.db import DatabaseError, migrations
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration, executor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from . import locks
+from .catalog import bare
+from .operations.base import Change, make_room
+from .runner import Report, current_run, running
+from .steps import Lock, Statement
+
+# A lock_timeout is for DDL. It would also end a data migration that waits for somebody's row, and would leave an
+# INVALID index behind CONCURRENTLY.
+DDL = re.compile(r"\s*(ALTER|CREATE|DROP|TRUNCATE|COMMENT|LOCK)\b(?!.*\bCONCURRENTLY\b)", re.IGNORECASE | re.DOTALL)
+UNFINISHED = "safemigrations: the first migrate has not finished"
+
+
+class MigrationExecutor(executor.MigrationExecutor):
+    """Django's, with a run around it: freshness, lock protection, names that are still held."""
+
+    def migrate(self, targets, plan=None, state=None, fake=False, fake_initial=False):  # type: ignore[no-untyped-def]
+        if self.connection.vendor != "postgresql":
+            return super().migrate(targets, plan, state, fake, fake_initial)
+        run = current_run()
+        run.fresh = self._is_fresh() and plan != []
+        with running(run):
+            if run.fresh:
+                self._mark_unfinished()
+            state = super().migrate(targets, plan, state, fake, fake_initial)
+            if run.fresh:
+                self._comment("NULL")
+        return state
+
+    # A first migrate that was killed left no old release behind either, so it stays the first until it is through.
+
+    def _is_fresh(self) -> bool:
+        if not self.loader.applied_migrations:
+            return True
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT obj_description(to_regclass('django_migrations'), 'pg_class')")
+            return bool(cursor.fetchone()[0] == UNFINISHED)
+
+    def _mark_unfinished(self) -> None:
+        self.recorder.ensure_schema()
+        self._comment(f"'{UNFINISHED}'")
+
+    def _comment(self, text: str) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"COMMENT ON TABLE django_migrations IS {text}")
+
+    def apply_migration(self, state, migration, fake=False, fake_initial=False):  # type: ignore[no-untyped-def]
+        apply = super().apply_migration
+        if fake or self.connection.vendor != "postgresql":
+            return apply(state, migration, fake, fake_initial)
+        run = current_run()
+        run.migration = migration
+        run.created.update(_created_by(migration))
+        with running(run):
+            if run.fresh:
+                with _in_one_transaction_if_possible(migration):
+                    return apply(state, migration, fake, fake_initial)
+            make_room(self.connection, run, _taken_by(migration, state, self.connection))
+
+            def attempt(state: ProjectState) -> ProjectState:
+                return apply(state, migration, fake, fake_initial)  # type: ignore[no-any-return]
+
+            return self._protected(migration, run.report, state, attempt)
+
+    def unapply_migration(self, state, migration, fake=False):  # type: ignore[no-untyped-def]
+        unapply = super().unapply_migration
+        if fake or self.connection.vendor != "postgresql":
+            return unapply(state, migration, fake)
+        run = current_run()
+        run.migration = migration
+        with running(run):
+
+            def attempt(state: ProjectState) -> ProjectState:
+                return unapply(state, migration, fake)  # type: ignore[no-any-return]
+
+            return self._protected(migration, run.report, state, attempt)
+
+    def _protected(
+        self,
+        migration: Migration,
+        report: Report,
+        state: ProjectState,
+        attempt: Callable[[ProjectState], ProjectState],
+    ) -> ProjectState:
+        """Apply with short lock timeouts; an atomic migration that lost is done again as a whole."""
+        guard = _LockGuard(self.connection, migration, report, _tables(migration, state, self.connection))
+        while True:
+            try:
+                with self.connection.execute_wrapper(guard):
+                    return attempt(state)
+            except DatabaseError as error:
+                if not (migration.atomic and locks.is_retried(error)):
+                    raise
+                guard.failed()
+                state = self._state_before(migration)
+
+    def _state_before(self, migration: Migration) -> ProjectState:
+        """The state again: the attempt that failed has changed the one it was given."""
+        self.loader.applied_migrations = self.recorder.applied_migrations()
+        return self._create_project_state(with_applied_migrations=True)  # type: ignore[no-any-return,attr-defined]
+
+
+class _LockGuard:
+    """Sends every DDL statement with a short lock_timeout, and decides when to try again."""
+
+    def __init__(
+        self, connection: BaseDatabaseWrapper, migration: Migration, report: Report, tables: Sequence[str]
+    ) -> None:
+        self.connection, self.migration, self.report = connection, migration, report
+        self.tables = dict.fromkeys(tables, Lock.ACCESS_EXCLUSIVE)
+        self.began = time.monotonic()
+        self.attempts = self._attempts()
+        self.attempt = next(self.attempts)
+
+    def _attempts(self) -> Iterator[locks.Attempt]:
+        step = Statement(why=f"{self.migration}", sql="", locks={})
+        return locks.attempts(
+            self.connection, self.tables, lambda who, seconds: self.report.waiting(step, who, seconds)
+        )
+
+    def failed(self) -> None:
+        """Rest, or wait for a long transaction to end. Raises LockNotAcquired after LOCK_RETRY_FOR seconds."""
+        self.attempt = next(self.attempts)
+        while self.attempt.timeout is None and any(b.is_long for b in locks.blockers(self.connection, self.tables)):
+            self.attempt = next(self.attempts)
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if not DDL.match(str(sql)):
+            return execute(sql, params, many, context)
+        while True:
+            try:
+                with self._lock_timeout():
+                    return execute(sql, params, many, context)
+            except DatabaseError as error:
+                if self.connection.in_atomic_block or not locks.is_retried(error):
+                    raise
+                self.failed()
+
+    @contextlib.contextmanager
+    def _lock_timeout(self) -> Iterator[None]:
+        """Set for one statement; after an error in a transaction the rollback puts it back."""
+        local = "LOCAL " if self.connection.in_atomic_block else ""
+        seconds = self.attempt.timeout or locks.LADDER[0]
+        if self.attempt.evict_autovacuum:
+            seconds = locks.deadlock_timeout(self.connection) + 0.5
+        with self.connection.connection.cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            (before,) = cursor.fetchone()
+            cursor.execute(f"SET {local}lock_timeout = {locks.milliseconds(seconds)}")
+            try:
+                yield
+            finally:
+                if self.connection.connection.info.transaction_status.name != "INERROR":
+                    cursor.execute(f"SET {local}lock_timeout = '{before}'")
+
+
+# What a migration of stock operations touches, takes and makes.
+
+
+def _operations(migration: Migration) -> Iterator[Operation]:
+    for operation in migration.operations:
+        nested = isinstance(operation, migrations.SeparateDatabaseAndState) and not isinstance(operation, Change)
+        yield from operation.database_operations if nested else (operation,)  # type: ignore[attr-defined]
+
+
+def _created_by(migration: Migration) -> set[tuple[str, str]]:
+    return {
+        (migration.app_label, operation.name_lower)
+        for operation in _operations(migration)
+        if isinstance(operation, migrations.CreateModel)
+    }
+
+
+def _taken_by(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> Iterator[str]:
+    """The names of columns, indexes and tables that stock operations will create."""
+    for operation in _operations(migration):
+        if isinstance(operation, Change):
+            continue  # says so itself
+        if isinstance(operation, migrations.AddIndex):
+            yield f"index {operation.index.name}"
+        elif isinstance(operation, migrations.CreateModel):
+            table = operation.options.get("db_table") or f"{migration.app_label}_{operation.name_lower}"
+            yield f"table {bare(connection.ops.quote_name(table))}"
+        elif isinstance(operation, migrations.AddField):
+            yield from _taken_by_field(operation, migration.app_label, state, connection)
+
+
+def _taken_by_field(
+    operation: migrations.AddField, app_label: str, state: ProjectState, connection: BaseDatabaseWrapper
+) -> Iterator[str]:
+    model = state.models.get((app_label, operation.model_name_lower))
+    if model is None:
+        return
+    table = bare(connection.ops.quote_name(model.options.get("db_table") or f"{app_label}_{model.name_lower}"))
+    field = operation.field.clone()
+    field.set_attributes_from_name(operation.name)
+    if field.many_to_many:
+        yield f"table {field.db_table or f'{table}_{field.name}'}"
+    elif field.column:
+        yield f"column {field.column} of {table}"
+
+
+def _tables(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> list[str]:
+    """The tables whose locks may be in the way: those of the models that operations name and of their parents."""
+    found: dict[str, None] = {}
+    for operation in _operations(migration):
+        name = getattr(operation, "model_name", None) or getattr(operation, "name", None)
+        model = state.models.get((migration.app_label, str(name).lower()))
+        fields = [getattr(operation, "field", None), *dict(getattr(operation, "fields", ())).values()]
+        fields += list(model.fields.values()) if model else []
+        keys = [
+            (migration.app_label, str(name).lower()),
+            *(_target(f, migration.app_label) for f in fields if f),
+        ]
+        for key in keys:
+            if key and (related := state.models.get(key)):
+                table = related.options.get("db_table") or "_".join(key)
+                found[connection.ops.quote_name(table)] = None
+    return list(found)
+
+
+def _target(field: Any, app_label: str) -> tuple[str, str] | None:
+    target = getattr(getattr(field, "remote_field", None), "model", None)
+    if target is None:
+        return None
+    if not isinstance(target, str):
+        return target._meta.app_label, target._meta.model_name
+    label, _, name = target.rpartition(".")
+    return label or app_label, name.lower()
+
+
+@contextlib.contextmanager
+def _in_one_transaction_if_possible(migration: Migration) -> Iterator[None]:
+    """On a fresh database nobody has to be spared, and a transaction can't be half done."""
+    atomic = migration.atomic
+    if all(_fits_a_transaction(operation) for operation in migration.operations):
+        migration.atomic = True
+    try:
+        yield
+    finally:
+        migration.atomic = atomic
+
+
+def _fits_a_transaction(operation: Operation) -> bool:
+    if isinstance(operation, Change):
+        return operation.stock_when_alone
+    stock = type(operation).__module__.startswith("django.db.migrations.operations")
+    special = migrations.RunPython | migrations.RunSQL | migrations.SeparateDatabaseAndState | NotInTransactionMixin
+    return stock and not isinstance(operation, special)
+
+
+def install() -> None:
+    """Put our executor in the place of Django's."""
+    executor.MigrationExecutor = MigrationExecutor  # type: ignore[misc]
+    migrate.MigrationExecutor = MigrationExecutor  # type: ignore[attr-defined]
+
+
+# Two runs at once.
+
+LOCK_KEY = 7_283_946_510_022  # of the advisory lock; any constant that nobody else uses
+POLL = 0.2  # seconds
+
+
+@contextlib.contextmanager
+def one_at_a_time(connection: BaseDatabaseWrapper, waiting: Callable[[int | None], Any]) -> Iterator[None]:
+    """Let one run work on this database; `waiting` is told the pid of the other, once.
+
+    Polled: a session that waits for an advisory lock holds a snapshot, and CREATE INDEX CONCURRENTLY of the run that
+    it waits for would wait for that snapshot.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    told = False
+    while not _value(connection, f"SELECT pg_try_advisory_lock({LOCK_KEY})"):
+        if not told:
+            waiting(_value(connection, _HOLDER))
+            told = True
+        time.sleep(POLL)
+    try:
+        yield
+    finally:
+        if connection.is_usable():
+            _value(connection, f"SELECT pg_advisory_unlock({LOCK_KEY})")
+
+
+_HOLDER = (
+    "SELECT max(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+    f" AND classid = {LOCK_KEY >> 32} AND objid = {LOCK_KEY & 0xFFFFFFFF}"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def _value(connection: BaseDatabaseWrapper, query: str) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchone()[0]

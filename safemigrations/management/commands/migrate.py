@@ -1,0 +1,130 @@
+"""migrate: expands the schema so that both releases work; `--contract` finishes when the old one has gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+from django.core.management.commands import migrate
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from safemigrations import checks, queue
+from safemigrations.executor import MigrationExecutor, one_at_a_time
+from safemigrations.operations.base import Change, Situation
+from safemigrations.report import ConsoleReport
+from safemigrations.runner import Report, Run, running
+
+
+class Command(migrate.Command):
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--contract",
+            action="store_true",
+            help=(
+                "After the migrations, also run what they left for the contract: drop what only the previous release "
+                "needed. Use it when no server runs that release any more."
+            ),
+        )
+
+    def check(self, *args: Any, **kwargs: Any) -> None:
+        """What has been merged must be deployable: unsafe migrations are for `check`, not for `migrate`."""
+        with checks.silenced():
+            super().check(*args, **kwargs)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        connection = connections[options["database"]]
+        self.verbosity = options["verbosity"]
+        self.report = ConsoleReport(self.stdout, self.style) if self.verbosity else Report()
+        if options["plan"] or options["check_unapplied"]:
+            super().handle(*args, **options)
+            if options["plan"]:
+                self._print_planned_contracts(connection, options)
+            return
+        run = Run(report=self.report, finish=options["contract"])
+        with one_at_a_time(connection, self._tell_waiting), running(run):
+            super().handle(*args, **options)
+            if options["contract"] and not options["fake"]:
+                self._contract(connection)
+            else:
+                self._print_left(connection)
+
+    def _tell_waiting(self, pid: int | None) -> None:
+        if self.verbosity:
+            self.stdout.write(
+                self.style.WARNING(f"Another migrate (pid {pid}) is running here; waiting for it to end.")
+            )
+            self.stdout.flush()
+
+    def _contract(self, connection: BaseDatabaseWrapper) -> None:
+        waiting = queue.open_rows(connection)
+        if self.verbosity:
+            self.stdout.write(self.style.MIGRATE_HEADING("Running the contract:"))
+            if not waiting:
+                self.stdout.write("  Nothing is left for the contract.")
+        for row in waiting:
+            if self.verbosity:
+                self.stdout.write(f"  {row}")
+            queue.contract(connection, self.report, only={row.pk})
+            if self.verbosity:
+                self.stdout.write("    " + self.style.SUCCESS("OK"))
+
+    def _print_left(self, connection: BaseDatabaseWrapper) -> None:
+        left = queue.open_rows(connection)
+        if not left or not self.verbosity:
+            return
+        self.stdout.write(self.style.MIGRATE_HEADING(f"Left for the contract: {len(left)}"))
+        for row in left:
+            failed = f" (failed: {row.last_error.splitlines()[0]})" if row.last_error else ""
+            self.stdout.write(f"  {row}{failed}")
+        database = "" if connection.alias == "default" else f" --database {connection.alias}"
+        self.stdout.write(
+            f"When no server runs the previous release any more: python manage.py migrate --contract{database}"
+        )
+
+    def _print_planned_contracts(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+        """What the planned migrations would leave, after what is left already."""
+        executor = MigrationExecutor(connection)
+        lines = [str(row) for row in queue.open_rows(connection)]
+        if connection.vendor == "postgresql" and executor.loader.applied_migrations:
+            lines += _would_be_left(executor, self._targets(executor, options))
+        self.stdout.write("Left for the contract:", self.style.MIGRATE_LABEL)
+        for line in lines or ["Nothing."]:
+            self.stdout.write(f"  {line}")
+
+    def _targets(self, executor: MigrationExecutor, options: dict[str, Any]) -> list[Any]:
+        label, name = options["app_label"], options["migration_name"]
+        if not label:
+            return list(executor.loader.graph.leaf_nodes())
+        if not name:
+            return [key for key in executor.loader.graph.leaf_nodes() if key[0] == label]
+        if name == "zero":
+            return [(label, None)]
+        return [(label, executor.loader.get_migration_by_prefix(label, name).name)]
+
+    def migration_progress_callback(self, action: str, migration: Any = None, fake: bool = False) -> None:
+        if not isinstance(self.report, ConsoleReport):
+            super().migration_progress_callback(action, migration, fake)
+            return
+        if action in ("apply_success", "unapply_success") and self.report.wrote:
+            self.stdout.write("   ", ending="")  # " OK" follows, below the steps
+        super().migration_progress_callback(action, migration, fake)
+        self.report.open_line = action in ("apply_start", "unapply_start")
+        self.report.wrote = False
+
+
+def _would_be_left(executor: MigrationExecutor, targets: list[Any]) -> list[str]:
+    lines = []
+    state = executor._create_project_state(with_applied_migrations=True)
+    for migration, backwards in executor.migration_plan(targets):
+        for operation in () if backwards else migration.operations:
+            before = state.clone()
+            operation.state_forwards(migration.app_label, state)
+            if not isinstance(operation, Change):
+                continue
+            with executor.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+                at = Situation(migration.app_label, editor, before=before, after=state)
+                if operation.contract(at):
+                    lines.append(f"{migration}  {operation.contract_label(at)}")
+    return lines

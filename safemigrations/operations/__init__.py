@@ -1,0 +1,15 @@
+"""The operations that stand in migration files. Names and arguments may be added here, never removed."""
+
+from .add_field_nullable_then_backfill import AddFieldNullableThenBackfill
+from .add_field_with_default import AddFieldWithDefault
+from .add_index import AddIndexConcurrently
+from .remove_field import RemoveFieldLater
+from .remove_index import RemoveIndexLater
+
+__all__ = [
+    "AddFieldNullableThenBackfill",
+    "AddFieldWithDefault",
+    "AddIndexConcurrently",
+    "RemoveFieldLater",
+    "RemoveIndexLater",
+]

@@ -1,0 +1,191 @@
+"""AddField NOT NULL with a default that PostgreSQL can hold -> AddFieldWithDefault.
+
+Django adds the column with its default and drops the default in the next statement. From then on the release that
+is still running fails: it inserts rows without the column. An index or UNIQUE on the field is built under a lock; a
+volatile default, such as a random UUID, rewrites the table; a check on it scans the table.
+https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
+
+PostgreSQL stores a constant or STABLE default once for all rows: the column comes instantly, and keeps its default
+until the contract, so rows of the old release get their value. A volatile one is set as the default of a nullable
+column, rows are filled in batches, and NOT NULL follows without a scan under a lock. Index, UNIQUE and check are
+built online. A foreign key waits for the contract: it would keep the old release from deleting a parent that a new
+row points at.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+from django.db.migrations.operations import AddField
+from django.db.models import Field
+from django.db.models.fields import AutoFieldMixin
+
+from .. import defaults
+from ..catalog import regclass
+from ..columns import Column
+from ..defaults import Kind
+from ..steps import Backfill, Plan, Proof, Together
+from .base import Change, Context, Finding, Rule, Situation
+
+
+def field_with_default(at: Situation, operation: AddField) -> Field[Any, Any]:
+    """The new field of the state after, with the one-off default that the operation may carry."""
+    field = copy.copy(at.new(operation.model_name)._meta.get_field(operation.name))
+    field.__dict__.pop("_get_default", None)  # cached of the default before
+    field.default = operation.field.default  # type: ignore[union-attr]
+    return field  # type: ignore[return-value]
+
+
+class AddFieldWithDefault(Change, AddField):
+    """Add a field whose default the database keeps until the old release has gone."""
+
+    category = AddField.category
+
+    def __init__(self, model_name: str, name: str, field: Field[Any, Any], preserve_default: bool = True) -> None:
+        if defaults.kind(field) in (Kind.NONE, Kind.PYTHON):
+            raise ValueError(
+                f"AddFieldWithDefault {model_name}.{name}: PostgreSQL can't hold the default of this field. Give it a "
+                "constant default or a db_default, or use AddFieldNullableThenBackfill."
+            )
+        AddField.__init__(self, model_name, name, field, preserve_default)
+        self.wrap(AddField(model_name, name, field, preserve_default))
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        return AddField.deconstruct(self)
+
+    def describe(self) -> str:
+        until = "" if self.field.has_db_default() else "; the database knows its default until the contract"
+        return f"{AddField.describe(self)}{until}"
+
+    @property
+    def identity(self) -> str:
+        return f"AddFieldWithDefault({self.model_name_lower}.{self.name_lower})"
+
+    def _column(self, at: Situation) -> Column:
+        return Column(at.editor, at.new(self.model_name), field_with_default(at, self))
+
+    def contract_label(self, at: Situation) -> str:
+        column = self._column(at)
+        parts = ["add the foreign key"] if column.has_foreign_key else []
+        parts += [] if self.field.has_db_default() else ["drop the database default"]
+        return f"{' and '.join(parts)} of {column.name} of {column.label}"
+
+    def expand(self, at: Situation) -> Plan:
+        column = self._column(at)
+        add = self._volatile(column) if defaults.kind(column.field) is Kind.VOLATILE else self._instant(column)
+        return (*self._one_value_proof(column), *add, *column.indexes(), *column.unique(), *column.check())
+
+    def _instant(self, column: Column) -> Plan:
+        default = defaults.sql(column.editor.connection, column.field)
+        return column.add(f"add column {column.name}, {default} for every row", null=column.field.null, default=default)
+
+    def _volatile(self, column: Column) -> Plan:
+        default = defaults.sql(column.editor.connection, column.field)
+        (add,) = column.add(f"add column {column.name}; new rows get {default}", null=True)
+        assert isinstance(add, Together)
+        (set_default,) = column.set_default(default).statements
+        return (
+            # Together: a row that is inserted between the two would wait for the backfill.
+            dataclasses.replace(add, sql=(*add.sql, set_default)),
+            Backfill(
+                why=f"{column.label}: fill {column.name} of the rows that are there",
+                table=column.table,
+                key=column.key,
+                guard=f"{column.quoted} IS NULL",
+                assign=f"{column.quoted} = {default}",
+            ),
+            *(() if column.field.null else column.not_null()),
+        )
+
+    def _one_value_proof(self, column: Column) -> Plan:
+        """A unique column that has the same value in every row is found out before anything is touched."""
+        if not column.field.unique or defaults.kind(column.field) is Kind.VOLATILE:
+            return ()
+        return (
+            Proof(
+                why=f"{column.label}: at most one row, as {column.name} is unique and has one default",
+                query=f"SELECT 1 FROM (SELECT FROM {column.table} LIMIT 2) two HAVING count(*) = 2",
+                failure=(
+                    f"{self.model_name}.{self.name} is unique, and its default would be the same in every row of "
+                    f"{column.label}. Nothing was changed. Use a default that differs for each row (uuid.uuid4, or "
+                    "a function), or AddFieldNullableThenBackfill with an expression over the row."
+                ),
+                done=f"SELECT 1 WHERE EXISTS ({column.exists}) OR {regclass(column.table)} IS NULL",
+            ),
+        )
+
+    def contract(self, at: Situation) -> Plan:
+        column = self._column(at)
+        if self.field.has_db_default():
+            return column.foreign_key()
+        default = defaults.sql(at.connection, column.field)
+        return (*column.foreign_key(), column.drop_default(undo=(column.set_default(default),)))
+
+
+def find(operation: AddField, context: Context) -> Finding | None:
+    if type(operation) is not AddField:
+        return None
+    field, what = operation.field, f"AddField {operation.name} of {operation.model_name}"
+    if field.generated or isinstance(field, AutoFieldMixin) or field.primary_key:
+        return _refused(what, field)
+    if not has_column(operation):
+        return None
+    kind = defaults.kind(field)
+    if kind in (Kind.NONE, Kind.PYTHON) or (field.null and kind is not Kind.VOLATILE):
+        return None
+    replacement = (AddFieldWithDefault(operation.model_name, operation.name, field, operation.preserve_default),)
+    if field.has_db_default():
+        return _db_default_finding(what, field, kind, replacement)
+    if field.unique and kind is Kind.INSTANT:
+        return Finding(
+            f"{what} is unique and has one default: the second row, and the second one that the release which is "
+            "still running inserts, fails.",
+            way_by_hand=(
+                "Give the field a default that differs for each row (uuid.uuid4, a function), or make it nullable "
+                "in this release and NOT NULL in the next."
+            ),
+        )
+    return Finding(
+        f"{what} drops its default at once: the release that is still running inserts rows without {operation.name} "
+        "and fails on NOT NULL.",
+        replacement,
+    )
+
+
+def _db_default_finding(what: str, field: Field[Any, Any], kind: Kind, replacement: Any) -> Finding | None:
+    if kind is Kind.VOLATILE:
+        return Finding(
+            f"{what} has a volatile db_default: PostgreSQL rewrites the whole table while nobody can read or write.",
+            replacement,
+        )
+    if not field.null and (field.unique or field.db_index or field.remote_field):
+        return Finding(
+            f"{what} builds its index or constraint under a lock: nobody can write to the table until it is done.",
+            replacement,
+        )
+    return None
+
+
+def _refused(what: str, field: Field[Any, Any]) -> Finding | None:
+    if field.generated and not field.db_persist:  # type: ignore[attr-defined]
+        return None  # VIRTUAL: instant
+    if field.primary_key and not isinstance(field, AutoFieldMixin) and not field.generated:
+        return None
+    return Finding(
+        f"{what} rewrites the whole table while nobody can read or write.",
+        way_by_hand=(
+            "Add a plain nullable field, fill it with a trigger and in batches, and make it generated in a short "
+            "maintenance window; or decide that the table is small, with allow_unsafe on the migration."
+        ),
+    )
+
+
+def has_column(operation: AddField) -> bool:
+    bound = operation.field.clone()
+    bound.set_attributes_from_name(operation.name)
+    return not bound.many_to_many and bound.column is not None
+
+
+rule = Rule("safemigrations.E010", find)

@@ -1,0 +1,77 @@
+"""AddIndex -> AddIndexConcurrently.
+
+CREATE INDEX takes a SHARE lock: nobody writes to the table until the index is built. CONCURRENTLY doesn't, but it
+can't run inside a transaction, and when it fails it leaves an INVALID index that costs writes, still refuses
+duplicates, and is taken for the real one by IF NOT EXISTS. A partitioned table refuses CONCURRENTLY altogether.
+https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
+
+So the index is built online, at once: both releases can live with it. A leftover is dropped and built anew, one that
+somebody else is building is waited for, and of a partitioned table each partition gets its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from django.db.migrations.operations import AddIndex
+from django.db.models import Index
+
+from .. import catalog
+from ..columns import build_index
+from ..steps import BuildIndex, DropIndex, Plan
+from .base import Change, Context, Finding, Rule, Situation
+
+
+def index_step(at: Situation, model: type, index: Index) -> BuildIndex:
+    """The step that builds an index of Meta.indexes, with the one that drops it again."""
+    table = at.editor.quote_name(model._meta.db_table)  # type: ignore[attr-defined]
+    label = catalog.bare(table)
+    step = build_index(
+        f"{label}: index {index.name}",
+        table,
+        index.create_sql(model, at.editor),  # type: ignore[arg-type]
+        analyze=index.contains_expressions,
+    )
+    drop = DropIndex(
+        why=f"{label}: drop index {index.name}",
+        table=table,
+        name=index.name,
+        frees=(f"index {index.name}",),
+    )
+    return dataclasses.replace(step, undo=(drop,))
+
+
+class AddIndexConcurrently(Change, AddIndex):
+    """Build an index while both releases read and write."""
+
+    category = AddIndex.category
+
+    def __init__(self, model_name: str, index: Index) -> None:
+        AddIndex.__init__(self, model_name, index)
+        self.wrap(AddIndex(model_name, index))
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        return AddIndex.deconstruct(self)
+
+    def describe(self) -> str:
+        return f"{AddIndex.describe(self)}, concurrently"
+
+    @property
+    def identity(self) -> str:
+        return f"AddIndexConcurrently({self.model_name_lower}.{self.index.name})"
+
+    def expand(self, at: Situation) -> Plan:
+        return (index_step(at, at.new(self.model_name), self.index),)
+
+
+def find(operation: AddIndex, context: Context) -> Finding | None:
+    if type(operation) is not AddIndex:
+        return None
+    return Finding(
+        f"AddIndex {operation.index.name} on {operation.model_name} builds the index under a SHARE lock: nobody can "
+        "write to the table until it is ready.",
+        (AddIndexConcurrently(operation.model_name, operation.index),),
+    )
+
+
+rule = Rule("safemigrations.E001", find)

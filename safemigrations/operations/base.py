@@ -1,0 +1,236 @@
+"""What all changes share: when a half runs, where it waits, how it is taken back.
+
+An operation is a stock operation (its state half, which it also is by inheritance, so that the optimizer and
+other tools know it for what it is) and two plans. Subclasses say which; nothing here knows any change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from django.db import NotSupportedError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations import SeparateDatabaseAndState
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.models import Model
+
+from .. import queue
+from ..runner import Run, Runner, StepFailed, current_run
+from ..steps import Plan, Step, reverse
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where an operation stands: the states around it and the builder of SQL."""
+
+    app_label: str
+    editor: BaseDatabaseSchemaEditor
+    before: ProjectState
+    after: ProjectState
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        return self.editor.connection
+
+    def old(self, model_name: str) -> type[Model]:
+        return self.before.apps.get_model(self.app_label, model_name)
+
+    def new(self, model_name: str) -> type[Model]:
+        return self.after.apps.get_model(self.app_label, model_name)
+
+
+class Change(SeparateDatabaseAndState):
+    """A stock operation whose database half is an expand plan now and a contract plan later."""
+
+    # On a table that no release uses yet the stock operation does the same in less time.
+    stock_when_alone: ClassVar[bool] = True
+    model_name: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Migration files are for ever: they know the package, not the module that it is divided into.
+        cls.__module__ = "safemigrations.operations"
+
+    def wrap(self, stock: Operation) -> None:
+        """Give the operation its state half; the last act of every __init__."""
+        super().__init__(state_operations=[stock])
+
+    @property
+    def stock(self) -> Operation:
+        (operation,) = self.state_operations
+        return operation
+
+    # What a subclass says.
+
+    @property
+    def identity(self) -> str:
+        """What tells the operation from the others of its migration, also after squashing."""
+        raise NotImplementedError
+
+    def contract_label(self, at: Situation) -> str:
+        """What is left for the contract, for people."""
+        raise NotImplementedError
+
+    def expand(self, at: Situation) -> Plan:
+        return ()
+
+    def contract(self, at: Situation) -> Plan:
+        return ()
+
+    # Both directions.
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        at = Situation(app_label, schema_editor, before=from_state, after=to_state)
+        run = current_run()
+        if at.connection.vendor != "postgresql" or (self._is_alone(at, run) and self.stock_when_alone):
+            self.stock.database_forwards(app_label, schema_editor, from_state, to_state)
+        elif not self._is_migrated_here(at):
+            return
+        elif schema_editor.collect_sql:
+            self._print(at, self.expand(at), self.contract(at))
+        else:
+            self._expand(at, run)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        at = Situation(app_label, schema_editor, before=to_state, after=from_state)
+        if at.connection.vendor != "postgresql":
+            self.stock.database_backwards(app_label, schema_editor, from_state, to_state)
+        elif not self._is_migrated_here(at):
+            return
+        elif schema_editor.collect_sql:
+            self._print(at, reverse(self.contract(at)) + reverse(self.expand(at)), ())
+        else:
+            self._take_back(at, current_run())
+
+    def _is_migrated_here(self, at: Situation) -> bool:
+        return self.allow_migrate_model(at.connection.alias, at.old(self.model_name))
+
+    def _is_alone(self, at: Situation, run: Run) -> bool:
+        return not at.editor.collect_sql and run.is_alone(at.app_label, self.model_name)
+
+    def _expand(self, at: Situation, run: Run) -> None:
+        plan, later = self.expand(at), self.contract(at)
+        at_once = run.contract == "immediately" or self._is_alone(at, run)
+        self._refuse_inside_transaction(at, plan + later if at_once else plan)
+        make_room(at.connection, run, (name for step in plan for name in step.takes))
+        runner = Runner(at.connection, run.report, at.after.apps)
+        runner.run(plan)
+        if at_once:
+            runner.run(later)
+        elif later:
+            queue.put(
+                at.connection,
+                app_label=at.app_label,
+                migration=run.migration.name if run.migration else "",
+                operation=self.identity,
+                label=self.contract_label(at),
+                plan=later,
+            )
+
+    def _take_back(self, at: Situation, run: Run) -> None:
+        names = {run.migration.name, *(name for _, name in run.migration.replaces)} if run.migration else {""}
+        waiting = queue.rows(at.connection, app_label=at.app_label, migration__in=names, operation=self.identity)
+        untouched = waiting.filter(status=queue.Status.PENDING).exists()
+        plan = reverse(self.expand(at))
+        if not untouched:  # done, begun, or done without ever having waited
+            plan = reverse(self.contract(at)) + plan
+        self._refuse_inside_transaction(at, plan)
+        Runner(at.connection, run.report, at.after.apps).run(plan)
+        waiting.delete()
+
+    def _refuse_inside_transaction(self, at: Situation, plan: Sequence[Step]) -> None:
+        if plan and at.connection.in_atomic_block:
+            raise NotSupportedError(
+                f"The {type(self).__name__} operation cannot be executed inside a transaction "
+                "(set atomic = False on the migration)."
+            )
+
+    def _print(self, at: Situation, plan: Plan, later: Plan) -> None:
+        """What sqlmigrate shows: the plan with its reasons; the contract's statements as comments."""
+        lines = at.editor.collected_sql
+        for step in plan:
+            lines.append(f"-- {step.why}")
+            lines.extend(f"{sql};" for sql in step.statements)
+        if later:
+            lines.append("-- Left for the contract:")
+        for step in later:
+            lines.append(f"--   {step.why}")
+            lines.extend(f"--   {line}" for sql in step.statements for line in f"{sql};".splitlines())
+
+    # A subclass inherits its stock operation's reduce(); folding must never lose the safe form.
+
+    def reduce(self, operation: Operation, app_label: str) -> bool | list[Operation]:
+        """Let unrelated operations pass; never fold into a stock operation."""
+        reduced = self.stock.reduce(operation, app_label)
+        if reduced is True or reduced == []:
+            return reduced
+        return False
+
+
+def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any) -> None:
+    """Refuse a name that an open contract still has to free; `migrate --contract` frees it first.
+
+    Without this a column of the same name would count as already added, and the contract would drop it.
+    """
+    held = queue.holders(connection, names)
+    if held and run.finish:
+        queue.contract(connection, run.report, only={row.pk for row in held.values()})
+    elif held:
+        name, row = next(iter(held.items()))
+        raise StepFailed(
+            f"The {name} is still to be dropped by the contract of {row.app_label}.{row.migration} ({row.label}). "
+            "Nothing was changed. When no server runs the release before that migration any more, type: "
+            "python manage.py migrate --contract"
+        )
+
+
+# Rules.
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a rule may know: the states around the operation and what else the same release changes."""
+
+    app_label: str
+    before: ProjectState
+    after: ProjectState
+    release: Sequence[tuple[str, Operation]] = field(default=())  # (app label, operation), this one included
+
+    def model_before(self, model_name: str) -> ModelState:
+        return self.before.models[self.app_label, model_name.lower()]
+
+    def model_after(self, model_name: str) -> ModelState:
+        return self.after.models[self.app_label, model_name.lower()]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An operation that would hurt: whom and how, and what to write instead."""
+
+    message: str
+    replacement: tuple[Operation, ...] = ()  # empty: refused
+    way_by_hand: str = ""  # for what is refused
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Recognises one kind of unsafe stock operation. The autodetector and the checks both ask it."""
+
+    id: str
+    find: Callable[[Any, Context], Finding | None]

@@ -1,0 +1,269 @@
+"""RemoveField -> RemoveFieldLater.
+
+DROP COLUMN is instant, but the release that is still running names the column in every SELECT and INSERT. And as long
+as the column is there, the release that no longer knows it can't insert a row where it is NOT NULL, nor delete a
+parent that its foreign key points at.
+https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-DROP-COLUMN
+
+So during expand the column stops being required: it gets the field's default, or a neutral value that old code can
+read, or else may be null; its foreign key sets the column null when new code deletes the parent. The contract drops
+it. Of a many-to-many field the table goes, and until then its rows vanish with either of their ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from django.db.migrations.operations import RemoveField
+from django.db.models import Field, Model, UniqueConstraint
+
+from .. import catalog, defaults
+from ..catalog import literal, regclass
+from ..columns import FK_SUFFIX, Column
+from ..defaults import Kind
+from ..steps import Lock, Plan, Proof, Statement, Together
+from .base import Change, Context, Finding, Rule, Situation
+
+NEUTRAL = {"CharField": "''", "TextField": "''"}  # what old readers take for "nothing", without a None
+
+
+class RemoveFieldLater(Change, RemoveField):
+    """Stop requiring a column now; drop it when the old release has gone.
+
+    `meanwhile` is the constant that rows of the new release carry in it until then; without it they carry the field's
+    default, an empty text, or NULL.
+    """
+
+    category = RemoveField.category
+
+    def __init__(self, model_name: str, name: str, meanwhile: Any = None) -> None:
+        RemoveField.__init__(self, model_name, name)
+        self.meanwhile = meanwhile
+        self.wrap(RemoveField(model_name, name))
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        name, args, kwargs = RemoveField.deconstruct(self)
+        return name, args, kwargs if self.meanwhile is None else {**kwargs, "meanwhile": self.meanwhile}
+
+    def describe(self) -> str:
+        return f"{RemoveField.describe(self)}; dropped by the contract"
+
+    @property
+    def identity(self) -> str:
+        return f"RemoveFieldLater({self.model_name_lower}.{self.name_lower})"
+
+    def contract_label(self, at: Situation) -> str:
+        field = self._field(at)
+        if field.many_to_many:
+            return f"drop table {field.remote_field.through._meta.db_table}"  # type: ignore[union-attr]
+        column = self._column(at)
+        return f"drop {column.name} of {column.label}"
+
+    def _field(self, at: Situation) -> Field[Any, Any]:
+        return at.old(self.model_name)._meta.get_field(self.name)  # type: ignore[return-value]
+
+    def _column(self, at: Situation) -> Column:
+        return Column(at.editor, at.old(self.model_name), self._field(at))
+
+    def expand(self, at: Situation) -> Plan:
+        field = self._field(at)
+        if field.many_to_many:
+            return _cascade_both_ends(at, field)
+        if field.column is None:
+            return ()
+        column = self._column(at)
+        required = not field.null and not field.generated and not field.has_db_default()  # type: ignore[attr-defined]
+        return (
+            _no_view_uses(column),
+            *(self._stop_requiring(at, column) if required else ()),
+            *(on_parent_delete(column, "SET NULL") if column.has_foreign_key else ()),
+        )
+
+    def _stop_requiring(self, at: Situation, column: Column) -> Plan:
+        if default := self._default(at, column):
+            return (replace(column.set_default(default), undo=(column.drop_default(),)),)
+        keys = ", ".join(column.key)
+        has_value = Proof(
+            why=f"{column.label}: every row has {column.name}",
+            query=f"SELECT {keys} FROM {column.table} WHERE {column.quoted} IS NULL LIMIT 6",
+            failure=(
+                f"Rows of {column.label} have no {column.name}, which can't be null in the release that you go back "
+                f"to: {keys} {{rows}}. The new release, or the contract, left them so. The column is there and may "
+                f"be null: fill it (UPDATE {column.table} SET {column.quoted} = ... WHERE {column.quoted} IS NULL), "
+                "then run the same command again."
+            ),
+            done=catalog.column_not_null(column.table, column.name),
+        )
+        # Taken back from the last to the first: the proof comes before NOT NULL.
+        return (column.drop_not_null(undo=(has_value, *column.not_null())),)
+
+    def _default(self, at: Situation, column: Column) -> str:
+        """SQL of the value that rows of the new release carry; empty where they carry NULL."""
+        field = column.field
+        if self.meanwhile is not None:
+            prepared = field.get_db_prep_save(self.meanwhile, at.connection)
+            return str(at.connection.ops.compose_sql("%s", [prepared]))  # type: ignore[attr-defined]
+        kind = defaults.kind(field)
+        if column.has_foreign_key or (_is_unique(at, self.model_name, field) and kind is not Kind.VOLATILE):
+            return ""  # one value for all rows would collide, or point at a parent that goes
+        if kind in (Kind.INSTANT, Kind.VOLATILE):
+            return defaults.sql(at.connection, field)
+        return NEUTRAL.get(field.get_internal_type(), "")
+
+    def contract(self, at: Situation) -> Plan:
+        field = self._field(at)
+        if field.many_to_many:
+            return _drop_through_table(at, field)
+        if field.column is None:
+            return ()
+        column = self._column(at)
+        return (column.drop(undo=self._add_again(at, column)),)
+
+    def _add_again(self, at: Situation, column: Column) -> Plan:
+        """The column as expand left it, without its values; taking expand back then restores the rest."""
+        field = column.field
+        default = "" if field.null or field.generated else self._default(at, column)  # type: ignore[attr-defined]
+        if field.has_db_default():  # type: ignore[attr-defined]
+            default = defaults.sql(at.connection, field)
+        null = field.null or not default
+        return (
+            *column.add(f"add column {column.name} again", null=null, default=default),
+            *column.indexes(),
+            *column.unique(),
+            *column.check(),
+            *column.foreign_key(),
+        )
+
+
+def _is_unique(at: Situation, model_name: str, field: Field[Any, Any]) -> bool:
+    """Would rows with the same value of this field collide, alone or together with others?"""
+    options = at.before.models[at.app_label, model_name.lower()].options
+    together = options.get("unique_together") or ()
+    constraints = [c for c in options.get("constraints", ()) if isinstance(c, UniqueConstraint)]
+    return (
+        field.unique
+        or any(field.name in names for names in together)
+        or any(field.name in c.fields or c.expressions for c in constraints)
+    )
+
+
+def _no_view_uses(column: Column) -> Proof:
+    return Proof(
+        why=f"{column.label}: no view of yours uses {column.name}",
+        query=catalog.views_on_column(column.table, column.name),
+        failure=(
+            f"The contract can't drop {column.name} of {column.label} as long as these views use it: {{rows}}. "
+            "Nothing was changed. Replace the views first, then run the same command again."
+        ),
+    )
+
+
+def on_parent_delete(column: Column, action: str) -> Plan:
+    """Let the database answer for a release that doesn't know the foreign key and deletes a parent.
+
+    The constraint is exchanged in one transaction for the same one with ON DELETE; its name is read from
+    pg_constraint, because a table that was renamed keeps the old one. NOT VALID, so nothing is scanned: the rows were
+    checked by the constraint that goes. https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
+    """
+    code = {"SET NULL": "n", "CASCADE": "c"}[action]
+    of_column = (
+        f"conrelid = {regclass(column.table)} AND contype = 'f' AND conkey = ARRAY[(SELECT attnum FROM pg_attribute"
+        f" WHERE attrelid = conrelid AND attname = {literal(column.name)})]"
+    )
+    reference = column.editor._create_fk_sql(column.model, column.field, FK_SUFFIX)  # type: ignore[attr-defined]
+    target = f"({column.quoted}) REFERENCES {reference.parts['to_table']} ({reference.parts['to_column']})"
+    locks = {column.parent: Lock.ACCESS_EXCLUSIVE, column.table: Lock.ACCESS_EXCLUSIVE}
+    drop = Statement(
+        why=f"{column.label}: drop the foreign key of {column.name} that says {action}",
+        sql=_for_each(
+            f"SELECT conname FROM pg_constraint WHERE {of_column} AND confdeltype = '{code}'",
+            f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(column.table)}, found.conname);",
+        ),
+        locks=locks,
+        done=f"SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE {of_column} AND confdeltype = '{code}')",
+    )
+    rest = f" FOREIGN KEY {target} ON DELETE {action}{column.editor.connection.ops.deferrable_sql()} NOT VALID"
+    exchange = "'ALTER TABLE %1$s DROP CONSTRAINT %2$I, ADD CONSTRAINT %2$I%3$s'"
+    return (
+        Statement(
+            why=f"{column.label}: when a parent is deleted, {action} {column.name}: new code doesn't know it",
+            sql=_for_each(
+                f"SELECT conname FROM pg_constraint WHERE {of_column} AND confdeltype <> '{code}'",
+                f"EXECUTE format({exchange}, {literal(column.table)}, found.conname, {literal(rest)});",
+            ),
+            locks=locks,
+            done=f"SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE {of_column} AND confdeltype <> '{code}')",
+            undo=(drop, *column.foreign_key()),
+        ),
+    )
+
+
+def _for_each(query: str, body: str) -> str:
+    return f"DO $safemig$ DECLARE found record; BEGIN FOR found IN {query} LOOP {body} END LOOP; END $safemig$"
+
+
+def _through(field: Field[Any, Any]) -> type[Model]:
+    return field.remote_field.through  # type: ignore[union-attr,no-any-return]
+
+
+def _ends(at: Situation, field: Field[Any, Any]) -> list[Column]:
+    through = _through(field)
+    return [Column(at.editor, through, end) for end in through._meta.local_fields if end.remote_field]
+
+
+def _cascade_both_ends(at: Situation, field: Field[Any, Any]) -> Plan:
+    if not _through(field)._meta.auto_created:
+        return ()
+    return tuple(step for end in _ends(at, field) for step in on_parent_delete(end, "CASCADE"))
+
+
+def _drop_through_table(at: Situation, field: Field[Any, Any]) -> Plan:
+    through = _through(field)
+    if not through._meta.auto_created:
+        return ()  # a model of its own, which stays
+    table = at.editor.quote_name(through._meta.db_table)
+    label = catalog.bare(table)
+    parents = {end.parent: Lock.ACCESS_EXCLUSIVE for end in _ends(at, field)}
+    with at.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        editor.create_model(through)
+    again = Together(
+        why=f"{label}: create the table again, empty",
+        sql=tuple(sql.rstrip(";") for sql in editor.collected_sql),
+        locks=dict.fromkeys(parents, Lock.SHARE_ROW_EXCLUSIVE),
+        done=catalog.table_exists(table),
+        takes=(f"table {label}",),
+    )
+    return (
+        Statement(
+            why=f"{label}: drop the table of {field.model._meta.object_name}.{field.name}",
+            sql=f"DROP TABLE IF EXISTS {table}",
+            locks={**parents, table: Lock.ACCESS_EXCLUSIVE},
+            done=catalog.table_missing(table),
+            undo=(again,),
+            frees=(f"table {label}",),
+        ),
+    )
+
+
+def find(operation: RemoveField, context: Context) -> Finding | None:
+    if type(operation) is not RemoveField:
+        return None
+    field = context.model_before(operation.model_name).fields[operation.name]
+    what = f"RemoveField {operation.name} of {operation.model_name}"
+    if _is_key(field):
+        return Finding(
+            f"{what} removes the primary key: the release that is still running can't work without it.",
+            way_by_hand="Keep the key; or build a new table with the new key and move the rows over several releases.",
+        )
+    return Finding(
+        f"{what} drops the column at once: the release that is still running names it in every SELECT and INSERT.",
+        (RemoveFieldLater(operation.model_name, operation.name),),
+    )
+
+
+def _is_key(field: Field[Any, Any]) -> bool:
+    return field.primary_key or bool(getattr(field.remote_field, "parent_link", False))
+
+
+rule = Rule("safemigrations.E020", find)

@@ -1,0 +1,100 @@
+"""What makemigrations asks. Django's own questions keep their numbers and meanings; ours come after them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import models
+from django.db.migrations.questioner import (
+    InteractiveMigrationQuestioner,
+    MigrationQuestioner,
+    NonInteractiveMigrationQuestioner,
+)
+from django.db.models import functions
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+
+def wrap(questions: MigrationQuestioner | None) -> MigrationQuestioner | None:
+    """The questioner that also asks our questions, with the answers and the output of the one it replaces."""
+    for stock, ours in (
+        (InteractiveMigrationQuestioner, Interactive),
+        (NonInteractiveMigrationQuestioner, Silent),
+    ):
+        if type(questions) is stock:
+            wrapped = ours()
+            wrapped.__dict__.update(questions.__dict__)
+            return wrapped
+    return questions
+
+
+def say(text: str) -> None:
+    """Something a person must see although nothing failed."""
+    sys.stderr.write(f"{text}\n")
+
+
+class Interactive(InteractiveMigrationQuestioner):
+    def ask_not_null_addition(self, field_name: str, model_name: str) -> Any:
+        if self.dry_run:
+            return None
+        choice = self._choice_input(
+            f"It is impossible to add a non-nullable field '{field_name}' to {model_name} without specifying a "
+            "default. This is because the database needs something to populate existing rows.\nPlease select a fix:",
+            [
+                "Provide a one-off default now (will be set on all existing rows with a null value for this column)",
+                "Quit and manually define a default value in models.py.",
+                "Compute it for each row, existing ones and those that the running release still inserts: an "
+                "expression over its fields and relations, or a function of the row.",
+            ],
+        )
+        if choice == 2:
+            sys.exit(3)
+        return self._ask_backfill() if choice == 3 else self._ask_default()
+
+    def _ask_backfill(self) -> Any:
+        self.prompt_output.write(
+            'Enter an expression, such as F("price") * 2 or Upper(F("customer__country")), or the path of a function '
+            "that is given the row, such as \"shop.codes.code_of\". Type 'exit' to exit this prompt"
+        )
+        names = {**vars(functions), **vars(models)}
+        while True:
+            self.prompt_output.write(">>> ", ending="")
+            code = input()
+            if code == "exit":
+                sys.exit(1)
+            try:
+                value = eval(code, {}, names)
+                return import_string(value) if isinstance(value, str) else value
+            except Exception as error:
+                self.prompt_output.write(f"{type(error).__name__}: {error}")
+
+    def ask_unique_callable_default_addition(self, field_name: str, model_name: str) -> None:
+        """Django warns that one value goes to all rows; here the function is called for each."""
+
+
+class Silent(NonInteractiveMigrationQuestioner):
+    """--noinput: an answer that could lose data is never made up."""
+
+    def ask_auto_now_add_addition(self, field_name: str, model_name: str) -> Any:
+        return timezone.now
+
+    def ask_rename(self, model_name: str, old_name: str, new_name: str, field_instance: Any) -> bool:
+        raise CommandError(
+            f"Was {model_name}.{old_name} renamed to {model_name}.{new_name}? With --noinput nobody can answer, and "
+            "taking it for a removal and an addition would lose its values. Run makemigrations without --noinput and "
+            f"answer; or, if {old_name} really goes and {new_name} is new, make two migrations, first with the one "
+            "change in models.py, then with the other."
+        )
+
+    def ask_rename_model(self, old_model_state: Any, new_model_state: Any) -> bool:
+        raise CommandError(
+            f"Was the model {old_model_state.app_label}.{old_model_state.name} renamed to {new_model_state.name}? With "
+            "--noinput nobody can answer, and taking it for a deletion and a new model would lose its rows. Run "
+            "makemigrations without --noinput and answer; or make two migrations, first without the old model, then "
+            "with the new one."
+        )
+
+    def ask_unique_callable_default_addition(self, field_name: str, model_name: str) -> None:
+        """Django warns that one value goes to all rows; here the function is called for each."""

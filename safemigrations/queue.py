@@ -1,0 +1,152 @@
+"""The contract queue: contract plans that wait until the old release has gone.
+
+A row holds the plan itself, not a reference to the operation, so it survives squashing, pruning and upgrades.
+The table is made on first use, as MigrationRecorder makes django_migrations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from django.apps.registry import Apps
+from django.db import DatabaseError, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils.timezone import now
+
+from .runner import Report, Runner
+from .steps import Plan, from_json, to_json
+
+TABLE = "safemigrations_contract"
+
+
+class Status(models.TextChoices):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+OPEN = (Status.PENDING, Status.RUNNING, Status.FAILED)
+
+
+class Contract(models.Model):
+    """The contract plan of one operation of one migration."""
+
+    app_label = models.CharField(max_length=255)
+    migration = models.CharField(max_length=255)
+    operation = models.TextField()  # what identifies it in its migration, squashed or not
+    label = models.TextField()  # for people
+    database = models.CharField(max_length=255)
+    plan = models.JSONField()
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    attempts = models.IntegerField(default=0)
+    last_error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        apps = Apps()
+        app_label = "safemigrations"
+        db_table = TABLE
+        constraints = (
+            models.UniqueConstraint(fields=["app_label", "migration", "operation"], name="safemigrations_contract_key"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.app_label}.{self.migration}  {self.label}"
+
+    @property
+    def steps(self) -> Plan:
+        return from_json(self.plan)
+
+
+def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Contract]:
+    """The rows of this database that match, oldest first; none where the table was never made."""
+    found = Contract._base_manager.using(connection.alias).order_by("id")
+    if connection.vendor != "postgresql" or not _has_table(connection):
+        return found.none()
+    return found.filter(**filters)
+
+
+def _has_table(connection: BaseDatabaseWrapper) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT to_regclass('{TABLE}') IS NOT NULL")
+        return bool(cursor.fetchone()[0])
+
+
+def _ensure_table(connection: BaseDatabaseWrapper) -> None:
+    if _has_table(connection):
+        return
+    try:
+        with transaction.atomic(using=connection.alias), connection.schema_editor(atomic=False) as editor:
+            editor.create_model(Contract)
+    except DatabaseError:
+        if not _has_table(connection):  # else somebody else made it at the same moment
+            raise
+
+
+def put(
+    connection: BaseDatabaseWrapper, *, app_label: str, migration: str, operation: str, label: str, plan: Plan
+) -> None:
+    """Leave a plan for the contract. Put twice (after a crash), it stands there once."""
+    _ensure_table(connection)
+    Contract._base_manager.using(connection.alias).update_or_create(
+        app_label=app_label,
+        migration=migration,
+        operation=operation,
+        defaults={
+            "label": label,
+            "database": connection.alias,
+            "plan": to_json(plan),
+            "status": Status.PENDING,
+            "attempts": 0,
+            "last_error": "",
+            "created_at": now(),
+            "started_at": None,
+            "finished_at": None,
+        },
+    )
+
+
+def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
+    """What is left to do, of migrations that are recorded as applied."""
+    waiting = list(rows(connection, status__in=OPEN))
+    if not waiting:
+        return []
+    applied = MigrationRecorder(connection).applied_migrations()
+    return [row for row in waiting if (row.app_label, row.migration) in applied or not row.migration]
+
+
+def holders(connection: BaseDatabaseWrapper, names: Iterable[str]) -> dict[str, Contract]:
+    """Which of these names ("column note of shop_order") an open contract still has to free."""
+    wanted = set(names)
+    held = {}
+    for row in rows(connection, status__in=OPEN) if wanted else ():
+        for step in row.steps:
+            held.update(dict.fromkeys(wanted.intersection(step.frees), row))
+    return held
+
+
+def contract(connection: BaseDatabaseWrapper, report: Report, only: Collection[int] | None = None) -> int:
+    """Run what is left, oldest first, and return how many rows that were. Stops at the first that fails."""
+    chosen = [row for row in open_rows(connection) if only is None or row.pk in only]
+    for row in chosen:
+        _run(connection, row, report)
+    return len(chosen)
+
+
+def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report) -> None:
+    row.status, row.attempts, row.started_at = Status.RUNNING, row.attempts + 1, now()
+    row.save(using=connection.alias)
+    try:
+        Runner(connection, report).run(row.steps)
+    except Exception as error:
+        row.status, row.last_error = Status.FAILED, str(error)
+        if connection.is_usable():
+            row.save(using=connection.alias)
+        raise
+    row.status, row.last_error, row.finished_at = Status.DONE, "", now()
+    row.save(using=connection.alias)

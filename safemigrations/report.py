@@ -1,0 +1,55 @@
+"""What a person sees while steps run: one line a step, who is in the way, how far a long one is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from django.core.management.base import OutputWrapper
+from django.core.management.color import Style
+
+from .locks import Blocker
+from .runner import Report
+from .steps import Step
+
+WIDTH = 78  # of the column that says what; times stand behind it
+WAITING_EVERY = 5.0  # seconds between two lines about the same wait
+
+
+class ConsoleReport(Report):
+    """Prints steps below the line of their migration."""
+
+    def __init__(self, stdout: OutputWrapper, style: Style, indent: int = 4) -> None:
+        self.stdout, self.style, self.indent = stdout, style, indent
+        self.open_line = False  # Django wrote "Applying shop.0007..." and no end of line yet
+        self.wrote = False
+        self.told_waiting = 0.0
+
+    def line(self, text: str) -> None:
+        if self.open_line:
+            self.stdout.write("")
+            self.open_line = False
+        self.wrote = True
+        self.stdout.write(" " * self.indent + text)
+        self.stdout.flush()
+
+    def begin(self, step: Step) -> None:
+        self.told_waiting = 0.0
+
+    def skip(self, step: Step) -> None:
+        self.line(f"{step.why:<{WIDTH}} done before")
+
+    def progress(self, step: Step, text: str) -> None:
+        self.line(f"  {text}")
+
+    def waiting(self, step: Step, blockers: Sequence[Blocker], seconds: float) -> None:
+        now = time.monotonic()
+        if not blockers or now - self.told_waiting < WAITING_EVERY:
+            return
+        self.told_waiting = now
+        for blocker in blockers:
+            self.line(self.style.WARNING(f"  {step.why.partition(':')[0]}: waiting for {blocker}"))
+
+    def done(self, step: Step, seconds: float, detail: str = "") -> None:
+        separator = ", " if detail else ""
+        self.line(f"{step.why:<{WIDTH}} {seconds:.2f} s{separator}{detail}")

@@ -1,0 +1,67 @@
+"""The rules, in the order in which they are asked; the first finding counts."""
+
+from __future__ import annotations
+
+from django.apps import apps
+from django.conf import settings
+from django.db import connections, router
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState
+
+from .operations import (
+    add_field_nullable_then_backfill,
+    add_field_with_default,
+    add_index,
+    remove_field,
+    remove_index,
+)
+from .operations.base import Change, Context, Finding, Rule
+
+RULES: list[Rule] = [
+    add_index.rule,
+    remove_index.rule,
+    add_field_nullable_then_backfill.rule,
+    add_field_with_default.rule,
+    remove_field.rule,
+]
+
+
+def find(operation: Operation, context: Context) -> tuple[Rule, Finding] | None:
+    """What is unsafe about an operation where it stands, if anything is."""
+    model_name = getattr(operation, "model_name", None)
+    if isinstance(operation, Change) or not model_name:
+        return None
+    state = context.before.models.get((context.app_label, model_name.lower()))
+    if state is None or not _is_a_table_of_ours(state):
+        return None
+    for rule in RULES:
+        if finding := rule.find(operation, context):
+            return rule, finding
+    return None
+
+
+def _is_a_table_of_ours(state: ModelState) -> bool:
+    """Is this model's table made by migrations, and in a PostgreSQL database?
+
+    Where no database is PostgreSQL, as on a laptop with SQLite, the migrations are written for the one that is.
+    """
+    options = state.options
+    if options.get("proxy") or not options.get("managed", True) or _is_swapped(state):
+        return False
+    aliases = [alias for alias in connections if connections[alias].vendor == "postgresql"] or list(connections)
+    return any(
+        router.allow_migrate(alias, state.app_label, model_name=state.name_lower, **_hints(state)) for alias in aliases
+    )
+
+
+def _hints(state: ModelState) -> dict[str, object]:
+    try:
+        return {"model": apps.get_model(state.app_label, state.name)}
+    except LookupError:  # a model that the code no longer has
+        return {}
+
+
+def _is_swapped(state: ModelState) -> bool:
+    setting = state.options.get("swappable")
+    label = f"{state.app_label}.{state.name}".lower()
+    return bool(setting) and str(getattr(settings, setting, "") or label).lower() != label

@@ -1,0 +1,411 @@
+"""Executes plans. Nothing else in this package sends DDL.
+
+For each step the runner decides: is it already done, how to take its locks, with which timeouts, whether to try
+again, and what to tell. Every step can be run twice: after a crash the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import singledispatchmethod
+from typing import Any, Literal
+
+from django.apps.registry import Apps
+from django.core.management.base import CommandError
+from django.db import DatabaseError, NotSupportedError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+
+from . import catalog, conf, locks
+from .locks import Blocker
+from .steps import (
+    Backfill,
+    BuildIndex,
+    DropIndex,
+    Lock,
+    Online,
+    Plan,
+    Proof,
+    Statement,
+    Step,
+    Together,
+    reverse,
+)
+
+ROWS_NAMED = 5  # how many of the rows that contradict a proof are named
+INVALID_INDEX_POLL = 0.5  # seconds between looks at an index that somebody else is building
+PROGRESS_AFTER = 2.0  # seconds before the progress of a long statement is shown
+
+
+class StepFailed(CommandError):
+    """A step could not be done; says what failed, what stays, and what to do."""
+
+
+class Report:
+    """What a person sees of a run. This one says nothing; commands print."""
+
+    def begin(self, step: Step) -> None: ...
+
+    def skip(self, step: Step) -> None: ...
+
+    def progress(self, step: Step, text: str) -> None: ...
+
+    def waiting(self, step: Step, blockers: Sequence[Blocker], seconds: float) -> None: ...
+
+    def done(self, step: Step, seconds: float, detail: str = "") -> None: ...
+
+
+@dataclass
+class Run:
+    """What an operation needs to know about the `migrate` that runs it."""
+
+    report: Report = field(default_factory=Report)
+    migration: Migration | None = None
+    fresh: bool = False  # nothing was migrated when this run began, so there is no old release
+    created: set[tuple[str, str]] = field(default_factory=set)  # (app label, model) made by this run
+    finish: bool = False  # `migrate --contract`: the old release has gone
+
+    def is_alone(self, app_label: str, *models: str) -> bool:
+        """Can no release but this run know the tables of these models?"""
+        return self.fresh or all((app_label, model.lower()) in self.created for model in models)
+
+    @property
+    def contract(self) -> Literal["explicitly", "immediately"]:
+        return "immediately" if self.fresh else conf.contract()
+
+
+_current: ContextVar[Run | None] = ContextVar("safemigrations_run", default=None)
+
+
+def current_run() -> Run:
+    """The run that this code is part of; outside of one, a run that knows nothing."""
+    return _current.get() or Run()
+
+
+@contextlib.contextmanager
+def running(run: Run) -> Iterator[Run]:
+    token = _current.set(run)
+    try:
+        yield run
+    finally:
+        _current.reset(token)
+
+
+class Runner:
+    """Executes steps on one connection; `apps` are the models of the migration that is being applied."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, report: Report | None = None, apps: Apps | None = None) -> None:
+        self.connection = connection
+        self.report = report or current_run().report
+        self.apps = apps
+
+    def run(self, plan: Plan) -> None:
+        """Do every step that isn't done. Raises StepFailed or LockNotAcquired; both leave a state to go on from."""
+        for step in plan:
+            if self.is_done(step):
+                self.report.skip(step)
+                continue
+            self._refuse_inside_transaction(step)
+            began = time.monotonic()
+            self.report.begin(step)
+            try:
+                detail = self.execute(step)
+            except DatabaseError as error:
+                raise StepFailed(_explain(step, error)) from error
+            self.report.done(step, time.monotonic() - began, detail or "")
+
+    def undo(self, plan: Plan) -> None:
+        self.run(reverse(plan))
+
+    def is_done(self, step: Step) -> bool:
+        return bool(step.done) and bool(self.rows(step.done))
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(query)
+            return list(cursor.fetchall())
+
+    def _send(self, sql: str) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+
+    def _refuse_inside_transaction(self, step: Step) -> None:
+        if self.connection.in_atomic_block and not step.transactional:
+            raise NotSupportedError(
+                f"{step.why}: this can't be done inside a transaction (set atomic = False on the migration)."
+            )
+
+    # One method a kind of step; each returns what there is to tell about it.
+
+    @singledispatchmethod
+    def execute(self, step: Step) -> str:
+        raise TypeError(f"No way to execute {type(step).__name__}.")
+
+    @execute.register
+    def _statement(self, step: Statement) -> str:
+        return self._in_short_transaction(step, step.locks, step.statements)
+
+    @execute.register
+    def _together(self, step: Together) -> str:
+        return self._in_short_transaction(step, step.locks, step.statements)
+
+    def _in_short_transaction(self, step: Step, wanted: Mapping[str, Lock], statements: Sequence[str]) -> str:
+        if self.connection.in_atomic_block:
+            # Somebody's transaction: it can't be tried again from here.
+            for sql in statements:
+                self._send(sql)
+            return ""
+        waits = _Waits(step, self.report)
+        for attempt in locks.attempts(self.connection, wanted, waits):
+            try:
+                with transaction.atomic(using=self.connection.alias):
+                    locks.acquire(self.connection, wanted, attempt)
+                    for sql in statements:
+                        self._send(sql)
+                break
+            except DatabaseError as error:
+                if not locks.is_retried(error):
+                    raise
+        return waits.summary()
+
+    @execute.register
+    def _online(self, step: Online) -> str:
+        try:
+            self._without_timeouts(step, step.sql)
+        except DatabaseError:
+            self.run(step.on_failure)
+            raise
+        return ""
+
+    def _without_timeouts(self, step: Step, sql: str) -> None:
+        """A lock_timeout would leave an INVALID index; statement_timeout is meant for requests."""
+        self._tell_old_snapshots(step)
+        with (
+            self._session(lock_timeout=0, statement_timeout=0),
+            _Progress(self.connection, self.report, step),
+        ):
+            self._send(sql)
+
+    @contextlib.contextmanager
+    def _session(self, **values: int) -> Iterator[None]:
+        """Settings of the session for a while, put back as they were."""
+        if self.connection.pg_version >= 170000:  # type: ignore[attr-defined]
+            values = {**values, "transaction_timeout": 0}
+        before = {name: self.rows(f"SHOW {name}")[0][0] for name in values}
+        for name, value in values.items():
+            self._send(f"SET {name} = {value}")
+        try:
+            yield
+        finally:
+            if self.connection.is_usable():
+                for name, text in before.items():
+                    self._send(f"SET {name} = {catalog.literal(text)}")
+
+    def _tell_old_snapshots(self, step: Step) -> None:
+        """CONCURRENTLY waits until every older snapshot is gone; say whose."""
+        old = self.rows(
+            "SELECT pid, application_name, backend_type, coalesce(state, ''),"
+            " extract(epoch FROM clock_timestamp() - xact_start)::float, query FROM pg_stat_activity"
+            " WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()"
+            " AND backend_type <> 'autovacuum worker'"
+            f" AND xact_start < clock_timestamp() - interval '{locks.LONG_TRANSACTION} s'"
+        )
+        names = ("pid", "application", "backend", "state", "age", "query")
+        if blockers := [Blocker(**dict(zip(names, row, strict=True))) for row in old]:
+            self.report.waiting(step, blockers, 0)
+
+    @execute.register
+    def _build_index(self, step: BuildIndex) -> str:
+        state = self._index_state(step.table, step.name)
+        if state.partitioned:
+            return self._build_partitioned(step)
+        while state.builder:
+            self.report.progress(step, f"pid {state.builder} is building this index already; waiting for it")
+            time.sleep(INVALID_INDEX_POLL)
+            state = self._index_state(step.table, step.name)
+        if state.valid:
+            return "was there already"
+        self._drop_invalid(step, state)
+        try:
+            self._without_timeouts(step, step.statements[0])
+        except DatabaseError:
+            # An INVALID unique index still refuses duplicates.
+            self._drop_invalid(step, self._index_state(step.table, step.name))
+            raise
+        for sql in step.statements[1:]:
+            self._send(sql)
+        return ""
+
+    def _index_state(self, table: str, name: str) -> _IndexState:
+        rows = self.rows(catalog.index_state(table, name))
+        if not rows:
+            raise StepFailed(_missing_table(table, self.connection))
+        kind, index, valid, builder = rows[0]
+        return _IndexState(partitioned=kind == "p", index=index, valid=bool(valid), builder=builder)
+
+    def _drop_invalid(self, step: Step, state: _IndexState) -> None:
+        if state.index and not state.valid:
+            self.report.progress(step, f"{state.index} is an INVALID leftover; dropping it")
+            self._without_timeouts(step, f"DROP INDEX CONCURRENTLY IF EXISTS {state.index}")
+
+    def _build_partitioned(self, step: BuildIndex) -> str:
+        """ON ONLY the parent, each partition CONCURRENTLY, then ATTACH: the parent's index becomes valid.
+
+        https://www.postgresql.org/docs/current/sql-createindex.html
+        """
+        unique = "UNIQUE " if step.unique else ""
+        parent = Statement(
+            why=f"{step.why}: the partitioned table's own, empty until its partitions are attached",
+            sql=f'CREATE {unique}INDEX "{step.name}" ON ONLY {step.table} {step.definition}',
+            locks={step.table: Lock.SHARE},
+            done=catalog.index_exists(step.table, step.name),
+        )
+        self.run((parent,))
+        for partition, bare, _, schema in self.rows(catalog.partitions(step.table)):
+            name = catalog.temporary_name(bare, step.name).removeprefix(catalog.PREFIX)
+            child = BuildIndex(
+                why=f"{step.why}: partition {bare}",
+                table=partition,
+                name=name,
+                definition=step.definition,
+                unique=step.unique,
+                analyze=step.analyze,
+            )
+            self.run((child,))
+            index = self._index_state(step.table, step.name).index
+            attach = Statement(
+                why=f"{step.why}: attach partition {bare}",
+                sql=f'ALTER INDEX {index} ATTACH PARTITION "{schema}"."{name}"',
+                locks={},
+                done=catalog.index_attached(str(index), f'"{schema}"."{name}"'),
+            )
+            self.run((attach,))
+        return ""
+
+    @execute.register
+    def _drop_index(self, step: DropIndex) -> str:
+        if not self.rows(catalog.table_exists(step.table)):
+            return "its table is gone"
+        state = self._index_state(step.table, step.name)
+        if not state.index:
+            return "was gone already"
+        if state.partitioned:
+            # DROP INDEX CONCURRENTLY is not supported for an index of a partitioned table.
+            return self._in_short_transaction(
+                step, {step.table: Lock.ACCESS_EXCLUSIVE}, (f"DROP INDEX IF EXISTS {state.index}",)
+            )
+        self._without_timeouts(step, f"DROP INDEX CONCURRENTLY IF EXISTS {state.index}")
+        return ""
+
+    @execute.register
+    def _proof(self, step: Proof) -> str:
+        with self._session(statement_timeout=0):
+            rows = self.rows(step.query)
+        if rows:
+            named = ", ".join(" ".join(map(str, row)) for row in rows[:ROWS_NAMED])
+            more = " and more" if len(rows) > ROWS_NAMED else ""
+            raise StepFailed(step.failure.format(rows=named + more, count=len(rows)))
+        return ""
+
+    @execute.register
+    def _backfill(self, step: Backfill) -> str:
+        # Batches are the backfill package's business; it comes after the runner in the order of imports.
+        from .backfill.batches import fill
+
+        return fill(self, step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _IndexState:
+    partitioned: bool
+    index: str | None  # qualified name
+    valid: bool
+    builder: int | None  # pid of who is building it right now
+
+
+class _Waits:
+    """Collects for whom a step waited, and how long."""
+
+    def __init__(self, step: Step, report: Report) -> None:
+        self.step, self.report = step, report
+        self.seconds = 0.0
+        self.last: Sequence[Blocker] = ()
+
+    def __call__(self, blockers: Sequence[Blocker], seconds: float) -> None:
+        self.seconds, self.last = seconds, blockers or self.last
+        self.report.waiting(self.step, blockers, seconds)
+
+    def summary(self) -> str:
+        if not self.seconds:
+            return ""
+        who = f" for {self.last[0]}" if self.last else ""
+        return f"of which {self.seconds:.1f} s waiting{who}"
+
+
+class _Progress:
+    """While a long statement runs, tells how far it is, seen from a connection of its own."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, report: Report, step: Step) -> None:
+        self.watched, self.report, self.step = connection, report, step
+        self.over = threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        if not isinstance(self.step, BuildIndex):
+            return
+        with self.watched.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            (pid,) = cursor.fetchone()
+        self.thread = threading.Thread(target=self._watch, args=(pid,), daemon=True)
+        self.thread.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.over.set()
+        if self.thread:
+            self.thread.join()
+
+    def _watch(self, pid: int) -> None:
+        if self.over.wait(PROGRESS_AFTER):
+            return
+        connection = self.watched.copy()
+        try:
+            while not self.over.wait(1):
+                with connection.cursor() as cursor:
+                    cursor.execute(
+                        "SELECT phase, blocks_done, blocks_total, lockers_done, lockers_total,"
+                        f" current_locker_pid FROM pg_stat_progress_create_index WHERE pid = {pid}"
+                    )
+                    if row := cursor.fetchone():
+                        self.report.progress(self.step, _index_progress(*row))
+        except DatabaseError as error:
+            self.report.progress(self.step, f"(progress can't be read: {error})")
+        finally:
+            connection.close()
+
+
+def _index_progress(phase: str, done: int, total: int, gone: int, lockers: int, locker: int) -> str:
+    if lockers:
+        return f"{phase} ({gone} of {lockers}, now pid {locker})"
+    if total:
+        return f"{phase}, {100 * done // total} %"
+    return phase
+
+
+def _missing_table(table: str, connection: BaseDatabaseWrapper) -> str:
+    return (
+        f"Table {table} doesn't exist in database {connection.alias!r}. Was its migration faked, or is the "
+        "search_path another one? Look with: python manage.py showmigrations"
+    )
+
+
+def _explain(step: Step, error: DatabaseError) -> str:
+    return (
+        f"{step.why}\n  failed: {str(error).strip()}\n  statement: {'; '.join(step.statements)}\n"
+        "What was done before this step stays and is skipped the next time. Mend the cause and run the same "
+        "command again."
+    )

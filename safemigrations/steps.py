@@ -1,0 +1,236 @@
+"""A step is the smallest unit of database work: data, not code.
+
+It knows its SQL, what it locks, why it is needed, how to tell that it already took effect, and how it is
+undone. Operations build plans (tuples of steps) without touching the database; only the runner executes them.
+A step survives as JSON in the contract queue, so a field may be added here (with a default), never renamed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from .catalog import beside
+
+
+class Lock(enum.StrEnum):
+    """A table lock mode of PostgreSQL, weakest first (https://www.postgresql.org/docs/current/explicit-locking.html)."""
+
+    ACCESS_SHARE = "ACCESS SHARE"
+    ROW_SHARE = "ROW SHARE"
+    ROW_EXCLUSIVE = "ROW EXCLUSIVE"
+    SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
+    SHARE = "SHARE"
+    SHARE_ROW_EXCLUSIVE = "SHARE ROW EXCLUSIVE"
+    EXCLUSIVE = "EXCLUSIVE"
+    ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
+
+    @property
+    def strength(self) -> int:
+        return list(Lock).index(self)
+
+
+type_of_kind: dict[str, type[Step]] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What every kind of step has. `why` is one sentence that a tired operator understands at night."""
+
+    why: str
+    done: str = ""  # a query; a row means that the step already took effect
+    undo: tuple[Step, ...] = ()  # what takes the step back; each of them can be run twice
+    takes: tuple[str, ...] = ()  # what it creates, as in "column note of shop_order"
+    frees: tuple[str, ...] = ()  # what it removes, in the same words
+
+    transactional: ClassVar[bool] = True  # may it run inside a transaction?
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        type_of_kind[cls.__name__] = cls
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """The SQL as sqlmigrate prints it."""
+        raise NotImplementedError
+
+
+Plan = tuple[Step, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement(Step):
+    """One statement in a short transaction of its own, behind explicit locks."""
+
+    sql: str
+    locks: Mapping[str, Lock]  # quoted table -> mode, in the order in which they are taken: parents first
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (self.sql,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together(Step):
+    """Several statements that must take effect at the same moment, in one short transaction."""
+
+    sql: tuple[str, ...]
+    locks: Mapping[str, Lock]
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return self.sql
+
+
+@dataclass(frozen=True, kw_only=True)
+class Online(Step):
+    """A statement that may take long and blocks neither reads nor writes, outside a transaction.
+
+    `on_failure` is run when the statement finds rows that contradict it, so that nothing stays behind which
+    rejects a write that succeeded before.
+    """
+
+    sql: str
+    locks: Mapping[str, Lock]
+    on_failure: tuple[Step, ...] = ()
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (self.sql,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildIndex(Step):
+    """An index built without blocking writes, on a plain or on a partitioned table.
+
+    What the definition holds comes after the table's name in CREATE INDEX. Names are raw; `table` is quoted.
+    """
+
+    table: str
+    name: str
+    definition: str
+    unique: bool = False
+    analyze: bool = False  # PostgreSQL gathers statistics of an expression only by ANALYZE
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        unique = "UNIQUE " if self.unique else ""
+        create = f'CREATE {unique}INDEX CONCURRENTLY "{self.name}" ON {self.table} {self.definition}'
+        return (create, f"ANALYZE {self.table}") if self.analyze else (create,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropIndex(Step):
+    """An index dropped without blocking anybody; of a partitioned table, in one short transaction."""
+
+    table: str
+    name: str
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (f"DROP INDEX CONCURRENTLY IF EXISTS {beside(self.table, self.name)}",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof(Step):
+    """A query that must return no row; `failure` explains the rows that it does return."""
+
+    query: str
+    failure: str
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (self.query,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backfill(Step):
+    """Existing rows filled in batches, each in a transaction of its own.
+
+    A row is filled when `guard` holds, so a batch that runs twice changes nothing the second time. The values
+    come from `assign` (SQL, as in UPDATE ... SET) or, where PostgreSQL can't compute them, from `function`.
+    """
+
+    table: str
+    key: tuple[str, ...]  # quoted columns of the primary key
+    guard: str
+    assign: str = ""
+    function: RowFunction | None = None
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        assign = self.assign or f"{self.function.column} = ..." if self.function else self.assign
+        keys = ", ".join(self.key)
+        return (f"UPDATE {self.table} SET {assign} WHERE {self.guard} -- in batches over {keys}",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFunction:
+    """A Python function that computes a column's value; the model is the one of this migration's state."""
+
+    path: str
+    takes_row: bool
+    app_label: str
+    migration: str
+    model: str
+    field: str
+    column: str
+    also: str = ""  # more assignments for the same row, as in ', "marker" = NULL'
+
+
+def reverse(plan: Plan) -> Plan:
+    """The steps that take a plan back, last step first."""
+    return tuple(step for done in reversed(plan) for step in done.undo)
+
+
+def nested(plan: Iterable[Step]) -> Iterator[Step]:
+    """Every step of a plan, those that undo or clean up included."""
+    for step in plan:
+        yield step
+        yield from nested(step.undo)
+        if isinstance(step, Online):
+            yield from nested(step.on_failure)
+
+
+def to_json(plan: Plan) -> list[dict[str, Any]]:
+    return [_encode(step) for step in plan]
+
+
+def from_json(data: list[dict[str, Any]]) -> Plan:
+    """The plan again; fields that this version doesn't know are left out, new ones get their default."""
+    return tuple(_decode(step) for step in data)
+
+
+def _encode(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        # Pairs, because jsonb doesn't keep the order of keys, and the order of locks matters.
+        return {"kind": "locks", "pairs": [[table, str(lock)] for table, lock in value.items()]}
+    if isinstance(value, tuple):
+        return [_encode(item) for item in value]
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if value["kind"] == "locks":
+        return {table: Lock(lock) for table, lock in value["pairs"]}
+    kind = RowFunction if value["kind"] == "RowFunction" else type_of_kind[value["kind"]]
+    known = {f.name for f in dataclasses.fields(kind)}
+    return kind(**{name: _decode(item) for name, item in value.items() if name in known})

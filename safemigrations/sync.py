@@ -1,0 +1,138 @@
+"""Triggers that keep both releases right while two of them run, compiled with django-pgtrigger.
+
+They carry a prefix of ours: `pgtrigger prune` drops unknown triggers that are named pgtrigger_..., and they are
+never part of the migration state. BEFORE triggers fire in the order of their names
+(https://www.postgresql.org/docs/current/trigger-definition.html), and ours has to see what the project's own
+triggers did, so its name sorts last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import ExpressionWrapper, Field, Model
+from django.db.models.sql.datastructures import BaseTable
+from pgtrigger import Before, Insert, Update
+from pgtrigger.compiler import UpsertTriggerSql
+
+from . import catalog
+from .catalog import temporary_name
+from .columns import Column
+from .steps import Lock, Statement, Together
+
+LAST = f"zzz_{catalog.PREFIX}"  # sorts after the names that people give
+
+
+class FunctionSql(UpsertTriggerSql):
+    """The function alone; it finds what its author found, whatever the search_path of the session that fires it."""
+
+    def get_template(self) -> str:
+        return (
+            "CREATE OR REPLACE FUNCTION {execute} RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT"
+            " AS $safemig$ BEGIN {func} RETURN NEW; END; $safemig$"
+        )
+
+
+class TriggerSql(UpsertTriggerSql):
+    """The trigger alone; pgtrigger's own template drops it first, which needs a stronger lock."""
+
+    def get_template(self) -> str:
+        return (
+            "CREATE OR REPLACE TRIGGER {pgid} {when} {operation} ON {table} FOR EACH ROW"
+            " WHEN ({condition}) EXECUTE FUNCTION {execute}"
+        )
+
+
+def _trigger(column: Column, *, why: str, role: str, operation: Any, condition: str, body: str) -> Together:
+    parts = (column.label, column.name, role)
+    trigger, function = f'"{temporary_name(*parts, prefix=LAST)}"', f'"{temporary_name(*parts)}"()'
+    compiled = {
+        "pgid": trigger,
+        "table": column.table,
+        "when": Before,
+        "operation": operation,
+        "condition": condition,
+        "func": body,
+        "execute": function,
+    }
+    drop = Together(
+        why=f"{column.label}: drop the trigger that {why}",
+        sql=(
+            f"DROP TRIGGER IF EXISTS {trigger} ON {column.table}",
+            f"DROP FUNCTION IF EXISTS {function}",
+        ),
+        locks={column.table: Lock.ACCESS_EXCLUSIVE},
+        done=catalog.trigger_missing(column.table, trigger.strip('"')),
+    )
+    return Together(
+        why=f"{column.label}: a trigger {why}",
+        sql=(str(FunctionSql(**compiled)), str(TriggerSql(**compiled))),
+        locks={column.table: Lock.SHARE_ROW_EXCLUSIVE},
+        undo=(drop,),
+    )
+
+
+def fill_on_insert(column: Column, value: str, *, marker: str = "") -> Together:
+    """Rows that the old release inserts get a value; `marker` (a quoted column) remembers which ones they are."""
+    also = f" NEW.{marker} := TRUE;" if marker else ""
+    return _trigger(
+        column,
+        why=f"fills {column.name} of rows that the old release inserts",
+        role="fill",
+        operation=Insert,
+        condition=f"NEW.{column.quoted} IS NULL",
+        body=f"NEW.{column.quoted} := {value};{also}",
+    )
+
+
+def unmark_on_update(column: Column, marker: str) -> Together:
+    """A row that the new release has given a value of its own is no straggler any more."""
+    return _trigger(
+        column,
+        why=f"notes that the new release has set {column.name}",
+        role="unmark",
+        operation=Update,
+        condition=f"OLD.{marker} AND NEW.{column.quoted} IS DISTINCT FROM OLD.{column.quoted}",
+        body=f"NEW.{marker} := NULL;",
+    )
+
+
+def drop_of(trigger: Together) -> Statement | Together:
+    (drop,) = trigger.undo
+    assert isinstance(drop, Statement | Together)
+    return drop
+
+
+class _OneRow(BaseTable):
+    """A table in FROM that is a single row: NEW in a trigger, the row being updated in an UPDATE."""
+
+    def __init__(self, table: BaseTable, row: str) -> None:
+        super().__init__(table.table_name, table.table_alias)
+        self.row = row
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+        alias = compiler.quote_name_unless_alias(self.table_alias)
+        return f"(SELECT {self.row}.*) AS {alias.rpartition('.')[2]}", []
+
+
+def row_expression(
+    connection: BaseDatabaseWrapper, model: type[Model], field: Field[Any, Any], expression: Any, *, row: str
+) -> str:
+    """An expression over a row and its relations as a scalar subquery; `row` is NEW or the quoted table.
+
+    Raises ValueError, naming model and field, when the expression doesn't resolve.
+    """
+    try:
+        wrapped = ExpressionWrapper(expression, output_field=field)
+        query = model._base_manager.order_by().annotate(safemig_value=wrapped).values_list("safemig_value").query
+        alias = query.get_initial_alias()
+        query.alias_map[alias] = _OneRow(query.alias_map[alias], row)
+        sql, params = query.get_compiler(connection=connection).as_sql()
+    except (FieldError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"The backfill of {model._meta.label}.{field.name} can't be computed: {error} "
+            f"Write an expression over the fields of {model._meta.object_name}, such as F('price') * 2."
+        ) from error
+    return f"({connection.ops.compose_sql(sql, params)})"  # type: ignore[attr-defined]

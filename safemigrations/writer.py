@@ -1,0 +1,100 @@
+"""Writes migration files: bare names of our operations, `atomic = False` (Django 5.2 can't), and why it is needed."""
+
+from __future__ import annotations
+
+import re
+
+from django.core.management.base import CommandError
+from django.core.management.commands import makemigrations, squashmigrations
+from django.db.migrations import Migration, writer
+from django.db.migrations.operations.base import Operation
+
+from .operations.base import Change
+
+PACKAGE = "safemigrations.operations"
+ATOMIC = "\n    atomic = False\n"
+
+
+def needs_autocommit(operation: Operation) -> bool:
+    return isinstance(operation, Change)
+
+
+def why_not_atomic(operations: list[Operation]) -> str:
+    """The reason for `atomic = False` that a reviewer reads."""
+    from .operations import AddFieldNullableThenBackfill, AddIndexConcurrently
+
+    builds = any(isinstance(operation, AddIndexConcurrently) for operation in operations)
+    fills = any(isinstance(operation, AddFieldNullableThenBackfill) for operation in operations)
+    if builds and fills:
+        return "builds an index concurrently and fills rows in batches"
+    if builds:
+        return "builds an index concurrently"
+    return "fills rows in batches" if fills else "each step is a short transaction of its own"
+
+
+class OperationWriter(writer.OperationWriter):
+    """Spells our operations as the design shows them: AddIndexConcurrently(...), imported by name."""
+
+    def serialize(self) -> tuple[str, set[str]]:
+        text, imports = super().serialize()
+        if isinstance(self.operation, Change):
+            name = type(self.operation).__name__
+            text = text.replace(f"{PACKAGE}.{name}(", f"{name}(", 1)
+            imports = (imports - {f"import {PACKAGE}"}) | {f"from {PACKAGE} import {name}"}
+        return text, imports
+
+
+class MigrationWriter(writer.MigrationWriter):
+    def as_string(self) -> str:
+        migration = self.migration
+        if any(map(needs_autocommit, migration.operations)):
+            if not migration.replaces:
+                refuse_mixture(migration)
+            migration.atomic = False
+        text = super().as_string()
+        if not migration.atomic:
+            text = _with_reason(text, why_not_atomic(migration.operations))
+        return _with_merged_imports(text)
+
+
+def refuse_mixture(migration: Migration) -> None:
+    """A stock operation in a migration that isn't atomic can't be run again after a crash."""
+    from .autodetector import needs_a_transaction
+
+    if stock := [operation for operation in migration.operations if needs_a_transaction(operation)]:
+        raise CommandError(
+            f"{migration.app_label}.{migration.name} can't hold both '{stock[0].describe()}', which needs a "
+            "transaction, and operations that must run outside of one. Run makemigrations without --update: it writes "
+            "a migration of its own."
+        )
+
+
+def _with_reason(text: str, reason: str) -> str:
+    if ATOMIC not in text:  # Django 5.2
+        head, class_line, rest = text.partition("class Migration(migrations.Migration):\n")
+        text = head + class_line + ATOMIC + rest
+    return text.replace(ATOMIC, f"{ATOMIC[:-1]}  # {reason}\n", 1)
+
+
+def _with_merged_imports(text: str) -> str:
+    """One line for all names of our package, sorted."""
+    line = re.compile(rf"^from {re.escape(PACKAGE)} import (\w+)\n", re.MULTILINE)
+    names = sorted(set(line.findall(text)))
+    if len(names) < 2:
+        return text
+    merged = f"from {PACKAGE} import {', '.join(names)}\n"
+    first = line.search(text)
+    assert first
+    return text[: first.start()] + merged + line.sub("", text[first.start() :])
+
+
+def written(operation: Operation) -> str:
+    """An operation as it would stand in a migration file, without indentation and the closing comma."""
+    text, _ = OperationWriter(operation, indentation=0).serialize()
+    return text.removesuffix(",")
+
+
+def install() -> None:
+    writer.OperationWriter = OperationWriter  # type: ignore[misc]
+    for module in (writer, makemigrations, squashmigrations):
+        module.MigrationWriter = MigrationWriter  # type: ignore[attr-defined]
