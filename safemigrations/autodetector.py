@@ -53,8 +53,7 @@ def _replace_unsafe(from_state: ProjectState, migrations: dict[str, list[Migrati
 
 
 def _safe_form(operation: Operation, context: Context, created: set[tuple[str, str]]) -> Iterable[Operation]:
-    model_name = getattr(operation, "model_name", "")
-    if (context.app_label, model_name.lower()) in created:
+    if (context.app_label, rules.model_named_by(operation).lower()) in created:
         return (operation,)
     found = rules.find(operation, context)
     if not found:
@@ -63,6 +62,9 @@ def _safe_form(operation: Operation, context: Context, created: set[tuple[str, s
     if not finding.replacement:
         questioner.say(f"{rule.id}: {finding.message}\n    {finding.way_by_hand}")
         return (operation,)
+    for safe in finding.replacement:
+        if isinstance(safe, Change) and (notice := safe.notice()):
+            questioner.say(notice)
     return finding.replacement
 
 

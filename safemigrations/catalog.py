@@ -156,3 +156,8 @@ def object_name(table: str, column: str, label: str) -> str:
         else:
             second -= 1
     return f"{_clip(table, first)}_{_clip(column, second)}_{label}"
+
+
+def for_each(query: str, body: str) -> str:
+    """A statement that runs `body` (PL/pgSQL) for each row, `found`, of a query: for names only the catalog knows."""
+    return f"DO $safemig$ DECLARE found record; BEGIN FOR found IN {query} LOOP {body} END LOOP; END $safemig$"

@@ -32,7 +32,9 @@ from . import conf, rules
 from .operations.base import Change, Context
 from .writer import written
 
-SUSPECTS = re.compile(r"\b(AddIndex|RemoveIndex|AddField|RemoveField|Concurrently|Later|With\w+|Nullable\w+)\(")
+SUSPECTS = re.compile(r"\b(Add|Alter|Remove)\w+\(")
+
+OUTSIDE_TRANSACTION = "safemigrations.E090"
 
 _silent: ContextVar[bool] = ContextVar("safemigrations_silent", default=False)
 
@@ -49,11 +51,12 @@ def silenced() -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class LintFinding:
-    """An unsafe operation of a migration file; `operation` is its index, `line` is where it begins."""
+    """An unsafe operation of a migration file; `operation` is its index (None: the migration as a whole), `line` is
+    where it begins."""
 
     app_label: str
     migration: str
-    operation: int
+    operation: int | None
     id: str
     message: str
     hint: str
@@ -160,11 +163,32 @@ def _exempt(loader: MigrationLoader) -> set[tuple[str, str]]:
 
 
 def _of_migration(migration: Migration, state: ProjectState) -> Iterator[LintFinding]:
+    """The findings that nobody has decided about, and decisions that are not worth their name.
+
+    A person decides on the Migration class: allow_unsafe = {"safemigrations.E012": "currencies has 180 rows"}.
+    """
+    allowed = getattr(migration, "allow_unsafe", {})
+    found = list(_all_of_migration(migration, state))
+    yield from (finding for finding in found if not str(allowed.get(finding.id, "")).strip())
+    known, needed = {rule.id for rule in rules.RULES} | {OUTSIDE_TRANSACTION}, {finding.id for finding in found}
+    for id, reason in allowed.items():
+        if id not in known:
+            message, hint = f"allow_unsafe names {id}, which no rule has.", f"The ids are: {', '.join(sorted(known))}."
+        elif not str(reason).strip():
+            message, hint = f"allow_unsafe gives no reason for {id}.", "Write why it is safe here, for the next reader."
+        elif id not in needed:
+            message, hint = f"allow_unsafe names {id}, which nothing here needs.", "Remove the entry."
+        else:
+            continue
+        yield _finding(migration, None, "safemigrations.E091", message, hint)
+
+
+def _all_of_migration(migration: Migration, state: ProjectState) -> Iterator[LintFinding]:
     release = [(migration.app_label, operation) for operation in migration.operations]
     created = {op.name_lower for op in migration.operations if isinstance(op, migrations.CreateModel)}
     before = state
     for index, operation in enumerate(migration.operations):
-        model_name = getattr(operation, "model_name", "")
+        model_name = rules.model_named_by(operation)
         known = bool(model_name) and model_name.lower() not in created
         kept = before.clone() if known else before
         operation.state_forwards(migration.app_label, before)
@@ -177,7 +201,7 @@ def _of_operation(migration: Migration, index: int, operation: Operation, contex
         yield _finding(
             migration,
             index,
-            "safemigrations.E090",
+            OUTSIDE_TRANSACTION,
             f"{type(operation).__name__} can't run inside a transaction.",
             "Set atomic = False on the migration.",
         )
@@ -194,7 +218,7 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def _finding(migration: Migration, index: int, id: str, message: str, hint: str) -> LintFinding:
+def _finding(migration: Migration, index: int | None, id: str, message: str, hint: str) -> LintFinding:
     spec = importlib.util.find_spec(type(migration).__module__)
     path = Path(spec.origin) if spec and spec.origin else Path(f"{migration.name}.py")
     return LintFinding(
@@ -213,17 +237,19 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _line_of(path: Path, index: int) -> int:
-    """Where the operation of this index begins; 1 where the file builds its list in another way."""
+def _line_of(path: Path, index: int | None) -> int:
+    """Where the operation of this index, or allow_unsafe, begins; 1 where the file builds its list in another way."""
     try:
         tree = ast.parse(path.read_text())
     except (OSError, SyntaxError):
         return 1
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
-            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
-            if "operations" in names and index < len(node.value.elts):
-                return node.value.elts[index].lineno
+        names = {t.id for t in node.targets if isinstance(t, ast.Name)} if isinstance(node, ast.Assign) else set()
+        if index is None and "allow_unsafe" in names:
+            return node.lineno  # type: ignore[attr-defined]
+        elements = getattr(getattr(node, "value", None), "elts", ())
+        if index is not None and "operations" in names and index < len(elements):
+            return int(elements[index].lineno)
     return 1
 
 

@@ -16,7 +16,7 @@ from django.db.models import NOT_PROVIDED, Field, Model
 
 from . import catalog
 from .catalog import literal, object_name, temporary_name
-from .steps import BuildIndex, Lock, Online, Plan, Statement, Together
+from .steps import BuildIndex, DropIndex, Lock, Online, Plan, Statement, Together
 
 FK_SUFFIX = "_fk_%(to_table)s_%(to_column)s"  # BaseDatabaseSchemaEditor.add_field()
 
@@ -37,6 +37,39 @@ def build_index(why: str, table: str, reference: Reference, *, analyze: bool = F
         unique="UNIQUE" in head,
         analyze=analyze,
         takes=(f"index {raw(str(reference.parts['name']))}",),
+    )
+
+
+def unique_constraint(
+    editor: BaseDatabaseSchemaEditor, table: str, name: str, columns: tuple[str, ...], deferrable: str = ""
+) -> Plan:
+    """UNIQUE over quoted columns: the index is built without blocking, the constraint takes it over."""
+    exists = catalog.constraint_exists(table, name)
+    label, quoted = catalog.bare(table), editor.quote_name(name)
+    drop = Statement(
+        why=f"{label}: drop unique constraint {name}",
+        sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quoted}",
+        locks={table: Lock.ACCESS_EXCLUSIVE},
+        done=catalog.constraint_missing(table, name),
+    )
+    return (
+        BuildIndex(
+            why=f"{label}: unique index {name}",
+            table=table,
+            name=name,
+            definition=f"({', '.join(columns)})",
+            unique=True,
+            done=exists,
+            takes=(f"index {name}",),
+            undo=(DropIndex(why=f"{label}: drop index {name}", table=table, name=name),),
+        ),
+        Statement(
+            why=f"{label}: ({', '.join(map(raw, columns))}) is unique",
+            sql=f"ALTER TABLE {table} ADD CONSTRAINT {quoted} UNIQUE USING INDEX {quoted}{deferrable}",
+            locks={table: Lock.ACCESS_EXCLUSIVE},
+            done=exists,
+            undo=(drop,),
+        ),
     )
 
 
@@ -216,24 +249,8 @@ class Column:
         """UNIQUE, under the name that PostgreSQL gives to the one that Django writes into ADD COLUMN."""
         if not self.field.unique:
             return ()
-        name = object_name(catalog.bare(self.table), self.name, "key")
-        exists = catalog.constraint_exists(self.table, name)
-        return (
-            BuildIndex(
-                why=f"{self.label}: unique index {name}",
-                table=self.table,
-                name=name,
-                definition=f"({self.quoted})",
-                unique=True,
-                done=exists,
-                takes=(f"index {name}",),
-            ),
-            self._alter(
-                f"{self.name} is unique",
-                f"ADD CONSTRAINT {self.editor.quote_name(name)} UNIQUE USING INDEX {self.editor.quote_name(name)}",
-                done=exists,
-            ),
-        )
+        name = object_name(self.label, self.name, "key")
+        return unique_constraint(self.editor, self.table, name, (self.quoted,))
 
     def check(self) -> Plan:
         """The check that belongs to the type, as of PositiveIntegerField."""

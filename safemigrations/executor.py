@@ -105,20 +105,35 @@ class MigrationExecutor(executor.MigrationExecutor):
     ) -> ProjectState:
         """Apply with short lock timeouts; an atomic migration that lost is done again as a whole."""
         guard = _LockGuard(self.connection, migration, report, _tables(migration, state, self.connection))
-        while True:
-            try:
-                with self.connection.execute_wrapper(guard):
-                    return attempt(state)
-            except DatabaseError as error:
-                if not (migration.atomic and locks.is_retried(error)):
-                    raise
+        progress = self.progress_callback
+        try:
+            while True:
+                try:
+                    with self.connection.execute_wrapper(guard):
+                        return attempt(state)
+                except DatabaseError as error:
+                    if not (migration.atomic and locks.is_retried(error)):
+                        raise
                 guard.failed()
-                state = self._state_before(migration)
+                state = self._state_before()
+                self.progress_callback = _without_start(progress)
+        finally:
+            self.progress_callback = progress
 
-    def _state_before(self, migration: Migration) -> ProjectState:
+    def _state_before(self) -> ProjectState:
         """The state again: the attempt that failed has changed the one it was given."""
         self.loader.applied_migrations = self.recorder.applied_migrations()
         return self._create_project_state(with_applied_migrations=True)  # type: ignore[no-any-return,attr-defined]
+
+
+def _without_start(progress: Any) -> Any:
+    """An attempt that is made again doesn't say once more that it begins."""
+
+    def callback(action: str, *args: Any) -> None:
+        if progress and not action.endswith("_start"):
+            progress(action, *args)
+
+    return callback
 
 
 class _LockGuard:

@@ -6,12 +6,15 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connections, router
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.operations.models import ModelOptionOperation
 from django.db.migrations.state import ModelState
 
 from .operations import (
     add_field_nullable_then_backfill,
     add_field_with_default,
     add_index,
+    alter_unique_together,
+    remove_constraint,
     remove_field,
     remove_index,
 )
@@ -23,12 +26,14 @@ RULES: list[Rule] = [
     add_field_nullable_then_backfill.rule,
     add_field_with_default.rule,
     remove_field.rule,
+    remove_constraint.rule,
+    alter_unique_together.rule,
 ]
 
 
 def find(operation: Operation, context: Context) -> tuple[Rule, Finding] | None:
     """What is unsafe about an operation where it stands, if anything is."""
-    model_name = getattr(operation, "model_name", None)
+    model_name = model_named_by(operation)
     if isinstance(operation, Change) or not model_name:
         return None
     state = context.before.models.get((context.app_label, model_name.lower()))
@@ -38,6 +43,13 @@ def find(operation: Operation, context: Context) -> tuple[Rule, Finding] | None:
         if finding := rule.find(operation, context):
             return rule, finding
     return None
+
+
+def model_named_by(operation: Operation) -> str:
+    """The model that an operation on a field, an index, a constraint or an option is about."""
+    if isinstance(operation, ModelOptionOperation):
+        return str(operation.name)
+    return str(getattr(operation, "model_name", None) or "")
 
 
 def _is_a_table_of_ours(state: ModelState) -> bool:

@@ -24,6 +24,8 @@ from safemigrations import conf, locks
 from safemigrations.runner import Runner, StepFailed
 from safemigrations.steps import Backfill, RowFunction
 
+_Writer = Callable[[list[tuple[Any, ...]]], str]
+
 REPORT_EVERY = 10.0  # seconds
 SMALLEST, LARGEST = 1, 50_000  # rows in a batch
 
@@ -126,6 +128,7 @@ def _by_function(runner: Runner, step: Backfill, function: RowFunction) -> Calla
     field = model._meta.get_field(function.field)
     compute = import_string(function.path)
     keys = ", ".join(step.key)
+    write = _writer(connection, step, function, model)
 
     def value_of(instance: Model) -> Any:
         value = compute(instance) if function.takes_row else compute()
@@ -141,18 +144,35 @@ def _by_function(runner: Runner, step: Backfill, function: RowFunction) -> Calla
             with connection.cursor() as cursor:
                 cursor.execute(f"SELECT {keys} FROM {step.table} WHERE {where} AND {step.guard} FOR NO KEY UPDATE")
                 found = [row[0] if len(row) == 1 else row for row in cursor.fetchall()]
-                for instance in model._base_manager.using(connection.alias).filter(pk__in=found):
-                    pk = instance.pk if isinstance(instance.pk, tuple) else (instance.pk,)
-                    places = connection.ops.compose_sql("%s", [value_of(instance)])  # type: ignore[attr-defined]
-                    cursor.execute(
-                        f"UPDATE {step.table} SET {function.column} = {places}{function.also}"
-                        f" WHERE ({keys}) = {_literals(connection, pk)} AND {step.guard}"
-                    )
-                return len(found)
+                rows = model._base_manager.using(connection.alias).filter(pk__in=found)
+                values = [(*(row.pk if isinstance(row.pk, tuple) else (row.pk,)), value_of(row)) for row in rows]
+                if values:
+                    cursor.execute(write(values))
+                return len(values)
 
         return _patiently(connection, work)
 
     return batch
+
+
+def _writer(connection: BaseDatabaseWrapper, step: Backfill, function: RowFunction, model: type[Model]) -> _Writer:
+    """One UPDATE for all the values of a batch. Literals lose their types in VALUES, so each is cast."""
+    pk, field = model._meta.pk, model._meta.get_field(function.field)
+    columns = [*(getattr(pk, "fields", None) or [pk]), field]
+    names = [f"v{number}" for number in range(len(columns))]
+    types = [column.rel_db_type(connection) for column in columns[:-1]] + [field.db_type(connection)]
+    typed = [f"CAST(given.{name} AS {type})" for name, type in zip(names, types, strict=True)]
+    same = " AND ".join(f"{step.table}.{column} = {value}" for column, value in zip(step.key, typed[:-1], strict=True))
+
+    def write(rows: list[tuple[Any, ...]]) -> str:
+        places = ", ".join([f"({', '.join(['%s'] * len(names))})"] * len(rows))
+        values = connection.ops.compose_sql(places, [value for row in rows for value in row])  # type: ignore[attr-defined]
+        return (
+            f"UPDATE {step.table} SET {function.column} = {typed[-1]}{function.also}"
+            f" FROM (VALUES {values}) AS given ({', '.join(names)}) WHERE {same} AND {step.guard}"
+        )
+
+    return write
 
 
 def _model(runner: Runner, function: RowFunction) -> type[Model]:

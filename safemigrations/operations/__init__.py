@@ -3,6 +3,8 @@
 from .add_field_nullable_then_backfill import AddFieldNullableThenBackfill
 from .add_field_with_default import AddFieldWithDefault
 from .add_index import AddIndexConcurrently
+from .alter_unique_together import AlterUniqueTogetherConcurrently
+from .remove_constraint import RemoveConstraintLater
 from .remove_field import RemoveFieldLater
 from .remove_index import RemoveIndexLater
 
@@ -10,6 +12,8 @@ __all__ = [
     "AddFieldNullableThenBackfill",
     "AddFieldWithDefault",
     "AddIndexConcurrently",
+    "AlterUniqueTogetherConcurrently",
+    "RemoveConstraintLater",
     "RemoveFieldLater",
     "RemoveIndexLater",
 ]

@@ -93,6 +93,15 @@ class AddFieldNullableThenBackfill(Change, AddField):
     def identity(self) -> str:
         return f"AddFieldNullableThenBackfill({self.model_name_lower}.{self.name_lower})"
 
+    def notice(self) -> str:
+        if not self._is_python or self.meanwhile is not None:
+            return ""
+        return (
+            f"{self.model_name}.{self.name}: PostgreSQL can't call {path_of(self._function)}, so rows that the running "
+            f"release inserts after migrate have no {self.name} until the contract: new code may read None there. If "
+            "it can't live with that, add meanwhile=, a value or an expression that stands in, to the migration."
+        )
+
     @property
     def _is_python(self) -> bool:
         return self.backfill is None or (callable(self.backfill) and not is_expression(self.backfill))

@@ -75,6 +75,10 @@ class Change(SeparateDatabaseAndState):
         """What is left for the contract, for people."""
         raise NotImplementedError
 
+    def notice(self) -> str:
+        """What makemigrations tells the person who gets this operation written, if anything."""
+        return ""
+
     def expand(self, at: Situation) -> Plan:
         return ()
 

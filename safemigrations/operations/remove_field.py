@@ -176,7 +176,7 @@ def on_parent_delete(column: Column, action: str) -> Plan:
     locks = {column.parent: Lock.ACCESS_EXCLUSIVE, column.table: Lock.ACCESS_EXCLUSIVE}
     drop = Statement(
         why=f"{column.label}: drop the foreign key of {column.name} that says {action}",
-        sql=_for_each(
+        sql=catalog.for_each(
             f"SELECT conname FROM pg_constraint WHERE {of_column} AND confdeltype = '{code}'",
             f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(column.table)}, found.conname);",
         ),
@@ -188,7 +188,7 @@ def on_parent_delete(column: Column, action: str) -> Plan:
     return (
         Statement(
             why=f"{column.label}: when a parent is deleted, {action} {column.name}: new code doesn't know it",
-            sql=_for_each(
+            sql=catalog.for_each(
                 f"SELECT conname FROM pg_constraint WHERE {of_column} AND confdeltype <> '{code}'",
                 f"EXECUTE format({exchange}, {literal(column.table)}, found.conname, {literal(rest)});",
             ),
@@ -197,10 +197,6 @@ def on_parent_delete(column: Column, action: str) -> Plan:
             undo=(drop, *column.foreign_key()),
         ),
     )
-
-
-def _for_each(query: str, body: str) -> str:
-    return f"DO $safemig$ DECLARE found record; BEGIN FOR found IN {query} LOOP {body} END LOOP; END $safemig$"
 
 
 def _through(field: Field[Any, Any]) -> type[Model]:

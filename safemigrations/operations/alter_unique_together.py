@@ -1,0 +1,143 @@
+"""AlterUniqueTogether -> AlterUniqueTogetherConcurrently.
+
+Adding a set builds its index under a lock that stops everybody. Removing one takes the index away that the upserts of
+the release which is still running name in ON CONFLICT.
+https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT-USING-INDEX
+
+So what is added comes with expand, because upserts of new code need it: duplicates are looked for first, the index is
+built CONCURRENTLY and the constraint takes it over. What is removed stays until the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from django.db.migrations.operations import AlterUniqueTogether
+from django.db.migrations.state import ProjectState
+from django.db.models import Model
+
+from .. import catalog
+from ..catalog import literal, regclass
+from ..columns import raw, unique_constraint
+from ..steps import Lock, Plan, Proof, Statement
+from .base import Change, Context, Finding, Rule, Situation
+
+Sets = frozenset[tuple[str, ...]]
+
+
+def sets_of(state: ProjectState, app_label: str, model_name: str) -> Sets:
+    """unique_together of a model; a stock rename leaves it as lists of lists."""
+    value = state.models[app_label, model_name.lower()].options.get("unique_together") or ()
+    return frozenset(tuple(names) for names in value)
+
+
+class AlterUniqueTogetherConcurrently(Change, AlterUniqueTogether):
+    """Add sets while both releases write; drop sets when the old one, whose upserts need them, has gone."""
+
+    category = AlterUniqueTogether.category
+
+    def __init__(self, name: str, unique_together: Iterable[Iterable[str]]) -> None:
+        AlterUniqueTogether.__init__(self, name, unique_together)
+        self.model_name = name
+        self.wrap(AlterUniqueTogether(name, unique_together))
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        return AlterUniqueTogether.deconstruct(self)
+
+    def describe(self) -> str:
+        return f"{AlterUniqueTogether.describe(self)}; what is removed is dropped by the contract"
+
+    @property
+    def identity(self) -> str:
+        return f"AlterUniqueTogetherConcurrently({self.name_lower})"
+
+    def contract_label(self, at: Situation) -> str:
+        removed = " and ".join(f"({', '.join(names)})" for names in sorted(self._removed(at)))
+        return f"drop unique {removed} of {at.old(self.name)._meta.db_table}"
+
+    def _removed(self, at: Situation) -> Sets:
+        return sets_of(at.before, at.app_label, self.name) - sets_of(at.after, at.app_label, self.name)
+
+    def _added(self, at: Situation) -> Sets:
+        return sets_of(at.after, at.app_label, self.name) - sets_of(at.before, at.app_label, self.name)
+
+    def expand(self, at: Situation) -> Plan:
+        model = at.new(self.name)
+        return tuple(
+            step
+            for names in sorted(self._added(at))
+            for step in (_no_duplicates(at, model, names), *_build(at, model, names))
+        )
+
+    def contract(self, at: Situation) -> Plan:
+        return tuple(_drop(at, at.old(self.name), names) for names in sorted(self._removed(at)))
+
+
+def _columns(model: type[Model], names: tuple[str, ...]) -> list[str]:
+    return [str(model._meta.get_field(name).column) for name in names]  # type: ignore[union-attr]
+
+
+def _build(at: Situation, model: type[Model], names: tuple[str, ...]) -> Plan:
+    columns = _columns(model, names)
+    name = at.editor._create_index_name(model._meta.db_table, columns, suffix="_uniq")  # type: ignore[attr-defined]
+    table = at.editor.quote_name(model._meta.db_table)
+    return unique_constraint(at.editor, table, name, tuple(map(at.editor.quote_name, columns)))
+
+
+def _no_duplicates(at: Situation, model: type[Model], names: tuple[str, ...]) -> Proof:
+    table = at.editor.quote_name(model._meta.db_table)
+    columns = ", ".join(map(at.editor.quote_name, _columns(model, names)))
+    complete = " AND ".join(f"{at.editor.quote_name(column)} IS NOT NULL" for column in _columns(model, names))
+    together = f"({', '.join(names)})"
+    return Proof(
+        why=f"{catalog.bare(table)}: no two rows have the same {together}",
+        query=f"SELECT {columns} FROM {table} WHERE {complete} GROUP BY {columns} HAVING count(*) > 1 LIMIT 6",
+        failure=(
+            f"{model._meta.label}: several rows have the same {together}: {{rows}}. Nothing was changed. Remove the "
+            "duplicates, then run the same command again."
+        ),
+    )
+
+
+def _drop(at: Situation, model: type[Model], names: tuple[str, ...]) -> Statement:
+    """By its columns: a table that was renamed keeps constraints whose names nobody can compute."""
+    table = at.editor.quote_name(model._meta.db_table)
+    attributes = ", ".join(literal(raw(column)) for column in _columns(model, names))
+    matching = (
+        f"SELECT conname FROM pg_constraint WHERE conrelid = {regclass(table)} AND contype = 'u' AND"
+        " (SELECT array_agg(attname::text ORDER BY attname::text) FROM pg_attribute WHERE attrelid = conrelid AND"
+        " attnum = ANY (conkey))"
+        f" = (SELECT array_agg(name ORDER BY name) FROM unnest(ARRAY[{attributes}]::text[]) AS name)"
+    )
+    together = f"({', '.join(names)})"
+    statement = Statement(
+        why=f"{catalog.bare(table)}: drop unique {together}",
+        sql=catalog.for_each(
+            matching, f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(table)}, found.conname);"
+        ),
+        locks={table: Lock.ACCESS_EXCLUSIVE},
+        done=f"SELECT 1 WHERE NOT EXISTS ({matching})",
+    )
+    return replace(statement, undo=_build(at, model, names))
+
+
+def find(operation: AlterUniqueTogether, context: Context) -> Finding | None:
+    if type(operation) is not AlterUniqueTogether:
+        return None
+    before = sets_of(context.before, context.app_label, operation.name)
+    after = sets_of(context.after, context.app_label, operation.name)
+    if before == after:
+        return None
+    harm = (
+        "builds an index while nobody can read or write"
+        if after - before
+        else "takes away the index that upserts of the release which is still running need"
+    )
+    return Finding(
+        f"AlterUniqueTogether of {operation.name} {harm}.",
+        (AlterUniqueTogetherConcurrently(operation.name, operation.option_value),),
+    )
+
+
+rule = Rule("safemigrations.E031", find)
