@@ -42,14 +42,14 @@ def _replace_unsafe(from_state: ProjectState, migrations: dict[str, list[Migrati
     created = {(app, op.name_lower) for app, op in release if isinstance(op, operations.CreateModel)}
     state = ProjectState({key: model.clone() for key, model in from_state.models.items()}, from_state.real_apps)
     for app_label, part in in_order(migrations):
-        replaced = []
+        replaced: list[Operation] = []
         for operation in part.operations:
             after = state.clone()
             operation.state_forwards(app_label, after)
             context = Context(app_label, state, after, release)
             replaced.extend(_safe_form(operation, context, created))
             state = after
-        part.operations = replaced
+        part.operations = replaced  # type: ignore[misc]
 
 
 def _safe_form(operation: Operation, context: Context, created: set[tuple[str, str]]) -> Iterable[Operation]:
@@ -101,11 +101,11 @@ def split(migrations: dict[str, list[Migration]]) -> dict[str, list[Migration]]:
     result: dict[str, list[Migration]] = {}
     for (app_label, name), parts in parts_of.items():
         for number, part in enumerate(parts, 1):
-            part.dependencies = [last.get(dependency, dependency) for dependency in part.dependencies]
+            part.dependencies = [last.get(dependency, dependency) for dependency in part.dependencies]  # type: ignore[misc]
             if len(parts) > 1:
                 part.name = f"{name}_{number}"
                 if number > 1:
-                    part.dependencies = [(app_label, f"{name}_{number - 1}")]
+                    part.dependencies = [(app_label, f"{name}_{number - 1}")]  # type: ignore[misc]
             result.setdefault(app_label, []).append(part)
     return result
 
@@ -121,7 +121,7 @@ def _parts(migration: Migration) -> list[Migration]:
         for outside, group in groupby(zip(kinds, migration.operations, strict=True), key=lambda pair: pair[0])
     ]
     if len(groups) < 2:
-        migration.atomic = not any(outside for outside, _ in groups)
+        migration.atomic = not any(outside for outside, _ in groups)  # type: ignore[misc]
         return [migration]
     parts = []
     for outside, chosen in groups:

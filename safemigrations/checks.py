@@ -246,7 +246,7 @@ def _line_of(path: Path, index: int | None) -> int:
     for node in ast.walk(tree):
         names = {t.id for t in node.targets if isinstance(t, ast.Name)} if isinstance(node, ast.Assign) else set()
         if index is None and "allow_unsafe" in names:
-            return node.lineno  # type: ignore[attr-defined]
+            return int(node.lineno)  # type: ignore[attr-defined]
         elements = getattr(getattr(node, "value", None), "elts", ())
         if index is not None and "operations" in names and index < len(elements):
             return int(elements[index].lineno)

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement as Reference
-from django.db.models import NOT_PROVIDED, Field, Model
+from django.db.models import NOT_PROVIDED, Model
 
 from . import catalog
 from .catalog import literal, object_name, temporary_name
@@ -79,7 +79,7 @@ class Column:
 
     editor: BaseDatabaseSchemaEditor
     model: type[Model]
-    field: Field[Any, Any]
+    field: Any  # a Field; the stubs lack column, target_field and others
 
     @property
     def table(self) -> str:
@@ -118,8 +118,8 @@ class Column:
     def definition(self, *, null: bool, default: str = "") -> str:
         """The column's type, collation and nullability, and nothing that scans or builds."""
         bare = copy.copy(self.field)
-        bare.null, bare._unique, bare.primary_key = null, False, False  # type: ignore[attr-defined]
-        if not bare.generated:  # type: ignore[attr-defined]
+        bare.null, bare._unique, bare.primary_key = null, False, False
+        if not bare.generated:
             bare.db_default = NOT_PROVIDED
         sql, params = self.editor.column_sql(self.model, bare)
         text = self.editor.connection.ops.compose_sql(sql, params) if params else sql  # type: ignore[attr-defined]

@@ -82,8 +82,8 @@ def _twin(field: Field[Any, Any]) -> Twin | None:
 
 def kind(field: Field[Any, Any]) -> Kind:
     """What sort of value fills the rows that lack one; touches no database."""
-    if field.has_db_default():  # type: ignore[attr-defined]
-        return Kind.VOLATILE if is_volatile(field.db_default) else Kind.INSTANT  # type: ignore[attr-defined]
+    if field.has_db_default():
+        return Kind.VOLATILE if is_volatile(field.db_default) else Kind.INSTANT
     if twin := _twin(field):
         return twin.kind
     if not field.has_default():
@@ -106,9 +106,9 @@ def is_volatile(expression: Any) -> bool:
 
 def sql(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
     """The expression for DEFAULT. Raises ValueError for what only Python can compute."""
-    if field.has_db_default():  # type: ignore[attr-defined]
+    if field.has_db_default():
         with connection.schema_editor(collect_sql=True, atomic=False) as editor:
-            text, params = editor.db_default_sql(field)  # type: ignore[attr-defined]
+            text, params = editor.db_default_sql(field)
         return _compose(connection, text, params)
     if twin := _twin(field):
         return twin.sql

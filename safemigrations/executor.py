@@ -79,7 +79,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             make_room(self.connection, run, _taken_by(migration, state, self.connection))
 
             def attempt(state: ProjectState) -> ProjectState:
-                return apply(state, migration, fake, fake_initial)  # type: ignore[no-any-return]
+                return apply(state, migration, fake, fake_initial)
 
             return self._protected(migration, run.report, state, attempt)
 
@@ -92,7 +92,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         with running(run):
 
             def attempt(state: ProjectState) -> ProjectState:
-                return unapply(state, migration, fake)  # type: ignore[no-any-return]
+                return unapply(state, migration, fake)
 
             return self._protected(migration, run.report, state, attempt)
 
@@ -122,7 +122,7 @@ class MigrationExecutor(executor.MigrationExecutor):
 
     def _state_before(self) -> ProjectState:
         """The state again: the attempt that failed has changed the one it was given."""
-        self.loader.applied_migrations = self.recorder.applied_migrations()
+        self.loader.applied_migrations = self.recorder.applied_migrations()  # type: ignore[assignment]
         return self._create_project_state(with_applied_migrations=True)  # type: ignore[no-any-return,attr-defined]
 
 
@@ -231,7 +231,7 @@ def _taken_by_field(
     field = operation.field.clone()
     field.set_attributes_from_name(operation.name)
     if field.many_to_many:
-        yield f"table {field.db_table or f'{table}_{field.name}'}"
+        yield f"table {field.db_table or f'{table}_{field.name}'}"  # type: ignore[attr-defined]
     elif field.column:
         yield f"column {field.column} of {table}"
 
@@ -270,11 +270,11 @@ def _in_one_transaction_if_possible(migration: Migration) -> Iterator[None]:
     """On a fresh database nobody has to be spared, and a transaction can't be half done."""
     atomic = migration.atomic
     if all(_fits_a_transaction(operation) for operation in migration.operations):
-        migration.atomic = True
+        migration.atomic = True  # type: ignore[misc]
     try:
         yield
     finally:
-        migration.atomic = atomic
+        migration.atomic = atomic  # type: ignore[misc]
 
 
 def _fits_a_transaction(operation: Operation) -> bool:

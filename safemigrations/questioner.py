@@ -39,7 +39,7 @@ class Interactive(InteractiveMigrationQuestioner):
     def ask_not_null_addition(self, field_name: str, model_name: str) -> Any:
         if self.dry_run:
             return None
-        choice = self._choice_input(
+        choice = self._choice_input(  # type: ignore[attr-defined]
             f"It is impossible to add a non-nullable field '{field_name}' to {model_name} without specifying a "
             "default. This is because the database needs something to populate existing rows.\nPlease select a fix:",
             [
@@ -53,7 +53,7 @@ class Interactive(InteractiveMigrationQuestioner):
         )
         if choice == 2:
             sys.exit(3)
-        return self._ask_backfill() if choice == 3 else self._ask_default()
+        return self._ask_backfill() if choice == 3 else self._ask_default()  # type: ignore[attr-defined]
 
     def _ask_backfill(self) -> Any:
         self.prompt_output.write(

@@ -76,4 +76,4 @@ def _hints(state: ModelState) -> dict[str, object]:
 def _is_swapped(state: ModelState) -> bool:
     setting = state.options.get("swappable")
     label = f"{state.app_label}.{state.name}".lower()
-    return bool(setting) and str(getattr(settings, setting, "") or label).lower() != label
+    return bool(setting) and str(getattr(settings, setting, "") or label).lower() != label  # type: ignore[arg-type]

@@ -112,9 +112,9 @@ class _OneRow(BaseTable):
         super().__init__(table.table_name, table.table_alias)
         self.row = row
 
-    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
         alias = compiler.quote_name_unless_alias(self.table_alias)
-        return f"(SELECT {self.row}.*) AS {alias.rpartition('.')[2]}", []
+        return f"(SELECT {self.row}.*) AS {alias.rpartition('.')[2]}", ()
 
 
 def row_expression(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from django.core.management.base import CommandError
 from django.core.management.commands import makemigrations, squashmigrations
@@ -19,7 +21,7 @@ def needs_autocommit(operation: Operation) -> bool:
     return isinstance(operation, Change)
 
 
-def why_not_atomic(operations: list[Operation]) -> str:
+def why_not_atomic(operations: Sequence[Operation]) -> str:
     """The reason for `atomic = False` that a reviewer reads."""
     from .operations import AddFieldNullableThenBackfill, AddIndexConcurrently
 
@@ -46,7 +48,7 @@ class OperationWriter(writer.OperationWriter):
 
 class MigrationWriter(writer.MigrationWriter):
     def as_string(self) -> str:
-        migration = self.migration
+        migration: Any = self.migration
         if any(map(needs_autocommit, migration.operations)):
             if not migration.replaces:
                 refuse_mixture(migration)

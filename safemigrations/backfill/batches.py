@@ -132,7 +132,7 @@ def _by_function(runner: Runner, step: Backfill, function: RowFunction) -> Calla
 
     def value_of(instance: Model) -> Any:
         value = compute(instance) if function.takes_row else compute()
-        if value is None and not field.null:  # type: ignore[union-attr]
+        if value is None and not field.null:
             raise StepFailed(
                 f"{function.path} gave None for {model._meta.label} {instance.pk!r}, and {function.field} can't be "
                 "null. Mend the function and run the same command again; rows that are filled stay filled."

@@ -128,7 +128,7 @@ def find(operation: AddField, context: Context) -> Finding | None:
     if type(operation) is not AddField:
         return None
     field, what = operation.field, f"AddField {operation.name} of {operation.model_name}"
-    if field.generated or isinstance(field, AutoFieldMixin) or field.primary_key:
+    if field.generated or isinstance(field, AUTO) or field.primary_key:
         return _refused(what, field)
     if not has_column(operation):
         return None
@@ -160,7 +160,7 @@ def _db_default_finding(what: str, field: Field[Any, Any], kind: Kind, replaceme
             f"{what} has a volatile db_default: PostgreSQL rewrites the whole table while nobody can read or write.",
             replacement,
         )
-    if not field.null and (field.unique or field.db_index or field.remote_field):
+    if not field.null and (field.unique or field.db_index or field.remote_field):  # type: ignore[attr-defined]
         return Finding(
             f"{what} builds its index or constraint under a lock: nobody can write to the table until it is done.",
             replacement,
@@ -171,7 +171,7 @@ def _db_default_finding(what: str, field: Field[Any, Any], kind: Kind, replaceme
 def _refused(what: str, field: Field[Any, Any]) -> Finding | None:
     if field.generated and not field.db_persist:  # type: ignore[attr-defined]
         return None  # VIRTUAL: instant
-    if field.primary_key and not isinstance(field, AutoFieldMixin) and not field.generated:
+    if field.primary_key and not isinstance(field, AUTO) and not field.generated:
         return None
     return Finding(
         f"{what} rewrites the whole table while nobody can read or write.",
@@ -187,5 +187,7 @@ def has_column(operation: AddField) -> bool:
     bound.set_attributes_from_name(operation.name)
     return not bound.many_to_many and bound.column is not None
 
+
+AUTO: Any = AutoFieldMixin
 
 rule = Rule("safemigrations.E010", find)

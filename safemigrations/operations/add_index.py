@@ -29,7 +29,7 @@ def index_step(at: Situation, model: type, index: Index) -> BuildIndex:
     step = build_index(
         f"{label}: index {index.name}",
         table,
-        index.create_sql(model, at.editor),  # type: ignore[arg-type]
+        index.create_sql(model, at.editor),
         analyze=index.contains_expressions,
     )
     drop = DropIndex(

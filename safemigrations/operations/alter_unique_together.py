@@ -10,8 +10,8 @@ built CONCURRENTLY and the constraint takes it over. What is removed stays until
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from django.db.migrations.operations import AlterUniqueTogether
 from django.db.migrations.state import ProjectState
@@ -37,7 +37,7 @@ class AlterUniqueTogetherConcurrently(Change, AlterUniqueTogether):
 
     category = AlterUniqueTogether.category
 
-    def __init__(self, name: str, unique_together: Iterable[Iterable[str]]) -> None:
+    def __init__(self, name: str, unique_together: Any) -> None:
         AlterUniqueTogether.__init__(self, name, unique_together)
         self.model_name = name
         self.wrap(AlterUniqueTogether(name, unique_together))

@@ -217,10 +217,10 @@ class Context:
     release: Sequence[tuple[str, Operation]] = field(default=())  # (app label, operation), this one included
 
     def model_before(self, model_name: str) -> ModelState:
-        return self.before.models[self.app_label, model_name.lower()]
+        return self.before.models[self.app_label, model_name.lower()]  # type: ignore[no-any-return]
 
     def model_after(self, model_name: str) -> ModelState:
-        return self.after.models[self.app_label, model_name.lower()]
+        return self.after.models[self.app_label, model_name.lower()]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class RemoveConstraintLater(Change, RemoveConstraint):
         return f"drop constraint {self.name} of {at.old(self.model_name)._meta.db_table}"
 
     def _constraint(self, at: Situation) -> BaseConstraint:
-        return at.before.models[at.app_label, self.model_name_lower].get_constraint_by_name(self.name)
+        return at.before.models[at.app_label, self.model_name_lower].get_constraint_by_name(self.name)  # type: ignore[no-any-return]
 
     def expand(self, at: Situation) -> Plan:
         return self._drop(at) if _stands_in_the_way(self._constraint(at)) else ()
@@ -87,7 +87,7 @@ def _stands_in_the_way(constraint: BaseConstraint) -> bool:
 
 def _add_again(at: Situation, model: Any, constraint: BaseConstraint, table: str) -> Plan:
     """The constraint built without blocking; an exclusion constraint has no such way."""
-    create = constraint.create_sql(model, at.editor)
+    create: Any = constraint.create_sql(model, at.editor)
     label = catalog.bare(table)
     if isinstance(constraint, CheckConstraint):
         return _check_again(str(create), constraint.name, table, label)

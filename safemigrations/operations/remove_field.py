@@ -73,7 +73,7 @@ class RemoveFieldLater(Change, RemoveField):
         if field.column is None:
             return ()
         column = self._column(at)
-        required = not field.null and not field.generated and not field.has_db_default()  # type: ignore[attr-defined]
+        required = not field.null and not field.generated and not field.has_db_default()
         return (
             _no_view_uses(column),
             *(self._stop_requiring(at, column) if required else ()),
@@ -123,8 +123,8 @@ class RemoveFieldLater(Change, RemoveField):
     def _add_again(self, at: Situation, column: Column) -> Plan:
         """The column as expand left it, without its values; taking expand back then restores the rest."""
         field = column.field
-        default = "" if field.null or field.generated else self._default(at, column)  # type: ignore[attr-defined]
-        if field.has_db_default():  # type: ignore[attr-defined]
+        default = "" if field.null or field.generated else self._default(at, column)
+        if field.has_db_default():
             default = defaults.sql(at.connection, field)
         null = field.null or not default
         return (

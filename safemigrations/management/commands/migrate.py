@@ -116,7 +116,7 @@ class Command(migrate.Command):
 
 def _would_be_left(executor: MigrationExecutor, targets: list[Any]) -> list[str]:
     lines = []
-    state = executor._create_project_state(with_applied_migrations=True)
+    state = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
     for migration, backwards in executor.migration_plan(targets):
         for operation in () if backwards else migration.operations:
             before = state.clone()
