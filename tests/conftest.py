@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import django
@@ -16,6 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from testproject.postgres import server
+from tests.project import Project
 
 Connect = Callable[[], psycopg.Connection]
 
@@ -47,11 +49,22 @@ def two_databases(
 
 
 @pytest.fixture
-def connect(database: BaseDatabaseWrapper) -> Iterator[Connect]:
+def dsn(database: BaseDatabaseWrapper) -> str:
+    """The connection string of the test's database."""
+    return make_conninfo(_server(), dbname=database.settings_dict["NAME"])
+
+
+@pytest.fixture
+def project(tmp_path: Path, dsn: str) -> Project:
+    """A Django project with an app "shop" on the test's database; see tests/project.py."""
+    return Project(tmp_path, dsn)
+
+
+@pytest.fixture
+def connect(dsn: str) -> Iterator[Connect]:
     """A function that opens further connections to the test's database: psycopg's own, in autocommit mode."""
     with ExitStack() as stack:
-        conninfo = make_conninfo(_server(), dbname=database.settings_dict["NAME"])
-        yield lambda: stack.enter_context(psycopg.connect(conninfo, autocommit=True))
+        yield lambda: stack.enter_context(psycopg.connect(dsn, autocommit=True))
 
 
 @pytest.fixture
