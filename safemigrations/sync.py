@@ -113,7 +113,8 @@ class _OneRow(BaseTable):
         self.row = row
 
     def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
-        alias = compiler.quote_name_unless_alias(self.table_alias)
+        quote_name = getattr(compiler, "quote_name", None) or compiler.quote_name_unless_alias  # until Django 6.1
+        alias = quote_name(self.table_alias)
         return f"(SELECT {self.row}.*) AS {alias.rpartition('.')[2]}", ()
 
 

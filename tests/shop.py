@@ -1,0 +1,209 @@
+"""An app without files, for the tests of one operation: its state, its tables, and what migrate does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import CreateModel, Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.optimizer import MigrationOptimizer
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.migrations.state import ProjectState
+
+from safemigrations import queue
+from safemigrations.operations.base import Change
+from safemigrations.runner import Report, Run, running
+from safemigrations.writer import MigrationWriter, written
+
+KEY = ("id", models.BigAutoField(primary_key=True))
+
+
+def book(*fields: tuple[str, Any], **options: Any) -> CreateModel:
+    """A Book with a title, and what a test needs besides."""
+    return CreateModel("Book", [KEY, ("title", models.CharField(max_length=100)), *fields], options)
+
+
+class Shop:
+    """The app "shop" in one database; each call of `migrate` applies a migration of its own."""
+
+    label = "shop"
+
+    def __init__(self, connection: BaseDatabaseWrapper, *operations: Operation) -> None:
+        self.connection = connection
+        self.recorder = MigrationRecorder(connection)
+        self.recorder.ensure_schema()
+        self.states = [ProjectState()]
+        self.migrations: list[Migration] = []
+        self.migrate(*operations)
+
+    @property
+    def state(self) -> ProjectState:
+        return self.states[-1]
+
+    def model(self, name: str = "Book") -> Any:
+        return self.state.apps.get_model(self.label, name)
+
+    def migrate(self, *operations: Operation, report: Report | None = None) -> None:
+        """What `migrate` does with one migration."""
+        migration = self._migration(operations)
+        with running(Run(report or Report(), migration)), self._editor(migration) as editor:
+            state = migration.apply(self.state.clone(), editor)
+        self.recorder.record_applied(self.label, migration.name)
+        self.states.append(state)
+        self.migrations.append(migration)
+
+    def contract(self) -> None:
+        queue.contract(self.connection, Report())
+
+    def back(self) -> None:
+        """What `migrate shop <the one before>` does."""
+        migration = self.migrations.pop()
+        with running(Run(migration=migration)), self._editor(migration) as editor:
+            migration.unapply(self.states[-2].clone(), editor)
+        self.recorder.record_unapplied(self.label, migration.name)
+        self.states.pop()
+
+    def left(self) -> list[str]:
+        """What the contract still has to do."""
+        return [row.label for row in queue.open_rows(self.connection)]
+
+    def plan(self, *operations: Operation, backwards: bool = False) -> str:
+        """What sqlmigrate prints, without the heading of each operation."""
+        migration = self._migration(operations)
+        with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            if backwards:
+                migration.unapply(self.state.clone(), editor, collect_sql=True)
+            else:
+                migration.apply(self.state.clone(), editor, collect_sql=True)
+        return "\n".join(editor.collected_sql[3:])
+
+    def execute(self, sql: str) -> list[Any]:
+        """Rows; of a single column, its values."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            rows = cursor.fetchall() if cursor.description else []
+        return [row[0] if len(row) == 1 else row for row in rows]
+
+    def _migration(self, operations: tuple[Operation, ...]) -> Migration:
+        migration = Migration(f"{len(self.migrations) + 1:04}", self.label)
+        migration.operations = list(operations)
+        migration.atomic = not any(isinstance(operation, Change) for operation in operations)  # type: ignore[misc]
+        return migration
+
+    def _editor(self, migration: Migration) -> Any:
+        return self.connection.schema_editor(atomic=migration.atomic)
+
+    # What PostgreSQL says about a table. Names are as they stand in a statement.
+
+    def columns(self, table: str = "shop_book") -> dict[str, str]:
+        return dict(
+            self.execute(
+                "SELECT attname, format_type(atttypid, atttypmod)"
+                " || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END"
+                " || coalesce(' DEFAULT ' || pg_get_expr(adbin, adrelid), '')"
+                " FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum"
+                f" WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+            )
+        )
+
+    def indexes(self, table: str = "shop_book") -> dict[str, str]:
+        """Without the primary key's."""
+        return dict(
+            self.execute(
+                "SELECT relname, substring(pg_get_indexdef(indexrelid) FROM ' USING .*')"
+                " || CASE WHEN indisvalid THEN '' ELSE ' INVALID' END"
+                " FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
+                f" WHERE indrelid = '{table}'::regclass AND NOT indisprimary ORDER BY relname"
+            )
+        )
+
+    def constraints(self, table: str = "shop_book") -> dict[str, str]:
+        """Without the primary key and, of PostgreSQL 18, NOT NULL."""
+        return dict(
+            self.execute(
+                "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+                f" WHERE conrelid = '{table}'::regclass AND contype NOT IN ('p', 'n') ORDER BY conname"
+            )
+        )
+
+    def triggers(self, table: str = "shop_book") -> list[str]:
+        return self.execute(
+            f"SELECT tgname FROM pg_trigger WHERE tgrelid = '{table}'::regclass AND NOT tgisinternal ORDER BY tgname"
+        )
+
+    def tables(self) -> set[str]:
+        return set(self.connection.introspection.table_names())
+
+
+@contextmanager
+def sqlite(directory: Path) -> Iterator[BaseDatabaseWrapper]:
+    """Django's connection "lite", to an empty SQLite database."""
+    connections.settings["lite"] = {
+        **connections.settings["default"],
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": directory / "lite",
+        "OPTIONS": {},
+    }
+    try:
+        yield connections["lite"]
+        connections["lite"].close()
+    finally:
+        del connections["lite"], connections.settings["lite"]
+
+
+def assert_does_what_stock_does(directory: Path, ours: Operation, stock: Operation, *before: Operation) -> None:
+    """On another backend: the same tables, forwards and backwards."""
+    schemas = []
+    for number, operation in enumerate((ours, stock)):
+        place = directory / str(number)
+        place.mkdir()
+        with sqlite(place) as connection:
+            shop = Shop(connection, *before)
+            shop.migrate(operation)
+            forwards = _schema(shop)
+            shop.back()
+            schemas.append((forwards, _schema(shop)))
+    assert schemas[0] == schemas[1]
+    assert schemas[0][0] != schemas[0][1]
+
+
+def _schema(shop: Shop) -> list[str]:
+    return shop.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+
+
+class Nowhere:
+    """A router that keeps the app out of every database."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return False if app_label == Shop.label else None
+
+
+def file_of(*operations: Operation) -> str:
+    """The migration file that makemigrations writes, without its first line, which has the date."""
+    migration = Migration("0002", Shop.label)
+    migration.operations = list(operations)
+    return MigrationWriter(migration, include_header=False).as_string()
+
+
+def read_back(operation: Operation) -> Any:
+    """The operation that an import of the written file gives."""
+    names: dict[str, Any] = {}
+    exec(file_of(operation), names)
+    (again,) = names["Migration"].operations
+    return again
+
+
+def assert_is_read_back(operation: Operation) -> None:
+    again = read_back(operation)
+    assert type(again) is type(operation)
+    assert written(again) == written(operation)
+
+
+def optimized(*operations: Operation) -> list[str]:
+    """What squashing makes of operations, as written."""
+    return [written(operation) for operation in MigrationOptimizer().optimize(list(operations), Shop.label)]
