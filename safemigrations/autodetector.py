@@ -28,11 +28,11 @@ class SafeMigrationsMixin:
     def _optimize_migrations(self) -> None:
         super()._optimize_migrations()  # type: ignore[misc]
         if self.migrations:  # type: ignore[has-type]
-            _replace_unsafe(self.from_state, self.migrations)  # type: ignore[attr-defined,has-type]
+            replace_unsafe(self.from_state, self.migrations)  # type: ignore[attr-defined,has-type]
             self.migrations = split(self.migrations)  # type: ignore[has-type]
 
 
-def _replace_unsafe(from_state: ProjectState, migrations: dict[str, list[Migration]]) -> None:
+def replace_unsafe(from_state: ProjectState, migrations: dict[str, list[Migration]]) -> None:
     release = [
         (app_label, operation)
         for app_label, parts in migrations.items()

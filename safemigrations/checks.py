@@ -32,7 +32,11 @@ from . import conf, rules
 from .operations.base import Change, Context
 from .writer import written
 
-SUSPECTS = re.compile(r"\b(Add|Alter|Remove)\w+\(")
+# What a rule could object to, and decisions of a person; our own operations don't match.
+SUSPECTS = re.compile(
+    r"\b(AddIndex|RemoveIndex|AddField|RemoveField|RemoveConstraint|AlterUniqueTogether)\(|allow_unsafe"
+)
+OURS_IN_A_TRANSACTION = re.compile(r"(?s)(?!.*atomic = False).*\bsafemigrations\.operations\b")
 
 OUTSIDE_TRANSACTION = "safemigrations.E090"
 
@@ -138,10 +142,11 @@ def _is_suspected(label: str) -> bool:
         return False
     baseline = conf.baseline().get(label, "")
     return any(
-        SUSPECTS.search(path.read_text(errors="ignore"))
+        SUSPECTS.search(text) or OURS_IN_A_TRANSACTION.match(text)
         for folder in (spec.submodule_search_locations if spec else None) or ()
         for path in Path(folder).glob("*.py")
         if path.stem > baseline
+        for text in (path.read_text(errors="ignore"),)
     )
 
 

@@ -130,6 +130,7 @@ class Column:
             why=f"{self.label}: {why}",
             sql=f"ALTER TABLE {self.table} {change}",
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
+            about=self.title,
             **rest,
         )
 
@@ -226,6 +227,8 @@ class Column:
                 locks={self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
                 done=f"{already} UNION ALL {catalog.constraint_exists(self.table, check, validated=True)}",
                 on_failure=(drop,),
+                violators=f"SELECT {', '.join(self.key)} FROM {self.table} WHERE {self.quoted} IS NULL LIMIT 6",
+                about=self.title,
             ),
             Together(
                 why=f"{self.label}: {self.name} NOT NULL, without a scan",
@@ -235,6 +238,7 @@ class Column:
                 ),
                 locks={self.table: Lock.ACCESS_EXCLUSIVE},
                 done=f"{already} AND NOT EXISTS ({catalog.constraint_exists(self.table, check)})",
+                about=self.title,
             ),
         )
 
@@ -283,6 +287,13 @@ class Column:
             ),
         )
 
+    def _orphans(self) -> str:
+        target = self.editor.quote_name(self.field.target_field.column)
+        return (
+            f"SELECT {', '.join(self.key)} FROM {self.table} AS child WHERE {self.quoted} IS NOT NULL AND NOT EXISTS"
+            f" (SELECT FROM {self.parent} AS parent WHERE parent.{target} = child.{self.quoted}) LIMIT 6"
+        )
+
     def foreign_key(self) -> Plan:
         """NOT VALID, then VALIDATE: both tables are locked only for the moment of the first."""
         if not self.has_foreign_key:
@@ -303,6 +314,7 @@ class Column:
                 locks={self.parent: Lock.SHARE_ROW_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
                 done=catalog.constraint_exists(self.table, name),
                 undo=(drop,),
+                about=self.title,
             ),
             Online(
                 why=f"{self.label}: foreign key {name} holds for every row (checked without blocking)",
@@ -310,5 +322,7 @@ class Column:
                 locks={self.parent: Lock.ROW_SHARE, self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
                 done=catalog.constraint_exists(self.table, name, validated=True),
                 on_failure=(drop,),
+                violators=self._orphans(),
+                about=self.title,
             ),
         )

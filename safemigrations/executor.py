@@ -12,18 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from django.contrib.postgres.operations import NotInTransactionMixin
 from django.core.management.commands import migrate
 from django.db import DatabaseError, migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration, executor
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ProjectState
+from django.db.migrations.state import ModelState, ProjectState
 
 from . import locks
 from .catalog import bare
 from .operations.base import Change, make_room
-from .runner import Report, current_run, running
+from .runner import Report, current_run, is_sending, running
 from .steps import Lock, Statement
 
 # A lock_timeout is for DDL. It would also end a data migration that waits for somebody's row, and would leave an
@@ -161,7 +160,7 @@ class _LockGuard:
             self.attempt = next(self.attempts)
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if not DDL.match(str(sql)):
+        if is_sending() or not DDL.match(str(sql)):
             return execute(sql, params, many, context)
         while True:
             try:
@@ -208,7 +207,11 @@ def _created_by(migration: Migration) -> set[tuple[str, str]]:
 
 
 def _taken_by(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> Iterator[str]:
-    """The names of columns, indexes and tables that stock operations will create."""
+    """The names of columns, indexes and tables that stock operations will create or change.
+
+    A contract that is still open must not find another column than it was made for: it would forbid null in one that
+    a later release allows it in, or drop one that a later release added.
+    """
     for operation in _operations(migration):
         if isinstance(operation, Change):
             continue  # says so itself
@@ -217,23 +220,50 @@ def _taken_by(migration: Migration, state: ProjectState, connection: BaseDatabas
         elif isinstance(operation, migrations.CreateModel):
             table = operation.options.get("db_table") or f"{migration.app_label}_{operation.name_lower}"
             yield f"table {bare(connection.ops.quote_name(table))}"
-        elif isinstance(operation, migrations.AddField):
-            yield from _taken_by_field(operation, migration.app_label, state, connection)
+        elif isinstance(operation, migrations.AddField | migrations.AlterField):
+            yield from _taken_by_field(operation, operation.field, migration.app_label, state, connection)
+        elif isinstance(operation, migrations.RemoveField | migrations.RenameField):
+            name = getattr(operation, "old_name", None) or operation.name
+            model = state.models.get((migration.app_label, operation.model_name_lower))
+            if model and name in model.fields:
+                yield from _taken_by_field(operation, model.fields[name], migration.app_label, state, connection)
+        elif isinstance(operation, migrations.RenameModel | migrations.AlterModelTable | migrations.DeleteModel):
+            name = getattr(operation, "old_name", None) or operation.name
+            if model := state.models.get((migration.app_label, name.lower())):
+                yield f"table {_table(model, connection)}"
+
+
+def _table(model: ModelState, connection: BaseDatabaseWrapper) -> str:
+    return bare(connection.ops.quote_name(model.options.get("db_table") or f"{model.app_label}_{model.name_lower}"))
 
 
 def _taken_by_field(
-    operation: migrations.AddField, app_label: str, state: ProjectState, connection: BaseDatabaseWrapper
+    operation: Any, unbound: Any, app_label: str, state: ProjectState, connection: BaseDatabaseWrapper
 ) -> Iterator[str]:
     model = state.models.get((app_label, operation.model_name_lower))
-    if model is None:
+    if model is None or (
+        isinstance(operation, migrations.AlterField) and not _alters_sql(operation, model, connection)
+    ):
         return
-    table = bare(connection.ops.quote_name(model.options.get("db_table") or f"{app_label}_{model.name_lower}"))
-    field = operation.field.clone()
-    field.set_attributes_from_name(operation.name)
+    table = _table(model, connection)
+    field = unbound.clone()
+    field.set_attributes_from_name(getattr(operation, "old_name", None) or operation.name)
     if field.many_to_many:
-        yield f"table {field.db_table or f'{table}_{field.name}'}"  # type: ignore[attr-defined]
+        yield f"table {field.db_table or f'{table}_{field.name}'}"
     elif field.column:
         yield f"column {field.column} of {table}"
+
+
+def _alters_sql(operation: migrations.AlterField, model: ModelState, connection: BaseDatabaseWrapper) -> bool:
+    """Not where only default, choices, validators, help texts and the like differ."""
+    old = model.fields.get(operation.name)
+    if old is None:
+        return True
+    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        before, after = old.clone(), operation.field.clone()
+        for field in (before, after):
+            field.set_attributes_from_name(operation.name)
+        return bool(editor._field_should_be_altered(before, after, ignore={"default"}))  # type: ignore[attr-defined]
 
 
 def _tables(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> list[str]:
@@ -278,6 +308,8 @@ def _in_one_transaction_if_possible(migration: Migration) -> Iterator[None]:
 
 
 def _fits_a_transaction(operation: Operation) -> bool:
+    from django.contrib.postgres.operations import NotInTransactionMixin  # loads psycopg, which `check` doesn't need
+
     if isinstance(operation, Change):
         return operation.stock_when_alone
     stock = type(operation).__module__.startswith("django.db.migrations.operations")

@@ -33,6 +33,16 @@ class ConsoleReport(Report):
         self.stdout.write(" " * self.indent + text)
         self.stdout.flush()
 
+    def begin_row(self, label: str) -> None:
+        """A row of the contract queue; its steps stand below it."""
+        if self.open_line:
+            self.stdout.write("")
+            self.open_line = False
+        self.stdout.write(f"  {label}")
+
+    def end_row(self) -> None:
+        self.stdout.write(f"    {self.style.SUCCESS('OK')}")
+
     def begin(self, step: Step) -> None:
         self.told_waiting = 0.0
 

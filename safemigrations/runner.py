@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from django.apps.registry import Apps
 from django.core.management.base import CommandError
-from django.db import DatabaseError, NotSupportedError, transaction
+from django.db import DatabaseError, IntegrityError, NotSupportedError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 
@@ -49,6 +49,10 @@ class StepFailed(CommandError):
 class Report:
     """What a person sees of a run. This one says nothing; commands print."""
 
+    def begin_row(self, label: str) -> None: ...
+
+    def end_row(self) -> None: ...
+
     def begin(self, step: Step) -> None: ...
 
     def skip(self, step: Step) -> None: ...
@@ -77,6 +81,14 @@ class Run:
     @property
     def contract(self) -> Literal["explicitly", "immediately"]:
         return "immediately" if self.fresh else conf.contract()
+
+
+_sending: ContextVar[bool] = ContextVar("safemigrations_sending", default=False)
+
+
+def is_sending() -> bool:
+    """Is a runner at work? Its statements carry their own timeouts."""
+    return _sending.get()
 
 
 _current: ContextVar[Run | None] = ContextVar("safemigrations_run", default=None)
@@ -113,10 +125,13 @@ class Runner:
             self._refuse_inside_transaction(step)
             began = time.monotonic()
             self.report.begin(step)
+            token = _sending.set(True)
             try:
                 detail = self.execute(step)
             except DatabaseError as error:
                 raise StepFailed(_explain(step, error)) from error
+            finally:
+                _sending.reset(token)
             self.report.done(step, time.monotonic() - began, detail or "")
 
     def undo(self, plan: Plan) -> None:
@@ -177,8 +192,14 @@ class Runner:
     def _online(self, step: Online) -> str:
         try:
             self._without_timeouts(step, step.sql)
-        except DatabaseError:
+        except IntegrityError as error:
+            rows = self.rows(step.violators) if step.violators else []
             self.run(step.on_failure)
+            if rows:
+                raise StepFailed(
+                    f"{step.why}\n  failed for the rows {_named(rows)}. Mend them and run the same command again; what "
+                    "was done before stays, and nothing was left that rejects a write."
+                ) from error
             raise
         return ""
 
@@ -307,9 +328,7 @@ class Runner:
         with self._session(statement_timeout=0):
             rows = self.rows(step.query)
         if rows:
-            named = ", ".join(" ".join(map(str, row)) for row in rows[:ROWS_NAMED])
-            more = " and more" if len(rows) > ROWS_NAMED else ""
-            raise StepFailed(step.failure.format(rows=named + more, count=len(rows)))
+            raise StepFailed(step.failure.format(rows=_named(rows)))
         return ""
 
     @execute.register
@@ -318,6 +337,11 @@ class Runner:
         from .backfill.batches import fill
 
         return fill(self, step)
+
+
+def _named(rows: Sequence[tuple[Any, ...]]) -> str:
+    named = ", ".join(" ".join(map(str, row)) for row in rows[:ROWS_NAMED])
+    return f"{named} and more" if len(rows) > ROWS_NAMED else named
 
 
 @dataclass(frozen=True, kw_only=True)

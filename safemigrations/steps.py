@@ -45,6 +45,7 @@ class Step:
     undo: tuple[Step, ...] = ()  # what takes the step back; each of them can be run twice
     takes: tuple[str, ...] = ()  # what it creates, as in "column note of shop_order"
     frees: tuple[str, ...] = ()  # what it removes, in the same words
+    about: str = ""  # the column it works on, in the same words: pointless once that is removed
 
     transactional: ClassVar[bool] = True  # may it run inside a transaction?
 
@@ -89,13 +90,14 @@ class Together(Step):
 class Online(Step):
     """A statement that may take long and blocks neither reads nor writes, outside a transaction.
 
-    `on_failure` is run when the statement finds rows that contradict it, so that nothing stays behind which
-    rejects a write that succeeded before.
+    When the statement finds rows that contradict it, `violators` is the query that names them, and `on_failure` is
+    run, so that nothing stays behind which rejects a write that succeeded before.
     """
 
     sql: str
     locks: Mapping[str, Lock]
     on_failure: tuple[Step, ...] = ()
+    violators: str = ""
 
     transactional: ClassVar[bool] = False
 

@@ -24,7 +24,6 @@ from ..columns import Column
 from ..defaults import Kind
 from ..runner import current_run
 from ..steps import Backfill, Lock, Plan, Proof, RowFunction, Statement
-from ..sync import drop_of, fill_on_insert, row_expression, unmark_on_update
 from .add_field_with_default import field_with_default, has_column
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -135,6 +134,8 @@ class AddFieldNullableThenBackfill(Change, AddField):
         )
 
     def contract(self, at: Situation) -> Plan:
+        from ..sync import drop_of  # see _triggers()
+
         column = self._column(at)
         return (
             self._fill(at, column, why=f"fill {column.name} of the rows that the old release inserted last"),
@@ -145,6 +146,9 @@ class AddFieldNullableThenBackfill(Change, AddField):
         )
 
     def _triggers(self, at: Situation, column: Column) -> tuple[Any, ...]:
+        # django-pgtrigger loads psycopg: a tenth of a second that no `manage.py check` should pay.
+        from ..sync import fill_on_insert, unmark_on_update
+
         if not self._is_python:
             return (fill_on_insert(column, self._value(at, column, self.backfill, row="NEW")),)
         if self.meanwhile is None:
@@ -154,6 +158,8 @@ class AddFieldNullableThenBackfill(Change, AddField):
         return (fill_on_insert(column, value, marker=marker), unmark_on_update(column, marker))
 
     def _value(self, at: Situation, column: Column, value: Any, *, row: str) -> str:
+        from ..sync import row_expression  # see _triggers()
+
         expression = value if is_expression(value) else Value(value, output_field=column.field)
         return row_expression(at.connection, column.model, column.field, expression, row=row)
 
@@ -172,6 +178,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
             guard=guard,
             assign=assign,
             function=function,
+            about=column.title,
         )
 
     def _row_function(self, at: Situation, column: Column) -> RowFunction:

@@ -198,8 +198,8 @@ def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any) -> None:
     elif held:
         name, row = next(iter(held.items()))
         raise StepFailed(
-            f"The {name} is still to be dropped by the contract of {row.app_label}.{row.migration} ({row.label}). "
-            "Nothing was changed. When no server runs the release before that migration any more, type: "
+            f"The {name} still belongs to the contract of {row.app_label}.{row.migration} ({row.label}). Nothing was "
+            "changed. When no server runs the release before that migration any more, type: "
             "python manage.py migrate --contract"
         )
 

@@ -63,12 +63,7 @@ class Command(migrate.Command):
             self.stdout.write(self.style.MIGRATE_HEADING("Running the contract:"))
             if not waiting:
                 self.stdout.write("  Nothing is left for the contract.")
-        for row in waiting:
-            if self.verbosity:
-                self.stdout.write(f"  {row}")
-            queue.contract(connection, self.report, only={row.pk})
-            if self.verbosity:
-                self.stdout.write("    " + self.style.SUCCESS("OK"))
+        queue.contract(connection, self.report)
 
     def _print_left(self, connection: BaseDatabaseWrapper) -> None:
         left = queue.open_rows(connection)
