@@ -16,6 +16,8 @@ from django.db.models import functions
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from .operations.add_field_nullable_then_backfill import Answer
+
 
 def wrap(questions: MigrationQuestioner | None) -> MigrationQuestioner | None:
     """The questioner that also asks our questions, with the answers and the output of the one it replaces."""
@@ -68,7 +70,7 @@ class Interactive(InteractiveMigrationQuestioner):
                 sys.exit(1)
             try:
                 value = eval(code, {}, names)
-                return import_string(value) if isinstance(value, str) else value
+                return Answer(import_string(value) if isinstance(value, str) else value)
             except Exception as error:
                 self.prompt_output.write(f"{type(error).__name__}: {error}")
 

@@ -156,8 +156,8 @@ def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, gone: s
     row.save(using=connection.alias)
     try:
         Runner(connection, report).run(tuple(step for step in row.steps if step.about not in gone))
-    except Exception as error:
-        row.status, row.last_error = Status.FAILED, str(error)
+    except BaseException as error:
+        row.status, row.last_error = Status.FAILED, str(error) or type(error).__name__
         if connection.is_usable():
             row.save(using=connection.alias)
         raise

@@ -181,7 +181,7 @@ class Backfill(Step):
 class RowFunction:
     """A Python function that computes a column's value; the model is the one of this migration's state."""
 
-    path: str
+    path: str  # module:qualified.name; empty: the field's own default is called
     takes_row: bool
     app_label: str
     migration: str

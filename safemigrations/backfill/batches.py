@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from pkgutil import resolve_name
 from typing import Any
 
 from django.apps import apps as current_apps
@@ -18,7 +19,6 @@ from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.models import Model
-from django.utils.module_loading import import_string
 
 from safemigrations import conf, locks
 from safemigrations.runner import Runner, StepFailed
@@ -126,15 +126,22 @@ def _by_function(runner: Runner, step: Backfill, function: RowFunction) -> Calla
     connection = runner.connection
     model = _model(runner, function)
     field = model._meta.get_field(function.field)
-    compute = import_string(function.path)
+    compute = _resolve(function, model) if function.path else field.get_default  # type: ignore[union-attr]
+    name = function.path or f"The default of {function.field}"
     keys = ", ".join(step.key)
     write = _writer(connection, step, function, model)
 
     def value_of(instance: Model) -> Any:
-        value = compute(instance) if function.takes_row else compute()
+        try:
+            value = compute(instance) if function.takes_row else compute()  # type: ignore[call-arg]
+        except Exception as error:
+            raise StepFailed(
+                f"{name} failed for {model._meta.label} {instance.pk!r}: {error!r}. Rows that are "
+                "filled stay filled. Mend the function and run the same command again."
+            ) from error
         if value is None and not field.null:
             raise StepFailed(
-                f"{function.path} gave None for {model._meta.label} {instance.pk!r}, and {function.field} can't be "
+                f"{name} gave None for {model._meta.label} {instance.pk!r}, and {function.field} can't be "
                 "null. Mend the function and run the same command again; rows that are filled stay filled."
             )
         return field.get_db_prep_save(getattr(value, "pk", value), connection)  # type: ignore[union-attr]
@@ -173,6 +180,16 @@ def _writer(connection: BaseDatabaseWrapper, step: Backfill, function: RowFuncti
         )
 
     return write
+
+
+def _resolve(function: RowFunction, model: type[Model]) -> Callable[..., Any]:
+    try:
+        return resolve_name(function.path)  # type: ignore[no-any-return]
+    except (ImportError, AttributeError) as error:
+        raise StepFailed(
+            f"The function {function.path} that computes {model._meta.label}.{function.field} can't be imported: "
+            f"{error}. Bring it back, at least until this has run, and run the same command again."
+        ) from error
 
 
 def _model(runner: Runner, function: RowFunction) -> type[Model]:

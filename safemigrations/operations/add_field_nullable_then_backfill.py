@@ -13,6 +13,7 @@ proves NOT NULL without a scan under a lock, and takes trigger and marker away.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.migrations.operations import AddField
@@ -33,11 +34,21 @@ def is_expression(value: Any) -> bool:
 
 
 def path_of(function: Any) -> str:
-    """The import path of a function. Raises ValueError for one that can't be imported, such as a lambda."""
+    """The import path of a function, as pkgutil.resolve_name() takes it.
+
+    Raises ValueError for one that can't be imported, such as a lambda.
+    """
     name = getattr(function, "__qualname__", "")
     if not name or "<" in name:
         raise ValueError(f"{function!r} can't be imported: write a function at the top level of a module.")
-    return f"{function.__module__}.{name}"
+    return f"{function.__module__}:{name}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person typed at makemigrations' prompt to have each row computed; it travels as the field's default."""
+
+    backfill: Any
 
 
 class AddFieldNullableThenBackfill(Change, AddField):
@@ -76,7 +87,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
                 "with a callable default."
             )
         if self._is_python:
-            path_of(self._function)
+            self._path()
         elif self.meanwhile is not None:
             raise ValueError(f"{what}: meanwhile= is for Python functions; an expression fills rows at once.")
 
@@ -92,11 +103,16 @@ class AddFieldNullableThenBackfill(Change, AddField):
     def identity(self) -> str:
         return f"AddFieldNullableThenBackfill({self.model_name_lower}.{self.name_lower})"
 
+    @property
+    def _function_name(self) -> str:
+        function = self.field.default if self.backfill is None else self.backfill
+        return str(getattr(function, "__qualname__", function))
+
     def notice(self) -> str:
         if not self._is_python or self.meanwhile is not None:
             return ""
         return (
-            f"{self.model_name}.{self.name}: PostgreSQL can't call {path_of(self._function)}, so rows that the running "
+            f"{self.model_name}.{self.name}: PostgreSQL can't call {self._function_name}, so rows that the running "
             f"release inserts after migrate have no {self.name} until the contract: new code may read None there. If "
             "it can't live with that, add meanwhile=, a value or an expression that stands in, to the migration."
         )
@@ -105,9 +121,11 @@ class AddFieldNullableThenBackfill(Change, AddField):
     def _is_python(self) -> bool:
         return self.backfill is None or (callable(self.backfill) and not is_expression(self.backfill))
 
-    @property
-    def _function(self) -> Any:
-        return self.field.default if self.backfill is None else self.backfill
+    def _path(self) -> str:
+        """Of the function; empty where the state's field still has it, which then need not be importable."""
+        if self.backfill is not None:
+            return path_of(self.backfill)
+        return "" if self.preserve_default else path_of(self.field.default)
 
     def _column(self, at: Situation) -> Column:
         return Column(at.editor, at.new(self.model_name), field_with_default(at, self))
@@ -184,7 +202,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
     def _row_function(self, at: Situation, column: Column) -> RowFunction:
         migration, marker = current_run().migration, self._marker(column)
         return RowFunction(
-            path=path_of(self._function),
+            path=self._path(),
             takes_row=self.backfill is not None,
             app_label=at.app_label,
             migration=migration.name if migration else "",
@@ -239,7 +257,7 @@ def find(operation: AddField, context: Context) -> Finding | None:
     if type(operation) is not AddField or not has_column(operation):
         return None
     field, what = operation.field, f"AddField {operation.name} of {operation.model_name}"
-    computed = is_expression(field.default) or defaults.kind(field) is Kind.PYTHON
+    computed = isinstance(field.default, Answer) or defaults.kind(field) is Kind.PYTHON
     if field.null or not computed:
         return None
     return Finding(
@@ -250,13 +268,14 @@ def find(operation: AddField, context: Context) -> Finding | None:
 
 
 def replacement(operation: AddField) -> AddFieldNullableThenBackfill:
-    """The safe form; an answer at makemigrations' prompt arrives as the field's default and becomes `backfill`."""
-    field, answered = operation.field, operation.field.default
-    if operation.preserve_default:
-        return AddFieldNullableThenBackfill(operation.model_name, operation.name, field)
+    field, answer = operation.field, operation.field.default
+    if not isinstance(answer, Answer):
+        return AddFieldNullableThenBackfill(
+            operation.model_name, operation.name, field, preserve_default=operation.preserve_default
+        )
     field = field.clone()
     field.default = NOT_PROVIDED
-    return AddFieldNullableThenBackfill(operation.model_name, operation.name, field, backfill=answered)
+    return AddFieldNullableThenBackfill(operation.model_name, operation.name, field, backfill=answer.backfill)
 
 
 rule = Rule("safemigrations.E011", find)
