@@ -75,7 +75,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             if run.fresh:
                 with _in_one_transaction_if_possible(migration):
                     return apply(state, migration, fake, fake_initial)
-            make_room(self.connection, run, _taken_by(migration, state, self.connection))
+            make_room(self.connection, run, _taken_by(migration, state, self.connection), own={})
 
             def attempt(state: ProjectState) -> ProjectState:
                 return apply(state, migration, fake, fake_initial)

@@ -6,7 +6,7 @@ The table is made on first use, as MigrationRecorder makes django_migrations.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.apps.registry import Apps
@@ -128,12 +128,15 @@ def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
     return [row for row in waiting if (row.app_label, row.migration) in applied or not row.migration]
 
 
-def holders(connection: BaseDatabaseWrapper, names: Iterable[str]) -> dict[str, Contract]:
-    """Which of these names ("column note of shop_order") an open contract still has to work on."""
+def holders(connection: BaseDatabaseWrapper, names: Iterable[str], *, own: Mapping[str, Any]) -> dict[str, Contract]:
+    """Which of these names ("column note of shop_order") an open contract still has to work on.
+
+    `own` selects the row that the asking operation left itself, in a run that was killed before it was recorded.
+    """
     wanted = set(names)
     return {
         name: row
-        for row in (rows(connection, status__in=OPEN) if wanted else ())
+        for row in (rows(connection, status__in=OPEN).exclude(**own) if wanted else ())
         for name in sorted(wanted & row.names)
     }
 

@@ -57,6 +57,14 @@ class Shop:
         self.states.append(state)
         self.migrations.append(migration)
 
+    def again(self) -> None:
+        """The last migration once more: it was through when it was killed, but not recorded."""
+        migration = self.migrations[-1]
+        self.recorder.record_unapplied(self.label, migration.name)
+        with running(Run(migration=migration)), self._editor(migration) as editor:
+            migration.apply(self.states[-2].clone(), editor)
+        self.recorder.record_applied(self.label, migration.name)
+
     def contract(self) -> None:
         queue.contract(self.connection, Report())
 

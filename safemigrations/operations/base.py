@@ -6,7 +6,7 @@ other tools know it for what it is) and two plans. Subclasses say which; nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -132,7 +132,7 @@ class Change(SeparateDatabaseAndState):
         plan, later = self.expand(at), self.contract(at)
         at_once = run.contract == "immediately" or self._is_alone(at, run)
         self._refuse_inside_transaction(at, plan + later if at_once else plan)
-        make_room(at.connection, run, (name for step in plan for name in step.takes))
+        make_room(at.connection, run, (name for step in plan for name in step.takes), own=self._row(at, run))
         runner = Runner(at.connection, run.report, at.after.apps)
         runner.run(plan)
         if at_once:
@@ -148,8 +148,7 @@ class Change(SeparateDatabaseAndState):
             )
 
     def _take_back(self, at: Situation, run: Run) -> None:
-        names = {run.migration.name, *(name for _, name in run.migration.replaces)} if run.migration else {""}
-        waiting = queue.rows(at.connection, app_label=at.app_label, migration__in=names, operation=self.identity)
+        waiting = queue.rows(at.connection, **self._row(at, run))
         untouched = waiting.filter(status=queue.Status.PENDING).exists()
         plan = reverse(self.expand(at))
         if not untouched:  # done, begun, or done without ever having waited
@@ -157,6 +156,11 @@ class Change(SeparateDatabaseAndState):
         self._refuse_inside_transaction(at, plan)
         Runner(at.connection, run.report, at.after.apps).run(plan)
         waiting.delete()
+
+    def _row(self, at: Situation, run: Run) -> dict[str, Any]:
+        """What selects the row of this operation in the queue, also after squashing."""
+        names = {run.migration.name, *(name for _, name in run.migration.replaces)} if run.migration else {""}
+        return {"app_label": at.app_label, "migration__in": names, "operation": self.identity}
 
     def _refuse_inside_transaction(self, at: Situation, plan: Sequence[Step]) -> None:
         if plan and at.connection.in_atomic_block:
@@ -187,12 +191,12 @@ class Change(SeparateDatabaseAndState):
         return False
 
 
-def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any) -> None:
+def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any, *, own: Mapping[str, Any]) -> None:
     """Refuse a name that an open contract still has to free; `migrate --contract` frees it first.
 
     Without this a column of the same name would count as already added, and the contract would drop it.
     """
-    held = queue.holders(connection, names)
+    held = queue.holders(connection, names, own=own)
     if held and run.finish:
         queue.contract(connection, run.report, only={row.pk for row in held.values()})
     elif held:
