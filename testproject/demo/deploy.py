@@ -1,0 +1,157 @@
+"""A rolling deploy under traffic."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Timer
+
+import psycopg
+
+from testproject.demo.log import Answer, read
+from testproject.demo.project import Project
+from testproject.demo.traffic import Traffic
+
+ATTEMPTS = 5  # at one command, before the deploy is given up
+REPORT = "SELECT status, count(*), sum(subtotal) FROM shop_order GROUP BY status"
+
+Tell = Callable[[float, str], None]  # is given the time and what happens
+
+
+@dataclass(frozen=True)
+class Load:
+    rate: float  # requests a second, in total
+    workers: int  # processes that share them
+    threads: int  # of each process
+
+
+@dataclass(frozen=True)
+class Pace:
+    quiet: float  # seconds in which nothing is deployed: before, between two steps of the rollout, after
+    report: float  # seconds for which the unrelated transaction stays open
+
+
+@dataclass(frozen=True)
+class Phase:
+    name: str
+    start: float
+    end: float
+
+
+@dataclass
+class Course:
+    """What happened on one side. Times are seconds since its traffic began."""
+
+    side: str
+    started: float = field(default_factory=time.monotonic)
+    phases: list[Phase] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def end(self) -> float:
+        return max(answer.finished for answer in self.answers)
+
+    def now(self) -> float:
+        return time.monotonic() - self.started
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        start = self.now()
+        try:
+            yield
+        except subprocess.CalledProcessError:
+            name = f"{name} failed"
+            raise
+        finally:
+            self.phases.append(Phase(name, start, self.now()))
+
+
+@dataclass(frozen=True)
+class Deploy:
+    old: Project
+    new: Project
+    load: Load
+    pace: Pace
+    logs: Path
+    tell: Tell
+
+    def run(self, side: str, *, contract: bool) -> Course:
+        with ExitStack() as stack:
+            leaving = [self._start(stack, self.old, "old", number) for number in range(self.load.workers)]
+            course = Course(side)
+            self._rest(course, f"{self.load.rate:g} requests a second arrive at the old release")
+            with self._report(course) if self.pace.report else nullcontext():
+                self._manage(course, "migrate", "migrate")
+            with course.phase("both releases"):
+                self._roll_over(course, stack, leaving)
+            self._rest(course, "the old release has gone")
+            if contract:
+                self._manage(course, "contract", "migrate", "--contract")
+                self._rest(course, "all is done")
+        course.answers = read(self.logs.glob("*.csv"), since=course.started)
+        return course
+
+    @contextmanager
+    def _report(self, course: Course) -> Iterator[None]:
+        """Hold the lock that any SELECT takes, as a report does that computes between two queries."""
+        conninfo, name, seconds = self.new.conninfo, self.new.database, self.pace.report
+        connection = psycopg.connect(conninfo, dbname=name, application_name="nightly report")
+        start = course.now()
+        self.tell(
+            start, f"an unrelated report reads the orders, its transaction stays open for {seconds:g} s"
+        )
+        connection.execute(REPORT)
+
+        def end() -> None:
+            connection.close()
+            course.phases.append(Phase("report", start, course.now()))
+
+        timer = Timer(seconds, end)
+        timer.start()
+        try:
+            yield
+        except BaseException:
+            timer.cancel()
+            connection.close()
+            raise
+        timer.join()
+
+    def _roll_over(self, course: Course, stack: ExitStack, leaving: list[Traffic]) -> None:
+        for number, old in enumerate(leaving):
+            if number:
+                self._rest(course, f"both releases run: {number} of {len(leaving)} processes are new")
+            self._start(stack, self.new, "new", number)
+            old.stop()
+
+    def _start(self, stack: ExitStack, project: Project, release: str, number: int) -> Traffic:
+        traffic = Traffic(
+            project,
+            release=release,
+            rate=self.load.rate / self.load.workers,
+            threads=self.load.threads,
+            log=self.logs / f"{release}{number}.csv",
+        )
+        stack.callback(traffic.stop)
+        return traffic
+
+    def _manage(self, course: Course, phase: str, *arguments: str) -> None:
+        """Run the command as a person would: again, when it fails."""
+        for attempt in range(1, ATTEMPTS + 1):
+            self.tell(course.now(), f"$ python manage.py {' '.join(arguments)}")
+            try:
+                with course.phase(phase):
+                    for line in self.new.manage(*arguments):
+                        self.tell(course.now(), f"  {line}")
+            except subprocess.CalledProcessError:
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                return
+
+    def _rest(self, course: Course, why: str) -> None:
+        self.tell(course.now(), why)
+        time.sleep(self.pace.quiet)
