@@ -99,7 +99,8 @@ def views_on_column(table: str, column: str) -> str:
 def index_state(table: str, name: str) -> str:
     return (
         "SELECT t.relkind::text, i.indexrelid::regclass::text, i.indisvalid,"
-        " (SELECT p.pid FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid LIMIT 1)"
+        " (SELECT p.pid FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid"
+        " AND p.datname = current_database() LIMIT 1)"
         " FROM pg_class t LEFT JOIN (pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
         f" AND c.relname = {literal(name)}) ON i.indrelid = t.oid WHERE t.oid = {regclass(table)}"
     )

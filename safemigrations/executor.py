@@ -174,7 +174,8 @@ class _LockGuard:
     @contextlib.contextmanager
     def _lock_timeout(self) -> Iterator[None]:
         """Set for one statement; after an error in a transaction the rollback puts it back."""
-        local = "LOCAL " if self.connection.in_atomic_block else ""
+        inside = self.connection.in_atomic_block
+        local = "LOCAL " if inside else ""
         seconds = self.attempt.timeout or locks.LADDER[0]
         if self.attempt.evict_autovacuum:
             seconds = locks.deadlock_timeout(self.connection) + 0.5
@@ -184,9 +185,11 @@ class _LockGuard:
             cursor.execute(f"SET {local}lock_timeout = {locks.milliseconds(seconds)}")
             try:
                 yield
-            finally:
-                if self.connection.connection.info.transaction_status.name != "INERROR":
-                    cursor.execute(f"SET {local}lock_timeout = '{before}'")
+            except DatabaseError:
+                if not inside:
+                    cursor.execute(f"SET lock_timeout = '{before}'")
+                raise
+            cursor.execute(f"SET {local}lock_timeout = '{before}'")
 
 
 # What a migration of stock operations touches, takes and makes.

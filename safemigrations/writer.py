@@ -14,6 +14,7 @@ from django.db.migrations.operations.base import Operation
 from .operations.base import Change
 
 PACKAGE = "safemigrations.operations"
+LINE = 89  # of Black, which Django runs over the file where it is installed, and a line break
 ATOMIC = "\n    atomic = False\n"
 
 
@@ -85,6 +86,9 @@ def _with_merged_imports(text: str) -> str:
     if len(names) < 2:
         return text
     merged = f"from {PACKAGE} import {', '.join(names)}\n"
+    if len(merged) > LINE:
+        listed = "".join(f"    {name},\n" for name in names)
+        merged = f"from {PACKAGE} import (\n{listed})\n"
     first = line.search(text)
     assert first
     return text[: first.start()] + merged + line.sub("", text[first.start() :])
