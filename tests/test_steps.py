@@ -1,0 +1,193 @@
+"""Steps are data: they survive as JSON, also into a later version of this package."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from safemigrations.steps import (
+    Backfill,
+    BuildIndex,
+    DropIndex,
+    Lock,
+    Online,
+    Proof,
+    RowFunction,
+    Statement,
+    Step,
+    Together,
+    from_json,
+    nested,
+    reverse,
+    to_json,
+    type_of_kind,
+)
+
+DROP = Statement(
+    why="shop_item: drop column note",
+    sql='ALTER TABLE "shop_item" DROP COLUMN IF EXISTS "note"',
+    locks={'"shop_order"': Lock.SHARE_ROW_EXCLUSIVE, '"shop_item"': Lock.ACCESS_EXCLUSIVE},
+    done="SELECT 1",
+    frees=("column note of shop_item",),
+)
+AGAIN = Statement(why="shop_item: add column note again", sql="SELECT 1", locks={}, undo=(DROP,))
+STEPS: dict[str, Step] = {
+    "Statement": Statement(
+        why="shop_item: add column note",
+        sql="""ALTER TABLE "shop_item" ADD COLUMN "note" text DEFAULT '100 % ''ü'''""",
+        locks={'"shop_item"': Lock.ACCESS_EXCLUSIVE},
+        undo=(DROP, AGAIN),
+        takes=("column note of shop_item",),
+    ),
+    "Together": Together(why="two at a time", sql=("SELECT 1", "SELECT 2"), locks={'"a"': Lock.SHARE}, undo=(DROP,)),
+    "Online": Online(
+        why="no row is null",
+        sql='ALTER TABLE "shop_item" VALIDATE CONSTRAINT "c"',
+        locks={'"shop_item"': Lock.SHARE_UPDATE_EXCLUSIVE},
+        on_failure=(DROP,),
+    ),
+    "BuildIndex": BuildIndex(
+        why="an index",
+        table='"shop_item"',
+        name="i",
+        definition='("note")',
+        unique=True,
+        analyze=True,
+        undo=(DropIndex(why="drop it", table='"shop_item"', name="i"),),
+    ),
+    "DropIndex": DropIndex(why="drop an index", table='"tenant"."shop_item"', name="i", frees=("index i",)),
+    "Proof": Proof(why="no row is without", query="SELECT 1 WHERE FALSE", failure="These are: {rows}"),
+    "Backfill": Backfill(
+        why="fill",
+        table='"shop_item"',
+        key=('"tenant"', '"id"'),
+        guard='"note" IS NULL',
+        function=RowFunction(
+            path="shop.notes.note_of",
+            takes_row=True,
+            app_label="shop",
+            migration="0002_item_note",
+            model="Item",
+            field="note",
+            column='"note"',
+            also=', "marker" = NULL',
+        ),
+    ),
+}
+
+
+def test_every_kind_of_step_is_tried_here():
+    assert set(STEPS) == set(type_of_kind)
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_step_comes_back_from_json_as_it_was(kind):
+    plan = (STEPS[kind],)
+    assert from_json(json.loads(json.dumps(to_json(plan)))) == plan
+
+
+def test_steps_that_undo_come_back_with_their_own_undo():
+    (step,) = from_json(json.loads(json.dumps(to_json((STEPS["Statement"],)))))
+    assert step.undo == (DROP, AGAIN)
+    assert step.undo[1].undo == (DROP,)
+
+
+def test_locks_keep_their_order_in_jsonb(database):
+    """The column is jsonb, which sorts the keys of an object: shop_item would come before its parent shop_order."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT %s::jsonb::text", [json.dumps(to_json((DROP,)))])
+        (text,) = cursor.fetchone()
+    (step,) = from_json(json.loads(text))
+    assert isinstance(step, Statement)
+    assert list(step.locks.items()) == [
+        ('"shop_order"', Lock.SHARE_ROW_EXCLUSIVE),
+        ('"shop_item"', Lock.ACCESS_EXCLUSIVE),
+    ]
+
+
+# What version 0.1.0 wrote. A line here is never changed: rows like it stand in people's queues.
+STATEMENT_OF_0_1_0 = """[{"kind": "Statement", "why": "w", "sql": "SELECT 1", "done": "", "undo": [], "takes": [],
+ "frees": ["index i"],
+ "locks": {"kind": "locks", "pairs": [["\\"b\\"", "SHARE"], ["\\"a\\"", "ACCESS EXCLUSIVE"]]}}]"""
+ONLINE_OF_0_1_0 = """[{"kind": "Online", "why": "w", "sql": "SELECT 1", "done": "", "undo": [], "takes": [],
+ "frees": [], "locks": {"kind": "locks", "pairs": []},
+ "on_failure": [{"kind": "DropIndex", "why": "d", "table": "\\"a\\"", "name": "i"}]}]"""
+BACKFILL_OF_0_1_0 = """[{"kind": "Backfill", "why": "w", "table": "\\"a\\"", "key": ["\\"id\\""], "guard": "g",
+ "assign": "",
+ "function": {"kind": "RowFunction", "path": "a.b", "takes_row": false, "app_label": "a", "migration": "0001",
+ "model": "M", "field": "f", "column": "\\"f\\""}}]"""
+LOADED: list[tuple[str, Step]] = [
+    (
+        STATEMENT_OF_0_1_0,
+        Statement(why="w", sql="SELECT 1", frees=("index i",), locks={'"b"': Lock.SHARE, '"a"': Lock.ACCESS_EXCLUSIVE}),
+    ),
+    (
+        ONLINE_OF_0_1_0,
+        Online(why="w", sql="SELECT 1", locks={}, on_failure=(DropIndex(why="d", table='"a"', name="i"),)),
+    ),
+    (
+        BACKFILL_OF_0_1_0,
+        Backfill(
+            why="w",
+            table='"a"',
+            key=('"id"',),
+            guard="g",
+            function=RowFunction(
+                path="a.b", takes_row=False, app_label="a", migration="0001", model="M", field="f", column='"f"'
+            ),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("stored", "step"), LOADED, ids=["Statement", "Online", "Backfill"])
+def test_what_an_old_version_stored_still_loads(stored, step):
+    assert from_json(json.loads(stored)) == (step,)
+
+
+def test_fields_that_this_version_does_not_know_are_left_out():
+    (data,) = to_json((DROP,))
+    data["priority"] = {"kind": "Priority", "level": 3}
+    assert from_json([data]) == (DROP,)
+
+
+def test_fields_that_an_old_version_did_not_write_get_their_default():
+    (data,) = to_json((DROP,))
+    for name in ("done", "undo", "takes", "frees"):
+        del data[name]
+    assert from_json([data]) == (Statement(why=DROP.why, sql=DROP.sql, locks=DROP.locks),)
+
+
+def test_a_plan_is_taken_back_from_its_last_step_to_its_first():
+    first = Statement(why="first", sql="", locks={}, undo=(DROP,))
+    last = Together(why="last", sql=(), locks={}, undo=(AGAIN, DROP))
+    assert reverse((first, last)) == (AGAIN, DROP, DROP)
+
+
+def test_every_step_of_a_plan_is_found_those_that_undo_and_clean_up_too():
+    online = Online(why="online", sql="", locks={}, undo=(AGAIN,), on_failure=(STEPS["DropIndex"],))
+    assert list(nested((online,))) == [online, AGAIN, DROP, STEPS["DropIndex"]]
+
+
+PRINTED: dict[str, tuple[str, ...]] = {
+    "Statement": ("""ALTER TABLE "shop_item" ADD COLUMN "note" text DEFAULT '100 % ''ü'''""",),
+    "Together": ("SELECT 1", "SELECT 2"),
+    "Online": ('ALTER TABLE "shop_item" VALIDATE CONSTRAINT "c"',),
+    "BuildIndex": ('CREATE UNIQUE INDEX CONCURRENTLY "i" ON "shop_item" ("note")', 'ANALYZE "shop_item"'),
+    "DropIndex": ('DROP INDEX CONCURRENTLY IF EXISTS "tenant"."i"',),
+    "Proof": ("SELECT 1 WHERE FALSE",),
+    "Backfill": ('UPDATE "shop_item" SET "note" = ... WHERE "note" IS NULL -- in batches over "tenant", "id"',),
+}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_the_statements_of_a_step_as_sqlmigrate_prints_them(kind):
+    assert STEPS[kind].statements == PRINTED[kind]
+
+
+def test_locks_are_ordered_by_strength():
+    modes: list[Any] = sorted(Lock, key=lambda lock: lock.strength)
+    assert modes[0] is Lock.ACCESS_SHARE
+    assert modes[-1] is Lock.ACCESS_EXCLUSIVE
