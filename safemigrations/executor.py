@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.core.management.commands import migrate
-from django.db import DatabaseError, migrations
+from django.db import DatabaseError, migrations, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration, executor
 from django.db.migrations.operations.base import Operation
@@ -158,6 +158,10 @@ class _LockGuard:
         self.attempt = next(self.attempts)
         while self.attempt.timeout is None and any(b.is_long for b in locks.blockers(self.connection, self.tables)):
             self.attempt = next(self.attempts)
+        if self.attempt.evict_autovacuum:
+            # If that fails, the attempt that follows does too, and says why.
+            with contextlib.suppress(DatabaseError), transaction.atomic(using=self.connection.alias):
+                locks.evict_autovacuum(self.connection, self.tables)
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if is_sending() or not DDL.match(str(sql)):
@@ -177,8 +181,6 @@ class _LockGuard:
         inside = self.connection.in_atomic_block
         local = "LOCAL " if inside else ""
         seconds = self.attempt.timeout or locks.LADDER[0]
-        if self.attempt.evict_autovacuum:
-            seconds = locks.deadlock_timeout(self.connection) + 0.5
         with self.connection.connection.cursor() as cursor:
             cursor.execute("SHOW lock_timeout")
             (before,) = cursor.fetchone()

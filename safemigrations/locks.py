@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,15 +195,20 @@ def _gave_up(locks: Mapping[str, Lock], who: Sequence[Blocker], waited: float) -
     )
 
 
+def evict_autovacuum(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> None:
+    """Wait, in a mode that stops neither reads nor writes, until autovacuum has yielded; inside a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = {milliseconds(deadlock_timeout(connection) + 0.5)}")
+        cursor.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE UPDATE EXCLUSIVE MODE")
+
+
 def acquire(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], attempt: Attempt) -> None:
     """Take the locks in their order, inside the caller's transaction, or fail with a lock timeout."""
     with connection.cursor() as cursor:
         # A statement_timeout of the role or of the pooler is meant for requests.
         cursor.execute("SET LOCAL statement_timeout = 0")
         if attempt.evict_autovacuum:
-            patience = milliseconds(deadlock_timeout(connection) + 0.5)
-            cursor.execute(f"SET LOCAL lock_timeout = {patience}")
-            cursor.execute(f"LOCK TABLE {', '.join(locks)} IN SHARE UPDATE EXCLUSIVE MODE")
+            evict_autovacuum(connection, locks)
         cursor.execute(f"SET LOCAL lock_timeout = {milliseconds(attempt.timeout or LADDER[0])}")
         nowait = " NOWAIT" if attempt.timeout is None else ""
         for mode, tables in itertools.groupby(locks, key=lambda table: locks[table]):

@@ -106,16 +106,17 @@ def drop_of(trigger: Together) -> Statement | Together:
 
 
 class _OneRow(BaseTable):
-    """A table in FROM that is a single row: NEW in a trigger, the row being updated in an UPDATE."""
+    """A table in FROM that is a single row: NEW in a trigger, the row being updated in an UPDATE.
 
-    def __init__(self, table: BaseTable, row: str) -> None:
-        super().__init__(table.table_name, table.table_alias)
+    Under a name of its own, because the table's may be qualified, which an alias can't be.
+    """
+
+    def __init__(self, row: str) -> None:
+        super().__init__("safemig_row", "")
         self.row = row
 
     def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
-        quote_name = getattr(compiler, "quote_name", None) or compiler.quote_name_unless_alias  # until Django 6.1
-        alias = quote_name(self.table_alias)
-        return f"(SELECT {self.row}.*) AS {alias.rpartition('.')[2]}", ()
+        return f'(SELECT {self.row}.*) AS "{self.table_alias}"', ()
 
 
 def row_expression(
@@ -127,9 +128,9 @@ def row_expression(
     """
     try:
         wrapped = ExpressionWrapper(expression, output_field=field)
-        query = model._base_manager.order_by().annotate(safemig_value=wrapped).values_list("safemig_value").query
-        alias = query.get_initial_alias()
-        query.alias_map[alias] = _OneRow(query.alias_map[alias], row)
+        rows = model._base_manager.order_by()
+        rows.query.join(_OneRow(row))
+        query = rows.annotate(safemig_value=wrapped).values_list("safemig_value").query
         sql, params = query.get_compiler(connection=connection).as_sql()
     except (FieldError, AttributeError, TypeError) as error:
         raise ValueError(

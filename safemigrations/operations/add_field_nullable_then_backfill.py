@@ -81,7 +81,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
         what = f"AddFieldNullableThenBackfill {self.model_name}.{self.name}"
         if self.field.null:
             raise ValueError(f"{what}: the field may be null, so nothing has to be filled. Use AddField and Backfill.")
-        if self.backfill is None and not callable(self.field.default):
+        if self.backfill is None and not (self.field.has_default() and callable(self.field.default)):
             raise ValueError(
                 f"{what}: say how rows are filled: backfill=F('price') * 2, backfill=function_of_one_row, or a field "
                 "with a callable default."
