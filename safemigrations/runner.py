@@ -197,7 +197,7 @@ class Runner:
             self.run(step.on_failure)
             if rows:
                 raise StepFailed(
-                    f"{step.why}\n  failed for the rows {_named(rows)}. Mend them and run the same command again; what "
+                    f"{step.why} failed for the rows {_named(rows)}. Mend them and run the same command again; what "
                     "was done before stays, and nothing was left that rejects a write."
                 ) from error
             raise
@@ -429,7 +429,7 @@ def _missing_table(table: str, connection: BaseDatabaseWrapper) -> str:
 
 def _explain(step: Step, error: DatabaseError) -> str:
     return (
-        f"{step.why}\n  failed: {str(error).strip()}\n  statement: {'; '.join(step.statements)}\n"
+        f"{step.why} failed: {str(error).strip()}\nStatement: {'; '.join(step.statements)}\n"
         "What was done before this step stays and is skipped the next time. Mend the cause and run the same "
         "command again."
     )

@@ -71,7 +71,7 @@ class Command(migrate.Command):
             return
         self.stdout.write(self.style.MIGRATE_HEADING(f"Left for the contract: {len(left)}"))
         for row in left:
-            failed = f" (failed: {row.last_error.splitlines()[0]})" if row.last_error else ""
+            failed = f" ({row.last_error.splitlines()[0]})" if row.last_error else ""
             self.stdout.write(f"  {row}{failed}")
         database = "" if connection.alias == "default" else f" --database {connection.alias}"
         self.stdout.write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from textwrap import indent
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -58,4 +59,4 @@ class Command(BaseCommand):
         for row in rows:
             self.stdout.write(f"  {row.status:<8} {row}")
             if row.last_error:
-                self.stdout.write(f"           attempt {row.attempts} failed: {row.last_error.splitlines()[0]}")
+                self.stdout.write(indent(f"attempt {row.attempts}: {row.last_error}", " " * 11))
