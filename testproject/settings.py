@@ -7,6 +7,7 @@ from testproject.postgres import settings_for
 INSTALLED_APPS = ["safemigrations", "testproject.shop"]
 # The demo says in the environment which database each of its processes uses.
 DATABASE = settings_for(os.environ.get("SHOP_CONNINFO", ""), os.environ.get("SHOP_DATABASE", "shop"))
+DATABASE["OPTIONS"]["application_name"] = "shop"
 DATABASES = {"default": DATABASE | {"CONN_MAX_AGE": None}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True

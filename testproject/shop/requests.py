@@ -8,11 +8,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Max, QuerySet, Sum
 
 from testproject.shop.models import CartItem, Courier, Customer, Order, OrderLine, Product
+
+LEAVING = "Passing By"
 
 
 @dataclass
@@ -22,6 +25,12 @@ class Visitor:
     customers: int
     products: int
     placed: deque[tuple[int, str]] = field(default_factory=deque)  # id and status as last written
+
+    @classmethod
+    def arrive(cls) -> Visitor:
+        # The accounts that other visitors are about to close have the highest ids.
+        staying = Customer.objects.exclude(name=LEAVING)
+        return cls(customers=_highest_id(staying), products=_highest_id(Product.objects.all()))
 
     def customer(self) -> int:
         return random.randint(1, self.customers)
@@ -33,6 +42,11 @@ class Visitor:
         except IndexError:
             place_order(self)
             return self.own_order()
+
+
+def _highest_id(rows: QuerySet[Any]) -> int:
+    highest: int = rows.aggregate(highest=Max("pk"))["highest"]
+    return highest
 
 
 def list_orders(visitor: Visitor) -> None:
@@ -115,7 +129,7 @@ def fill_cart(visitor: Visitor) -> None:
 
 
 def close_account(visitor: Visitor) -> None:
-    customer = Customer.objects.create(name="Ada", email=f"{uuid.uuid4()}@example.org")
+    customer = Customer.objects.create(name=LEAVING, email=f"{uuid.uuid4()}@example.org")
     Order.draft(customer.pk, Decimal(25)).save()
     customer.delete()
 

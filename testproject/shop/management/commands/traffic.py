@@ -12,10 +12,9 @@ from threading import Event, Lock, Thread
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import close_old_connections, connection, models
+from django.db import close_old_connections, connection
 
 from testproject.demo.log import Answer
-from testproject.shop.models import Customer, Product
 from testproject.shop.requests import MIX, Visitor
 
 
@@ -33,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--log", type=Path, required=True, help="file for the answers")
 
     def handle(self, *, release: str, rate: float, threads: int, log: Path, **options: Any) -> None:
-        visitor = Visitor(customers=_highest_id(Customer), products=_highest_id(Product))
+        visitor = Visitor.arrive()
         with log.open("w", newline="", buffering=1) as file:
             rows, one_at_a_time = csv.writer(file), Lock()
 
@@ -47,11 +46,6 @@ class Command(BaseCommand):
                 self.stdout.flush()
                 for arrived in _arrivals(rate, until=_end_of_input()):
                     pool.submit(answer, arrived)
-
-
-def _highest_id(model: type[models.Model]) -> int:
-    highest: int = model._default_manager.aggregate(highest=models.Max("pk"))["highest"]
-    return highest
 
 
 def _run_one(visitor: Visitor) -> tuple[str, str]:
