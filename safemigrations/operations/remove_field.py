@@ -73,14 +73,24 @@ class RemoveFieldLater(Change, RemoveField):
         if field.column is None:
             return ()
         column = self._column(at)
-        required = not field.null and not field.generated and not field.has_db_default()
         return (
             _no_view_uses(column),
-            *(self._stop_requiring(at, column) if required else ()),
+            *self._stop_requiring(at, column),
             *(on_parent_delete(column, "SET NULL") if column.has_foreign_key else ()),
         )
 
     def _stop_requiring(self, at: Situation, column: Column) -> Plan:
+        field = column.field
+        if field.generated:
+            return ()
+        if not field.has_db_default():
+            return () if field.null else self._stop_requiring_a_value(at, column)
+        if not self._one_value_collides(at, column):
+            return ()
+        drop = column.drop_default(undo=(column.set_default(defaults.sql(at.connection, field)),))
+        return (drop, *(() if field.null else self._stop_requiring_a_value(at, column)))
+
+    def _stop_requiring_a_value(self, at: Situation, column: Column) -> Plan:
         if default := self._default(at, column):
             return (replace(column.set_default(default), undo=(column.drop_default(),)),)
         keys = ", ".join(column.key)
@@ -104,12 +114,16 @@ class RemoveFieldLater(Change, RemoveField):
         if self.meanwhile is not None:
             prepared = field.get_db_prep_save(self.meanwhile, at.connection)
             return str(at.connection.ops.compose_sql("%s", [prepared]))  # type: ignore[attr-defined]
-        kind = defaults.kind(field)
-        if column.has_foreign_key or (_is_unique(at, self.model_name, field) and kind is not Kind.VOLATILE):
-            return ""  # one value for all rows would collide, or point at a parent that goes
-        if kind in (Kind.INSTANT, Kind.VOLATILE):
+        if self._one_value_collides(at, column):
+            return ""
+        if defaults.kind(field) in (Kind.INSTANT, Kind.VOLATILE):
             return defaults.sql(at.connection, field)
         return NEUTRAL.get(field.get_internal_type(), "")
+
+    def _one_value_collides(self, at: Situation, column: Column) -> bool:
+        """Would rows that carry the same value be refused, or point at a parent that new code may delete?"""
+        unique = _is_unique(at, self.model_name, column.field)
+        return column.has_foreign_key or (unique and defaults.kind(column.field) is not Kind.VOLATILE)
 
     def contract(self, at: Situation) -> Plan:
         field = self._field(at)
@@ -124,7 +138,7 @@ class RemoveFieldLater(Change, RemoveField):
         """The column as expand left it, without its values; taking expand back then restores the rest."""
         field = column.field
         default = "" if field.null or field.generated else self._default(at, column)
-        if field.has_db_default():
+        if field.has_db_default() and not self._one_value_collides(at, column):
             default = defaults.sql(at.connection, field)
         null = field.null or not default
         return (
