@@ -88,7 +88,7 @@ def needs_a_transaction(operation: Operation) -> bool:
 
 def _is_state_only(operation: Operation) -> bool:
     if isinstance(operation, operations.SeparateDatabaseAndState):
-        return not operation.database_operations
+        return not isinstance(operation, Change) and not operation.database_operations
     return isinstance(operation, operations.AlterModelOptions | operations.AlterModelManagers)
 
 
@@ -112,10 +112,11 @@ def split(migrations: dict[str, list[Migration]]) -> dict[str, list[Migration]]:
 
 def _parts(migration: Migration) -> list[Migration]:
     """The migration in pieces that are wholly atomic or wholly not; what has no SQL goes with its neighbour."""
-    kinds: list[bool] = []
+    with_sql = [isinstance(op, Change) for op in migration.operations if not _is_state_only(op)]
+    kinds, kind = [], next(iter(with_sql), False)
     for operation in migration.operations:
-        neutral = _is_state_only(operation)
-        kinds.append(kinds[-1] if neutral and kinds else isinstance(operation, Change))
+        kind = kind if _is_state_only(operation) else isinstance(operation, Change)
+        kinds.append(kind)
     groups = [
         (outside, [operation for _, operation in group])
         for outside, group in groupby(zip(kinds, migration.operations, strict=True), key=lambda pair: pair[0])
