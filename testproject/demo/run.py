@@ -48,7 +48,9 @@ class Demo:
             logs.mkdir()
             old = replace(old, database=name)
             deploy = Deploy(old, new, self.load, self.pace, logs, tell=self.screen.event)
-            return deploy.run(side.title, contract=side.contract)
+            course = deploy.run(side.title, contract=side.contract)
+            self._manage(new, "makemigrations", "--check")
+            return course
 
     def _write_migration(self, side: Side, project: Project) -> None:
         before = set(project.migrations.glob("*.py"))
