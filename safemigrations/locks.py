@@ -13,15 +13,15 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import conf
-from .catalog import regclass
+from .catalog import literal, regclass
 from .steps import Lock
 
 NOWAIT_TRIES = 3
@@ -29,6 +29,7 @@ LADDER = (0.1, 0.1, 0.2)  # seconds; then LOCK_TIMEOUT again and again
 LONG_TRANSACTION = 1.0  # seconds; nobody queues behind an older one
 
 LOCK_NOT_AVAILABLE = "55P03"
+QUERY_CANCELED = "57014"
 RETRIED = {LOCK_NOT_AVAILABLE, "40P01", "40001"}  # deadlock_detected, serialization_failure
 
 # https://www.postgresql.org/docs/current/explicit-locking.html#TABLE-LOCK-COMPATIBILITY
@@ -57,7 +58,8 @@ class Blocker:
     backend: str
     state: str
     age: float  # seconds since its transaction began
-    query: str
+    query: str  # of a prepared transaction: its name
+    transaction: str = ""  # its virtual id
 
     @property
     def is_autovacuum(self) -> bool:
@@ -76,7 +78,8 @@ class Blocker:
 
     def __str__(self) -> str:
         if self.pid is None:
-            return f"a prepared transaction ({self.query}; end it with COMMIT PREPARED or ROLLBACK PREPARED)"
+            ends = "end it with COMMIT PREPARED or ROLLBACK PREPARED"
+            return f"a prepared transaction ({self.query}, {self.age:.0f} s old; {ends})"
         if self.prevents_wraparound:
             return f"pid {self.pid} (autovacuum to prevent wraparound, which never yields; {self.age:.0f} s)"
         who = self.application or self.backend
@@ -128,19 +131,23 @@ def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list
         )
         SELECT DISTINCT ON (l.pid, l.virtualtransaction)
             l.pid, coalesce(a.application_name, ''), coalesce(a.backend_type, ''), coalesce(a.state, ''),
-            coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::float, coalesce(a.query, '')
+            coalesce(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, x.prepared)), 0)::float,
+            coalesce(a.query, quote_literal(x.gid), ''), l.virtualtransaction
         FROM wanted w
         JOIN pg_locks l ON l.relation = w.relation AND l.mode = ANY (w.modes) AND l.granted
         LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+        LEFT JOIN pg_locks t ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid'
+            AND t.virtualtransaction = l.virtualtransaction
+        LEFT JOIN pg_prepared_xacts x ON x.transaction = t.transactionid
         WHERE l.locktype = 'relation' AND l.pid IS DISTINCT FROM pg_backend_pid()
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     """
     with connection.cursor() as cursor:
         cursor.execute(query)
-        return [
-            Blocker(pid=pid, application=application, backend=backend, state=state, age=age, query=query)
-            for pid, application, backend, state, age, query in cursor.fetchall()
-        ]
+        return [Blocker(**dict(zip(_BLOCKER, row, strict=True))) for row in cursor.fetchall()]
+
+
+_BLOCKER = ("pid", "application", "backend", "state", "age", "query", "transaction")
 
 
 def _conflicting(mode: Lock) -> list[str]:
@@ -157,21 +164,24 @@ def _conflicting(mode: Lock) -> list[str]:
 Waiting = Callable[[Sequence[Blocker], float], Any]
 
 
-def attempts(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], waiting: Waiting) -> Iterator[Attempt]:
+def attempts(
+    connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], waiting: Waiting, nowait_tries: int = NOWAIT_TRIES
+) -> Iterator[Attempt]:
     """The tries to make, one after the other, until the caller stops asking for more.
 
     `waiting` is told after each failure who is in the way and for how many seconds already. Raises
     LockNotAcquired after LOCK_RETRY_FOR seconds.
     """
     began = time.monotonic()
-    for _ in range(NOWAIT_TRIES):
+    for _ in range(nowait_tries):
         yield Attempt(None)
         time.sleep(random.uniform(0, 0.05))
     longest = min(conf.lock_timeout(), deadlock_timeout(connection) / 2)
     ladder = itertools.chain(LADDER, itertools.repeat(longest))
     rests = itertools.chain((0.05, 0.1, 0.2, 0.4), itertools.repeat(0.8))
+    first_seen: dict[str, float] = {}
     while True:
-        who = blockers(connection, locks)
+        who = [_aged(blocker, first_seen) for blocker in blockers(connection, locks)]
         waited = time.monotonic() - began
         waiting(who, waited)
         if waited > conf.lock_retry_for():
@@ -186,6 +196,12 @@ def attempts(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], waiting
             time.sleep(random.uniform(0, next(rests)))
 
 
+def _aged(blocker: Blocker, first_seen: dict[str, float]) -> Blocker:
+    """A role without pg_read_all_stats isn't told how old the transactions of other roles are; look for oneself."""
+    seen = time.monotonic() - first_seen.setdefault(blocker.transaction, time.monotonic())
+    return replace(blocker, age=max(blocker.age, seen))
+
+
 def _gave_up(locks: Mapping[str, Lock], who: Sequence[Blocker], waited: float) -> str:
     holders = "".join(f"\n  {blocker}" for blocker in who) or "\n  (nobody any more at the last look)"
     return (
@@ -195,21 +211,50 @@ def _gave_up(locks: Mapping[str, Lock], who: Sequence[Blocker], waited: float) -
     )
 
 
+def existing(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> list[str]:
+    """Those that are there: the parent of a foreign key may have been dropped since the plan was made."""
+    names = ", ".join(f"({number}, {literal(table)}, {regclass(table)})" for number, table in enumerate(tables))
+    if not names:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT name FROM (VALUES {names}) AS t (n, name, oid) WHERE oid IS NOT NULL ORDER BY n")
+        return [name for (name,) in cursor.fetchall()]
+
+
 def evict_autovacuum(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> None:
     """Wait, in a mode that stops neither reads nor writes, until autovacuum has yielded; inside a transaction."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = {milliseconds(deadlock_timeout(connection) + 0.5)}")
+        patience = milliseconds(deadlock_timeout(connection) + 0.5)
+        cursor.execute(f"SET LOCAL lock_timeout = {patience}; SET LOCAL statement_timeout = 0")
         cursor.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE UPDATE EXCLUSIVE MODE")
 
 
+class _TookTooLong(OperationalError):
+    """A LOCK statement that waited for one table after the other until its time was up."""
+
+    sqlstate = LOCK_NOT_AVAILABLE
+
+
 def acquire(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], attempt: Attempt) -> None:
-    """Take the locks in their order, inside the caller's transaction, or fail with a lock timeout."""
+    """Take the locks in their order, inside the caller's transaction, or fail with a lock timeout.
+
+    A lock_timeout counts anew for each table and each partition, while whoever wants the first one waits for all of
+    them. So the statement has a timeout too, which is what is left for all.
+    """
+    patience, there = attempt.timeout or LADDER[0], existing(connection, locks)
     with connection.cursor() as cursor:
-        # A statement_timeout of the role or of the pooler is meant for requests.
-        cursor.execute("SET LOCAL statement_timeout = 0")
         if attempt.evict_autovacuum:
-            evict_autovacuum(connection, locks)
-        cursor.execute(f"SET LOCAL lock_timeout = {milliseconds(attempt.timeout or LADDER[0])}")
-        nowait = " NOWAIT" if attempt.timeout is None else ""
-        for mode, tables in itertools.groupby(locks, key=lambda table: locks[table]):
-            cursor.execute(f"LOCK TABLE {', '.join(tables)} IN {mode} MODE{nowait}")
+            evict_autovacuum(connection, there)
+        deadline = time.monotonic() + patience
+        for mode, tables in itertools.groupby(there, key=lambda table: locks[table]):
+            left = milliseconds(deadline - time.monotonic())
+            cursor.execute(f"SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left}")
+            try:
+                nowait = " NOWAIT" if attempt.timeout is None else ""
+                cursor.execute(f"LOCK TABLE {', '.join(tables)} IN {mode} MODE{nowait}")
+            except DatabaseError as error:
+                if sqlstate(error) == QUERY_CANCELED:
+                    raise _TookTooLong(str(error)) from None
+                raise
+        # A statement_timeout of the role or of the pooler is meant for requests.
+        cursor.execute(f"SET LOCAL lock_timeout = {milliseconds(patience)}; SET LOCAL statement_timeout = 0")

@@ -24,6 +24,7 @@ Account = tuple[int, int]  # user and group id
 CONFIGURATION = """
 listen_addresses = ''
 max_connections = 200
+max_prepared_transactions = 10
 fsync = off
 synchronous_commit = off
 full_page_writes = off

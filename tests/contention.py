@@ -9,6 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from safemigrations.locks import Blocker
+from safemigrations.runner import Report
+from safemigrations.steps import Step
 
 PATIENCE = 30.0  # seconds after which a condition is taken as never coming
 
@@ -48,6 +54,25 @@ class Worker:
         if self.error:
             raise self.error
         return self.value
+
+
+class Migrating(Worker):
+    """Work with a Django connection beside the test; `pid` is that of its backend."""
+
+    def __init__(self, work: Callable[[BaseDatabaseWrapper], Any]) -> None:
+        self.pid = 0
+        super().__init__(lambda: self._with_connection(work))
+        until(lambda: self.pid or self.error)
+
+    def _with_connection(self, work: Callable[[BaseDatabaseWrapper], Any]) -> Any:
+        connection = connections["default"]  # of this thread
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                (self.pid,) = cursor.fetchone()
+            return work(connection)
+        finally:
+            connection.close()
 
 
 class Traffic:
@@ -95,3 +120,58 @@ def is_waiting_for_a_lock(connection: psycopg.Connection, pid: int) -> bool:
     """Does this backend stand in a queue?"""
     query = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
     return bool(connection.execute(query, [pid]).fetchone() == (True,))
+
+
+class Told(Report):
+    """Remembers what a runner reported."""
+
+    def __init__(self) -> None:
+        self.skipped: list[str] = []
+        self.progressed: list[str] = []
+        self.waits: list[Sequence[Blocker]] = []
+        self.finished: list[tuple[str, str]] = []
+
+    def skip(self, step: Step) -> None:
+        self.skipped.append(step.why)
+
+    def progress(self, step: Step, text: str) -> None:
+        self.progressed.append(text)
+
+    def waiting(self, step: Step, blockers: Sequence[Blocker], seconds: float) -> None:
+        self.waits.append(blockers)
+
+    def done(self, step: Step, seconds: float, detail: str = "") -> None:
+        self.finished.append((step.why, detail))
+
+
+# An autovacuum can't be asked for: the launcher has to find a reason, and then it has to be slow.
+
+SLOW = """ALTER TABLE item SET (
+    autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0, autovacuum_analyze_threshold = 1000000000,
+    autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, vacuum_truncate = off
+)"""
+BURN = """CREATE PROCEDURE burn() LANGUAGE plpgsql AS $$ BEGIN
+    FOR i IN 1..100100 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"""
+AT_WORK = """SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid)
+    WHERE a.backend_type = 'autovacuum worker' AND l.relation = 'item'::regclass AND l.granted
+    AND a.query LIKE 'autovacuum: VACUUM %' AND l.mode = 'ShareUpdateExclusiveLock'"""
+
+
+@contextmanager
+def autovacuum(connection: psycopg.Connection, *, to_prevent_wraparound: bool = False) -> Iterator[int]:
+    """An autovacuum of the table item that would take a minute; its pid."""
+    connection.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    connection.execute("SELECT pg_reload_conf()")
+    try:
+        connection.execute(SLOW)
+        connection.execute("UPDATE item SET note = note")
+        if to_prevent_wraparound:
+            connection.execute("ALTER TABLE item SET (autovacuum_freeze_max_age = 100000)")
+            connection.execute(BURN)
+            connection.execute("CALL burn()")
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        (pid,) = until(lambda: connection.execute(AT_WORK).fetchone())
+        yield pid
+    finally:
+        connection.execute("ALTER SYSTEM RESET autovacuum_naptime")
+        connection.execute("SELECT pg_reload_conf()")

@@ -1,0 +1,358 @@
+"""How a table lock is taken without anybody noticing: real locks in other sessions, ordinary queries beside them."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+
+import psycopg
+import pytest
+from django.db import DatabaseError, OperationalError, transaction
+from django.test import override_settings
+
+from safemigrations import locks
+from safemigrations.locks import Attempt, Blocker, LockNotAcquired
+from safemigrations.runner import Runner
+from safemigrations.steps import Lock, Statement, Together
+from tests.contention import AT_WORK, Migrating, Told, autovacuum, is_waiting_for_a_lock, traffic, until
+
+READ = "SELECT count(*) FROM item WHERE id < 5"
+WRITE = "UPDATE item SET price = price + 1 WHERE id = 1"
+END_AUTOVACUUM = f"SELECT pg_terminate_backend(pid) FROM ({AT_WORK}) found"
+ADD = Statement(
+    why="item: add column size",
+    sql='ALTER TABLE "item" ADD COLUMN "size" int',
+    locks={'"item"': Lock.ACCESS_EXCLUSIVE},
+)
+
+
+@pytest.fixture
+def item(database, connect):
+    """A session in a database with a table item of some hundred pages."""
+    session = connect()
+    session.execute("CREATE TABLE item (id int PRIMARY KEY, price int, note text) WITH (fillfactor = 50)")
+    session.execute("INSERT INTO item SELECT n, 0, repeat('x', 1000) FROM generate_series(1, 1000) n")
+    return session
+
+
+def has_column(session, column="size", table="item"):
+    query = "SELECT FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s"
+    return session.execute(query, [table, column]).fetchone() is not None
+
+
+def hold(session, lock="ACCESS SHARE", table="item"):
+    """A transaction that holds a lock until it is rolled back."""
+    session.execute("BEGIN")
+    session.execute(f"LOCK TABLE {table} IN {lock} MODE")
+    return session
+
+
+def is_old(session, pid):
+    """Has the transaction of this backend become a long one?"""
+    query = "SELECT clock_timestamp() - xact_start > '1.1 s' FROM pg_stat_activity WHERE pid = %s"
+    return session.execute(query, [pid]).fetchone() == (True,)
+
+
+# The tries.
+
+
+def test_the_first_tries_queue_nobody(database, item, other_connection):
+    hold(other_connection)
+    tries = list(islice(locks.attempts(database, ADD.locks, lambda who, seconds: None), 3))
+    assert tries == [Attempt(None)] * 3
+    for attempt in tries:
+        with pytest.raises(OperationalError, match="could not obtain lock") as caught, transaction.atomic():
+            locks.acquire(database, ADD.locks, attempt)
+        assert locks.is_retried(caught.value)
+    assert item.execute("SELECT FROM pg_locks WHERE NOT granted AND relation = 'item'::regclass").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "ladder"),
+    [
+        (0.2, [0.1, 0.1, 0.2, 0.2, 0.2]),
+        (0.05, [0.05] * 5),
+        (30, [0.1, 0.1, 0.2, 0.5, 0.5]),  # half of deadlock_timeout: in a deadlock it must be this side that loses
+    ],
+)
+def test_then_a_ladder_of_timeouts_up_to_lock_timeout(database, item, setting, ladder):
+    with override_settings(SAFEMIGRATIONS={"LOCK_TIMEOUT": setting}):
+        tries = list(islice(locks.attempts(database, ADD.locks, lambda who, seconds: None), 8))
+    assert tries[3:] == [Attempt(seconds) for seconds in ladder]
+
+
+def test_a_long_transaction_is_polled_and_not_queued_behind(database, item, other_connection):
+    hold(other_connection)
+    until(lambda: is_old(item, other_connection.info.backend_pid))
+    tries = list(islice(locks.attempts(database, ADD.locks, lambda who, seconds: None), 6))
+    assert tries == [Attempt(None)] * 6
+
+
+def lock_both(connection):
+    """Seconds that a try lasted which did not get its locks."""
+    began = time.monotonic()
+    with pytest.raises(DatabaseError) as caught, transaction.atomic():
+        locks.acquire(connection, {'"item"': Lock.ACCESS_EXCLUSIVE, '"child"': Lock.ACCESS_EXCLUSIVE}, Attempt(0.5))
+    assert locks.is_retried(caught.value)
+    return time.monotonic() - began
+
+
+def test_a_try_lasts_as_long_as_its_timeout_however_many_tables_it_locks(item, other_connection, connect):
+    """Who queues behind the first table waits for the second one too."""
+    item.execute("CREATE TABLE child (id int)")
+    hold(other_connection)
+    hold(connect(), table="child")
+    migrating = Migrating(lock_both)
+    until(lambda: has_waited(item, migrating.pid))
+    other_connection.execute("ROLLBACK")
+    assert migrating.result() < 0.7
+
+
+def test_partitions_do_not_multiply_the_time_that_a_try_lasts(connect, other_connection):
+    session = connect()
+    session.execute("CREATE TABLE item (id int) PARTITION BY LIST (id)")
+    session.execute("CREATE TABLE item_1 PARTITION OF item FOR VALUES IN (1)")
+    session.execute("CREATE TABLE child PARTITION OF item FOR VALUES IN (2)")
+    hold(other_connection, table="item_1")
+    hold(connect(), table="child")
+    migrating = Migrating(lock_both)
+    until(lambda: has_waited(session, migrating.pid))
+    other_connection.execute("ROLLBACK")
+    assert migrating.result() < 0.7
+
+
+def has_waited(session, pid):
+    """Has this backend waited for most of half a second?"""
+    query = "SELECT clock_timestamp() - query_start > '0.4 s' FROM pg_stat_activity WHERE pid = %s AND query ~ '^LOCK'"
+    return session.execute(query, [pid]).fetchone() == (True,)
+
+
+def test_the_parent_is_locked_before_the_child(database, item, other_connection):
+    item.execute("CREATE TABLE child (item_id int REFERENCES item)")
+    hold(other_connection)
+    other_connection.execute("LOCK TABLE item IN ROW EXCLUSIVE MODE")
+
+    def attempt(connection):
+        wanted = {'"item"': Lock.SHARE_ROW_EXCLUSIVE, '"child"': Lock.SHARE_ROW_EXCLUSIVE}
+        with transaction.atomic():
+            locks.acquire(connection, wanted, Attempt(20))
+            return held(item, migrating.pid)
+
+    migrating = Migrating(attempt)
+    until(lambda: is_waiting_for_a_lock(item, migrating.pid))
+    assert held(item, migrating.pid) == [("item", "ShareRowExclusiveLock", False)]
+    other_connection.execute("ROLLBACK")
+    assert migrating.result() == [("child", "ShareRowExclusiveLock", True), ("item", "ShareRowExclusiveLock", True)]
+
+
+def held(session, pid):
+    query = """SELECT relation::regclass::text, mode, granted FROM pg_locks
+        WHERE locktype = 'relation' AND pid = %s AND relation >= 16384 ORDER BY 1"""
+    return session.execute(query, [pid]).fetchall()
+
+
+# Who is in the way.
+
+
+def test_blockers_are_those_whose_mode_conflicts_in_postgresql(database, item, other_connection):
+    for mode in Lock:
+        hold(other_connection, mode)
+        for wanted in Lock:
+            try:
+                with transaction.atomic():
+                    locks.acquire(database, {'"item"': wanted}, Attempt(None))
+                refused = False
+            except OperationalError:
+                refused = True
+            found = [blocker.pid for blocker in locks.blockers(database, {'"item"': wanted})]
+            assert found == [other_connection.info.backend_pid] * refused, (mode, wanted)
+        other_connection.execute("ROLLBACK")
+
+
+def test_a_blocker_is_named_with_all_that_helps_to_find_it(database, item, other_connection):
+    other_connection.execute("SET application_name = 'celery'")
+    hold(other_connection, "ROW EXCLUSIVE")
+    other_connection.execute("SELECT   count(*)\n FROM item -- long enough to be cut somewhere before its end")
+    (blocker,) = locks.blockers(database, ADD.locks)
+    pid = other_connection.info.backend_pid
+    assert 0 < blocker.age < 20
+    assert blocker == Blocker(
+        pid=pid,
+        application="celery",
+        backend="client backend",
+        state="idle in transaction",
+        age=blocker.age,
+        query="SELECT   count(*)\n FROM item -- long enough to be cut somewhere before its end",
+        transaction=blocker.transaction,
+    )
+    assert str(blocker) == (
+        f"pid {pid} (celery, idle in transaction for {blocker.age:.0f} s: "
+        "SELECT count(*) FROM item -- long enough to be cut somewhere)"
+    )
+
+
+def test_who_holds_a_partition_is_in_the_way_of_the_whole(database, other_connection, connect):
+    session = connect()
+    session.execute("CREATE TABLE item (id int) PARTITION BY LIST (id)")
+    session.execute("CREATE TABLE half PARTITION OF item FOR VALUES IN (1, 2) PARTITION BY LIST (id)")
+    session.execute("CREATE TABLE quarter PARTITION OF half FOR VALUES IN (1)")
+    hold(other_connection, table="quarter")
+    (blocker,) = locks.blockers(database, ADD.locks)
+    assert blocker.pid == other_connection.info.backend_pid
+
+
+def test_a_prepared_transaction_is_named_by_what_ends_it(database, item, other_connection):
+    if item.execute("SHOW max_prepared_transactions").fetchone() == ("0",):
+        pytest.skip("max_prepared_transactions is 0")
+    hold(other_connection)
+    other_connection.execute("PREPARE TRANSACTION 'nightly'")
+    (blocker,) = locks.blockers(database, ADD.locks)
+    assert blocker.is_long
+    assert str(blocker) == (
+        "a prepared transaction ('nightly', 0 s old; end it with COMMIT PREPARED or ROLLBACK PREPARED)"
+    )
+    other_connection.execute("ROLLBACK PREPARED 'nightly'")
+
+
+def test_after_lock_retry_for_it_ends_and_says_who_holds_what(database, item, other_connection):
+    other_connection.execute("SET application_name = 'report'")
+    hold(other_connection)
+    pid = other_connection.info.backend_pid
+    with override_settings(SAFEMIGRATIONS={"LOCK_RETRY_FOR": 0.3}), pytest.raises(LockNotAcquired) as caught:
+        Runner(database, Told()).run((ADD,))
+    first, second, rest = str(caught.value).split("\n", 2)
+    assert first == '"item" could not be locked for 0 s. It is held by:'
+    assert second.startswith(f"  pid {pid} (report, idle in transaction for ")
+    assert rest == (
+        "Nothing was changed by this step, and what was done before it stays. Wait for these transactions or end "
+        "them with SELECT pg_terminate_backend(pid), then run the same command again."
+    )
+    other_connection.execute("ROLLBACK")
+    Runner(database, Told()).run((ADD,))
+    assert has_column(item)
+
+
+# The procedure as a whole, beside readers and writers.
+
+
+def test_nobody_waits_while_a_long_transaction_holds_the_table(database, dsn, item, other_connection):
+    other_connection.execute("SET application_name = 'report'")
+    hold(other_connection)
+    until(lambda: is_old(item, other_connection.info.backend_pid))
+    told = Told()
+    with traffic(dsn, READ, WRITE) as queries:
+        migrating = Migrating(lambda connection: Runner(connection, told).run((ADD,)))
+        until(lambda: len(told.waits) > 8)
+        other_connection.execute("ROLLBACK")
+        migrating.result()
+        sent = len(queries.waits)
+        until(lambda: len(queries.waits) > sent + 4)
+    assert queries.worst < 0.25
+    assert all(other_connection.info.backend_pid in {blocker.pid for blocker in who} for who in told.waits[:8])
+    ((why, detail),) = told.finished
+    assert why == "item: add column size"
+    assert "s waiting for pid" in detail
+    assert has_column(item)
+
+
+def test_nobody_waits_long_for_a_step_among_short_transactions(database, dsn, item, connect):
+    """Somebody always holds the table, each for a moment."""
+    told = Told()
+    with traffic(dsn, READ, WRITE, *["SELECT pg_sleep(0.05) FROM item WHERE id = 1"] * 4) as queries:
+        Migrating(lambda connection: Runner(connection, told).run((ADD,))).result()
+    assert queries.worst < 0.05 + 0.25 + 0.1
+    assert has_column(item)
+
+
+def test_autovacuum_yields_and_nobody_waits_for_that(database, dsn, item):
+    told = Told()
+    with autovacuum(item) as pid, traffic(dsn, READ, WRITE) as queries:
+        Runner(database, told).run((ADD,))
+        assert (pid,) not in item.execute("SELECT pid FROM pg_locks WHERE relation = 'item'::regclass").fetchall()
+    assert queries.worst < 0.25
+    assert pid in {blocker.pid for who in told.waits for blocker in who}
+    assert has_column(item)
+
+
+def test_an_autovacuum_that_prevents_wraparound_is_named_and_waited_for(database, dsn, item):
+    told = Told()
+    with autovacuum(item, to_prevent_wraparound=True) as pid, traffic(dsn, READ, WRITE) as queries:
+        migrating = Migrating(lambda connection: Runner(connection, told).run((ADD,)))
+        until(lambda: len(told.waits) > 4)
+        (blocker,) = told.waits[-1]
+        assert blocker.is_long
+        assert str(blocker) == (
+            f"pid {pid} (autovacuum to prevent wraparound, which never yields; {blocker.age:.0f} s)"
+        )
+        until(lambda: item.execute(END_AUTOVACUUM) and not migrating.is_running)  # the launcher sends another one
+        migrating.result()
+    assert queries.worst < 0.25
+    assert has_column(item)
+
+
+def test_in_a_deadlock_it_is_the_step_that_gives_way(database, item, other_connection):
+    """A request locks the child first, then the parent; the step has the parent and waits for the child."""
+    item.execute("CREATE TABLE child (id int)")
+    step = Together(
+        why="both",
+        sql=("ALTER TABLE item ADD COLUMN size int", "ALTER TABLE child ADD COLUMN size int"),
+        locks={'"item"': Lock.ACCESS_EXCLUSIVE, '"child"': Lock.ACCESS_EXCLUSIVE},
+    )
+    hold(other_connection, "ROW EXCLUSIVE", table="child")
+    told = Told()
+    migrating = Migrating(lambda connection: Runner(connection, told).run((step,)))
+    until(
+        lambda: (
+            ("item", "AccessExclusiveLock", True) in held(item, migrating.pid)
+            and is_waiting_for_a_lock(item, migrating.pid)
+        )
+    )
+    other_connection.execute("UPDATE item SET price = 1 WHERE id = 1")  # fails if the request is the victim
+    other_connection.execute("COMMIT")
+    migrating.result()
+    assert has_column(item, table="child")
+    assert item.execute("SELECT price FROM item WHERE id = 1").fetchone() == (1,)
+
+
+def test_a_deadlock_over_rows_is_tried_again(database, item, other_connection):
+    step = Together(
+        why="two rows",
+        sql=("UPDATE item SET price = 7 WHERE id = 1", "UPDATE item SET price = 7 WHERE id = 2"),
+        locks={'"item"': Lock.ROW_EXCLUSIVE},
+    )
+    other_connection.execute("BEGIN")
+    other_connection.execute("UPDATE item SET note = '' WHERE id = 2")
+    migrating = Migrating(lambda connection: Runner(connection, Told()).run((step,)))
+    until(lambda: is_waiting_for_a_lock(item, migrating.pid))
+    other_connection.execute("UPDATE item SET note = '' WHERE id = 1")
+    other_connection.execute("COMMIT")
+    migrating.result()
+    assert item.execute("SELECT price, note FROM item WHERE id < 3").fetchall() == [(7, ""), (7, "")]
+
+
+def test_the_timeouts_of_a_session_are_its_own_again(database, item):
+    with database.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '7s'; SET lock_timeout = '3s'")
+    Runner(database, Told()).run((ADD,))
+    with database.cursor() as cursor:
+        cursor.execute("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
+        assert cursor.fetchone() == ("7s", "3s")
+
+
+def test_another_error_than_a_lock_timeout_is_not_tried_again(database, item):
+    told = Told()
+    wrong = Statement(why="wrong", sql="ALTER TABLE item ADD COLUMN price int", locks=ADD.locks)
+    with pytest.raises(Exception, match='column "price" of relation "item" already exists'):
+        Runner(database, told).run((wrong,))
+    assert told.waits == []
+
+
+def test_sqlstate_is_read_from_both_drivers():
+    class Psycopg2Error(Exception):
+        pgcode = "40P01"
+
+    error = DatabaseError("deadlock detected")
+    error.__cause__ = Psycopg2Error()
+    assert locks.is_retried(error)
+    assert locks.sqlstate(psycopg.errors.LockNotAvailable()) == "55P03"
+    assert locks.sqlstate(ValueError()) == ""
