@@ -1,0 +1,280 @@
+"""The documentation says what is so: names have their pages, commands and code blocks work, links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+import types
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import migrations, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.operations import AddIndex, CreateModel, RemoveField
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+import safemigrations.operations
+from safemigrations import checks, conf, rules
+from safemigrations.operations import AddFieldWithDefault, RemoveConstraintLater, RemoveFieldLater, RemoveIndexLater
+from safemigrations.operations.base import Change
+from tests.shop import KEY
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+OPERATIONS = [getattr(safemigrations.operations, name) for name in safemigrations.operations.__all__]
+
+
+def change_of(operation: type[Change]) -> str:
+    """The name of a change: that of the module which its operation is written in."""
+    return Path(inspect.getfile(operation.__init__)).stem
+
+
+CHANGES = [change_of(operation) for operation in OPERATIONS]
+
+
+def page(name: str) -> str:
+    return (DOCS / f"{name}.md").read_text()
+
+
+def blocks(path: Path, language: str) -> Iterator[tuple[int, str]]:
+    """The fenced blocks of a language, each with the line on which it begins."""
+    text = path.read_text()
+    for found in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield text.count("\n", 0, found.start()) + 1, found[1]
+
+
+PYTHON = [
+    pytest.param(code, id=f"{path.name}:{line}")
+    for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+    for line, code in blocks(path, "python")
+]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_has_one_name_everywhere(name):
+    assert (ROOT / "safemigrations" / "operations" / f"{name}.py").exists()
+    assert (ROOT / "tests" / f"test_{name}.py").exists()
+    assert (DOCS / f"{name}.md").exists()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=CHANGES)
+def test_a_page_names_its_operation_and_its_check(operation):
+    name = change_of(operation)
+    module = sys.modules[operation.__init__.__module__]
+    assert page(name).startswith(f"# {name}: ")
+    assert f"→ `{operation.__name__}`\n" in page(name)
+    assert f"`{module.rule.id}`" in page(name)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_page_tells_the_whole_story(name):
+    headings = re.findall(r"^## (.*)$", page(name), re.MULTILINE)
+    wanted = ["The migration", "Expand", "Contract", "The way back", "Limits", "The check", "By hand"]
+    assert [heading for heading in headings if heading in wanted] == wanted
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=CHANGES)
+def test_a_page_names_every_argument(operation):
+    arguments = set(inspect.signature(operation.__init__).parameters) - {"self"}
+    by_hand = page(change_of(operation)).partition("## By hand")[2]
+    assert {name for name in arguments if not re.search(rf"\b{name}\b", by_hand)} == set()
+
+
+def test_every_operation_is_listed():
+    for text in (page("index"), (ROOT / "README.md").read_text()):
+        assert [operation.__name__ for operation in OPERATIONS if f"`{operation.__name__}`" not in text] == []
+
+
+def test_every_setting_is_described():
+    headings = set(re.findall(r"^## `(\w+)`$", page("settings"), re.MULTILINE))
+    in_readme = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert headings == conf.KEYS
+    assert in_readme == conf.KEYS
+
+
+def test_the_defaults_are_the_real_ones():
+    (_, shown), *_ = blocks(DOCS / "settings.md", "python")
+    names: dict[str, dict[str, object]] = {}
+    exec(shown, names)
+    assert names["SAFEMIGRATIONS"] == {read.__name__.upper(): read() for read in conf.readers()}
+
+
+def test_every_id_is_listed():
+    listed = set(re.findall(r"^\| `(safemigrations\.E\d+)` \|", page("checks"), re.MULTILINE))
+    strings = {getattr(node, "value", None) for node in ast.walk(ast.parse(Path(checks.__file__).read_text()))}
+    in_code = {text for text in strings if isinstance(text, str) and re.fullmatch(r"safemigrations\.E\d+", text)}
+    assert listed == {rule.id for rule in rules.RULES} | in_code
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_table_of_checks_leads_to_the_page(name):
+    operation = OPERATIONS[CHANGES.index(name)]
+    id = sys.modules[operation.__init__.__module__].rule.id
+    assert f"| `{id}` | [{name}]({name}.md) |" in page("checks")
+
+
+@pytest.fixture
+def codes(monkeypatch):
+    """The module of functions that the pages call shop.codes."""
+    shop, module = types.ModuleType("shop"), types.ModuleType("shop.codes")
+    exec("def code_of(order): return order.number", vars(module))
+    shop.codes = module  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "shop", shop)
+    monkeypatch.setitem(sys.modules, "shop.codes", module)
+
+
+@pytest.mark.usefixtures("codes")
+@pytest.mark.parametrize("code", PYTHON)
+def test_a_code_block_runs(code):
+    """A block is complete: it imports what it names, and its operations accept their arguments."""
+    names = {"__name__": "documented"}
+    exec(compile(code, "documented", "exec"), names)
+    migration = names.get("Migration")
+    if migration is not None:
+        ours = [operation for operation in migration.operations if isinstance(operation, Change)]  # type: ignore[attr-defined]
+        assert issubclass(migration, migrations.Migration)  # type: ignore[arg-type]
+        assert migration.atomic is not bool(ours)  # type: ignore[attr-defined]
+        assert set(getattr(migration, "allow_unsafe", ())) <= {rule.id for rule in rules.RULES}
+
+
+# The SQL on the pages is what sqlmigrate prints for the operations of the page and for these, on this shop.
+
+SHOP = [
+    CreateModel("Customer", [KEY, ("name", models.CharField(max_length=50))]),
+    CreateModel(
+        "Order",
+        [
+            KEY,
+            ("customer", models.ForeignKey("shop.Customer", models.CASCADE, related_name="orders")),
+            ("buyer", models.ForeignKey("shop.Customer", models.CASCADE, related_name="bought")),
+            ("number", models.CharField(max_length=20)),
+            ("total", models.DecimalField(max_digits=10, decimal_places=2)),
+            ("note", models.TextField(default="")),
+            ("placed", models.DateTimeField(auto_now_add=True)),
+        ],
+        {
+            "indexes": [models.Index(fields=["placed"], name="order_placed_idx")],
+            "unique_together": {("customer", "number")},
+            "constraints": [
+                models.UniqueConstraint(fields=["number"], name="order_number_uniq"),
+                models.CheckConstraint(condition=models.Q(total__gte=0), name="order_total_positive"),
+            ],
+        },
+    ),
+]
+ALSO: dict[str, list[Operation]] = {
+    "remove_index": [
+        AddIndex("order", models.Index(fields=["total"], name="order_total_idx")),
+        RemoveIndexLater("order", "order_total_idx", set_aside=True),
+    ],
+    "add_field_with_default": [
+        AddFieldWithDefault("order", "token", models.UUIDField(default=uuid.uuid4, unique=True)),
+        RemoveField("order", "buyer"),
+        AddFieldWithDefault("order", "buyer", models.ForeignKey("shop.Customer", models.CASCADE, default=1)),
+    ],
+    "remove_field": [RemoveFieldLater("order", "customer")],
+    "remove_constraint": [RemoveConstraintLater("order", "order_total_positive")],
+}
+
+
+def printed(connection: BaseDatabaseWrapper, operations: list[Operation]) -> list[str]:
+    """What sqlmigrate prints for each operation, with the contract's statements as plain as the others."""
+    state = ProjectState()
+    texts = []
+    for operation in [*SHOP, *operations]:
+        before = state.clone()
+        operation.state_forwards("shop", state)
+        if isinstance(operation, Change):
+            with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+                operation.database_forwards("shop", editor, before, state)
+            texts.append("".join(f"{uncommented(line)}\n" for line in editor.collected_sql))
+    return texts
+
+
+def uncommented(line: str) -> str:
+    """A line of the contract as it would stand in expand: its sentences begin with the table."""
+    text = line.removeprefix("--   ")
+    return f"-- {text}" if text != line and re.match(r"\w+: ", text) else text
+
+
+@pytest.mark.usefixtures("codes")
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_sql_is_what_sqlmigrate_prints(name, database):
+    documented: list[Operation] = []
+    for _, code in blocks(DOCS / f"{name}.md", "python"):
+        names: dict[str, Any] = {}
+        exec(code, names)
+        documented += getattr(names.get("Migration"), "operations", [])
+    ours = [operation for operation in documented if isinstance(operation, Change)]
+    texts = printed(database, ours + ALSO.get(name, []))
+    for line, sql in blocks(DOCS / f"{name}.md", "sql"):
+        assert any(sql in text for text in texts), f"{name}.md:{line}\n{sql}\n" + "\n".join(texts)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", text)):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        other = (path.parent / name).resolve() if name else path
+        assert other.exists(), target
+        assert not anchor or anchor in anchors(other), target
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_the_index_has_every_page(path):
+    assert path.name == "index.md" or f"({path.name})" in page("index")
+
+
+def commands() -> list[str]:
+    return [
+        line.removeprefix("$ ")
+        for _, block in blocks(ROOT / "README.md", "console")
+        for line in block.splitlines()
+        if line.startswith("$ python3 -m venv")
+    ]
+
+
+def test_the_two_commands_are_those_that_continuous_integration_runs():
+    demo, tests = commands()
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == tests
+    assert demo == f"{tests} -e demo"
+
+
+def test_tox_runs_the_tests_and_the_demo():
+    tox = (ROOT / "tox.ini").read_text()
+    assert re.search(r"^env_list = .*\bpy\b", tox, re.MULTILINE)
+    assert re.search(r"^\[testenv\]$.*?^commands = python -m pytest\b", tox, re.MULTILINE | re.DOTALL)
+    demo = re.search(r"^\[testenv:demo\]$.*?^commands = python (\S+) (\w+)", tox, re.MULTILINE | re.DOTALL)
+    assert demo
+    assert (ROOT / demo[1]).exists()
+    assert list((ROOT / "testproject").glob(f"**/management/commands/{demo[2]}.py"))
+
+
+def test_the_subcommands_are_those_that_exist():
+    help_text = subprocess.run(
+        [sys.executable, "-m", "django", "safemigrations", "--help"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "tests.settings", "PATH": ""},
+    ).stdout
+    exist = set(re.findall(r"^    (\w+) ", help_text, re.MULTILINE))
+    told = set(re.findall(r"^\| `safemigrations (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert told == exist != set()
