@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from django.core.exceptions import FieldError
 from django.core.management.base import CommandError
 from django.db import models
 from django.db.migrations.questioner import (
@@ -12,6 +13,7 @@ from django.db.migrations.questioner import (
     MigrationQuestioner,
     NonInteractiveMigrationQuestioner,
 )
+from django.db.migrations.state import ProjectState
 from django.db.models import functions
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -19,7 +21,7 @@ from django.utils.module_loading import import_string
 from .operations.add_field_nullable_then_backfill import Answer
 
 
-def wrap(questions: MigrationQuestioner | None) -> MigrationQuestioner | None:
+def wrap(questions: MigrationQuestioner | None, to_state: ProjectState) -> MigrationQuestioner | None:
     """The questioner that also asks our questions, with the answers and the output of the one it replaces."""
     for stock, ours in (
         (InteractiveMigrationQuestioner, Interactive),
@@ -27,7 +29,7 @@ def wrap(questions: MigrationQuestioner | None) -> MigrationQuestioner | None:
     ):
         if type(questions) is stock:
             wrapped = ours()
-            wrapped.__dict__.update(questions.__dict__)
+            wrapped.__dict__.update(questions.__dict__, to_state=to_state)
             return wrapped
     return questions
 
@@ -46,7 +48,23 @@ class Interactive(InteractiveMigrationQuestioner):
             "default. This is because the database needs something to populate existing rows.\nPlease select a fix:",
             [
                 "Provide a one-off default now (will be set on all existing rows with a null value for this column)",
+def _evaluated(code: str) -> Any:
+    """The expression or function that a person typed. Raises whatever is wrong with it."""
+    if not code.strip():
+        raise ValueError("Please enter some code, or 'exit' (without quotes) to exit.")
+    value = eval(code, {}, {**vars(functions), **vars(models)})
+    if isinstance(value, str):
+        value = import_string(value)
+    if isinstance(value, type) or not (is_expression(value) or callable(value)):
+        raise ValueError(f"{value!r} is neither an expression nor the path of a function.")
+    if not is_expression(value):
+        path_of(value)
+    return value
+
+
                 "Quit and manually define a default value in models.py.",
+    to_state: ProjectState
+
                 (
                     "Compute it for each row, existing ones and those that the running release still inserts: an "
                     "expression over its fields and relations, or a function of the row."
@@ -55,22 +73,23 @@ class Interactive(InteractiveMigrationQuestioner):
         )
         if choice == 2:
             sys.exit(3)
-        return self._ask_backfill() if choice == 3 else self._ask_default()  # type: ignore[attr-defined]
+        return self._ask_backfill(field_name, model_name) if choice == 3 else self._ask_default()  # type: ignore[attr-defined]
 
-    def _ask_backfill(self) -> Any:
+    def _ask_backfill(self, field_name: str, model_name: str) -> Answer:
         self.prompt_output.write(
             'Enter an expression, such as F("price") * 2 or Upper(F("customer__country")), or the path of a function '
             "that is given the row, such as \"shop.codes.code_of\". Type 'exit' to exit this prompt"
         )
-        names = {**vars(functions), **vars(models)}
         while True:
             self.prompt_output.write(">>> ", ending="")
             code = input()
             if code == "exit":
                 sys.exit(1)
             try:
-                value = eval(code, {}, names)
-                return Answer(import_string(value) if isinstance(value, str) else value)
+                value = _evaluated(code)
+                if is_expression(value):
+                    self._resolve(value, field_name, model_name)
+                return Answer(value)
             except Exception as error:
                 self.prompt_output.write(f"{type(error).__name__}: {error}")
 
@@ -83,6 +102,20 @@ class Silent(NonInteractiveMigrationQuestioner):
 
     def ask_auto_now_add_addition(self, field_name: str, model_name: str) -> Any:
         return timezone.now
+    def _resolve(self, expression: Any, field_name: str, model_name: str) -> None:
+        """Raise FieldError for what the model doesn't have; only its name is known here, not its app."""
+        errors = []
+        for model in self.to_state.clone().apps.get_models():
+            if model._meta.model_name == model_name.lower() and field_name in {f.name for f in model._meta.fields}:
+                field = model._meta.get_field(field_name)
+                try:
+                    model._base_manager.annotate(safemig_value=models.ExpressionWrapper(expression, field))  # type: ignore[arg-type]
+                    return
+                except FieldError as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
+
 
     def ask_rename(self, model_name: str, old_name: str, new_name: str, field_instance: Any) -> bool:
         raise CommandError(
