@@ -18,7 +18,7 @@ from django.db.models import functions
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from .operations.add_field_nullable_then_backfill import Answer
+from .operations.add_field_nullable_then_backfill import Answer, is_expression, path_of
 
 
 def wrap(questions: MigrationQuestioner | None, to_state: ProjectState) -> MigrationQuestioner | None:
@@ -34,20 +34,20 @@ def wrap(questions: MigrationQuestioner | None, to_state: ProjectState) -> Migra
     return questions
 
 
+def is_asking(questions: MigrationQuestioner) -> bool:
+    """Is this makemigrations? `migrate` detects changes too, only to mention that there are some."""
+    return isinstance(questions, InteractiveMigrationQuestioner | NonInteractiveMigrationQuestioner)
+
+
+def keep_quiet(text: str) -> None:
+    """For who detects changes and writes nothing."""
+
+
 def say(text: str) -> None:
     """Something a person must see although nothing failed."""
     sys.stderr.write(f"{text}\n")
 
 
-class Interactive(InteractiveMigrationQuestioner):
-    def ask_not_null_addition(self, field_name: str, model_name: str) -> Any:
-        if self.dry_run:
-            return None
-        choice = self._choice_input(  # type: ignore[attr-defined]
-            f"It is impossible to add a non-nullable field '{field_name}' to {model_name} without specifying a "
-            "default. This is because the database needs something to populate existing rows.\nPlease select a fix:",
-            [
-                "Provide a one-off default now (will be set on all existing rows with a null value for this column)",
 def _evaluated(code: str) -> Any:
     """The expression or function that a person typed. Raises whatever is wrong with it."""
     if not code.strip():
@@ -62,9 +62,18 @@ def _evaluated(code: str) -> Any:
     return value
 
 
-                "Quit and manually define a default value in models.py.",
+class Interactive(InteractiveMigrationQuestioner):
     to_state: ProjectState
 
+    def ask_not_null_addition(self, field_name: str, model_name: str) -> Any:
+        if self.dry_run:
+            return None
+        choice = self._choice_input(  # type: ignore[attr-defined]
+            f"It is impossible to add a non-nullable field '{field_name}' to {model_name} without specifying a "
+            "default. This is because the database needs something to populate existing rows.\nPlease select a fix:",
+            [
+                "Provide a one-off default now (will be set on all existing rows with a null value for this column)",
+                "Quit and manually define a default value in models.py.",
                 (
                     "Compute it for each row, existing ones and those that the running release still inserts: an "
                     "expression over its fields and relations, or a function of the row."
@@ -93,15 +102,6 @@ def _evaluated(code: str) -> Any:
             except Exception as error:
                 self.prompt_output.write(f"{type(error).__name__}: {error}")
 
-    def ask_unique_callable_default_addition(self, field_name: str, model_name: str) -> None:
-        """Django warns that one value goes to all rows; here the function is called for each."""
-
-
-class Silent(NonInteractiveMigrationQuestioner):
-    """--noinput: an answer that could lose data is never made up."""
-
-    def ask_auto_now_add_addition(self, field_name: str, model_name: str) -> Any:
-        return timezone.now
     def _resolve(self, expression: Any, field_name: str, model_name: str) -> None:
         """Raise FieldError for what the model doesn't have; only its name is known here, not its app."""
         errors = []
@@ -116,6 +116,15 @@ class Silent(NonInteractiveMigrationQuestioner):
         if errors:
             raise errors[0]
 
+    def ask_unique_callable_default_addition(self, field_name: str, model_name: str) -> None:
+        """Django warns that one value goes to all rows; here the function is called for each."""
+
+
+class Silent(NonInteractiveMigrationQuestioner):
+    """--noinput: an answer that could lose data is never made up."""
+
+    def ask_auto_now_add_addition(self, field_name: str, model_name: str) -> Any:
+        return timezone.now
 
     def ask_rename(self, model_name: str, old_name: str, new_name: str, field_instance: Any) -> bool:
         raise CommandError(
