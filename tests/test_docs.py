@@ -219,6 +219,35 @@ def test_the_sql_is_what_sqlmigrate_prints(name, database):
         assert any(sql in text for text in texts), f"{name}.md:{line}\n{sql}\n" + "\n".join(texts)
 
 
+def messages() -> Iterator[tuple[str, ast.expr]]:
+    """The text of every error with which a step, a lock or a migration can fail, and where it stands."""
+    for path in sorted((ROOT / "safemigrations").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        texts = {f.name: f.body[-1] for f in ast.walk(tree) if isinstance(f, ast.FunctionDef)}
+        for node in ast.walk(tree):
+            raised = node.exc if isinstance(node, ast.Raise) else None
+            if isinstance(raised, ast.Call) and ast.unparse(raised.func).rpartition(".")[2] in FAILURES:
+                text = raised.args[0]
+                end = texts.get(ast.unparse(text.func)) if isinstance(text, ast.Call) else None
+                yield f"{path.name}:{node.lineno}", end.value if isinstance(end, ast.Return) and end.value else text
+            elif isinstance(node, ast.keyword) and node.arg == "failure":
+                yield f"{path.name}:{node.lineno}", node.value
+
+
+FAILURES = ("StepFailed", "LockNotAcquired", "NotSupportedError")
+
+
+def telling(text: ast.expr) -> str:
+    """What to look a message up by: its first words that are always the same."""
+    parts = [str(part.value) for part in ast.walk(text) if isinstance(part, ast.Constant) and len(str(part.value)) > 11]
+    return " ".join(parts[0].split(". ")[0].split()) if parts else ""
+
+
+def test_the_operators_page_has_every_message():
+    told = " ".join(page("deploying").split())
+    assert {where: telling(text) for where, text in messages() if telling(text) not in told} == {}
+
+
 def anchors(path: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
