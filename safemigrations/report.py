@@ -47,7 +47,7 @@ class ConsoleReport(Report):
         self.told_waiting = 0.0
 
     def skip(self, step: Step) -> None:
-        self.line(f"{step.why:<{WIDTH}} done before")
+        self.line(f"{step.why:<{WIDTH}} nothing to do")
 
     def progress(self, step: Step, text: str) -> None:
         self.line(f"  {text}")
