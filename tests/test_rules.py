@@ -1,0 +1,333 @@
+"""What a rule recognises, what it says, and what it wants written instead."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.functions import RandomUUID
+from django.db import migrations, models
+from django.db.migrations import operations as stock
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+from django.db.models.functions import Now, Upper
+from django.test import override_settings
+
+import safemigrations.operations
+from safemigrations import rules
+from safemigrations.operations.base import Context
+from safemigrations.writer import written
+
+from .shop import KEY, Nowhere, Shop, book
+
+TITLE = models.Index(fields=["title"], name="book_title")
+AUTHOR = stock.CreateModel("Author", [KEY])
+STILL_RUNNING = "the release that is still running"
+
+
+def number() -> int:
+    return 5
+
+
+def context(operation: Operation, *before: Operation, release: tuple[Operation, ...] = ()) -> Context:
+    state = ProjectState()
+    for earlier in before or (AUTHOR, book()):
+        earlier.state_forwards(Shop.label, state)
+    after = state.clone()
+    operation.state_forwards(Shop.label, after)
+    return Context(Shop.label, state, after, [(Shop.label, other) for other in (operation, *release)])
+
+
+def found(operation: Operation, *before: Operation, release: tuple[Operation, ...] = ()) -> Any:
+    """(id, message, replacement as written or the way by hand), or None."""
+    result = rules.find(operation, context(operation, *before, release=release))
+    if result is None:
+        return None
+    rule, finding = result
+    instead = "\n".join(written(safe) for safe in finding.replacement) or finding.way_by_hand
+    return rule.id, finding.message, instead
+
+
+def add(field: Any, name: str = "extra") -> stock.AddField:
+    return stock.AddField("book", name, field)
+
+
+def drops_default(name: str = "extra") -> str:
+    return (
+        f"AddField {name} of book drops its default at once: {STILL_RUNNING} inserts rows without {name} and fails on "
+        "NOT NULL."
+    )
+
+
+def with_default(field: str, name: str = "extra") -> str:
+    return f"AddFieldWithDefault(\n    model_name='book',\n    name='{name}',\n    field={field},\n)"
+
+
+# What each rule recognises: operation, models before it (none: Author and Book), id, message, what is written instead.
+
+REWRITES = "AddField extra of book rewrites the whole table while nobody can read or write."
+BY_HAND = (
+    "Add a plain nullable field, fill it with a trigger and in batches, and make it generated in a short maintenance "
+    "window; or decide that the table is small, with allow_unsafe on the migration."
+)
+UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
+    "index": (
+        stock.AddIndex("book", TITLE),
+        (),
+        "safemigrations.E001",
+        (
+            "AddIndex book_title on book builds the index under a SHARE lock: nobody can write to the table until it is "
+            "ready."
+        ),
+        (
+            "AddIndexConcurrently(\n    model_name='book',\n"
+            "    index=models.Index(fields=['title'], name='book_title'),\n)"
+        ),
+    ),
+    "removal of an index": (
+        stock.RemoveIndex("book", "book_title"),
+        (book(indexes=[TITLE]),),
+        "safemigrations.E002",
+        (
+            "RemoveIndex book_title from book drops the index at once: everybody queues behind its ACCESS EXCLUSIVE lock, "
+            f"and the queries of {STILL_RUNNING} want the index."
+        ),
+        "RemoveIndexLater(\n    model_name='book',\n    name='book_title',\n)",
+    ),
+    "constant": (
+        add(models.IntegerField(default=0)),
+        (),
+        "safemigrations.E010",
+        drops_default(),
+        with_default("models.IntegerField(default=0)"),
+    ),
+    "empty text": (
+        add(models.CharField(blank=True, max_length=5)),
+        (),
+        "safemigrations.E010",
+        drops_default(),
+        with_default("models.CharField(blank=True, max_length=5)"),
+    ),
+    "uuid": (
+        add(models.UUIDField(default=uuid.uuid4, unique=True)),
+        (),
+        "safemigrations.E010",
+        drops_default(),
+        with_default("models.UUIDField(default=uuid.uuid4, unique=True)"),
+    ),
+    "auto_now_add": (
+        add(models.DateTimeField(auto_now_add=True)),
+        (),
+        "safemigrations.E010",
+        drops_default(),
+        with_default("models.DateTimeField(auto_now_add=True)"),
+    ),
+    "volatile db_default": (
+        add(models.UUIDField(db_default=RandomUUID(), null=True)),
+        (),
+        "safemigrations.E010",
+        (
+            "AddField extra of book has a volatile db_default: PostgreSQL rewrites the whole table while nobody can read "
+            "or write."
+        ),
+        with_default("models.UUIDField(db_default=django.contrib.postgres.functions.RandomUUID(), null=True)"),
+    ),
+    "indexed db_default": (
+        add(models.IntegerField(db_default=3, db_index=True)),
+        (),
+        "safemigrations.E010",
+        (
+            "AddField extra of book builds its index or constraint under a lock: nobody can write to the table until it "
+            "is done."
+        ),
+        with_default("models.IntegerField(db_default=3, db_index=True)"),
+    ),
+    "unique constant": (
+        add(models.IntegerField(default=0, unique=True)),
+        (),
+        "safemigrations.E010",
+        (
+            "AddField extra of book is unique and has one default: the second row, and the second one that the release "
+            "which is still running inserts, fails."
+        ),
+        (
+            "Give the field a default that differs for each row (uuid.uuid4, a function), or make it nullable in this "
+            "release and NOT NULL in the next."
+        ),
+    ),
+    "generated": (
+        add(models.GeneratedField(expression=Upper("title"), output_field=models.TextField(), db_persist=True)),
+        (),
+        "safemigrations.E010",
+        REWRITES,
+        BY_HAND,
+    ),
+    "python default": (
+        add(models.IntegerField(default=number)),
+        (),
+        "safemigrations.E011",
+        (
+            f"AddField extra of book gives every row the value of one call and then drops its default: {STILL_RUNNING} "
+            "inserts rows without extra and fails on NOT NULL."
+        ),
+        (
+            "AddFieldNullableThenBackfill(\n    model_name='book',\n    name='extra',\n"
+            "    field=models.IntegerField(default=tests.test_rules.number),\n)"
+        ),
+    ),
+    "removal of a field": (
+        stock.RemoveField("book", "title"),
+        (),
+        "safemigrations.E020",
+        f"RemoveField title of book drops the column at once: {STILL_RUNNING} names it in every SELECT and INSERT.",
+        "RemoveFieldLater(\n    model_name='book',\n    name='title',\n)",
+    ),
+    "removal of the key": (
+        stock.RemoveField("book", "id"),
+        (),
+        "safemigrations.E020",
+        f"RemoveField id of book removes the primary key: {STILL_RUNNING} can't work without it.",
+        "Keep the key; or build a new table with the new key and move the rows over several releases.",
+    ),
+    "removal of a constraint": (
+        stock.RemoveConstraint("book", "book_unique"),
+        (book(constraints=[models.UniqueConstraint(fields=["title"], name="book_unique")]),),
+        "safemigrations.E030",
+        (
+            "RemoveConstraint book_unique from book drops it at once: where it is unique, upserts of the release that is "
+            "still running fail without it."
+        ),
+        "RemoveConstraintLater(\n    model_name='book',\n    name='book_unique',\n)",
+    ),
+    "unique_together": (
+        stock.AlterUniqueTogether("book", {("title", "id")}),
+        (),
+        "safemigrations.E031",
+        "AlterUniqueTogether of book builds an index while nobody can read or write.",
+        "AlterUniqueTogetherConcurrently(\n    name='book',\n    unique_together={('title', 'id')},\n)",
+    ),
+    "removal from unique_together": (
+        stock.AlterUniqueTogether("book", set()),
+        (book(unique_together={("title", "id")}),),
+        "safemigrations.E031",
+        "AlterUniqueTogether of book takes away the index that upserts of the release which is still running need.",
+        "AlterUniqueTogetherConcurrently(\n    name='book',\n    unique_together=set(),\n)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", UNSAFE)
+def test_what_is_unsafe(what):
+    operation, before, *expected = UNSAFE[what]
+    assert found(operation, *before) == tuple(expected)
+
+
+@pytest.mark.parametrize("what", UNSAFE)
+def test_the_replacement_can_be_pasted(what):
+    """With the imports of our operations it is valid, and leads to the same state."""
+    operation, before, *_ = UNSAFE[what]
+    result = rules.find(operation, context(operation, *before))
+    assert result
+    for safe in result[1].replacement:
+        names = {**vars(safemigrations.operations), "models": models, "uuid": uuid}
+        exec("import django.contrib.postgres.functions\nimport tests.test_rules", names)
+        pasted = eval(written(safe), names)
+        assert written(pasted) == written(safe)
+        ours, stocks = context(pasted, *before).after, context(operation, *before).after
+        assert models_of(ours) == models_of(stocks)
+        assert rules.find(pasted, context(pasted, *before)) is None
+
+
+def models_of(state: ProjectState) -> list[str]:
+    return [
+        written(stock.CreateModel(model.name, list(model.fields.items()), model.options))
+        for model in state.models.values()
+    ]
+
+
+SAFE: dict[str, tuple[Operation, tuple[Operation, ...]]] = {
+    "nullable": (add(models.IntegerField(null=True)), ()),
+    "nullable with a default": (add(models.IntegerField(null=True, default=5)), ()),
+    "constant db_default": (add(models.IntegerField(db_default=5)), ()),
+    "stable db_default": (add(models.DateTimeField(db_default=Now())), ()),
+    "many to many": (add(models.ManyToManyField("shop.author")), ()),
+    "virtual generated": (
+        add(models.GeneratedField(expression=Upper("title"), output_field=models.TextField(), db_persist=False)),
+        (),
+    ),
+    "choices": (stock.AlterField("book", "title", models.CharField(choices=[("a", "A")], max_length=100)), ()),
+    "rename of an index": (stock.RenameIndex("book", "new", old_name="book_title"), (book(indexes=[TITLE]),)),
+    "options": (stock.AlterModelOptions("book", {"ordering": ["title"]}), ()),
+    "managers": (stock.AlterModelManagers("book", [("objects", models.Manager())]), ()),
+    "comment": (stock.AlterModelTableComment("book", "Books"), ()),
+    "same unique_together": (
+        stock.AlterUniqueTogether("book", {("title", "id")}),
+        (book(unique_together={("title", "id")}),),
+    ),
+    "new model": (stock.CreateModel("Loan", [KEY]), ()),
+    "state only": (stock.SeparateDatabaseAndState(state_operations=[stock.AddIndex("book", TITLE)]), ()),
+    "proxy": (
+        stock.AddIndex("tale", TITLE),
+        (book(), stock.CreateModel("Tale", [], {"proxy": True}, bases=("shop.book",))),
+    ),
+    "unmanaged": (add(models.IntegerField(default=0)), (book(managed=False),)),
+    "ours": (safemigrations.operations.AddIndexConcurrently("book", TITLE), ()),
+    "python code": (migrations.RunPython(migrations.RunPython.noop), ()),
+}
+
+
+@pytest.mark.parametrize("what", SAFE)
+def test_what_is_safe_as_it_is(what):
+    operation, before = SAFE[what]
+    assert found(operation, *before) is None
+
+
+def test_a_swapped_model():
+    before = book(swappable="SHOP_BOOK")
+    with override_settings(SHOP_BOOK="auth.User"):
+        assert found(stock.AddIndex("book", TITLE), before) is None
+    with override_settings(SHOP_BOOK="shop.Book"):
+        assert found(stock.AddIndex("book", TITLE), before)
+
+
+def test_an_app_that_the_router_keeps_out():
+    with override_settings(DATABASE_ROUTERS=[Nowhere()]):
+        assert found(stock.AddIndex("book", TITLE)) is None
+
+
+# What else the same release changes.
+
+
+def test_an_index_whose_name_another_one_takes_is_set_aside():
+    new = stock.AddIndex("book", models.Index(fields=["-title"], name="book_title"))
+    _, _, instead = found(stock.RemoveIndex("book", "book_title"), book(indexes=[TITLE]), release=(new,))
+    assert instead == "RemoveIndexLater(\n    model_name='book',\n    name='book_title',\n    set_aside=True,\n)"
+
+
+def test_a_constraint_whose_name_another_one_takes_is_left():
+    new = stock.AddConstraint("book", models.UniqueConstraint(fields=["title", "id"], name="book_unique"))
+    old = book(constraints=[models.UniqueConstraint(fields=["title"], name="book_unique")])
+    assert found(stock.RemoveConstraint("book", "book_unique"), old, release=(new,)) is None
+
+
+def test_a_subclass_of_a_stock_operation_is_its_authors_business():
+    class AddIndexMyWay(stock.AddIndex):
+        pass
+
+    class AddFieldMyWay(stock.AddField):
+        pass
+
+    assert found(AddIndexMyWay("book", TITLE)) is None
+    assert found(AddFieldMyWay("book", "extra", models.IntegerField(default=0))) is None
+
+
+def test_each_rule_has_an_id_of_its_own():
+    ids = [rule.id for rule in rules.RULES]
+    assert len(set(ids)) == len(ids)
+
+
+def test_an_exclusion_constraint_can_be_removed():
+    exclusion = ExclusionConstraint(name="book_once", expressions=[("title", "=")])
+    assert found(stock.RemoveConstraint("book", "book_once"), book(constraints=[exclusion]))[0] == "safemigrations.E030"
