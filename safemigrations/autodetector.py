@@ -6,7 +6,7 @@ split where some operations need a transaction and others must not have one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -28,11 +28,14 @@ class SafeMigrationsMixin:
     def _optimize_migrations(self) -> None:
         super()._optimize_migrations()  # type: ignore[misc]
         if self.migrations:  # type: ignore[has-type]
-            replace_unsafe(self.from_state, self.migrations)  # type: ignore[attr-defined,has-type]
+            say = questioner.say if questioner.is_asking(self.questioner) else questioner.keep_quiet  # type: ignore[attr-defined]
+            replace_unsafe(self.from_state, self.migrations, say)  # type: ignore[attr-defined,has-type]
             self.migrations = split(self.migrations)  # type: ignore[has-type]
 
 
-def replace_unsafe(from_state: ProjectState, migrations: dict[str, list[Migration]]) -> None:
+def replace_unsafe(
+    from_state: ProjectState, migrations: dict[str, list[Migration]], say: Callable[[str], None] = questioner.say
+) -> None:
     release = [
         (app_label, operation)
         for app_label, parts in migrations.items()
@@ -47,12 +50,14 @@ def replace_unsafe(from_state: ProjectState, migrations: dict[str, list[Migratio
             after = state.clone()
             operation.state_forwards(app_label, after)
             context = Context(app_label, state, after, release)
-            replaced.extend(_safe_form(operation, context, created))
+            replaced.extend(_safe_form(operation, context, created, say))
             state = after
         part.operations = replaced  # type: ignore[misc]
 
 
-def _safe_form(operation: Operation, context: Context, created: set[tuple[str, str]]) -> Iterable[Operation]:
+def _safe_form(
+    operation: Operation, context: Context, created: set[tuple[str, str]], say: Callable[[str], None]
+) -> Iterable[Operation]:
     if (context.app_label, rules.model_named_by(operation).lower()) in created:
         return (operation,)
     found = rules.find(operation, context)
@@ -60,11 +65,10 @@ def _safe_form(operation: Operation, context: Context, created: set[tuple[str, s
         return (operation,)
     rule, finding = found
     if not finding.replacement:
-        questioner.say(f"{rule.id}: {finding.message}\n    {finding.way_by_hand}")
+        say(f"{rule.id}: {finding.message}\n    {finding.way_by_hand}")
         return (operation,)
-    for safe in finding.replacement:
-        if isinstance(safe, Change) and (notice := safe.notice()):
-            questioner.say(notice)
+    if finding.notice:
+        say(finding.notice)
     return finding.replacement
 
 

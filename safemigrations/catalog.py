@@ -76,6 +76,16 @@ def index_exists(table: str, name: str) -> str:
     )
 
 
+def unique_index_on(table: str, column: str) -> str:
+    """Does a unique index know this column, alone or with others, in its key, an expression or its condition?"""
+    return (
+        "SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"
+        f" WHERE i.indrelid = {regclass(table)} AND i.indisunique AND a.attname = {literal(column)}"
+        " AND (a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_depend d WHERE d.objid = i.indexrelid"
+        " AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))"
+    )
+
+
 def trigger_exists(table: str, name: str) -> str:
     return f"SELECT 1 FROM pg_trigger WHERE tgrelid = {regclass(table)} AND tgname = {literal(name)}"
 
@@ -84,10 +94,20 @@ def trigger_missing(table: str, name: str) -> str:
     return f"SELECT 1 WHERE NOT EXISTS ({trigger_exists(table, name)})"
 
 
-def views_on_column(table: str, column: str) -> str:
-    """The views and rules that a DROP COLUMN would trip over."""
+def users_of_column(table: str, column: str) -> str:
+    """The views, triggers and policies of the project's own that a DROP COLUMN would trip over."""
+    depends = (
+        " JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
+        f" WHERE d.refobjid = {regclass(table)} AND a.attname = {literal(column)}"
+    )
     return (
-        "SELECT DISTINCT r.ev_class::regclass::text FROM pg_depend d"
+        "SELECT 'trigger ' || t.tgname FROM pg_depend d"
+        " JOIN pg_trigger t ON t.oid = d.objid AND d.classid = 'pg_trigger'::regclass"
+        f"{depends} AND NOT t.tgisinternal AND t.tgname NOT LIKE 'zzz\\_{PREFIX}%'"
+        " UNION SELECT 'policy ' || p.polname FROM pg_depend d"
+        " JOIN pg_policy p ON p.oid = d.objid AND d.classid = 'pg_policy'::regclass"
+        f"{depends}"
+        " UNION SELECT 'view ' || r.ev_class::regclass::text FROM pg_depend d"
         " JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass"
         " JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
         f" WHERE d.refobjid = {regclass(table)} AND a.attname = {literal(column)} AND r.ev_class <> d.refobjid"

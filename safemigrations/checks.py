@@ -125,10 +125,15 @@ def findings() -> list[LintFinding]:
     exempt = _exempt(loader)
     state = ProjectState(real_apps=loader.unmigrated_apps)
     found = []
+    initial: dict[str, set[str]] = {}  # app label -> models that its initial migrations create: nobody uses them yet
     for key in _all_in_order(loader):
         migration = loader.graph.nodes[key]
+        created = {op.name_lower for op in migration.operations if isinstance(op, migrations.CreateModel)}
+        if migration.initial:
+            created = initial.setdefault(key[0], set())
+            created |= {op.name_lower for op in migration.operations if isinstance(op, migrations.CreateModel)}
         if key[0] in suspected and key not in exempt:
-            found += list(_of_migration(migration, state))
+            found += list(_of_migration(migration, state, created))
         else:
             migration.mutate_state(state, preserve=False)
     return found
@@ -167,13 +172,13 @@ def _exempt(loader: MigrationLoader) -> set[tuple[str, str]]:
     return exempt
 
 
-def _of_migration(migration: Migration, state: ProjectState) -> Iterator[LintFinding]:
+def _of_migration(migration: Migration, state: ProjectState, created: set[str]) -> Iterator[LintFinding]:
     """The findings that nobody has decided about, and decisions that are not worth their name.
 
     A person decides on the Migration class: allow_unsafe = {"safemigrations.E012": "currencies has 180 rows"}.
     """
     allowed = getattr(migration, "allow_unsafe", {})
-    found = list(_all_of_migration(migration, state))
+    found = list(_all_of_migration(migration, state, created))
     yield from (finding for finding in found if not str(allowed.get(finding.id, "")).strip())
     known, needed = {rule.id for rule in rules.RULES} | {OUTSIDE_TRANSACTION}, {finding.id for finding in found}
     for id, reason in allowed.items():
@@ -188,9 +193,8 @@ def _of_migration(migration: Migration, state: ProjectState) -> Iterator[LintFin
         yield _finding(migration, None, "safemigrations.E091", message, hint)
 
 
-def _all_of_migration(migration: Migration, state: ProjectState) -> Iterator[LintFinding]:
+def _all_of_migration(migration: Migration, state: ProjectState, created: set[str]) -> Iterator[LintFinding]:
     release = [(migration.app_label, operation) for operation in migration.operations]
-    created = {op.name_lower for op in migration.operations if isinstance(op, migrations.CreateModel)}
     before = state
     for index, operation in enumerate(migration.operations):
         model_name = rules.model_named_by(operation)

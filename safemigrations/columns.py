@@ -7,7 +7,7 @@ the stock operations do in one blocking statement is taken apart here into steps
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -143,11 +143,16 @@ class Column:
                 why=f"{self.label}: {why}",
                 sql=(sql, *comment),
                 locks={self.table: Lock.ACCESS_EXCLUSIVE},
-                done=self.exists,
-                undo=(self.drop(),),
+                done=f"{self.exists} AND a.atttypid = to_regtype({literal(self._type)})",
+                # Its foreign key has gone by then, and with it the need to lock the parent.
+                undo=(self.drop(locks={self.table: Lock.ACCESS_EXCLUSIVE}),),
                 takes=(self.title,),
             ),
         )
+
+    @property
+    def _type(self) -> str:
+        return str(self.field.db_parameters(self.editor.connection)["type"])
 
     def _comment(self) -> tuple[str, ...]:
         comment = getattr(self.field, "db_comment", None)
@@ -201,6 +206,10 @@ class Column:
             undo=undo,
         )
 
+    def unless_gone(self, step: Statement) -> Statement:
+        """A step of a way back: done again after a crash, it may find that the rest has dropped the column."""
+        return replace(step, done=f"{step.done} UNION ALL {catalog.column_missing(self.table, self.name)}")
+
     def not_null(self) -> Plan:
         """NOT NULL without a scan under the lock: a CHECK that is validated online proves it.
 
@@ -219,7 +228,7 @@ class Column:
                 f"{self.name} can't be null from now on",
                 f"ADD CONSTRAINT {self.editor.quote_name(check)} CHECK ({self.quoted} IS NOT NULL) NOT VALID",
                 done=f"{already} UNION ALL {catalog.constraint_exists(self.table, check)}",
-                undo=(drop, self.drop_not_null()),
+                undo=(drop, self.unless_gone(self.drop_not_null())),
             ),
             Online(
                 why=f"{self.label}: no row has {self.name} null (checked without blocking)",

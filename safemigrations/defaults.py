@@ -18,6 +18,7 @@ from typing import Any
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Expression, Field, Func
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Random
 from django.utils import timezone
 
@@ -63,8 +64,19 @@ def _twins() -> dict[tuple[Callable[..., Any], str], Twin]:
     }
 
 
+CONVERSIONS = ("from_db_value", "get_prep_value", "get_db_prep_value", "get_db_prep_save", "db_type", "pre_save")
+
+
+def is_plain(field: Field[Any, Any]) -> bool:
+    """Does the database hold the field's values as Django's own class of that internal type does?"""
+    stock = next((cls for cls in type(field).__mro__ if cls.__module__.startswith("django.")), Field)
+    return all(getattr(type(field), name, None) is getattr(stock, name, None) for name in CONVERSIONS)
+
+
 def _twin(field: Field[Any, Any]) -> Twin | None:
     """The twin of a field's callable default, or of what auto_now and auto_now_add do."""
+    if not is_plain(field):
+        return None
     internal = field.get_internal_type()
     if field.has_default():
         try:
@@ -98,7 +110,7 @@ def is_volatile(expression: Any) -> bool:
     """May the expression give another value for each row? A function that Django doesn't know counts as one."""
     if not isinstance(expression, Expression):
         return False
-    if isinstance(expression, Random) or type(expression).__name__ in {"RandomUUID", "UUID4", "UUID7"}:
+    if isinstance(expression, Random | RawSQL) or type(expression).__name__ in {"RandomUUID", "UUID4", "UUID7"}:
         return True
     known = type(expression).__module__.startswith("django.") and type(expression) is not Func
     return not known or any(is_volatile(source) for source in expression.get_source_expressions())

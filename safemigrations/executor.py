@@ -70,6 +70,9 @@ class MigrationExecutor(executor.MigrationExecutor):
             return apply(state, migration, fake, fake_initial)
         run = current_run()
         run.migration = migration
+        if fake_initial and self.detect_soft_applied(state, migration)[0]:
+            run.fresh = False  # its tables were there, and so may be a release that uses them
+            return apply(state, migration, fake, fake_initial)
         run.created.update(_created_by(migration))
         with running(run):
             if run.fresh:
@@ -109,20 +112,14 @@ class MigrationExecutor(executor.MigrationExecutor):
             while True:
                 try:
                     with self.connection.execute_wrapper(guard):
-                        return attempt(state)
+                        return attempt(state.clone())  # an attempt changes the state that it is given
                 except DatabaseError as error:
                     if not (migration.atomic and locks.is_retried(error)):
                         raise
                 guard.failed()
-                state = self._state_before()
                 self.progress_callback = _without_start(progress)
         finally:
             self.progress_callback = progress
-
-    def _state_before(self) -> ProjectState:
-        """The state again: the attempt that failed has changed the one it was given."""
-        self.loader.applied_migrations = self.recorder.applied_migrations()  # type: ignore[assignment]
-        return self._create_project_state(with_applied_migrations=True)  # type: ignore[no-any-return,attr-defined]
 
 
 def _without_start(progress: Any) -> Any:
@@ -143,18 +140,18 @@ class _LockGuard:
     ) -> None:
         self.connection, self.migration, self.report = connection, migration, report
         self.tables = dict.fromkeys(tables, Lock.ACCESS_EXCLUSIVE)
-        self.began = time.monotonic()
-        self.attempts = self._attempts()
-        self.attempt = next(self.attempts)
+        self.attempts: Iterator[locks.Attempt] | None = None  # LOCK_RETRY_FOR counts from the first failure
+        self.attempt = locks.Attempt(locks.LADDER[0])
 
     def _attempts(self) -> Iterator[locks.Attempt]:
         step = Statement(why=f"{self.migration}", sql="", locks={})
         return locks.attempts(
-            self.connection, self.tables, lambda who, seconds: self.report.waiting(step, who, seconds)
+            self.connection, self.tables, lambda who, seconds: self.report.waiting(step, who, seconds), nowait_tries=0
         )
 
     def failed(self) -> None:
         """Rest, or wait for a long transaction to end. Raises LockNotAcquired after LOCK_RETRY_FOR seconds."""
+        self.attempts = self.attempts or self._attempts()
         self.attempt = next(self.attempts)
         while self.attempt.timeout is None and any(b.is_long for b in locks.blockers(self.connection, self.tables)):
             self.attempt = next(self.attempts)
@@ -246,9 +243,7 @@ def _taken_by_field(
     operation: Any, unbound: Any, app_label: str, state: ProjectState, connection: BaseDatabaseWrapper
 ) -> Iterator[str]:
     model = state.models.get((app_label, operation.model_name_lower))
-    if model is None or (
-        isinstance(operation, migrations.AlterField) and not _alters_sql(operation, model, connection)
-    ):
+    if model is None or (isinstance(operation, migrations.AlterField) and not _is_contracts_business(operation, model)):
         return
     table = _table(model, connection)
     field = unbound.clone()
@@ -259,16 +254,15 @@ def _taken_by_field(
         yield f"column {field.column} of {table}"
 
 
-def _alters_sql(operation: migrations.AlterField, model: ModelState, connection: BaseDatabaseWrapper) -> bool:
-    """Not where only default, choices, validators, help texts and the like differ."""
+def _is_contracts_business(operation: migrations.AlterField, model: ModelState) -> bool:
+    """Does it alter what an open contract could be about: the column's name, null, db_default or foreign key?"""
     old = model.fields.get(operation.name)
-    if old is None:
-        return True
-    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
-        before, after = old.clone(), operation.field.clone()
-        for field in (before, after):
-            field.set_attributes_from_name(operation.name)
-        return bool(editor._field_should_be_altered(before, after, ignore={"default"}))  # type: ignore[attr-defined]
+    return old is None or _of_contract(old) != _of_contract(operation.field)
+
+
+def _of_contract(field: Any) -> dict[str, Any]:
+    options = field.deconstruct()[3]
+    return {key: options.get(key) for key in ("null", "db_default", "db_column", "to", "to_field", "db_constraint")}
 
 
 def _tables(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> list[str]:
@@ -277,7 +271,8 @@ def _tables(migration: Migration, state: ProjectState, connection: BaseDatabaseW
     for operation in _operations(migration):
         name = getattr(operation, "model_name", None) or getattr(operation, "name", None)
         model = state.models.get((migration.app_label, str(name).lower()))
-        fields = [getattr(operation, "field", None), *dict(getattr(operation, "fields", ())).values()]
+        fields = [getattr(operation, "field", None)]
+        fields += dict(operation.fields).values() if isinstance(operation, migrations.CreateModel) else []
         fields += list(model.fields.values()) if model else []
         keys = [
             (migration.app_label, str(name).lower()),
@@ -304,7 +299,7 @@ def _target(field: Any, app_label: str) -> tuple[str, str] | None:
 def _in_one_transaction_if_possible(migration: Migration) -> Iterator[None]:
     """On a fresh database nobody has to be spared, and a transaction can't be half done."""
     atomic = migration.atomic
-    if all(_fits_a_transaction(operation) for operation in migration.operations):
+    if all(_fits_a_transaction(operation, migration) for operation in migration.operations):
         migration.atomic = True  # type: ignore[misc]
     try:
         yield
@@ -312,11 +307,13 @@ def _in_one_transaction_if_possible(migration: Migration) -> Iterator[None]:
         migration.atomic = atomic  # type: ignore[misc]
 
 
-def _fits_a_transaction(operation: Operation) -> bool:
+def _fits_a_transaction(operation: Operation, migration: Migration) -> bool:
     from django.contrib.postgres.operations import NotInTransactionMixin  # loads psycopg, which `check` doesn't need
 
     if isinstance(operation, Change):
         return operation.stock_when_alone
+    if migration.replaces and not isinstance(operation, NotInTransactionMixin):
+        return True  # it was squashmigrations that put our operations beside this one
     stock = type(operation).__module__.startswith("django.db.migrations.operations")
     special = migrations.RunPython | migrations.RunSQL | migrations.SeparateDatabaseAndState | NotInTransactionMixin
     return stock and not isinstance(operation, special)

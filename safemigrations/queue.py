@@ -12,6 +12,7 @@ from typing import Any
 from django.apps.registry import Apps
 from django.db import DatabaseError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
@@ -67,7 +68,8 @@ class Contract(models.Model):
     def names(self) -> set[str]:
         """What the plan works on, as in "column note of shop_order"; nobody else may touch it meanwhile."""
         steps = self.steps
-        tables = (table for step in steps for table in getattr(step, "locks", ()))
+        # The table that a step changes is the last that it locks; those before it are parents.
+        tables = [list(step.locks)[-1] for step in steps if getattr(step, "locks", ())]  # type: ignore[attr-defined]
         return {name for step in steps for name in (*step.frees, step.about)} | {f"table {bare(t)}" for t in tables}
 
 
@@ -81,8 +83,12 @@ def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Con
 
 def _has_table(connection: BaseDatabaseWrapper) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT to_regclass('{TABLE}') IS NOT NULL")
-        return bool(cursor.fetchone()[0])
+        # Beside django_migrations: a schema further down the search_path may have a queue of its own.
+        cursor.execute(
+            f"SELECT 1 FROM pg_class WHERE relname = '{TABLE}' AND relnamespace = (SELECT relnamespace FROM pg_class"
+            f" WHERE oid = coalesce(to_regclass('django_migrations'), to_regclass('{TABLE}')))"
+        )
+        return cursor.fetchone() is not None
 
 
 def _ensure_table(connection: BaseDatabaseWrapper) -> None:
@@ -120,12 +126,16 @@ def put(
 
 
 def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
-    """What is left to do, of migrations that are recorded as applied."""
+    """What is left to do, but not of migrations that are still to be applied (again, after a crash).
+
+    A migration that is neither recorded nor on disk was squashed and pruned; what it left is still to be done.
+    """
     waiting = list(rows(connection, status__in=OPEN))
-    if not waiting:
-        return []
-    applied = MigrationRecorder(connection).applied_migrations()
-    return [row for row in waiting if (row.app_label, row.migration) in applied or not row.migration]
+    applied = MigrationRecorder(connection).applied_migrations() if waiting else {}
+    if all((row.app_label, row.migration) in applied for row in waiting):
+        return waiting
+    to_apply = MigrationLoader(None, ignore_no_migrations=True).disk_migrations.keys() - applied.keys()
+    return [row for row in waiting if (row.app_label, row.migration) not in to_apply]
 
 
 def holders(connection: BaseDatabaseWrapper, names: Iterable[str], *, own: Mapping[str, Any]) -> dict[str, Contract]:
@@ -144,25 +154,36 @@ def holders(connection: BaseDatabaseWrapper, names: Iterable[str], *, own: Mappi
 def contract(connection: BaseDatabaseWrapper, report: Report, only: Collection[int] | None = None) -> int:
     """Run what is left, oldest first, and return how many rows that were. Stops at the first that fails."""
     chosen = [row for row in open_rows(connection) if only is None or row.pk in only]
+    shortened = []
     for number, row in enumerate(chosen):
+        # What a row would do to a column that a later one drops anyway is left out: new code that doesn't know the
+        # column any more must not meet a NOT NULL, nor miss a default, in between.
         gone = {name for later in chosen[number + 1 :] for step in later.steps for name in step.frees}
+        plan = tuple(step for step in row.steps if step.about not in gone)
         report.begin_row(str(row))
-        _run(connection, row, report, gone)
+        _run(connection, row, report, plan)
         report.end_row()
+        if len(plan) < len(row.steps):
+            shortened.append(row)
+        else:
+            _finish(connection, row)
+    for row in shortened:  # only now has what they left out become pointless
+        _finish(connection, row)
     return len(chosen)
 
 
-def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, gone: set[str]) -> None:
-    """Run one row. What it would do to a column that a later row drops anyway is left out: new code that doesn't know
-    the column any more must not meet a NOT NULL, nor miss a default, in between."""
+def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: Plan) -> None:
     row.status, row.attempts, row.started_at = Status.RUNNING, row.attempts + 1, now()
     row.save(using=connection.alias)
     try:
-        Runner(connection, report).run(tuple(step for step in row.steps if step.about not in gone))
+        Runner(connection, report).run(plan)
     except BaseException as error:
         row.status, row.last_error = Status.FAILED, str(error) or type(error).__name__
         if connection.is_usable():
             row.save(using=connection.alias)
         raise
+
+
+def _finish(connection: BaseDatabaseWrapper, row: Contract) -> None:
     row.status, row.last_error, row.finished_at = Status.DONE, "", now()
     row.save(using=connection.alias)

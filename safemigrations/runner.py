@@ -250,6 +250,7 @@ class Runner:
             time.sleep(INVALID_INDEX_POLL)
             state = self._index_state(step.table, step.name)
         if state.valid:
+            self._analyze(step)
             return "was there already"
         self._drop_invalid(step, state)
         try:
@@ -258,9 +259,12 @@ class Runner:
             # An INVALID unique index still refuses duplicates.
             self._drop_invalid(step, self._index_state(step.table, step.name))
             raise
-        for sql in step.statements[1:]:
-            self._send(sql)
+        self._analyze(step)
         return ""
+
+    def _analyze(self, step: BuildIndex) -> None:
+        for sql in step.statements[1:]:
+            self._without_timeouts(step, sql)
 
     def _index_state(self, table: str, name: str) -> _IndexState:
         rows = self.rows(catalog.index_state(table, name))

@@ -172,9 +172,11 @@ class Backfill(Step):
 
     @property
     def statements(self) -> tuple[str, ...]:
-        assign = self.assign or f"{self.function.column} = ..." if self.function else self.assign
-        keys = ", ".join(self.key)
-        return (f"UPDATE {self.table} SET {assign} WHERE {self.guard} -- in batches over {keys}",)
+        """In batches over the key when it is run; here in one, which comes to the same."""
+        if self.function:
+            name = self.function.path or f"the default of {self.function.field}"
+            return (f"-- UPDATE {self.table} SET {self.function.column} = {name} WHERE {self.guard}",)
+        return (f"UPDATE {self.table} SET {self.assign} WHERE {self.guard}",)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,12 +111,26 @@ class _OneRow(BaseTable):
     Under a name of its own, because the table's may be qualified, which an alias can't be.
     """
 
-    def __init__(self, row: str) -> None:
+    def __init__(self, row: str, model: type[Model]) -> None:
         super().__init__("safemig_row", "")
-        self.row = row
+        self.row, self.model = row, model
 
     def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
-        return f'(SELECT {self.row}.*) AS "{self.table_alias}"', ()
+        fields: list[Any] = list(self.model._meta.local_concrete_fields)
+        if self.row != "NEW" or not any(field.generated for field in fields):
+            return f'(SELECT {self.row}.*) AS "{self.table_alias}"', ()
+        # A BEFORE trigger sees the generated columns still empty, so they are computed here.
+        quote = connection.ops.quote_name
+        columns = [
+            f"{_generated(field, connection)} AS {quote(field.column)}" if field.generated else quote(field.column)
+            for field in fields
+        ]
+        return f'(SELECT {", ".join(columns)} FROM (SELECT NEW.*) AS given) AS "{self.table_alias}"', ()
+
+
+def _generated(field: Any, connection: BaseDatabaseWrapper) -> str:
+    sql, params = field.generated_sql(connection)
+    return str(connection.ops.compose_sql(sql, params)) if params else str(sql)  # type: ignore[attr-defined]
 
 
 def row_expression(
@@ -129,7 +143,7 @@ def row_expression(
     try:
         wrapped = ExpressionWrapper(expression, output_field=field)
         rows = model._base_manager.order_by()
-        rows.query.join(_OneRow(row))
+        rows.query.join(_OneRow(row, model))
         query = rows.annotate(safemig_value=wrapped).values_list("safemig_value").query
         sql, params = query.get_compiler(connection=connection).as_sql()
     except (FieldError, AttributeError, TypeError) as error:

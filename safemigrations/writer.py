@@ -18,10 +18,6 @@ LINE = 89  # of Black, which Django runs over the file where it is installed, an
 ATOMIC = "\n    atomic = False\n"
 
 
-def needs_autocommit(operation: Operation) -> bool:
-    return isinstance(operation, Change)
-
-
 def why_not_atomic(operations: Sequence[Operation]) -> str:
     """The reason for `atomic = False` that a reviewer reads."""
     from .operations import AddFieldNullableThenBackfill, AddIndexConcurrently
@@ -40,7 +36,7 @@ class OperationWriter(writer.OperationWriter):
 
     def serialize(self) -> tuple[str, set[str]]:
         text, imports = super().serialize()
-        if isinstance(self.operation, Change):
+        if type(self.operation).__module__ == PACKAGE:
             name = type(self.operation).__name__
             text = text.replace(f"{PACKAGE}.{name}(", f"{name}(", 1)
             imports = (imports - {f"import {PACKAGE}"}) | {f"from {PACKAGE} import {name}"}
@@ -50,7 +46,7 @@ class OperationWriter(writer.OperationWriter):
 class MigrationWriter(writer.MigrationWriter):
     def as_string(self) -> str:
         migration: Any = self.migration
-        if any(map(needs_autocommit, migration.operations)):
+        if any(isinstance(operation, Change) for operation in migration.operations):
             if not migration.replaces:
                 refuse_mixture(migration)
             migration.atomic = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pkgutil import resolve_name
 from typing import Any
 
@@ -27,6 +27,7 @@ from safemigrations.steps import Backfill, RowFunction
 _Writer = Callable[[list[tuple[Any, ...]]], str]
 
 REPORT_EVERY = 10.0  # seconds
+TRIES_IN_VAIN = 100  # at rows that change between being read and being written
 SMALLEST, LARGEST = 1, 50_000  # rows in a batch
 
 
@@ -139,37 +140,61 @@ def _by_function(runner: Runner, step: Backfill, function: RowFunction) -> Calla
                 f"{name} failed for {model._meta.label} {instance.pk!r}: {error!r}. Rows that are "
                 "filled stay filled. Mend the function and run the same command again."
             ) from error
-        if value is None and not field.null:
+        prepared = field.get_db_prep_save(getattr(value, "pk", value), connection)  # type: ignore[union-attr]
+        if prepared is None and not field.null:
             raise StepFailed(
                 f"{name} gave None for {model._meta.label} {instance.pk!r}, and {function.field} can't be "
                 "null. Mend the function and run the same command again; rows that are filled stay filled."
             )
-        return field.get_db_prep_save(getattr(value, "pk", value), connection)  # type: ignore[union-attr]
+        return prepared
 
     def batch(where: str) -> int:
-        def work() -> int:
-            with connection.cursor() as cursor:
-                cursor.execute(f"SELECT {keys} FROM {step.table} WHERE {where} AND {step.guard} FOR NO KEY UPDATE")
-                found = [row[0] if len(row) == 1 else row for row in cursor.fetchall()]
-                rows = model._base_manager.using(connection.alias).filter(pk__in=found)
-                values = [(*(row.pk if isinstance(row.pk, tuple) else (row.pk,)), value_of(row)) for row in rows]
-                if values:
-                    cursor.execute(write(values))
-                return len(values)
+        """Python computes while no row is locked; a row that changed meanwhile is computed again."""
+        filled = in_vain = 0
+        while versions := read(where):
+            instances = instances_of(list(versions)) if function.takes_row else [model(pk=key) for key in versions]
+            values = [(*_tuple(row.pk), versions[row.pk], value_of(row)) for row in instances]
+            if not values:  # all of them deleted meanwhile
+                break
+            written = _patiently(connection, lambda values=values: send(write(values)))  # type: ignore[misc]
+            filled, in_vain = filled + written, 0 if written else in_vain + 1
+            if in_vain > TRIES_IN_VAIN:
+                raise StepFailed(
+                    f"{len(values)} rows of {model._meta.label} can't be given their {function.field}, the first of "
+                    f"them {values[0][0]!r}: they change all the time, or a trigger keeps them from being written."
+                )
+        return filled
 
-        return _patiently(connection, work)
+    def read(where: str) -> dict[Any, str]:
+        """The keys of the rows to fill, each with the version of the row."""
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {keys}, xmin::text FROM {step.table} WHERE {where} AND {step.guard}")
+            return {row[0] if len(row) == 2 else tuple(row[:-1]): row[-1] for row in cursor.fetchall()}
+
+    def instances_of(found: list[Any]) -> Iterable[Model]:
+        return model._base_manager.using(connection.alias).filter(pk__in=found)
+
+    def send(sql: str) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return int(cursor.rowcount)
 
     return batch
+
+
+def _tuple(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
 
 
 def _writer(connection: BaseDatabaseWrapper, step: Backfill, function: RowFunction, model: type[Model]) -> _Writer:
     """One UPDATE for all the values of a batch. Literals lose their types in VALUES, so each is cast."""
     pk, field = model._meta.pk, model._meta.get_field(function.field)
     columns = [*(getattr(pk, "fields", None) or [pk]), field]
-    names = [f"v{number}" for number in range(len(columns))]
-    types = [column.rel_db_type(connection) for column in columns[:-1]] + [field.db_type(connection)]
+    names = [*(f"key{number}" for number in range(len(columns) - 1)), "version", "value"]
+    types = [*(column.rel_db_type(connection) for column in columns[:-1]), "text", field.db_type(connection)]
     typed = [f"CAST(given.{name} AS {type})" for name, type in zip(names, types, strict=True)]
-    same = " AND ".join(f"{step.table}.{column} = {value}" for column, value in zip(step.key, typed[:-1], strict=True))
+    identity = zip((*step.key, "xmin::text"), typed[:-1], strict=True)
+    same = " AND ".join(f"{step.table}.{column} = {value}" for column, value in identity)
 
     def write(rows: list[tuple[Any, ...]]) -> str:
         places = ", ".join([f"({', '.join(['%s'] * len(names))})"] * len(rows))

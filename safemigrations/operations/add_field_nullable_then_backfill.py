@@ -109,6 +109,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
         return str(getattr(function, "__qualname__", function))
 
     def notice(self) -> str:
+        """What new code may meet until the contract, if it may meet anything."""
         if not self._is_python or self.meanwhile is not None:
             return ""
         return (
@@ -260,10 +261,12 @@ def find(operation: AddField, context: Context) -> Finding | None:
     computed = isinstance(field.default, Answer) or defaults.kind(field) is Kind.PYTHON
     if field.null or not computed:
         return None
+    safe = replacement(operation)
     return Finding(
         f"{what} gives every row the value of one call and then drops its default: the release that is still running "
         f"inserts rows without {operation.name} and fails on NOT NULL.",
-        (replacement(operation),),
+        (safe,),
+        notice=safe.notice(),
     )
 
 

@@ -18,6 +18,7 @@ import copy
 import dataclasses
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.operations import AddField
 from django.db.models import Field
 from django.db.models.fields import AutoFieldMixin
@@ -121,7 +122,7 @@ class AddFieldWithDefault(Change, AddField):
         if self.field.has_db_default():
             return column.foreign_key()
         default = defaults.sql(at.connection, column.field)
-        return (*column.foreign_key(), column.drop_default(undo=(column.set_default(default),)))
+        return (*column.foreign_key(), column.drop_default(undo=(column.unless_gone(column.set_default(default)),)))
 
 
 def find(operation: AddField, context: Context) -> Finding | None:
@@ -185,7 +186,9 @@ def _refused(what: str, field: Field[Any, Any]) -> Finding | None:
 def has_column(operation: AddField) -> bool:
     bound = operation.field.clone()
     bound.set_attributes_from_name(operation.name)
-    return not bound.many_to_many and bound.column is not None
+    if bound.many_to_many or bound.column is None:
+        return False
+    return bool(bound.remote_field) or bound.db_parameters(connections[DEFAULT_DB_ALIAS])["type"] is not None
 
 
 AUTO: Any = AutoFieldMixin

@@ -13,13 +13,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from django.db.migrations.operations import AlterUniqueTogether
+from django.db.migrations.operations import AddField, AlterUniqueTogether
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
-from .. import catalog
+from .. import catalog, defaults
 from ..catalog import literal, regclass
 from ..columns import raw, unique_constraint
+from ..defaults import Kind
 from ..steps import Lock, Plan, Proof, Statement
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -129,6 +130,12 @@ def find(operation: AlterUniqueTogether, context: Context) -> Finding | None:
     after = sets_of(context.after, context.app_label, operation.name)
     if before == after:
         return None
+    if field := _one_value_added(operation, after - before, context):
+        return Finding(
+            f"AlterUniqueTogether of {operation.name} makes {field} unique together with others in the release that "
+            "adds it with one default: the second row that the release which is still running inserts is refused.",
+            way_by_hand=f"Add {field} in this release, and the set to unique_together in the next.",
+        )
     harm = (
         "builds an index while nobody can read or write"
         if after - before
@@ -138,6 +145,18 @@ def find(operation: AlterUniqueTogether, context: Context) -> Finding | None:
         f"AlterUniqueTogether of {operation.name} {harm}.",
         (AlterUniqueTogetherConcurrently(operation.name, operation.option_value),),
     )
+
+
+def _one_value_added(operation: AlterUniqueTogether, added: Sets, context: Context) -> str:
+    """A member of the added sets that the same release adds with the same value for all rows of the old one."""
+    members = {name for names in added for name in names}
+    for label, other in context.release:
+        same_model = isinstance(other, AddField) and other.model_name_lower == operation.name_lower
+        if same_model and label == context.app_label and other.name in members:  # type: ignore[attr-defined]
+            field = other.field  # type: ignore[attr-defined]
+            if not field.null and defaults.kind(field) is Kind.INSTANT:
+                return str(other.name)  # type: ignore[attr-defined]
+    return ""
 
 
 rule = Rule("safemigrations.E031", find)

@@ -20,7 +20,7 @@ from django.db.models import Model
 
 from .. import queue
 from ..runner import Run, Runner, StepFailed, current_run
-from ..steps import Plan, Step, reverse
+from ..steps import Plan, Proof, Step, reverse
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Change(SeparateDatabaseAndState):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # Migration files are for ever: they know the package, not the module that it is divided into.
-        cls.__module__ = "safemigrations.operations"
+        if cls.__module__.startswith("safemigrations.operations."):
+            cls.__module__ = "safemigrations.operations"
 
     def wrap(self, stock: Operation) -> None:
         """Give the operation its state half; the last act of every __init__."""
@@ -74,10 +75,6 @@ class Change(SeparateDatabaseAndState):
     def contract_label(self, at: Situation) -> str:
         """What is left for the contract, for people."""
         raise NotImplementedError
-
-    def notice(self) -> str:
-        """What makemigrations tells the person who gets this operation written, if anything."""
-        return ""
 
     def expand(self, at: Situation) -> Plan:
         return ()
@@ -174,7 +171,10 @@ class Change(SeparateDatabaseAndState):
         lines = at.editor.collected_sql
         for step in plan:
             lines.append(f"-- {step.why}")
-            lines.extend(f"{sql};" for sql in step.statements)
+            if isinstance(step, Proof):
+                lines.extend(f"-- no row may come back from: {sql};" for sql in step.statements)
+            else:
+                lines.extend(f"{sql};" for sql in step.statements)
         if later:
             lines.append("-- Left for the contract:")
         for step in later:
@@ -196,10 +196,18 @@ def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any, *, own: Map
 
     Without this a column of the same name would count as already added, and the contract would drop it.
     """
+    names = list(names)
     held = queue.holders(connection, names, own=own)
     if held and run.finish:
         queue.contract(connection, run.report, only={row.pk for row in held.values()})
-    elif held:
+        held = queue.holders(connection, names, own=own)
+    if held and any(run.migration and row.migration == run.migration.name for row in held.values()):
+        name, row = next(iter(held.items()))
+        raise StepFailed(
+            f"{row.app_label}.{row.migration} frees the {name} only with its contract and takes it itself. Nothing was "
+            "changed. Put the two operations into two migrations, and run migrate --contract between them."
+        )
+    if held:
         name, row = next(iter(held.items()))
         raise StepFailed(
             f"The {name} still belongs to the contract of {row.app_label}.{row.migration} ({row.label}). Nothing was "
@@ -234,6 +242,7 @@ class Finding:
     message: str
     replacement: tuple[Operation, ...] = ()  # empty: refused
     way_by_hand: str = ""  # for what is refused
+    notice: str = ""  # what the person who gets the replacement written has to know
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ unique one: its INSERT ... ON CONFLICT fails without the index. And the release 
 what the check forbids.
 https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
 
-So a unique constraint stays until the contract, and a check goes during expand; so does a unique constraint that
-takes nulls for equal, when rows of the new release can't give it a value.
+So a unique constraint stays until the contract; a check and an exclusion constraint go during expand, as does a unique
+constraint that takes nulls for equal: rows of the new release might not satisfy them.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class RemoveConstraintLater(Change, RemoveConstraint):
 
 def _stands_in_the_way(constraint: BaseConstraint) -> bool:
     """Could it refuse what the new release writes?"""
-    return isinstance(constraint, CheckConstraint) or getattr(constraint, "nulls_distinct", None) is False
+    return not isinstance(constraint, UniqueConstraint) or constraint.nulls_distinct is False
 
 
 def _add_again(at: Situation, model: Any, constraint: BaseConstraint, table: str) -> Plan:
@@ -129,10 +129,16 @@ def _check_again(create: str, name: str, table: str, label: str) -> Plan:
 def find(operation: RemoveConstraint, context: Context) -> Finding | None:
     if type(operation) is not RemoveConstraint or _is_replaced(operation, context):
         return None
+    constraint = context.model_before(operation.model_name).get_constraint_by_name(operation.name)
+    notice = (
+        f"{operation.model_name}: unique constraint {operation.name} stays until the contract, because upserts of the "
+        "running release need it. Until then new code can't write what it forbids."
+    )
     return Finding(
         f"RemoveConstraint {operation.name} from {operation.model_name} drops it at once: where it is unique, upserts "
         "of the release that is still running fail without it.",
         (RemoveConstraintLater(operation.model_name, operation.name),),
+        notice="" if _stands_in_the_way(constraint) else notice,
     )
 
 

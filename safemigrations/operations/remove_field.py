@@ -70,11 +70,11 @@ class RemoveFieldLater(Change, RemoveField):
         field = self._field(at)
         if field.many_to_many:
             return _cascade_both_ends(at, field)
-        if field.column is None:
+        if _has_no_column(at, field):
             return ()
         column = self._column(at)
         return (
-            _no_view_uses(column),
+            _nothing_uses(column),
             *self._stop_requiring(at, column),
             *(on_parent_delete(column, "SET NULL") if column.has_foreign_key else ()),
         )
@@ -92,7 +92,20 @@ class RemoveFieldLater(Change, RemoveField):
 
     def _stop_requiring_a_value(self, at: Situation, column: Column) -> Plan:
         if default := self._default(at, column):
-            return (replace(column.set_default(default), undo=(column.drop_default(),)),)
+            # A unique constraint that the same release removes stays in the database until the contract, though the
+            # state no longer has it: the catalog decides which of the two steps has anything to do.
+            unique = catalog.unique_index_on(column.table, column.name)
+            set_default = column.set_default(default)
+            may_be_null = self._may_be_null(column)
+            nullable = catalog.column_nullable(column.table, column.name)
+            if defaults.kind(column.field) is not Kind.VOLATILE:
+                set_default = replace(set_default, done=f"{set_default.done} UNION ALL {unique}")
+                may_be_null = replace(may_be_null, done=f"{nullable} UNION ALL SELECT 1 WHERE NOT EXISTS ({unique})")
+                return (replace(set_default, undo=(column.drop_default(),)), may_be_null)
+            return (replace(set_default, undo=(column.drop_default(),)),)
+        return (self._may_be_null(column),)
+
+    def _may_be_null(self, column: Column) -> Statement:
         keys = ", ".join(column.key)
         has_value = Proof(
             why=f"{column.label}: every row has {column.name}",
@@ -106,7 +119,7 @@ class RemoveFieldLater(Change, RemoveField):
             done=catalog.column_not_null(column.table, column.name),
         )
         # Taken back from the last to the first: the proof comes before NOT NULL.
-        return (column.drop_not_null(undo=(has_value, *column.not_null())),)
+        return column.drop_not_null(undo=(has_value, *column.not_null()))
 
     def _default(self, at: Situation, column: Column) -> str:
         """SQL of the value that rows of the new release carry; empty where they carry NULL."""
@@ -118,7 +131,7 @@ class RemoveFieldLater(Change, RemoveField):
             return ""
         if defaults.kind(field) in (Kind.INSTANT, Kind.VOLATILE):
             return defaults.sql(at.connection, field)
-        return NEUTRAL.get(field.get_internal_type(), "")
+        return NEUTRAL.get(field.get_internal_type(), "") if defaults.is_plain(field) else ""
 
     def _one_value_collides(self, at: Situation, column: Column) -> bool:
         """Would rows that carry the same value be refused, or point at a parent that new code may delete?"""
@@ -129,7 +142,7 @@ class RemoveFieldLater(Change, RemoveField):
         field = self._field(at)
         if field.many_to_many:
             return _drop_through_table(at, field)
-        if field.column is None:
+        if _has_no_column(at, field):
             return ()
         column = self._column(at)
         return (column.drop(undo=self._add_again(at, column)),)
@@ -150,6 +163,10 @@ class RemoveFieldLater(Change, RemoveField):
         )
 
 
+def _has_no_column(at: Situation, field: Any) -> bool:
+    return field.column is None or field.db_parameters(at.connection)["type"] is None
+
+
 def _is_unique(at: Situation, model_name: str, field: Field[Any, Any]) -> bool:
     """Would rows with the same value of this field collide, alone or together with others?"""
     options = at.before.models[at.app_label, model_name.lower()].options
@@ -162,13 +179,13 @@ def _is_unique(at: Situation, model_name: str, field: Field[Any, Any]) -> bool:
     )
 
 
-def _no_view_uses(column: Column) -> Proof:
+def _nothing_uses(column: Column) -> Proof:
     return Proof(
-        why=f"{column.label}: no view of yours uses {column.name}",
-        query=catalog.views_on_column(column.table, column.name),
+        why=f"{column.label}: no view, trigger or policy of yours uses {column.name}",
+        query=catalog.users_of_column(column.table, column.name),
         failure=(
-            f"The contract can't drop {column.name} of {column.label} as long as these views use it: {{rows}}. "
-            "Nothing was changed. Replace the views first, then run the same command again."
+            f"The contract can't drop {column.name} of {column.label} as long as these use it: {{rows}}. Nothing was "
+            "changed. Replace them first, then run the same command again."
         ),
     )
 
