@@ -226,7 +226,11 @@ def messages() -> Iterator[tuple[str, ast.expr]]:
         texts = {f.name: f.body[-1] for f in ast.walk(tree) if isinstance(f, ast.FunctionDef)}
         for node in ast.walk(tree):
             raised = node.exc if isinstance(node, ast.Raise) else None
-            if isinstance(raised, ast.Call) and ast.unparse(raised.func).rpartition(".")[2] in FAILURES:
+            if (
+                isinstance(node, ast.Raise)
+                and isinstance(raised, ast.Call)
+                and ast.unparse(raised.func).rpartition(".")[2] in FAILURES
+            ):
                 text = raised.args[0]
                 end = texts.get(ast.unparse(text.func)) if isinstance(text, ast.Call) else None
                 yield f"{path.name}:{node.lineno}", end.value if isinstance(end, ast.Return) and end.value else text
