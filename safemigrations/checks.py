@@ -39,6 +39,8 @@ SUSPECTS = re.compile(
 OURS_IN_A_TRANSACTION = re.compile(r"(?s)(?!.*atomic = False).*\bsafemigrations\.operations\b")
 
 OUTSIDE_TRANSACTION = "safemigrations.E090"
+BAD_DECISION = "safemigrations.E091"
+BAD_VALUE = "safemigrations.E101"
 
 _silent: ContextVar[bool] = ContextVar("safemigrations_silent", default=False)
 
@@ -92,12 +94,12 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         try:
             read()
         except ImproperlyConfigured as error:
-            errors.append(Error(str(error), id="safemigrations.E101"))
+            errors.append(Error(str(error), id=BAD_VALUE))
     return errors
 
 
 def check_migrations(**kwargs: Any) -> list[CheckMessage]:
-    if _silent.get():
+    if _silent.get() or any(error.id == BAD_VALUE for error in check_settings()):
         return []
     return [finding.as_error() for finding in findings()]
 
@@ -178,6 +180,10 @@ def _of_migration(migration: Migration, state: ProjectState, created: set[str]) 
     A person decides on the Migration class: allow_unsafe = {"safemigrations.E012": "currencies has 180 rows"}.
     """
     allowed = getattr(migration, "allow_unsafe", {})
+    if not isinstance(allowed, dict):
+        hint = 'Write allow_unsafe = {"safemigrations.E001": "the reason"}.'
+        yield _finding(migration, None, BAD_DECISION, "allow_unsafe must be a dictionary.", hint)
+        allowed = {}
     found = list(_all_of_migration(migration, state, created))
     yield from (finding for finding in found if not str(allowed.get(finding.id, "")).strip())
     known, needed = {rule.id for rule in rules.RULES} | {OUTSIDE_TRANSACTION}, {finding.id for finding in found}
@@ -190,7 +196,7 @@ def _of_migration(migration: Migration, state: ProjectState, created: set[str]) 
             message, hint = f"allow_unsafe names {id}, which nothing here needs.", "Remove the entry."
         else:
             continue
-        yield _finding(migration, None, "safemigrations.E091", message, hint)
+        yield _finding(migration, None, BAD_DECISION, message, hint)
 
 
 def _all_of_migration(migration: Migration, state: ProjectState, created: set[str]) -> Iterator[LintFinding]:

@@ -34,7 +34,7 @@ def contract() -> Literal["explicitly", "immediately"]:
 
 def _positive(key: str, default: float) -> float:
     value = _get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:  # NaN is neither
         raise ImproperlyConfigured(f"SAFEMIGRATIONS[{key!r}] is {value!r}; write a number greater than 0.")
     return float(value)
 
@@ -51,7 +51,12 @@ def lock_retry_for() -> float:
 
 def backfill_batch_size() -> int:
     """Rows in the first batch of a backfill."""
-    return int(_positive("BACKFILL_BATCH_SIZE", 1000))
+    value = _get("BACKFILL_BATCH_SIZE", 1000)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ImproperlyConfigured(
+            f"SAFEMIGRATIONS['BACKFILL_BATCH_SIZE'] is {value!r}; write a whole number greater than 0."
+        )
+    return value
 
 
 def backfill_batch_seconds() -> float:
@@ -61,7 +66,8 @@ def backfill_batch_seconds() -> float:
 
 def _labels(key: str) -> list[str] | None:
     value = _get(key, None)
-    if value is not None and (isinstance(value, str) or not all(isinstance(v, str) for v in value)):
+    known = isinstance(value, list | tuple | set) and all(isinstance(item, str) for item in value)
+    if value is not None and not known:
         raise ImproperlyConfigured(f"SAFEMIGRATIONS[{key!r}] is {value!r}; write a list of app labels.")
     return value if value is None else list(value)
 

@@ -94,7 +94,12 @@ class MigrationExecutor(executor.MigrationExecutor):
         with running(run):
 
             def attempt(state: ProjectState) -> ProjectState:
-                return unapply(state, migration, fake)
+                # Django records it only after its transaction; a crash between the two could not be mended.
+                together = (
+                    transaction.atomic(using=self.connection.alias) if migration.atomic else contextlib.nullcontext()
+                )
+                with together:
+                    return unapply(state, migration, fake)
 
             return self._protected(migration, run.report, state, attempt)
 

@@ -57,7 +57,7 @@ def test_the_plan_of_a_volatile_default_with_unique(database):
         'ALTER TABLE "shop_book" ADD COLUMN "code" uuid NULL;\n'
         'ALTER TABLE "shop_book" ALTER COLUMN "code" SET DEFAULT gen_random_uuid();\n'
         "-- shop_book: fill code of the rows that are there\n"
-        'UPDATE "shop_book" SET "code" = gen_random_uuid() WHERE "code" IS NULL -- in batches over "id";\n'
+        'UPDATE "shop_book" SET "code" = gen_random_uuid() WHERE "code" IS NULL;\n'
         "-- shop_book: code can't be null from now on\n"
         'ALTER TABLE "shop_book" ADD CONSTRAINT "safemig_shop_book_code_not_null"'
         ' CHECK ("code" IS NOT NULL) NOT VALID;\n'

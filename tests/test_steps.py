@@ -178,7 +178,7 @@ PRINTED: dict[str, tuple[str, ...]] = {
     "BuildIndex": ('CREATE UNIQUE INDEX CONCURRENTLY "i" ON "shop_item" ("note")', 'ANALYZE "shop_item"'),
     "DropIndex": ('DROP INDEX CONCURRENTLY IF EXISTS "tenant"."i"',),
     "Proof": ("SELECT 1 WHERE FALSE",),
-    "Backfill": ('UPDATE "shop_item" SET "note" = ... WHERE "note" IS NULL -- in batches over "tenant", "id"',),
+    "Backfill": ('-- UPDATE "shop_item" SET "note" = shop.notes.note_of WHERE "note" IS NULL',),
 }
 
 

@@ -170,11 +170,10 @@ class Change(SeparateDatabaseAndState):
         """What sqlmigrate shows: the plan with its reasons; the contract's statements as comments."""
         lines = at.editor.collected_sql
         for step in plan:
-            lines.append(f"-- {step.why}")
             if isinstance(step, Proof):
-                lines.extend(f"-- no row may come back from: {sql};" for sql in step.statements)
+                lines.append(f"-- {step.why} (looked up when it is run)")
             else:
-                lines.extend(f"{sql};" for sql in step.statements)
+                lines.extend([f"-- {step.why}", *(f"{sql};" for sql in step.statements)])
         if later:
             lines.append("-- Left for the contract:")
         for step in later:

@@ -85,25 +85,24 @@ class RemoveFieldLater(Change, RemoveField):
             return ()
         if not field.has_db_default():
             return () if field.null else self._stop_requiring_a_value(at, column)
-        if not self._one_value_collides(at, column):
+        if defaults.kind(field) is Kind.VOLATILE:
             return ()
         drop = column.drop_default(undo=(column.set_default(defaults.sql(at.connection, field)),))
-        return (drop, *(() if field.null else self._stop_requiring_a_value(at, column)))
+        may_be_null = () if field.null else (self._may_be_null(column),)
+        if self._one_value_collides(at, column):
+            return (drop, *may_be_null)
+        return tuple(_only_where_unique(column, step) for step in (drop, *may_be_null))
 
     def _stop_requiring_a_value(self, at: Situation, column: Column) -> Plan:
-        if default := self._default(at, column):
-            # A unique constraint that the same release removes stays in the database until the contract, though the
-            # state no longer has it: the catalog decides which of the two steps has anything to do.
-            unique = catalog.unique_index_on(column.table, column.name)
-            set_default = column.set_default(default)
-            may_be_null = self._may_be_null(column)
-            nullable = catalog.column_nullable(column.table, column.name)
-            if defaults.kind(column.field) is not Kind.VOLATILE:
-                set_default = replace(set_default, done=f"{set_default.done} UNION ALL {unique}")
-                may_be_null = replace(may_be_null, done=f"{nullable} UNION ALL SELECT 1 WHERE NOT EXISTS ({unique})")
-                return (replace(set_default, undo=(column.drop_default(),)), may_be_null)
-            return (replace(set_default, undo=(column.drop_default(),)),)
-        return (self._may_be_null(column),)
+        default = self._default(at, column)
+        if not default:
+            return (self._may_be_null(column),)
+        set_default = replace(column.set_default(default), undo=(column.drop_default(),))
+        if defaults.kind(column.field) is Kind.VOLATILE:
+            return (set_default,)
+        unique = catalog.unique_index_on(column.table, column.name)
+        unless_unique = replace(set_default, done=f"{set_default.done} UNION ALL {unique}")
+        return (unless_unique, _only_where_unique(column, self._may_be_null(column)))
 
     def _may_be_null(self, column: Column) -> Statement:
         keys = ", ".join(column.key)
@@ -161,6 +160,17 @@ class RemoveFieldLater(Change, RemoveField):
             *column.check(),
             *column.foreign_key(),
         )
+
+
+def _only_where_unique(column: Column, step: Statement) -> Statement:
+    """A unique constraint that the same release removes is there until the contract, though the state has it no more:
+    so the catalog decides whether rows of the new release may all carry one value."""
+    unique = catalog.unique_index_on(column.table, column.name)
+    return replace(
+        step,
+        why=f"{step.why} where a unique index has it",
+        done=f"{step.done} UNION ALL SELECT 1 WHERE NOT EXISTS ({unique})",
+    )
 
 
 def _has_no_column(at: Situation, field: Any) -> bool:
