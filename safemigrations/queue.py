@@ -6,7 +6,7 @@ The table is made on first use, as MigrationRecorder makes django_migrations.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.apps.registry import Apps
@@ -151,9 +151,9 @@ def holders(connection: BaseDatabaseWrapper, names: Iterable[str], *, own: Mappi
     }
 
 
-def contract(connection: BaseDatabaseWrapper, report: Report, only: Collection[int] | None = None) -> int:
+def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     """Run what is left, oldest first, and return how many rows that were. Stops at the first that fails."""
-    chosen = [row for row in open_rows(connection) if only is None or row.pk in only]
+    chosen = open_rows(connection)
     shortened = []
     for number, row in enumerate(chosen):
         # What a row would do to a column that a later one drops anyway is left out: new code that doesn't know the

@@ -46,6 +46,10 @@ class StepFailed(CommandError):
     """A step could not be done; says what failed, what stays, and what to do."""
 
 
+class NeedsAutocommit(StepFailed, NotSupportedError):
+    """A step that can't be done inside a transaction met one."""
+
+
 class Report:
     """What a person sees of a run. This one says nothing; commands print."""
 
@@ -151,7 +155,7 @@ class Runner:
 
     def _refuse_inside_transaction(self, step: Step) -> None:
         if self.connection.in_atomic_block and not step.transactional:
-            raise NotSupportedError(
+            raise NeedsAutocommit(
                 f"{step.why}: this can't be done inside a transaction (set atomic = False on the migration)."
             )
 

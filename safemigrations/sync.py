@@ -20,6 +20,7 @@ from pgtrigger.compiler import UpsertTriggerSql
 from . import catalog
 from .catalog import temporary_name
 from .columns import Column
+from .runner import StepFailed
 from .steps import Lock, Statement, Together
 
 LAST = f"zzz_{catalog.PREFIX}"  # sorts after the names that people give
@@ -105,6 +106,10 @@ def drop_of(trigger: Together) -> Statement | Together:
     return drop
 
 
+class NotComputable(StepFailed, ValueError):
+    """An expression that doesn't resolve on its model."""
+
+
 class _OneRow(BaseTable):
     """A table in FROM that is a single row: NEW in a trigger, the row being updated in an UPDATE.
 
@@ -138,7 +143,7 @@ def row_expression(
 ) -> str:
     """An expression over a row and its relations as a scalar subquery; `row` is NEW or the quoted table.
 
-    Raises ValueError, naming model and field, when the expression doesn't resolve.
+    Raises NotComputable, naming model and field, when the expression doesn't resolve.
     """
     try:
         wrapped = ExpressionWrapper(expression, output_field=field)
@@ -147,8 +152,8 @@ def row_expression(
         query = rows.annotate(safemig_value=wrapped).values_list("safemig_value").query
         sql, params = query.get_compiler(connection=connection).as_sql()
     except (FieldError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"The backfill of {model._meta.label}.{field.name} can't be computed: {error} "
+        raise NotComputable(
+            f"The backfill of {model._meta.label}.{field.name} can't be computed: {str(error).rstrip('.')}. "
             f"Write an expression over the fields of {model._meta.object_name}, such as F('price') * 2."
         ) from error
     return f"({connection.ops.compose_sql(sql, params)})"  # type: ignore[attr-defined]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from django.db import NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import SeparateDatabaseAndState
@@ -19,7 +18,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
 from .. import queue
-from ..runner import Run, Runner, StepFailed, current_run
+from ..runner import NeedsAutocommit, Run, Runner, StepFailed, current_run
 from ..steps import Plan, Proof, Step, reverse
 
 
@@ -161,7 +160,7 @@ class Change(SeparateDatabaseAndState):
 
     def _refuse_inside_transaction(self, at: Situation, plan: Sequence[Step]) -> None:
         if plan and at.connection.in_atomic_block:
-            raise NotSupportedError(
+            raise NeedsAutocommit(
                 f"The {type(self).__name__} operation cannot be executed inside a transaction "
                 "(set atomic = False on the migration)."
             )
@@ -198,7 +197,7 @@ def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any, *, own: Map
     names = list(names)
     held = queue.holders(connection, names, own=own)
     if held and run.finish:
-        queue.contract(connection, run.report, only={row.pk for row in held.values()})
+        queue.contract(connection, run.report)
         held = queue.holders(connection, names, own=own)
     if held and any(run.migration and row.migration == run.migration.name for row in held.values()):
         name, row = next(iter(held.items()))
