@@ -1,0 +1,104 @@
+"""All that the catalog says about a database's own objects, in a form that compares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+Snapshot = dict[str, dict[str, Any]]
+
+# Objects by what they are called, not by number: a column that comes again stands last. Tables that Django and this
+# package keep for themselves are left out.
+RELATIONS = """
+    (SELECT c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname !~ '^(pg_|information_schema)' AND c.relname !~ '^(django_migrations|safemigrations_contract)')
+"""
+QUERIES = {
+    "tables": f"""
+        SELECT oid::regclass::text, relkind::text, relpersistence::text, reloptions, relacl::text,
+            relhastriggers AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal),
+            obj_description(oid, 'pg_class')
+        FROM {RELATIONS} c WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
+    """,
+    "columns": f"""
+        SELECT c.oid::regclass::text || '.' || a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+            pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, a.attgenerated::text, a.attstorage::text,
+            a.attcompression::text, a.attstattarget, a.attoptions, a.attacl::text,
+            CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
+            col_description(c.oid, a.attnum)
+        FROM {RELATIONS} c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
+        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped
+    """,
+    # An index of a partition is called as PostgreSQL pleases: by the index it belongs to.
+    "indexes": f"""
+        SELECT coalesce(h.inhparent::regclass::text || ' on ' || i.indrelid::regclass::text, c.oid::regclass::text),
+            CASE WHEN h.inhparent IS NULL THEN pg_get_indexdef(c.oid)
+                ELSE substring(pg_get_indexdef(c.oid) FROM ' USING .*') END,
+            i.indisvalid, i.indisready, i.indislive, i.indisprimary, i.indisreplident, i.indisclustered,
+            obj_description(c.oid, 'pg_class')
+        FROM {RELATIONS} c JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_inherits h ON h.inhrelid = c.oid
+    """,
+    "constraints": f"""
+        SELECT c.oid::regclass::text || '.' || k.conname, k.contype::text, pg_get_constraintdef(k.oid),
+            k.convalidated, k.condeferrable, k.condeferred, k.conindid::regclass::text,
+            obj_description(k.oid, 'pg_constraint')
+        FROM {RELATIONS} c JOIN pg_constraint k ON k.conrelid = c.oid
+    """,
+    "triggers": f"""
+        SELECT c.oid::regclass::text || '.' || t.tgname, pg_get_triggerdef(t.oid), t.tgenabled::text
+        FROM {RELATIONS} c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal
+    """,
+    "sequences": f"""
+        SELECT c.oid::regclass::text, format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement, s.seqmax, s.seqmin,
+            s.seqcache, s.seqcycle, d.refobjid::regclass::text || '.' || a.attname, d.deptype::text
+        FROM {RELATIONS} c JOIN pg_sequence s ON s.seqrelid = c.oid
+        LEFT JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.refobjsubid > 0
+        LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    """,
+    "views": f"SELECT c.oid::regclass::text, pg_get_viewdef(c.oid) FROM {RELATIONS} c WHERE c.relkind IN ('v', 'm')",
+    "functions": """
+        SELECT p.oid::regprocedure::text, pg_get_functiondef(p.oid) FROM pg_proc p
+        JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname !~ '^(pg_|information_schema)'
+    """,
+    "types": """
+        SELECT t.oid::regtype::text, t.typtype::text FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+        LEFT JOIN pg_type e ON e.oid = t.typelem
+        WHERE n.nspname !~ '^(pg_|information_schema)' AND t.typrelid = 0 AND coalesce(e.typrelid, 0) = 0
+    """,
+    "schemas": "SELECT nspname, nspacl::text FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)'",
+    "extensions": "SELECT extname, extversion FROM pg_extension",
+}
+
+
+def snapshot(connection: BaseDatabaseWrapper) -> Snapshot:
+    """Kind -> name -> what the catalog says about it."""
+    with connection.cursor() as cursor:
+
+        def read(query: str) -> dict[str, Any]:
+            cursor.execute(query)
+            return {name: details for name, *details in cursor.fetchall()}
+
+        return {kind: read(query) for kind, query in QUERIES.items()}
+
+
+def difference(before: Snapshot, after: Snapshot) -> dict[str, tuple[Any, Any]]:
+    """What only one of them has or both have differently: "kind name" -> the two."""
+    return {
+        f"{kind} {name}": (before[kind].get(name), after[kind].get(name))
+        for kind in before
+        for name in before[kind].keys() | after[kind].keys()
+        if before[kind].get(name) != after[kind].get(name)
+    }
+
+
+def rows(connection: BaseDatabaseWrapper, leaving_out: str = "") -> dict[str, list[Any]]:
+    """Every row of every table as JSON, `leaving_out` a column."""
+    tables = [name for name, (kind, *_) in snapshot(connection)["tables"].items() if kind in "rp"]
+    with connection.cursor() as cursor:
+        found = {}
+        for table in tables:
+            cursor.execute(f"SELECT to_jsonb(t) - %s FROM {table} t ORDER BY 1", [leaving_out])
+            found[table] = [row for (row,) in cursor.fetchall()]
+        return found
