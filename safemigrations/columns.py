@@ -41,7 +41,13 @@ def build_index(why: str, table: str, reference: Reference, *, analyze: bool = F
 
 
 def unique_constraint(
-    editor: BaseDatabaseSchemaEditor, table: str, name: str, columns: tuple[str, ...], deferrable: str = ""
+    editor: BaseDatabaseSchemaEditor,
+    table: str,
+    name: str,
+    columns: tuple[str, ...],
+    *,
+    deferrable: str = "",
+    nulls_distinct: str = "",
 ) -> Plan:
     """UNIQUE over quoted columns: the index is built without blocking, the constraint takes it over."""
     exists = catalog.constraint_exists(table, name)
@@ -57,7 +63,7 @@ def unique_constraint(
             why=f"{label}: unique index {name}",
             table=table,
             name=name,
-            definition=f"({', '.join(columns)})",
+            definition=f"({', '.join(columns)}){nulls_distinct}",
             unique=True,
             done=exists,
             takes=(f"index {name}",),

@@ -294,7 +294,7 @@ def test_an_expression_that_does_not_resolve_names_model_and_field(database):
         shop.migrate(by(F("price") * 2))
     assert str(caught.value) == (
         "The backfill of shop.Book.shout can't be computed: Cannot resolve keyword 'price' into field. Choices are: "
-        "id, shout, title Write an expression over the fields of Book, such as F('price') * 2."
+        "id, shout, title. Write an expression over the fields of Book, such as F('price') * 2."
     )
     assert list(shop.columns()) == ["id", "title"]
 

@@ -78,8 +78,8 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (),
         "safemigrations.E001",
         (
-            "AddIndex book_title on book builds the index under a SHARE lock: nobody can write to the table until it is "
-            "ready."
+            "AddIndex book_title on book builds the index under a SHARE lock: nobody can write to the table until it "
+            "is ready."
         ),
         (
             "AddIndexConcurrently(\n    model_name='book',\n"
@@ -91,8 +91,8 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (book(indexes=[TITLE]),),
         "safemigrations.E002",
         (
-            "RemoveIndex book_title from book drops the index at once: everybody queues behind its ACCESS EXCLUSIVE lock, "
-            f"and the queries of {STILL_RUNNING} want the index."
+            "RemoveIndex book_title from book drops the index at once: everybody queues behind its ACCESS EXCLUSIVE "
+            f"lock, and the queries of {STILL_RUNNING} want the index."
         ),
         "RemoveIndexLater(\n    model_name='book',\n    name='book_title',\n)",
     ),
@@ -129,8 +129,8 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (),
         "safemigrations.E010",
         (
-            "AddField extra of book has a volatile db_default: PostgreSQL rewrites the whole table while nobody can read "
-            "or write."
+            "AddField extra of book has a volatile db_default: PostgreSQL rewrites the whole table while nobody can "
+            "read or write."
         ),
         with_default("models.UUIDField(db_default=django.contrib.postgres.functions.RandomUUID(), null=True)"),
     ),
@@ -139,8 +139,8 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (),
         "safemigrations.E010",
         (
-            "AddField extra of book builds its index or constraint under a lock: nobody can write to the table until it "
-            "is done."
+            "AddField extra of book builds its index or constraint under a lock: nobody can write to the table until "
+            "it is done."
         ),
         with_default("models.IntegerField(db_default=3, db_index=True)"),
     ),
@@ -196,8 +196,8 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (book(constraints=[models.UniqueConstraint(fields=["title"], name="book_unique")]),),
         "safemigrations.E030",
         (
-            "RemoveConstraint book_unique from book drops it at once: where it is unique, upserts of the release that is "
-            "still running fail without it."
+            "RemoveConstraint book_unique from book drops it at once: where it is unique, upserts of the release that "
+            "is still running fail without it."
         ),
         "RemoveConstraintLater(\n    model_name='book',\n    name='book_unique',\n)",
     ),

@@ -98,7 +98,8 @@ def _add_again(at: Situation, model: Any, constraint: BaseConstraint, table: str
     if "CONSTRAINT" not in create.template:  # with a condition, an expression, INCLUDE or opclasses: an index
         return (build_index(f"{label}: unique index {constraint.name}", table, create),)
     columns = tuple(at.editor.quote_name(model._meta.get_field(name).column) for name in constraint.fields)
-    return unique_constraint(at.editor, table, constraint.name, columns, str(create.parts["deferrable"]))
+    options = {part: str(create.parts[part]) for part in ("deferrable", "nulls_distinct")}
+    return unique_constraint(at.editor, table, constraint.name, columns, **options)
 
 
 def _check_again(create: str, name: str, table: str, label: str) -> Plan:
