@@ -195,7 +195,7 @@ class Runner:
     @execute.register
     def _online(self, step: Online) -> str:
         try:
-            self._without_timeouts(step, step.sql)
+            return self._without_timeouts(step, step.sql, step.locks)
         except IntegrityError as error:
             rows = self.rows(step.violators) if step.violators else []
             self.run(step.on_failure)
@@ -205,16 +205,31 @@ class Runner:
                     "was done before stays, and nothing was left that rejects a write."
                 ) from error
             raise
-        return ""
 
-    def _without_timeouts(self, step: Step, sql: str) -> None:
-        """A lock_timeout would leave an INVALID index; statement_timeout is meant for requests."""
-        self._tell_old_snapshots(step)
-        with (
-            self._session(lock_timeout=0, statement_timeout=0),
-            _Progress(self.connection, self.report, step),
-        ):
-            self._send(sql)
+    def _without_timeouts(self, step: Step, sql: str, wanted: Mapping[str, Lock]) -> str:
+        """A lock_timeout would leave an INVALID index; statement_timeout is meant for requests.
+
+        The locks are waited for beforehand and given back: who waits for a lock inside the statement holds a snapshot,
+        and a CREATE INDEX CONCURRENTLY that has the lock waits for that snapshot, until one of the two is ended.
+        """
+        waits, sent = _Waits(step, self.report), False
+        for attempt in locks.attempts(self.connection, wanted, waits):
+            try:
+                with transaction.atomic(using=self.connection.alias):
+                    locks.acquire(self.connection, wanted, attempt)
+                self._tell_old_snapshots(step)
+                with (
+                    self._session(lock_timeout=0, statement_timeout=0),
+                    _Progress(self.connection, self.report, step),
+                ):
+                    sent = True
+                    self._send(sql)
+                break
+            except DatabaseError as error:
+                # An index that was begun has to be cleared away first.
+                if not locks.is_retried(error) or (sent and isinstance(step, BuildIndex)):
+                    raise
+        return waits.summary()
 
     @contextlib.contextmanager
     def _session(self, **values: int) -> Iterator[None]:
@@ -246,29 +261,39 @@ class Runner:
 
     @execute.register
     def _build_index(self, step: BuildIndex) -> str:
-        state = self._index_state(step.table, step.name)
+        state = self._wait_for_builder(step)
         if state.partitioned:
             return self._build_partitioned(step)
-        while state.builder:
-            self.report.progress(step, f"pid {state.builder} is building this index already; waiting for it")
-            time.sleep(INVALID_INDEX_POLL)
-            state = self._index_state(step.table, step.name)
         if state.valid:
             self._analyze(step)
             return "was there already"
         self._drop_invalid(step, state)
         try:
-            self._without_timeouts(step, step.statements[0])
-        except DatabaseError:
-            # An INVALID unique index still refuses duplicates.
-            self._drop_invalid(step, self._index_state(step.table, step.name))
+            detail = self._without_timeouts(step, step.statements[0], _online_lock(step.table))
+        except DatabaseError as error:
+            if not self.connection.is_usable():
+                raise
+            state = self._wait_for_builder(step)  # somebody else may have begun in the same moment
+            self._drop_invalid(step, state)  # an INVALID unique index still refuses duplicates
+            if state.valid or locks.is_retried(error):
+                return self._build_index(step)
             raise
         self._analyze(step)
-        return ""
+        return detail
+
+    def _wait_for_builder(self, step: BuildIndex) -> _IndexState:
+        """The state of an index that nobody is building."""
+        told = None
+        while builder := (state := self._index_state(step.table, step.name)).builder:
+            if builder != told:
+                self.report.progress(step, f"pid {builder} is building this index already; waiting for it")
+                told = builder
+            time.sleep(INVALID_INDEX_POLL)
+        return state
 
     def _analyze(self, step: BuildIndex) -> None:
         for sql in step.statements[1:]:
-            self._without_timeouts(step, sql)
+            self._without_timeouts(step, sql, _online_lock(step.table))
 
     def _index_state(self, table: str, name: str) -> _IndexState:
         rows = self.rows(catalog.index_state(table, name))
@@ -280,7 +305,8 @@ class Runner:
     def _drop_invalid(self, step: Step, state: _IndexState) -> None:
         if state.index and not state.valid:
             self.report.progress(step, f"{state.index} is an INVALID leftover; dropping it")
-            self._without_timeouts(step, f"DROP INDEX CONCURRENTLY IF EXISTS {state.index}")
+            drop = f"DROP INDEX CONCURRENTLY IF EXISTS {state.index}"
+            self._without_timeouts(step, drop, _online_lock(step.table))
 
     def _build_partitioned(self, step: BuildIndex) -> str:
         """ON ONLY the parent, each partition CONCURRENTLY, then ATTACH: the parent's index becomes valid.
@@ -295,6 +321,16 @@ class Runner:
             done=catalog.index_exists(step.table, step.name),
         )
         self.run((parent,))
+        try:
+            self._build_partitions(step)
+        except StepFailed as error:
+            if step.unique and isinstance(error.__cause__, IntegrityError):
+                # The partitions that are done would refuse duplicates that were no error before.
+                self._drop_partitioned(step)
+            raise
+        return ""
+
+    def _build_partitions(self, step: BuildIndex) -> None:
         for partition, bare, _, schema in self.rows(catalog.partitions(step.table)):
             name = catalog.temporary_name(bare, step.name).removeprefix(catalog.PREFIX)
             child = BuildIndex(
@@ -314,7 +350,11 @@ class Runner:
                 done=catalog.index_attached(str(index), f'"{schema}"."{name}"'),
             )
             self.run((attach,))
-        return ""
+
+    def _drop_partitioned(self, step: BuildIndex | DropIndex) -> str:
+        """DROP INDEX CONCURRENTLY is not supported for an index of a partitioned table."""
+        drop = f"DROP INDEX IF EXISTS {self._index_state(step.table, step.name).index}"
+        return self._in_short_transaction(step, {step.table: Lock.ACCESS_EXCLUSIVE}, (drop,))
 
     @execute.register
     def _drop_index(self, step: DropIndex) -> str:
@@ -324,12 +364,9 @@ class Runner:
         if not state.index:
             return "was gone already"
         if state.partitioned:
-            # DROP INDEX CONCURRENTLY is not supported for an index of a partitioned table.
-            return self._in_short_transaction(
-                step, {step.table: Lock.ACCESS_EXCLUSIVE}, (f"DROP INDEX IF EXISTS {state.index}",)
-            )
-        self._without_timeouts(step, f"DROP INDEX CONCURRENTLY IF EXISTS {state.index}")
-        return ""
+            return self._drop_partitioned(step)
+        drop = f"DROP INDEX CONCURRENTLY IF EXISTS {state.index}"
+        return self._without_timeouts(step, drop, _online_lock(step.table))
 
     @execute.register
     def _proof(self, step: Proof) -> str:
@@ -345,6 +382,11 @@ class Runner:
         from .backfill.batches import fill
 
         return fill(self, step)
+
+
+def _online_lock(table: str) -> dict[str, Lock]:
+    """What CONCURRENTLY and ANALYZE take: reads and writes go on."""
+    return {table: Lock.SHARE_UPDATE_EXCLUSIVE}
 
 
 def _named(rows: Sequence[tuple[Any, ...]]) -> str:

@@ -63,8 +63,15 @@ def project(tmp_path: Path, dsn: str) -> Project:
 @pytest.fixture
 def connect(dsn: str) -> Iterator[Connect]:
     """A function that opens further connections to the test's database: psycopg's own, in autocommit mode."""
-    with ExitStack() as stack:
-        yield lambda: stack.enter_context(psycopg.connect(dsn, autocommit=True))
+    opened = []
+
+    def connect() -> psycopg.Connection:
+        opened.append(psycopg.connect(dsn, autocommit=True))
+        return opened[-1]
+
+    yield connect
+    for connection in opened:
+        connection.close()  # also one that still waits for an answer, in a thread of a test that failed
 
 
 @pytest.fixture

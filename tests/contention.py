@@ -16,7 +16,7 @@ from safemigrations.locks import Blocker
 from safemigrations.runner import Report
 from safemigrations.steps import Step
 
-PATIENCE = 30.0  # seconds after which a condition is taken as never coming
+PATIENCE = 20.0  # seconds after which a condition is taken as never coming
 
 
 def until(condition: Callable[[], Any]) -> Any:
