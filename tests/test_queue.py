@@ -1,0 +1,209 @@
+"""The contract queue: what is left stands there once, in order, until it is done."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db.migrations.recorder import MigrationRecorder
+
+from safemigrations import queue
+from safemigrations.queue import Status
+from safemigrations.runner import Report, StepFailed
+from safemigrations.steps import DropIndex, Lock, Proof, Statement
+from tests.contention import Migrating, Told, until
+
+
+def insert(number, **more):
+    """A step that leaves a trace, and can be run twice only by mistake."""
+    return Statement(why=f"log {number}", sql=f"INSERT INTO log VALUES ({number})", locks={}, **more)
+
+
+def put(connection, number, *, app_label="shop", migration="0002", plan=None):
+    queue.put(
+        connection,
+        app_label=app_label,
+        migration=migration,
+        operation=f"Change({number})",
+        label=f"change {number}",
+        plan=plan or (insert(number),),
+    )
+
+
+def labels(connection):
+    return [str(row) for row in queue.open_rows(connection)]
+
+
+@pytest.fixture
+def log(database, other_connection):
+    other_connection.execute("CREATE TABLE log (number int)")
+
+    def numbers():
+        return [number for (number,) in other_connection.execute("SELECT number FROM log").fetchall()]
+
+    return numbers
+
+
+def tables(connection):
+    return [name for name in connection.introspection.table_names() if name.startswith("safemigrations")]
+
+
+def test_the_table_is_made_when_something_is_left_for_the_first_time(database):
+    assert queue.open_rows(database) == []
+    assert queue.holders(database, ["table a"], own={}) == {}
+    assert queue.contract(database, Report()) == 0
+    assert tables(database) == []
+    put(database, 1)
+    assert tables(database) == ["safemigrations_contract"]
+
+
+def test_two_sessions_that_make_the_table_at_the_same_moment(database, other_connection):
+    """Both found no table; the second one waits for the first and then finds it."""
+    put(database, 1)
+    other_connection.execute("CREATE TABLE kept (LIKE safemigrations_contract INCLUDING ALL)")
+    other_connection.execute("DROP TABLE safemigrations_contract")
+    other_connection.execute("BEGIN")
+    other_connection.execute("ALTER TABLE kept RENAME TO safemigrations_contract")
+    migrating = Migrating(lambda connection: put(connection, 2))
+    waits = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+    until(lambda: other_connection.execute(waits, [migrating.pid]).fetchone())
+    other_connection.execute("COMMIT")
+    migrating.result()
+    assert labels(database) == ["shop.0002  change 2"]
+
+
+def test_a_row_says_what_is_left_and_of_what(database):
+    before = datetime.now(UTC)
+    put(database, 1)
+    (row,) = queue.open_rows(database)
+    assert str(row) == "shop.0002  change 1"
+    assert row.steps == (insert(1),)
+    assert (row.app_label, row.migration, row.operation) == ("shop", "0002", "Change(1)")
+    assert (row.database, row.status, row.attempts, row.last_error) == ("default", Status.PENDING, 0, "")
+    assert before <= row.created_at <= datetime.now(UTC)
+    assert row.started_at is row.finished_at is None
+
+
+def test_what_is_put_twice_stands_there_once(database):
+    put(database, 1)
+    put(database, 2)
+    put(database, 1, plan=(insert(1), insert(11)))
+    assert labels(database) == ["shop.0002  change 1", "shop.0002  change 2"]
+    assert queue.open_rows(database)[0].steps == (insert(1), insert(11))
+
+
+def test_rows_are_run_in_the_order_in_which_they_were_left(database, log):
+    for number in (3, 1, 2):
+        put(database, number)
+    assert queue.contract(database, Report()) == 3
+    assert log() == [3, 1, 2]
+    assert queue.contract(database, Report()) == 0
+    rows = queue.rows(database)
+    assert [(row.status, row.attempts, row.last_error) for row in rows] == [(Status.DONE, 1, "")] * 3
+    assert all(row.started_at <= row.finished_at for row in rows)
+
+
+def test_a_row_that_fails_says_what_and_stays_and_so_do_those_behind_it(database, log):
+    proof = Proof(why="nothing", query="SELECT 1 FROM log WHERE number = 1", failure="The log has {rows}.")
+    put(database, 1)
+    put(database, 2, plan=(proof, insert(2)))
+    put(database, 3)
+    for attempt in (1, 2):
+        with pytest.raises(StepFailed, match="The log has 1."):
+            queue.contract(database, Report())
+        failed, pending = queue.open_rows(database)
+        assert (failed.status, failed.attempts, failed.last_error) == (Status.FAILED, attempt, "The log has 1.")
+        assert pending.status == Status.PENDING
+    assert log() == [1]
+    with database.cursor() as cursor:
+        cursor.execute("DELETE FROM log")
+    assert queue.contract(database, Report()) == 2
+    assert log() == [2, 3]
+    done = queue.rows(database, operation="Change(2)").get()
+    assert (done.status, done.attempts, done.last_error) == (Status.DONE, 3, "")
+
+
+def test_a_row_whose_backend_was_ended_is_run_again(database, log, other_connection):
+    other_connection.execute("BEGIN")
+    other_connection.execute("LOCK TABLE log")
+    put(database, 1)
+    migrating = Migrating(lambda connection: queue.contract(connection, Report()))
+    until(lambda: queue.open_rows(database)[0].status == Status.RUNNING)
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [migrating.pid])
+    with pytest.raises(Exception, match="terminating connection"):
+        migrating.result()
+    other_connection.execute("COMMIT")
+    (row,) = queue.open_rows(database)
+    assert row.status == Status.FAILED
+    assert row.last_error.startswith("log 1 failed: terminating connection due to administrator command\n")
+    assert queue.contract(database, Report()) == 1
+    assert log() == [1]
+    assert queue.rows(database).get().attempts == 2
+
+
+def test_only_what_recorded_migrations_left_is_run(database, log):
+    """A migrate that was killed between leaving a row and recording its migration comes again, and finishes first."""
+    put(database, 1, app_label="auth", migration="0001_initial")
+    put(database, 2, app_label="auth", migration="0002_alter_permission_name_max_length")
+    recorder = MigrationRecorder(database)
+    recorder.ensure_schema()
+    assert labels(database) == []
+    recorder.record_applied("auth", "0002_alter_permission_name_max_length")
+    assert labels(database) == ["auth.0002_alter_permission_name_max_length  change 2"]
+    assert queue.contract(database, Report()) == 1
+    assert log() == [2]
+
+
+def test_what_a_migration_left_that_was_squashed_and_deleted_is_still_run(database, log):
+    put(database, 1, migration="0001_long_gone")
+    MigrationRecorder(database).ensure_schema()
+    assert queue.contract(database, Report()) == 1
+    assert log() == [1]
+
+
+def test_the_open_rows_that_hold_a_name(database, log):
+    drop = DropIndex(why="drop", table='"item"', name="old", frees=("index old",))
+    put(database, 1, plan=(insert(1, frees=("column note of item",)), drop))
+    put(database, 2, plan=(Statement(why="w", sql="SELECT 1", locks={'"b"': Lock.SHARE, '"a"': Lock.SHARE}),))
+    first, second = queue.open_rows(database)
+    names = ["column note of item", "index old", "table a", "table b", "column size of item"]
+    assert queue.holders(database, names, own={}) == {
+        "column note of item": first,
+        "index old": first,
+        "table a": second,
+    }
+    assert queue.holders(database, names, own={"operation": "Change(1)"}) == {"table a": second}
+    queue.rows(database).update(status=Status.DONE)
+    assert queue.holders(database, names, own={}) == {}
+
+
+def test_what_a_later_row_drops_anyway_is_not_done_before(database, log):
+    """Else new code, which no longer knows the column, would meet its NOT NULL in between."""
+    put(database, 1, plan=(insert(1, about="column note of item"), insert(11)))
+    put(database, 2, plan=(insert(2, frees=("column note of item",)),))
+    told = Told()
+    assert queue.contract(database, told) == 2
+    assert log() == [11, 2]
+    assert [row.status for row in queue.rows(database)] == [Status.DONE] * 2
+
+
+def test_each_database_has_its_own_queue(two_databases):
+    default, other = two_databases
+    put(default, 1)
+    put(other, 2)
+    assert labels(default) == ["shop.0002  change 1"]
+    assert labels(other) == ["shop.0002  change 2"]
+    assert queue.open_rows(other)[0].database == "other"
+
+
+def test_the_queue_stands_where_django_migrations_stands(database, other_connection):
+    other_connection.execute("CREATE SCHEMA tenant")
+    put(database, 1)
+    with database.cursor() as cursor:
+        cursor.execute("SET search_path = tenant, public")
+    MigrationRecorder(database).ensure_schema()
+    assert labels(database) == []
+    put(database, 2)
+    assert labels(database) == ["shop.0002  change 2"]
+    assert other_connection.execute("SELECT label FROM public.safemigrations_contract").fetchall() == [("change 1",)]
