@@ -129,7 +129,9 @@ def history(project: Project, count: int) -> None:
         "PYTHONPATH": f"{project.folder}{os.pathsep}{ROOT}",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    subprocess.run([sys.executable, "-W", "ignore", "write_history.py"], cwd=project.folder, env=environment, check=True)
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "write_history.py"], cwd=project.folder, env=environment, check=True
+    )
 
 
 def ratios(folder: Path, dsn: str, count: int) -> None:
