@@ -22,7 +22,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from . import locks
 from .catalog import bare
 from .operations.base import Change, make_room
-from .runner import Report, current_run, is_sending, running
+from .runner import Report, Run, current_run, is_sending, running
 from .steps import Lock, Statement
 
 # A lock_timeout is for DDL. It would also end a data migration that waits for somebody's row, and would leave an
@@ -71,13 +71,14 @@ class MigrationExecutor(executor.MigrationExecutor):
         run = current_run()
         run.migration = migration
         if fake_initial and self.detect_soft_applied(state, migration)[0]:
-            run.fresh = False  # its tables were there, and so may be a release that uses them
+            if run.fresh:  # its tables were there, and so may be a release that uses them
+                run.fresh = False
+                self._comment("NULL")
             return apply(state, migration, fake, fake_initial)
         run.created.update(_created_by(migration))
-        with running(run):
+        with running(run), _in_one_transaction_if_possible(migration, run):
             if run.fresh:
-                with _in_one_transaction_if_possible(migration):
-                    return apply(state, migration, fake, fake_initial)
+                return apply(state, migration, fake, fake_initial)
             make_room(self.connection, run, _taken_by(migration, state, self.connection), own={})
 
             def attempt(state: ProjectState) -> ProjectState:
@@ -301,10 +302,11 @@ def _target(field: Any, app_label: str) -> tuple[str, str] | None:
 
 
 @contextlib.contextmanager
-def _in_one_transaction_if_possible(migration: Migration) -> Iterator[None]:
-    """On a fresh database nobody has to be spared, and a transaction can't be half done."""
-    atomic = migration.atomic
-    if all(_fits_a_transaction(operation, migration) for operation in migration.operations):
+def _in_one_transaction_if_possible(migration: Migration, run: Run) -> Iterator[None]:
+    """Where only this run knows the tables, nobody has to be spared, and a transaction can't be half done."""
+    atomic, operations = migration.atomic, migration.operations
+    ours = any(isinstance(operation, Change) for operation in operations)
+    if ours and all(_fits_a_transaction(operation, migration, run) for operation in operations):
         migration.atomic = True  # type: ignore[misc]
     try:
         yield
@@ -312,11 +314,11 @@ def _in_one_transaction_if_possible(migration: Migration) -> Iterator[None]:
         migration.atomic = atomic  # type: ignore[misc]
 
 
-def _fits_a_transaction(operation: Operation, migration: Migration) -> bool:
+def _fits_a_transaction(operation: Operation, migration: Migration, run: Run) -> bool:
     from django.contrib.postgres.operations import NotInTransactionMixin  # loads psycopg, which `check` doesn't need
 
     if isinstance(operation, Change):
-        return operation.stock_when_alone
+        return operation.stock_when_alone and run.is_alone(migration.app_label, operation.model_name)
     if migration.replaces and not isinstance(operation, NotInTransactionMixin):
         return True  # it was squashmigrations that put our operations beside this one
     stock = type(operation).__module__.startswith("django.db.migrations.operations")
