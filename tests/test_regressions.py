@@ -11,6 +11,7 @@ from django.db import connections, models
 from django.db.migrations import CreateModel
 from django.db.models import F
 from django.db.models.expressions import RawSQL
+from django.test import override_settings
 
 from safemigrations import defaults, locks
 from safemigrations.defaults import Kind
@@ -314,6 +315,7 @@ def restricted(database):
         cursor.execute(f"RESET ROLE; DROP ROLE {role}")
 
 
+@override_settings(SAFEMIGRATIONS={"LOCK_RETRY_FOR": 10})
 def test_a_role_that_sees_little_measures_itself_how_old_a_transaction_is(restricted, other_connection):
     other_connection.execute("CREATE TABLE item (id int)")
     other_connection.execute("BEGIN")
