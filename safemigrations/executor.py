@@ -38,7 +38,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         if self.connection.vendor != "postgresql":
             return super().migrate(targets, plan, state, fake, fake_initial)
         run = current_run()
-        run.fresh = self._is_fresh() and plan != []
+        run.fresh = self.is_fresh() and plan != []
         with running(run):
             if run.fresh:
                 self._mark_unfinished()
@@ -49,7 +49,7 @@ class MigrationExecutor(executor.MigrationExecutor):
 
     # A first migrate that was killed left no old release behind either, so it stays the first until it is through.
 
-    def _is_fresh(self) -> bool:
+    def is_fresh(self) -> bool:
         if not self.loader.applied_migrations:
             return True
         with self.connection.cursor() as cursor:
@@ -75,7 +75,7 @@ class MigrationExecutor(executor.MigrationExecutor):
                 run.fresh = False
                 self._comment("NULL")
             return apply(state, migration, fake, fake_initial)
-        run.created.update(_created_by(migration))
+        run.created.update(created_by(migration))
         with running(run), _in_one_transaction_if_possible(migration, run):
             if run.fresh:
                 return apply(state, migration, fake, fake_initial)
@@ -164,7 +164,7 @@ class _LockGuard:
         if self.attempt.evict_autovacuum:
             # If that fails, the attempt that follows does too, and says why.
             with contextlib.suppress(DatabaseError), transaction.atomic(using=self.connection.alias):
-                locks.evict_autovacuum(self.connection, self.tables)
+                locks.evict_autovacuum(self.connection, locks.existing(self.connection, self.tables))
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if is_sending() or not DDL.match(str(sql)):
@@ -206,7 +206,7 @@ def _operations(migration: Migration) -> Iterator[Operation]:
         yield from operation.database_operations if nested else (operation,)  # type: ignore[attr-defined]
 
 
-def _created_by(migration: Migration) -> set[tuple[str, str]]:
+def created_by(migration: Migration) -> set[tuple[str, str]]:
     return {
         (migration.app_label, operation.name_lower)
         for operation in _operations(migration)

@@ -109,7 +109,7 @@ def test_a_row_that_fails_says_what_and_stays_and_so_do_those_behind_it(database
     put(database, 2, plan=(proof, insert(2)))
     put(database, 3)
     for attempt in (1, 2):
-        with pytest.raises(StepFailed, match="The log has 1."):
+        with pytest.raises(StepFailed, match=r"^The log has 1\.$"):
             queue.contract(database, Report())
         failed, pending = queue.open_rows(database)
         assert (failed.status, failed.attempts, failed.last_error) == (Status.FAILED, attempt, "The log has 1.")

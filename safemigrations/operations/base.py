@@ -121,6 +121,11 @@ class Change(SeparateDatabaseAndState):
     def _is_migrated_here(self, at: Situation) -> bool:
         return self.allow_migrate_model(at.connection.alias, at.old(self.model_name))
 
+    def leaves(self, at: Situation, run: Run) -> Plan:
+        """What would wait for the contract if this run applied the operation."""
+        at_once = run.contract == "immediately" or run.is_alone(at.app_label, self.model_name)
+        return () if at_once or not self._is_migrated_here(at) else self.contract(at)
+
     def _is_alone(self, at: Situation, run: Run) -> bool:
         return not at.editor.collect_sql and run.is_alone(at.app_label, self.model_name)
 

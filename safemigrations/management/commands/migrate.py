@@ -10,7 +10,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations import checks, queue
-from safemigrations.executor import MigrationExecutor, one_at_a_time
+from safemigrations.executor import MigrationExecutor, created_by, one_at_a_time
 from safemigrations.operations.base import Change, Situation
 from safemigrations.report import ConsoleReport
 from safemigrations.runner import Report, Run, running
@@ -82,7 +82,7 @@ class Command(migrate.Command):
         """What the planned migrations would leave, after what is left already."""
         executor = MigrationExecutor(connection)
         lines = [str(row) for row in queue.open_rows(connection)]
-        if connection.vendor == "postgresql" and executor.loader.applied_migrations:
+        if connection.vendor == "postgresql":
             lines += _would_be_left(executor, self._targets(executor, options))
         self.stdout.write("Left for the contract:", self.style.MIGRATE_LABEL)
         for line in lines or ["Nothing."]:
@@ -110,9 +110,10 @@ class Command(migrate.Command):
 
 
 def _would_be_left(executor: MigrationExecutor, targets: list[Any]) -> list[str]:
-    lines = []
+    lines, run = [], Run(fresh=executor.is_fresh())
     state = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
     for migration, backwards in executor.migration_plan(targets):
+        run.created.update(created_by(migration))
         for operation in () if backwards else migration.operations:
             before = state.clone()
             operation.state_forwards(migration.app_label, state)
@@ -120,6 +121,6 @@ def _would_be_left(executor: MigrationExecutor, targets: list[Any]) -> list[str]
                 continue
             with executor.connection.schema_editor(collect_sql=True, atomic=False) as editor:
                 at = Situation(migration.app_label, editor, before=before, after=state)
-                if operation.contract(at):
+                if operation.leaves(at, run):
                     lines.append(f"{migration}  {operation.contract_label(at)}")
     return lines
