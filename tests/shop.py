@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations import CreateModel, Migration
+from django.db.migrations import CreateModel, Migration, RunSQL
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.optimizer import MigrationOptimizer
 from django.db.migrations.recorder import MigrationRecorder
@@ -22,6 +22,22 @@ from safemigrations.runner import Report, Run, running
 from safemigrations.writer import MigrationWriter, written
 
 KEY = ("id", models.BigAutoField(primary_key=True))
+
+# Tables, the schema "library" among them, and names of something in them.
+AWKWARD = [
+    ("Book's", "Mixed Case"),
+    ('"library"."Shop Book"', "it's"),
+    ('"library"."Shop Book"', "c" * 63),
+    ("b" * 63, "c" * 63),
+    ("b" * 63, "order"),
+    ("книга", "столбец"),
+]
+LIBRARY = RunSQL("CREATE SCHEMA library")
+
+
+def quoted(table: str) -> str:
+    """A table's name as it stands in a string constant that is cast to regclass."""
+    return (table if table.startswith('"') else f'"{table}"').replace("'", "''")
 
 
 def book(*fields: tuple[str, Any], **options: Any) -> CreateModel:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, models
-from django.db.migrations import AddField, AlterField, CreateModel, RemoveField, RunSQL
+from django.db.migrations import AddField, AlterField, CreateModel, RemoveField
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce, Concat, Upper
 from django.test import override_settings
@@ -17,7 +17,19 @@ from safemigrations.operations.add_field_nullable_then_backfill import path_of
 from safemigrations.runner import StepFailed
 from safemigrations.writer import written
 
-from .shop import KEY, Nowhere, Shop, assert_does_what_stock_does, assert_is_read_back, book, file_of, optimized
+from .shop import (
+    AWKWARD,
+    KEY,
+    LIBRARY,
+    Nowhere,
+    Shop,
+    assert_does_what_stock_does,
+    assert_is_read_back,
+    book,
+    file_of,
+    optimized,
+    quoted,
+)
 
 AUTHOR = CreateModel("Author", [KEY, ("name", models.TextField())])
 TEXT = models.CharField(max_length=100)
@@ -424,14 +436,13 @@ def test_another_backend_does_what_stock_does(tmp_path):
 # Awkward names.
 
 
-@pytest.mark.parametrize("table", ["Book's", '"library"."Shop Book"', "b" * 63, "книга_" * 5])
-@pytest.mark.parametrize("column", ["Mixed Case", "c" * 63, "столбец", "order", "it's"])
+@pytest.mark.parametrize(("table", "column"), AWKWARD)
 @pytest.mark.parametrize("operation", [EXPRESSION, MEANWHILE], ids=["expression", "meanwhile"])
 def test_awkward_names(database, table, column, operation):
     field = models.CharField(max_length=100, db_column=column)
     operation = by(operation.backfill, field, meanwhile=operation.meanwhile)
-    shop = Shop(database, RunSQL("CREATE SCHEMA library"), book(db_table=table))
-    where = (table if table.startswith('"') else f'"{table}"').replace("'", "''")
+    shop = Shop(database, LIBRARY, book(db_table=table))
+    where = quoted(table)
     bare = shop.columns(where)
     old = shop.model()
     old.objects.create(title="before")

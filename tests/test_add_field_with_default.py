@@ -11,7 +11,7 @@ import pytest
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.db import IntegrityError, models
-from django.db.migrations import AddField, AlterField, CreateModel, RemoveField, RunSQL
+from django.db.migrations import AddField, AlterField, CreateModel, RemoveField
 from django.db.models.functions import Now
 from django.test import override_settings
 from django.utils import timezone
@@ -20,7 +20,19 @@ from safemigrations.operations import AddFieldWithDefault
 from safemigrations.runner import StepFailed
 from safemigrations.writer import written
 
-from .shop import KEY, Nowhere, Shop, assert_does_what_stock_does, assert_is_read_back, book, file_of, optimized
+from .shop import (
+    AWKWARD,
+    KEY,
+    LIBRARY,
+    Nowhere,
+    Shop,
+    assert_does_what_stock_does,
+    assert_is_read_back,
+    book,
+    file_of,
+    optimized,
+    quoted,
+)
 
 AUTHOR = CreateModel("Author", [KEY, ("name", models.TextField())])
 STOCK = AddFieldWithDefault("book", "stock", models.IntegerField(default=7))
@@ -442,13 +454,12 @@ def awkward(field: Any, column: str) -> AddFieldWithDefault:
     return add(field)
 
 
-@pytest.mark.parametrize("table", ["Book's", '"library"."Shop Book"', "b" * 63, "книга"])
-@pytest.mark.parametrize("column", ["Mixed Case", "c" * 63, "столбец", "order", "it's"])
+@pytest.mark.parametrize(("table", "column"), AWKWARD)
 @pytest.mark.parametrize("field", FIELDS)
 def test_awkward_names(database, table, column, field):
     operation = awkward(FIELDS[field], column)
-    shop = Shop(database, RunSQL("CREATE SCHEMA library"), book(db_table=table))
-    where = (table if table.startswith('"') else f'"{table}"').replace("'", "''")
+    shop = Shop(database, LIBRARY, book(db_table=table))
+    where = quoted(table)
     shop.migrate(AddField("book", "extra", operation.field))
     stock = shop.columns(where), shop.indexes(where), shop.constraints(where)
     shop.back()

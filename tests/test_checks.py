@@ -319,7 +319,7 @@ def test_settings_that_make_no_sense(what):
         assert checks.check_settings() == expected
 
 
-@pytest.mark.parametrize("value", [{"BASELINE": {"shop": 6}}, {"CHECK_APPS": 5}, ["CONTRACT"], {"CHECK_APPS": "shop"}])
+@pytest.mark.parametrize("value", [{"BASELINE": {"shop": 6}, "CHECK_APPS": 5}, ["CONTRACT"]])
 def test_settings_that_make_no_sense_do_not_hide_behind_a_traceback(project, value):
     with_index(project)
     project.set(SAFEMIGRATIONS=value)
@@ -360,7 +360,7 @@ def test_a_check_of_200_migrations_costs_nothing_noticeable(project, operation):
         return time.monotonic() - began
 
     took: dict[str, list[float]] = {"with": [], "without": []}
-    for _ in range(3):
+    for _ in range(2):
         project.set(INSTALLED_APPS=["safemigrations", "shop"])
         took["with"].append(seconds())
         project.set(INSTALLED_APPS=["shop"])

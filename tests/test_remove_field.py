@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
-from django.db.migrations import AddField, AlterField, CreateModel, RemoveField, RunSQL
+from django.db.migrations import AddField, AlterField, CreateModel, RemoveField
 from django.db.models.functions import Upper
 from django.test import override_settings
 from django.utils import timezone
@@ -17,7 +17,19 @@ from safemigrations.operations import AddFieldWithDefault, RemoveFieldLater
 from safemigrations.runner import StepFailed
 from safemigrations.writer import written
 
-from .shop import KEY, Nowhere, Shop, assert_does_what_stock_does, assert_is_read_back, book, file_of, optimized
+from .shop import (
+    AWKWARD,
+    KEY,
+    LIBRARY,
+    Nowhere,
+    Shop,
+    assert_does_what_stock_does,
+    assert_is_read_back,
+    book,
+    file_of,
+    optimized,
+    quoted,
+)
 
 AUTHOR = CreateModel("Author", [KEY, ("name", models.TextField(default=""))])
 EXTRA = RemoveFieldLater("book", "extra")
@@ -441,13 +453,12 @@ def test_another_backend_and_many_to_many(tmp_path):
 # Awkward names.
 
 
-@pytest.mark.parametrize("table", ["Book's", '"library"."Shop Book"', "b" * 63, "книга"])
-@pytest.mark.parametrize("column", ["Mixed Case", "c" * 63, "столбец", "order", "it's"])
+@pytest.mark.parametrize(("table", "column"), AWKWARD)
 def test_awkward_names(database, table, column):
     author = CreateModel("Author", [KEY], {"db_table": '"library"."The Author\'s"'})
     parent = models.ForeignKey("shop.author", models.CASCADE, db_column=column)
-    shop = Shop(database, RunSQL("CREATE SCHEMA library"), author, book(("extra", parent), db_table=table))
-    where = (table if table.startswith('"') else f'"{table}"').replace("'", "''")
+    shop = Shop(database, LIBRARY, author, book(("extra", parent), db_table=table))
+    where = quoted(table)
     before = shop.columns(where), shop.indexes(where), shop.constraints(where)
     old, old_author = shop.model(), shop.model("Author")
     old.objects.create(title="old", extra=old_author.objects.create())

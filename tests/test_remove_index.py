@@ -12,7 +12,18 @@ from safemigrations.operations import AddIndexConcurrently, RemoveIndexLater
 from safemigrations.runner import StepFailed
 from safemigrations.writer import written
 
-from .shop import Nowhere, Shop, assert_does_what_stock_does, assert_is_read_back, book, file_of, optimized
+from .shop import (
+    AWKWARD,
+    LIBRARY,
+    Nowhere,
+    Shop,
+    assert_does_what_stock_does,
+    assert_is_read_back,
+    book,
+    file_of,
+    optimized,
+    quoted,
+)
 
 TITLE = models.Index(fields=["title"], name="book_title")
 OTHER = models.Index(fields=["-title", "id"], name="book_title")
@@ -246,12 +257,11 @@ def test_another_backend_does_what_stock_does(tmp_path, operation):
 # Awkward names.
 
 
-@pytest.mark.parametrize("table", ["Book's", '"library"."Shop Book"', "100% book", "b" * 63, "книга_" * 5])
-@pytest.mark.parametrize("name", ["Book Title", "указатель_книги", "order", "i" * 30])
+@pytest.mark.parametrize(("table", "name"), AWKWARD)
 def test_awkward_names(database, table, name):
     index = models.Index(fields=["title"], name=name)
-    shop = Shop(database, RunSQL("CREATE SCHEMA library"), book(db_table=table, indexes=[index]))
-    where = (table if table.startswith('"') else f'"{table}"').replace("'", "''")
+    shop = Shop(database, LIBRARY, book(db_table=table, indexes=[index]))
+    where = quoted(table)
     new = models.Index(fields=["id"], name=name)
     shop.migrate(RemoveIndexLater("book", name, set_aside=True), AddIndexConcurrently("book", new))
     aside, here = sorted(shop.indexes(where), key=lambda found: found == name)
