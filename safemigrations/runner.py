@@ -302,7 +302,7 @@ class Runner:
         kind, index, valid, builder = rows[0]
         return _IndexState(partitioned=kind == "p", index=index, valid=bool(valid), builder=builder)
 
-    def _drop_invalid(self, step: Step, state: _IndexState) -> None:
+    def _drop_invalid(self, step: BuildIndex, state: _IndexState) -> None:
         if state.index and not state.valid:
             self.report.progress(step, f"{state.index} is an INVALID leftover; dropping it")
             drop = f"DROP INDEX CONCURRENTLY IF EXISTS {state.index}"

@@ -148,9 +148,7 @@ def _account() -> Account | None:
         except KeyError:
             continue
         return entry.pw_uid, entry.pw_gid
-    raise RuntimeError(
-        "PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as."
-    )
+    raise RuntimeError("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as.")
 
 
 def _binaries(version: str) -> Path:
@@ -182,9 +180,7 @@ def _output(*command: str | Path) -> str:
 def _runnable(binaries: Path, *, account: Account | None, directory: Path) -> Path:
     """Return binaries that the account may execute: a virtual environment below /root is closed to it."""
     try:
-        subprocess.run(
-            [binaries / "initdb", "--version"], capture_output=True, **_process_options(account, directory)
-        )
+        subprocess.run([binaries / "initdb", "--version"], capture_output=True, **_process_options(account, directory))
     except PermissionError:
         return _copy(binaries, directory / "programs", owner=account)
     return binaries

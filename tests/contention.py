@@ -89,7 +89,7 @@ class Traffic:
             while not self.over.is_set():
                 began = time.monotonic()
                 try:
-                    connection.execute(statement)  # type: ignore[call-overload]
+                    connection.execute(statement)
                 except psycopg.Error as error:
                     self.errors.append(error)
                 self.waits.append(time.monotonic() - began)

@@ -80,7 +80,7 @@ class Project:
     ) -> None:
         self.folder, self.dsn = folder, dsn
         entries = {
-            alias: settings_for(conninfo, psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"])
+            alias: settings_for(conninfo, psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"])  # type: ignore[arg-type]
             for alias, conninfo in {"default": dsn, **(databases or {})}.items()
         }
         self.settings: dict[str, Any] = {
@@ -154,5 +154,5 @@ class Project:
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a query, or none; on a connection of its own, in autocommit mode."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            cursor = connection.execute(query)  # type: ignore[call-overload]
+            cursor = connection.execute(query)
             return cursor.fetchall() if cursor.description else []

@@ -117,7 +117,7 @@ class Shop:
 
     def _migration(self, operations: tuple[Operation, ...]) -> Migration:
         migration = Migration(f"{len(self.migrations) + 1:04}", self.label)
-        migration.operations = list(operations)
+        migration.operations = list(operations)  # type: ignore[misc]
         migration.atomic = not any(isinstance(operation, Change) for operation in operations)  # type: ignore[misc]
         return migration
 
@@ -212,7 +212,7 @@ class Nowhere:
 def file_of(*operations: Operation) -> str:
     """The migration file that makemigrations writes, without its first line, which has the date."""
     migration = Migration("0002", Shop.label)
-    migration.operations = list(operations)
+    migration.operations = list(operations)  # type: ignore[misc]
     return MigrationWriter(migration, include_header=False).as_string()
 
 

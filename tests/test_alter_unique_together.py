@@ -75,7 +75,7 @@ def test_the_plan_of_what_is_removed(database):
 
 def test_what_is_added_is_the_one_of_stock_and_there_before_new_code(database):
     shop = Shop(database, with_pages())
-    shop.migrate(AlterUniqueTogether("book", TOGETHER))
+    shop.migrate(AlterUniqueTogether("book", TOGETHER))  # type: ignore[arg-type]
     stock = shop.constraints(), shop.indexes()
     shop.back()
     shop.migrate(ADD)
@@ -146,7 +146,7 @@ def test_columns_of_foreign_keys(database):
     author = CreateModel("Author", [KEY])
     shop = Shop(database, author, book(("author", models.ForeignKey("shop.author", models.CASCADE))))
     together = {("author", "title")}
-    shop.migrate(AlterUniqueTogether("book", together))
+    shop.migrate(AlterUniqueTogether("book", together))  # type: ignore[arg-type]
     stock = shop.constraints()
     shop.back()
     shop.migrate(AlterUniqueTogetherConcurrently("book", together))

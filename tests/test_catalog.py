@@ -187,13 +187,13 @@ def test_an_index_that_is_rebuilt_in_a_copy_of_the_database_is_not_taken_for_our
             CREATE TABLE item (id int); CREATE INDEX i ON item (gated(id)); INSERT INTO item VALUES (1)"""
         )
     maintenance = psycopg.connect(psycopg.conninfo.make_conninfo(dsn, dbname="postgres"), autocommit=True)
-    maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (f"{name}_copy", name))))
+    maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (f"{name}_copy", name))))  # type: ignore[arg-type]
     copy = psycopg.conninfo.make_conninfo(dsn, dbname=f"{name}_copy")
     with psycopg.connect(copy, autocommit=True) as gate:
         builder = psycopg.connect(copy, autocommit=True)
         gate.execute("SELECT pg_advisory_lock(7)")
         rebuild = Worker(lambda: builder.execute("REINDEX INDEX i"))
-        until(lambda: gate.execute(catalog.index_state('"item"', "i")).fetchone()[3] == builder.info.backend_pid)
+        until(lambda: gate.execute(catalog.index_state('"item"', "i")).fetchone()[3] == builder.info.backend_pid)  # type: ignore[index]
         assert connect().execute(catalog.index_state('"item"', "i")).fetchall() == [("r", "i", True, None)]
         gate.execute("SELECT pg_advisory_unlock_all()")
         rebuild.result()

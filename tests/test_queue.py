@@ -100,7 +100,7 @@ def test_rows_are_run_in_the_order_in_which_they_were_left(database, log):
     assert queue.contract(database, Report()) == 0
     rows = queue.rows(database)
     assert [(row.status, row.attempts, row.last_error) for row in rows] == [(Status.DONE, 1, "")] * 3
-    assert all(row.started_at <= row.finished_at for row in rows)
+    assert all(row.started_at <= row.finished_at for row in rows)  # type: ignore[operator]
 
 
 def test_a_row_that_fails_says_what_and_stays_and_so_do_those_behind_it(database, log):

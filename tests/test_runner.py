@@ -250,7 +250,7 @@ def test_an_index_that_somebody_else_is_building_is_waited_for(item, other_conne
     looked = "SELECT query_start FROM pg_stat_activity WHERE pid = %s"
     for _ in range(3):
         before = item.execute(looked, [migrating.pid]).fetchone()
-        until(lambda before=before: item.execute(looked, [migrating.pid]).fetchone() != before)
+        until(lambda before=before: item.execute(looked, [migrating.pid]).fetchone() != before)  # type: ignore[misc]
     other_connection.execute("COMMIT")
     build.result()
     migrating.result()

@@ -101,9 +101,7 @@ class Deploy:
         conninfo, name, seconds = self.new.conninfo, self.new.database, self.pace.report
         connection = psycopg.connect(conninfo, dbname=name, application_name="nightly report")
         start = course.now()
-        self.tell(
-            start, f"an unrelated report reads the orders, its transaction stays open for {seconds:g} s"
-        )
+        self.tell(start, f"an unrelated report reads the orders, its transaction stays open for {seconds:g} s")
         connection.execute(REPORT)
 
         def end() -> None:

@@ -31,15 +31,11 @@ class Command(BaseCommand):
         parser.add_argument("--side", choices=sides, default="both", help="which deploy to run" + shown)
         parser.add_argument("--rows", type=int, default=200_000, help="orders to begin with" + shown)
         parser.add_argument("--seconds", type=float, default=4, help="length of each quiet phase" + shown)
-        parser.add_argument(
-            "--report", type=float, default=6, help="seconds of the report, 0 for none" + shown
-        )
+        parser.add_argument("--report", type=float, default=6, help="seconds of the report, 0 for none" + shown)
         parser.add_argument("--rate", type=float, default=100, help="requests a second" + shown)
         parser.add_argument("--workers", type=int, default=2, help="processes of a release" + shown)
         parser.add_argument("--threads", type=int, default=8, help="threads of a process" + shown)
-        parser.add_argument(
-            "--out", type=_picture, default="demo.png", help="the picture, .png or .svg" + shown
-        )
+        parser.add_argument("--out", type=_picture, default="demo.png", help="the picture, .png or .svg" + shown)
 
     def handle(self, *, side: str, rows: int, out: Path, **options: Any) -> None:
         screen = Screen(Console(highlight=False))
