@@ -117,7 +117,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         try:
             while True:
                 try:
-                    with self.connection.execute_wrapper(guard):
+                    with self.connection.execute_wrapper(guard), _transactions_that_end(self.connection):
                         return attempt(state.clone())  # an attempt changes the state that it is given
                 except DatabaseError as error:
                     if not (migration.atomic and locks.is_retried(error)):
@@ -126,6 +126,31 @@ class MigrationExecutor(executor.MigrationExecutor):
                 self.progress_callback = _without_start(progress)
         finally:
             self.progress_callback = progress
+
+
+@contextlib.contextmanager
+def _transactions_that_end(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Roll back when a deferred statement fails, such as the foreign key of a new table.
+
+    Django's schema editor sends those while it leaves its transaction, which then stays open.
+    """
+    stock: Any = connection.SchemaEditorClass
+
+    class SchemaEditor(stock):  # type: ignore[misc]
+        def __exit__(self, exc_type: object, exc_value: object, traceback: object) -> None:
+            try:
+                while exc_type is None and self.deferred_sql:
+                    self.execute(self.deferred_sql.pop(0), None)
+            except BaseException as error:
+                super().__exit__(type(error), error, error.__traceback__)
+                raise
+            super().__exit__(exc_type, exc_value, traceback)
+
+    connection.SchemaEditorClass = SchemaEditor
+    try:
+        yield
+    finally:
+        connection.SchemaEditorClass = stock
 
 
 def _without_start(progress: Any) -> Any:
@@ -191,7 +216,7 @@ class _LockGuard:
             try:
                 yield
             except DatabaseError:
-                if not inside:
+                if not inside and not self.connection.connection.closed:
                     cursor.execute(f"SET lock_timeout = '{before}'")
                 raise
             cursor.execute(f"SET {local}lock_timeout = '{before}'")
