@@ -5,21 +5,90 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import django
-from django.conf import settings
+from django.apps import apps
 
-if not settings.configured:
+if not apps.ready:
     django.setup()  # in the clean process
 
 from django.db import connection, connections
 
-from .releases import installed, migrate
+from .cases import CASES, base, ours, state_after
+from .releases import Values, installed, migrate
+from .traffic import Traffic, neighbourhood
 
 context: Any = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload([__name__])
+
+
+class _Failed(AssertionError):
+    """What went wrong in a process, apart from its requests."""
+
+
+class Server:
+    """A process with the models of one release, the one before or the one after a case."""
+
+    def __init__(self, case: str, release: str) -> None:
+        self.pipe, theirs = context.Pipe()
+        arguments = (theirs, connection.settings_dict["NAME"], case, release)
+        self.process = context.Process(target=_serve, args=arguments)
+        self.process.start()
+        theirs.close()
+
+    def call(self, method: str, *args: Any) -> Any:
+        """The answer to Traffic's method of this name."""
+        self.send(method, *args)
+        return self.answer()
+
+    def send(self, method: str, *args: Any) -> None:
+        self.pipe.send((method, args))
+
+    def answer(self) -> Any:
+        failed, result = self.pipe.recv()
+        if failed:
+            raise _Failed(result)
+        return result
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Requests all the while."""
+        self.send("go_on")
+        try:
+            yield
+        finally:
+            self.send("rounds", 0)
+            self.answer()
+            self.answer()
+
+    def stop(self) -> None:
+        self.pipe.close()
+        self.process.join()
+
+
+def _serve(pipe: Any, database: str, name: str, release: str) -> None:
+    use_database(database)
+    (case,) = (case for case in CASES if case.name == name)
+    state, start = state_after([base()]), 1_000_000
+    near = neighbourhood(state, case.models)
+    if release == "new":
+        state, start = state_after([base(), *ours(case)]), 2_000_000
+    traffic = Traffic(state, case.models, near, Values(release, start), pipe.poll)
+    while True:
+        try:
+            method, args = pipe.recv()
+        except EOFError:
+            break
+        try:
+            pipe.send((False, getattr(traffic, method)(*args)))
+        except Exception:
+            pipe.send((True, traceback.format_exc()))
+    connections.close_all()
 
 
 def use_database(name: str) -> None:
@@ -28,7 +97,7 @@ def use_database(name: str) -> None:
 
 def migrate_and_die(directory: Path, package: str, target: str, *, after: int) -> int:
     """The exit status of a process that kills itself after so many statements; 0 when it was through before."""
-    arguments = (settings.DATABASES["default"]["NAME"], directory, package, target, after)
+    arguments = (connection.settings_dict["NAME"], directory, package, target, after)
     process = context.Process(target=_migrate_and_die, args=arguments)
     process.start()
     process.join()
