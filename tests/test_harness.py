@@ -56,9 +56,7 @@ def test_a_subprocess_sees_the_database_of_its_test(database):
         from django.contrib.auth.models import User
         print(User.objects.count())
     """
-    result = subprocess.run(
-        [sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=True)
     assert result.stdout == "0\n"
 
 
