@@ -69,6 +69,14 @@ def constraint_missing(table: str, name: str) -> str:
     return f"SELECT 1 WHERE NOT EXISTS ({constraint_exists(table, name)})"
 
 
+def foreign_keys(table: str, column: str) -> str:
+    """The names of the foreign keys of one column."""
+    return (
+        f"SELECT conname FROM pg_constraint WHERE conrelid = {regclass(table)} AND contype = 'f' AND conkey = ARRAY[("
+        f"SELECT attnum FROM pg_attribute WHERE attrelid = conrelid AND attname = {literal(column)})]"
+    )
+
+
 def index_exists(table: str, name: str) -> str:
     return (
         "SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"

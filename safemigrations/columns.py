@@ -79,6 +79,39 @@ def unique_constraint(
     )
 
 
+def check_constraint(
+    editor: BaseDatabaseSchemaEditor, table: str, name: str, add: str, *, about: str = "", violators: str = ""
+) -> Plan:
+    """A check added NOT VALID, behind a short lock, then validated online; `add` is the statement that does both."""
+    label, quoted = catalog.bare(table), editor.quote_name(name)
+    drop = Statement(
+        why=f"{label}: drop check {name}",
+        sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quoted}",
+        locks={table: Lock.ACCESS_EXCLUSIVE},
+        done=catalog.constraint_missing(table, name),
+        about=about,
+    )
+    return (
+        Statement(
+            why=f"{label}: check {name} holds for new rows",
+            sql=f"{add} NOT VALID",
+            locks={table: Lock.ACCESS_EXCLUSIVE},
+            done=catalog.constraint_exists(table, name),
+            undo=(drop,),
+            about=about,
+        ),
+        Online(
+            why=f"{label}: check {name} holds for every row (checked without blocking)",
+            sql=f"ALTER TABLE {table} VALIDATE CONSTRAINT {quoted}",
+            locks={table: Lock.SHARE_UPDATE_EXCLUSIVE},
+            done=catalog.constraint_exists(table, name, validated=True),
+            on_failure=(drop,),
+            violators=violators,
+            about=about,
+        ),
+    )
+
+
 @dataclass(frozen=True)
 class Column:
     """A field's column, as the model of some state describes it."""
@@ -242,7 +275,7 @@ class Column:
                 locks={self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
                 done=f"{already} UNION ALL {catalog.constraint_exists(self.table, check, validated=True)}",
                 on_failure=(drop,),
-                violators=f"SELECT {', '.join(self.key)} FROM {self.table} WHERE {self.quoted} IS NULL LIMIT 6",
+                violators=f"SELECT {', '.join(self.key)} FROM {self.table} WHERE {self.quoted} IS NULL",
                 about=self.title,
             ),
             Together(
@@ -276,37 +309,15 @@ class Column:
         condition = self.field.db_parameters(self.editor.connection)["check"]
         if not condition:
             return ()
-        name = object_name(catalog.bare(self.table), self.name, "check")
-        return self.validated_check(name, str(condition))
-
-    def validated_check(self, name: str, condition: str) -> Plan:
-        quoted = self.editor.quote_name(name)
-        drop = self._alter(
-            f"drop check {name}",
-            f"DROP CONSTRAINT IF EXISTS {quoted}",
-            done=catalog.constraint_missing(self.table, name),
-        )
-        return (
-            self._alter(
-                f"check {name} holds for new rows",
-                f"ADD CONSTRAINT {quoted} CHECK ({condition}) NOT VALID",
-                done=catalog.constraint_exists(self.table, name),
-                undo=(drop,),
-            ),
-            Online(
-                why=f"{self.label}: check {name} holds for every row (checked without blocking)",
-                sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {quoted}",
-                locks={self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
-                done=catalog.constraint_exists(self.table, name, validated=True),
-                on_failure=(drop,),
-            ),
-        )
+        name = object_name(self.label, self.name, "check")
+        add = f"ALTER TABLE {self.table} ADD CONSTRAINT {self.editor.quote_name(name)} CHECK ({condition})"
+        return check_constraint(self.editor, self.table, name, add, about=self.title)
 
     def _orphans(self) -> str:
         target = self.editor.quote_name(self.field.target_field.column)
         return (
             f"SELECT {', '.join(self.key)} FROM {self.table} AS child WHERE {self.quoted} IS NOT NULL AND NOT EXISTS"
-            f" (SELECT FROM {self.parent} AS parent WHERE parent.{target} = child.{self.quoted}) LIMIT 6"
+            f" (SELECT FROM {self.parent} AS parent WHERE parent.{target} = child.{self.quoted})"
         )
 
     def foreign_key(self) -> Plan:
@@ -339,5 +350,43 @@ class Column:
                 on_failure=(drop,),
                 violators=self._orphans(),
                 about=self.title,
+            ),
+        )
+
+    def on_parent_delete(self, action: str) -> Plan:
+        """Let the database answer for a release that doesn't know the foreign key and deletes a parent.
+
+        The constraint is exchanged in one transaction for the same one with ON DELETE; its name is read from
+        pg_constraint, because a table that was renamed keeps the old one. NOT VALID, so nothing is scanned: the rows
+        were checked by the constraint that goes.
+        https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
+        """
+        code = {"SET NULL": "n", "CASCADE": "c"}[action]
+        keys = catalog.foreign_keys(self.table, self.name)
+        with_action, others = f"{keys} AND confdeltype = '{code}'", f"{keys} AND confdeltype <> '{code}'"
+        reference = self.editor._create_fk_sql(self.model, self.field, FK_SUFFIX)  # type: ignore[attr-defined]
+        target = f"({self.quoted}) REFERENCES {reference.parts['to_table']} ({reference.parts['to_column']})"
+        locks = {self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE}
+        drop = Statement(
+            why=f"{self.label}: drop the foreign key of {self.name} that says {action}",
+            sql=catalog.for_each(
+                with_action,
+                f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(self.table)}, found.conname);",
+            ),
+            locks=locks,
+            done=f"SELECT 1 WHERE NOT EXISTS ({with_action})",
+        )
+        rest = f" FOREIGN KEY {target} ON DELETE {action}{self.editor.connection.ops.deferrable_sql()} NOT VALID"
+        exchange = "'ALTER TABLE %1$s DROP CONSTRAINT %2$I, ADD CONSTRAINT %2$I%3$s'"
+        return (
+            Statement(
+                why=f"{self.label}: when a parent is deleted, {action} {self.name}: new code doesn't know it",
+                sql=catalog.for_each(
+                    others,
+                    f"EXECUTE format({exchange}, {literal(self.table)}, found.conname, {literal(rest)});",
+                ),
+                locks=locks,
+                done=f"SELECT 1 WHERE NOT EXISTS ({others})",
+                undo=(drop, *self.foreign_key()),
             ),
         )

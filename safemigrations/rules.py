@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.apps import apps
 from django.conf import settings
 from django.db import connections, router
@@ -41,8 +43,26 @@ def find(operation: Operation, context: Context) -> tuple[Rule, Finding] | None:
         return None
     for rule in RULES:
         if finding := rule.find(operation, context):
-            return rule, finding
+            return rule, _complete(finding, context)
     return None
+
+
+def _complete(finding: Finding, context: Context) -> Finding:
+    """The finding with the stock operations of its replacement, such as the rest of an AlterField, made safe too."""
+    if all(isinstance(operation, Change) for operation in finding.replacement):
+        return finding
+    safe: list[Operation] = []
+    notices, before = [finding.notice], context.before
+    for operation in finding.replacement:
+        after = before.clone()
+        operation.state_forwards(context.app_label, after)
+        found = find(operation, replace(context, before=before, after=after))
+        if found and not found[1].replacement:
+            return found[1]
+        safe.extend(found[1].replacement if found else (operation,))
+        notices.append(found[1].notice if found else "")
+        before = after
+    return replace(finding, replacement=tuple(safe), notice="\n".join(filter(None, notices)))
 
 
 def model_named_by(operation: Operation) -> str:

@@ -197,11 +197,11 @@ class Runner:
         try:
             return self._without_timeouts(step, step.sql, step.locks)
         except IntegrityError as error:
-            rows = self.rows(step.violators) if step.violators else []
+            found = self._contradictions(step.violators) if step.violators else ""
             self.run(step.on_failure)
-            if rows:
+            if found:
                 raise StepFailed(
-                    f"{step.why} failed for the rows {_named(rows)}. Mend them and run the same command again; what "
+                    f"{step.why} failed for the rows {found}. Mend them and run the same command again; what "
                     "was done before stays, and nothing was left that rejects a write."
                 ) from error
             raise
@@ -370,11 +370,17 @@ class Runner:
 
     @execute.register
     def _proof(self, step: Proof) -> str:
-        with self._session(statement_timeout=0):
-            rows = self.rows(step.query)
-        if rows:
-            raise StepFailed(step.failure.format(rows=_named(rows)))
+        if found := self._contradictions(step.query):
+            raise StepFailed(step.failure.format(rows=found))
         return ""
+
+    def _contradictions(self, query: str) -> str:
+        """The first rows of a query that should find none, and how many more there are; empty if there is none."""
+        with self._session(statement_timeout=0):
+            rows = self.rows(f"SELECT count(*) OVER (), found.* FROM ({query}) AS found LIMIT {ROWS_NAMED}")
+        named = ", ".join(" ".join(map(str, row)) for _, *row in rows)
+        more = rows[0][0] - len(rows) if rows else 0
+        return f"{named} and {more:,} more" if more else named
 
     @execute.register
     def _backfill(self, step: Backfill) -> str:
@@ -387,11 +393,6 @@ class Runner:
 def _online_lock(table: str) -> dict[str, Lock]:
     """What CONCURRENTLY and ANALYZE take: reads and writes go on."""
     return {table: Lock.SHARE_UPDATE_EXCLUSIVE}
-
-
-def _named(rows: Sequence[tuple[Any, ...]]) -> str:
-    named = ", ".join(" ".join(map(str, row)) for row in rows[:ROWS_NAMED])
-    return f"{named} and more" if len(rows) > ROWS_NAMED else named
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -144,7 +144,7 @@ class DropIndex(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class Proof(Step):
-    """A query that must return no row; `failure` explains the rows that it does return."""
+    """A query that must return no row; `failure` explains those that it does return, which {rows} names and counts."""
 
     query: str
     failure: str

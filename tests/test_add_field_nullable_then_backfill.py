@@ -279,8 +279,8 @@ def test_an_expression_that_gives_null_is_found_out_before_new_code_runs(databas
     with pytest.raises(StepFailed) as caught:
         shop.migrate(by(F("author__name")))
     assert str(caught.value) == (
-        'The backfill of book.shout gives NULL, which the field forbids, for "id" 1, 2, 3, 4, 5 and more. The column '
-        "stays nullable and both releases can go on. Give these rows what the expression needs, or wrap it: "
+        'The backfill of book.shout gives NULL, which the field forbids, for "id" 1, 2, 3, 4, 5 and 2 more. The '
+        "column stays nullable and both releases can go on. Give these rows what the expression needs, or wrap it: "
         "Coalesce(..., Value(...)); then run the same command again."
     )
     old.objects.create(title="The old release goes on")

@@ -449,7 +449,13 @@ def test_a_validation_whose_backend_is_ended_says_so_and_can_be_run_again(item, 
 
 
 @pytest.mark.parametrize(
-    ("limit", "named"), [(1, "1 1"), (5, "1 1, 2 2, 3 3, 4 4, 5 5"), (6, "1 1, 2 2, 3 3, 4 4, 5 5 and more")]
+    ("limit", "named"),
+    [
+        (1, "1 1"),
+        (5, "1 1, 2 2, 3 3, 4 4, 5 5"),
+        (6, "1 1, 2 2, 3 3, 4 4, 5 5 and 1 more"),
+        (20, "1 1, 2 2, 3 3, 4 4, 5 5 and 15 more"),
+    ],
 )
 def test_a_proof_names_the_rows_that_contradict_it(database, item, limit, named):
     query = f"SELECT id, price FROM item ORDER BY id LIMIT {limit}"

@@ -221,7 +221,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
         return (
             Proof(
                 why=f"{column.label}: every row has {column.name}",
-                query=f"SELECT {keys} FROM {column.table} WHERE {column.quoted} IS NULL LIMIT 6",
+                query=f"SELECT {keys} FROM {column.table} WHERE {column.quoted} IS NULL",
                 failure=(
                     f"The backfill of {self.model_name}.{self.name} gives NULL, which the field forbids, for "
                     f"{', '.join(column.key)} {{rows}}. The column stays nullable and both releases can go on. Give "

@@ -93,7 +93,7 @@ def _no_duplicates(at: Situation, model: type[Model], names: tuple[str, ...]) ->
     together = f"({', '.join(names)})"
     return Proof(
         why=f"{catalog.bare(table)}: no two rows have the same {together}",
-        query=f"SELECT {columns} FROM {table} WHERE {complete} GROUP BY {columns} HAVING count(*) > 1 LIMIT 6",
+        query=f"SELECT {columns} FROM {table} WHERE {complete} GROUP BY {columns} HAVING count(*) > 1",
         failure=(
             f"{model._meta.label}: several rows have the same {together}: {{rows}}. Nothing was changed. Remove the "
             "duplicates, then run the same command again."

@@ -17,8 +17,8 @@ from django.db.migrations.operations import AddConstraint, RemoveConstraint
 from django.db.models import BaseConstraint, CheckConstraint, UniqueConstraint
 
 from .. import catalog
-from ..columns import build_index, unique_constraint
-from ..steps import BuildIndex, DropIndex, Lock, Online, Plan, Statement
+from ..columns import build_index, check_constraint, unique_constraint
+from ..steps import BuildIndex, DropIndex, Lock, Plan, Statement
 from .base import Change, Context, Finding, Rule, Situation
 
 
@@ -90,7 +90,7 @@ def _add_again(at: Situation, model: Any, constraint: BaseConstraint, table: str
     create: Any = constraint.create_sql(model, at.editor)
     label = catalog.bare(table)
     if isinstance(constraint, CheckConstraint):
-        return _check_again(str(create), constraint.name, table, label)
+        return check_constraint(at.editor, table, constraint.name, str(create))
     if not isinstance(constraint, UniqueConstraint):
         exists = catalog.constraint_exists(table, constraint.name)
         sql, locks = str(create), {table: Lock.ACCESS_EXCLUSIVE}
@@ -100,31 +100,6 @@ def _add_again(at: Situation, model: Any, constraint: BaseConstraint, table: str
     columns = tuple(at.editor.quote_name(model._meta.get_field(name).column) for name in constraint.fields)
     options = {part: str(create.parts[part]) for part in ("deferrable", "nulls_distinct")}
     return unique_constraint(at.editor, table, constraint.name, columns, **options)
-
-
-def _check_again(create: str, name: str, table: str, label: str) -> Plan:
-    return (
-        Statement(
-            why=f"{label}: check {name} holds for new rows",
-            sql=f"{create} NOT VALID",
-            locks={table: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.constraint_exists(table, name),
-        ),
-        Online(
-            why=f"{label}: check {name} holds for every row (checked without blocking)",
-            sql=f'ALTER TABLE {table} VALIDATE CONSTRAINT "{name}"',
-            locks={table: Lock.SHARE_UPDATE_EXCLUSIVE},
-            done=catalog.constraint_exists(table, name, validated=True),
-            on_failure=(
-                Statement(
-                    why=f"{label}: drop check {name}",
-                    sql=f'ALTER TABLE {table} DROP CONSTRAINT IF EXISTS "{name}"',
-                    locks={table: Lock.ACCESS_EXCLUSIVE},
-                    done=catalog.constraint_missing(table, name),
-                ),
-            ),
-        ),
-    )
 
 
 def find(operation: RemoveConstraint, context: Context) -> Finding | None:

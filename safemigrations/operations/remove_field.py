@@ -19,8 +19,7 @@ from django.db.migrations.operations import RemoveField
 from django.db.models import Field, Model, UniqueConstraint
 
 from .. import catalog, defaults
-from ..catalog import literal, regclass
-from ..columns import FK_SUFFIX, Column
+from ..columns import Column
 from ..defaults import Kind
 from ..steps import Lock, Plan, Proof, Statement, Together
 from .base import Change, Context, Finding, Rule, Situation
@@ -76,7 +75,7 @@ class RemoveFieldLater(Change, RemoveField):
         return (
             _nothing_uses(column),
             *self._stop_requiring(at, column),
-            *(on_parent_delete(column, "SET NULL") if column.has_foreign_key else ()),
+            *(column.on_parent_delete("SET NULL") if column.has_foreign_key else ()),
         )
 
     def _stop_requiring(self, at: Situation, column: Column) -> Plan:
@@ -108,7 +107,7 @@ class RemoveFieldLater(Change, RemoveField):
         keys = ", ".join(column.key)
         has_value = Proof(
             why=f"{column.label}: every row has {column.name}",
-            query=f"SELECT {keys} FROM {column.table} WHERE {column.quoted} IS NULL LIMIT 6",
+            query=f"SELECT {keys} FROM {column.table} WHERE {column.quoted} IS NULL",
             failure=(
                 f"Rows of {column.label} have no {column.name}, which can't be null in the release that you go back "
                 f"to: {keys} {{rows}}. The new release, or the contract, left them so. The column is there and may "
@@ -200,46 +199,6 @@ def _nothing_uses(column: Column) -> Proof:
     )
 
 
-def on_parent_delete(column: Column, action: str) -> Plan:
-    """Let the database answer for a release that doesn't know the foreign key and deletes a parent.
-
-    The constraint is exchanged in one transaction for the same one with ON DELETE; its name is read from
-    pg_constraint, because a table that was renamed keeps the old one. NOT VALID, so nothing is scanned: the rows were
-    checked by the constraint that goes. https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
-    """
-    code = {"SET NULL": "n", "CASCADE": "c"}[action]
-    of_column = (
-        f"conrelid = {regclass(column.table)} AND contype = 'f' AND conkey = ARRAY[(SELECT attnum FROM pg_attribute"
-        f" WHERE attrelid = conrelid AND attname = {literal(column.name)})]"
-    )
-    reference = column.editor._create_fk_sql(column.model, column.field, FK_SUFFIX)  # type: ignore[attr-defined]
-    target = f"({column.quoted}) REFERENCES {reference.parts['to_table']} ({reference.parts['to_column']})"
-    locks = {column.parent: Lock.ACCESS_EXCLUSIVE, column.table: Lock.ACCESS_EXCLUSIVE}
-    drop = Statement(
-        why=f"{column.label}: drop the foreign key of {column.name} that says {action}",
-        sql=catalog.for_each(
-            f"SELECT conname FROM pg_constraint WHERE {of_column} AND confdeltype = '{code}'",
-            f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(column.table)}, found.conname);",
-        ),
-        locks=locks,
-        done=f"SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE {of_column} AND confdeltype = '{code}')",
-    )
-    rest = f" FOREIGN KEY {target} ON DELETE {action}{column.editor.connection.ops.deferrable_sql()} NOT VALID"
-    exchange = "'ALTER TABLE %1$s DROP CONSTRAINT %2$I, ADD CONSTRAINT %2$I%3$s'"
-    return (
-        Statement(
-            why=f"{column.label}: when a parent is deleted, {action} {column.name}: new code doesn't know it",
-            sql=catalog.for_each(
-                f"SELECT conname FROM pg_constraint WHERE {of_column} AND confdeltype <> '{code}'",
-                f"EXECUTE format({exchange}, {literal(column.table)}, found.conname, {literal(rest)});",
-            ),
-            locks=locks,
-            done=f"SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE {of_column} AND confdeltype <> '{code}')",
-            undo=(drop, *column.foreign_key()),
-        ),
-    )
-
-
 def _through(field: Field[Any, Any]) -> type[Model]:
     return field.remote_field.through  # type: ignore[union-attr,no-any-return]
 
@@ -252,7 +211,7 @@ def _ends(at: Situation, field: Field[Any, Any]) -> list[Column]:
 def _cascade_both_ends(at: Situation, field: Field[Any, Any]) -> Plan:
     if not _through(field)._meta.auto_created:
         return ()
-    return tuple(step for end in _ends(at, field) for step in on_parent_delete(end, "CASCADE"))
+    return tuple(step for end in _ends(at, field) for step in end.on_parent_delete("CASCADE"))
 
 
 def _drop_through_table(at: Situation, field: Field[Any, Any]) -> Plan:
