@@ -155,10 +155,10 @@ def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     """Run what is left, oldest first, and return how many rows that were. Stops at the first that fails."""
     chosen = open_rows(connection)
     shortened = []
-    for number, row in enumerate(chosen):
+    for row in chosen:
         # What a row would do to a column that a later one drops anyway is left out: new code that doesn't know the
         # column any more must not meet a NOT NULL, nor miss a default, in between.
-        gone = {name for later in chosen[number + 1 :] for step in later.steps for name in step.frees}
+        gone = _freed_after(connection, row, chosen)
         plan = tuple(step for step in row.steps if step.about not in gone)
         report.begin_row(str(row))
         _run(connection, row, report, plan)
@@ -170,6 +170,13 @@ def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     for row in shortened:  # only now has what they left out become pointless
         _finish(connection, row)
     return len(chosen)
+
+
+def _freed_after(connection: BaseDatabaseWrapper, row: Contract, chosen: list[Contract]) -> set[str]:
+    """What later rows drop, or did drop in a run that was killed before it had marked this one as done."""
+    done = rows(connection, status=Status.DONE, id__gt=row.id)
+    later = [*done, *(other for other in chosen if other.id > row.id)]
+    return {name for other in later for step in other.steps for name in step.frees}
 
 
 def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: Plan) -> None:

@@ -188,6 +188,17 @@ def test_what_a_later_row_drops_anyway_is_not_done_before(database, log):
     assert [row.status for row in queue.rows(database)] == [Status.DONE] * 2
 
 
+def test_what_has_been_dropped_is_not_worked_on_after_a_kill(database, log):
+    """The run was ended when the later row was through, and before the earlier one was marked as done."""
+    put(database, 1, plan=(insert(1, about="column note of item"),))
+    put(database, 2, plan=(insert(2, frees=("column note of item",)),))
+    queue.contract(database, Report())
+    queue.rows(database, operation="Change(1)").update(status=Status.RUNNING)
+    assert queue.contract(database, Report()) == 1
+    assert log() == [2]
+    assert queue.open_rows(database) == []
+
+
 def test_each_database_has_its_own_queue(two_databases):
     default, other = two_databases
     put(default, 1)
