@@ -7,6 +7,7 @@ decides, exactly as it does for the statement itself. Other names are given raw.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 NAME_LENGTH = 63  # bytes; NAMEDATALEN - 1
 PREFIX = "safemig_"
@@ -119,6 +120,34 @@ def users_of_column(table: str, column: str) -> str:
         " JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass"
         " JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
         f" WHERE d.refobjid = {regclass(table)} AND a.attname = {literal(column)} AND r.ev_class <> d.refobjid"
+    )
+
+
+def users_of_table(table: str, *, also_dropped: Iterable[str] = (), foreign_keys: str = "TRUE") -> str:
+    """What a DROP TABLE would trip over: views, foreign keys, functions and whatever else is not the table's own.
+
+    What hangs on tables that are dropped with it doesn't count. `foreign_keys` is a condition for those that do.
+    """
+    ours = ", ".join(f"coalesce({regclass(name)}, 0)" for name in (table, *also_dropped))
+    own = (
+        "SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass"
+        f" AND refobjid = {regclass(table)} AND deptype IN ('a', 'i')"
+    )
+    return (
+        "SELECT DISTINCT CASE WHEN r.oid IS NULL THEN pg_describe_object(d.classid, d.objid, d.objsubid)"
+        " ELSE pg_describe_object('pg_class'::regclass, r.ev_class, 0) END"
+        " FROM pg_class t JOIN pg_depend d ON d.deptype = 'n' AND ("
+        f"d.refclassid = 'pg_class'::regclass AND (d.refobjid = t.oid OR d.refobjid IN ({own}))"
+        " OR d.refclassid = 'pg_type'::regclass AND d.refobjid IN (SELECT oid FROM pg_type WHERE oid = t.reltype"
+        " UNION SELECT typarray FROM pg_type WHERE oid = t.reltype))"
+        " LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid"
+        " LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid"
+        " LEFT JOIN pg_policy p ON d.classid = 'pg_policy'::regclass AND p.oid = d.objid"
+        " LEFT JOIN pg_trigger g ON d.classid = 'pg_trigger'::regclass AND g.oid = d.objid"
+        " LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid"
+        f" WHERE t.oid = {regclass(table)}"
+        f" AND coalesce(r.ev_class, k.conrelid, p.polrelid, g.tgrelid, a.adrelid, 0) NOT IN ({ours})"
+        f" AND (k.contype IS DISTINCT FROM 'f' OR {foreign_keys})"
     )
 
 

@@ -34,7 +34,7 @@ from .writer import written
 
 # What a rule could object to, and decisions of a person; our own operations don't match.
 SUSPECTS = re.compile(
-    r"\b(AddIndex|RemoveIndex|AddField|RemoveField|RemoveConstraint|AlterUniqueTogether)\(|allow_unsafe"
+    r"\b(AddIndex|RemoveIndex|AddField|RemoveField|RemoveConstraint|AlterUniqueTogether|DeleteModel)\(|allow_unsafe"
 )
 OURS_IN_A_TRANSACTION = re.compile(r"(?s)(?!.*atomic = False).*\bsafemigrations\.operations\b")
 

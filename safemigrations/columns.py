@@ -18,6 +18,7 @@ from . import catalog
 from .catalog import literal, object_name, temporary_name
 from .steps import BuildIndex, DropIndex, Lock, Online, Plan, Statement, Together
 
+ON_DELETE = {"SET NULL": "n", "CASCADE": "c"}  # as pg_constraint has it
 FK_SUFFIX = "_fk_%(to_table)s_%(to_column)s"  # BaseDatabaseSchemaEditor.add_field()
 
 
@@ -353,6 +354,21 @@ class Column:
             ),
         )
 
+    def drop_foreign_key(self, action: str = "", *, undo: Plan = ()) -> Statement:
+        """Whatever its name, which is read from pg_constraint; or only the one with this ON DELETE."""
+        keys = catalog.foreign_keys(self.table, self.name)
+        if action:
+            keys += f" AND confdeltype = '{ON_DELETE[action]}'"
+        return Statement(
+            why=f"{self.label}: drop the foreign key of {self.name}{action and f' that says {action}'}",
+            sql=catalog.for_each(
+                keys, f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(self.table)}, found.conname);"
+            ),
+            locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
+            done=f"SELECT 1 WHERE NOT EXISTS ({keys})",
+            undo=undo,
+        )
+
     def on_parent_delete(self, action: str) -> Plan:
         """Let the database answer for a release that doesn't know the foreign key and deletes a parent.
 
@@ -361,21 +377,9 @@ class Column:
         were checked by the constraint that goes.
         https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
         """
-        code = {"SET NULL": "n", "CASCADE": "c"}[action]
-        keys = catalog.foreign_keys(self.table, self.name)
-        with_action, others = f"{keys} AND confdeltype = '{code}'", f"{keys} AND confdeltype <> '{code}'"
+        others = f"{catalog.foreign_keys(self.table, self.name)} AND confdeltype <> '{ON_DELETE[action]}'"
         reference = self.editor._create_fk_sql(self.model, self.field, FK_SUFFIX)  # type: ignore[attr-defined]
         target = f"({self.quoted}) REFERENCES {reference.parts['to_table']} ({reference.parts['to_column']})"
-        locks = {self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE}
-        drop = Statement(
-            why=f"{self.label}: drop the foreign key of {self.name} that says {action}",
-            sql=catalog.for_each(
-                with_action,
-                f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(self.table)}, found.conname);",
-            ),
-            locks=locks,
-            done=f"SELECT 1 WHERE NOT EXISTS ({with_action})",
-        )
         rest = f" FOREIGN KEY {target} ON DELETE {action}{self.editor.connection.ops.deferrable_sql()} NOT VALID"
         exchange = "'ALTER TABLE %1$s DROP CONSTRAINT %2$I, ADD CONSTRAINT %2$I%3$s'"
         return (
@@ -385,8 +389,8 @@ class Column:
                     others,
                     f"EXECUTE format({exchange}, {literal(self.table)}, found.conname, {literal(rest)});",
                 ),
-                locks=locks,
+                locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
                 done=f"SELECT 1 WHERE NOT EXISTS ({others})",
-                undo=(drop, *self.foreign_key()),
+                undo=(self.drop_foreign_key(action), *self.foreign_key()),
             ),
         )

@@ -19,8 +19,7 @@ from django.db.migrations import Migration, executor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from . import locks
-from .catalog import bare
+from . import locks, tables
 from .operations.base import Change, make_room
 from .runner import Report, Run, current_run, is_sending, running
 from .steps import Lock, Statement
@@ -79,7 +78,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         with running(run), _in_one_transaction_if_possible(migration, run):
             if run.fresh:
                 return apply(state, migration, fake, fake_initial)
-            make_room(self.connection, run, _taken_by(migration, state, self.connection), own={})
+            make_room(self.connection, run, _taken_by(migration, state), own={})
 
             def attempt(state: ProjectState) -> ProjectState:
                 return apply(state, migration, fake, fake_initial)
@@ -239,7 +238,7 @@ def created_by(migration: Migration) -> set[tuple[str, str]]:
     }
 
 
-def _taken_by(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> Iterator[str]:
+def _taken_by(migration: Migration, state: ProjectState) -> Iterator[str]:
     """The names of columns, indexes and tables that stock operations will create or change.
 
     A contract that is still open must not find another column than it was made for: it would forbid null in one that
@@ -251,36 +250,31 @@ def _taken_by(migration: Migration, state: ProjectState, connection: BaseDatabas
         if isinstance(operation, migrations.AddIndex):
             yield f"index {operation.index.name}"
         elif isinstance(operation, migrations.CreateModel):
-            table = operation.options.get("db_table") or f"{migration.app_label}_{operation.name_lower}"
-            yield f"table {bare(connection.ops.quote_name(table))}"
+            yield from (f"table {name}" for name in tables.made_by(operation, migration.app_label, state))
         elif isinstance(operation, migrations.AddField | migrations.AlterField):
-            yield from _taken_by_field(operation, operation.field, migration.app_label, state, connection)
+            yield from _taken_by_field(operation, operation.field, migration.app_label, state)
         elif isinstance(operation, migrations.RemoveField | migrations.RenameField):
             name = getattr(operation, "old_name", None) or operation.name
             model = state.models.get((migration.app_label, operation.model_name_lower))
             if model and name in model.fields:
-                yield from _taken_by_field(operation, model.fields[name], migration.app_label, state, connection)
+                yield from _taken_by_field(operation, model.fields[name], migration.app_label, state)
         elif isinstance(operation, migrations.RenameModel | migrations.AlterModelTable | migrations.DeleteModel):
             name = getattr(operation, "old_name", None) or operation.name
             if model := state.models.get((migration.app_label, name.lower())):
-                yield f"table {_table(model, connection)}"
+                yield f"table {tables.name_of(model)}"
+            yield from (f"table {name}" for name in tables.made_by(operation, migration.app_label, state))
 
 
-def _table(model: ModelState, connection: BaseDatabaseWrapper) -> str:
-    return bare(connection.ops.quote_name(model.options.get("db_table") or f"{model.app_label}_{model.name_lower}"))
-
-
-def _taken_by_field(
-    operation: Any, unbound: Any, app_label: str, state: ProjectState, connection: BaseDatabaseWrapper
-) -> Iterator[str]:
+def _taken_by_field(operation: Any, unbound: Any, app_label: str, state: ProjectState) -> Iterator[str]:
     model = state.models.get((app_label, operation.model_name_lower))
     if model is None or (isinstance(operation, migrations.AlterField) and not _is_contracts_business(operation, model)):
         return
-    table = _table(model, connection)
+    table = tables.name_of(model)
     field = unbound.clone()
     field.set_attributes_from_name(getattr(operation, "old_name", None) or operation.name)
     if field.many_to_many:
-        yield f"table {field.db_table or f'{table}_{field.name}'}"
+        through = tables.names_of_through_tables(table, [(field.name, field)])
+        yield from (f"table {name}" for name in through)
     elif field.column:
         yield f"column {field.column} of {table}"
 

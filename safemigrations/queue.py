@@ -18,7 +18,7 @@ from django.utils.timezone import now
 
 from .catalog import bare
 from .runner import Report, Runner
-from .steps import Plan, from_json, to_json
+from .steps import Plan, Step, from_json, to_json
 
 TABLE = "safemigrations_contract"
 
@@ -156,10 +156,10 @@ def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     chosen = open_rows(connection)
     shortened = []
     for row in chosen:
-        # What a row would do to a column that a later one drops anyway is left out: new code that doesn't know the
-        # column any more must not meet a NOT NULL, nor miss a default, in between.
+        # What a row would do to a column that a later one drops anyway, alone or with its table, is left out: new code
+        # that doesn't know the column any more must not meet a NOT NULL, nor miss a default, in between.
         gone = _freed_after(connection, row, chosen)
-        plan = tuple(step for step in row.steps if step.about not in gone)
+        plan = tuple(step for step in row.steps if not _is_pointless(step, gone))
         report.begin_row(str(row))
         _run(connection, row, report, plan)
         report.end_row()
@@ -172,10 +172,16 @@ def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     return len(chosen)
 
 
+def _is_pointless(step: Step, gone: set[str]) -> bool:
+    """Is it about a column that is dropped, alone or with its table?"""
+    table = step.about.rpartition(" of ")[2]
+    return bool(step.about) and (step.about in gone or f"table {table}" in gone)
+
+
 def _freed_after(connection: BaseDatabaseWrapper, row: Contract, chosen: list[Contract]) -> set[str]:
     """What later rows drop, or did drop in a run that was killed before it had marked this one as done."""
-    done = rows(connection, status=Status.DONE, id__gt=row.id)
-    later = [*done, *(other for other in chosen if other.id > row.id)]
+    done = rows(connection, status=Status.DONE, id__gt=row.pk)
+    later = [*done, *(other for other in chosen if other.pk > row.pk)]
     return {name for other in later for step in other.steps for name in step.frees}
 
 

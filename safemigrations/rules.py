@@ -7,6 +7,7 @@ from dataclasses import replace
 from django.apps import apps
 from django.conf import settings
 from django.db import connections, router
+from django.db.migrations.operations import DeleteModel
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.models import ModelOptionOperation
 from django.db.migrations.state import ModelState
@@ -16,6 +17,7 @@ from .operations import (
     add_field_with_default,
     add_index,
     alter_unique_together,
+    delete_model,
     remove_constraint,
     remove_field,
     remove_index,
@@ -30,6 +32,7 @@ RULES: list[Rule] = [
     remove_field.rule,
     remove_constraint.rule,
     alter_unique_together.rule,
+    delete_model.rule,
 ]
 
 
@@ -66,8 +69,8 @@ def _complete(finding: Finding, context: Context) -> Finding:
 
 
 def model_named_by(operation: Operation) -> str:
-    """The model that an operation on a field, an index, a constraint or an option is about."""
-    if isinstance(operation, ModelOptionOperation):
+    """The model that an operation on it, or on a field, an index, a constraint or an option of it, is about."""
+    if isinstance(operation, ModelOptionOperation | DeleteModel):
         return str(operation.name)
     return str(getattr(operation, "model_name", None) or "")
 

@@ -22,6 +22,7 @@ from django.db.migrations.operations import (
     AddIndex,
     AlterUniqueTogether,
     CreateModel,
+    DeleteModel,
     RemoveConstraint,
     RemoveField,
     RemoveIndex,
@@ -70,7 +71,8 @@ class Case:
     @property
     def models(self) -> set[str]:
         """Names of the models that change."""
-        return {getattr(operation, "model_name", None) or operation.name for operation in self.operations}  # type: ignore[attr-defined]
+        names = [getattr(operation, "model_name", None) or operation.name for operation in self.operations]  # type: ignore[attr-defined]
+        return {name.lower() for name in names}
 
 
 def key() -> tuple[str, models.Field[Any, Any]]:
@@ -335,6 +337,48 @@ CASES: Sequence[Case] = (
         RemoveConstraint("order", "order_weight_limit"),
         RemoveField("order", "limit"),
         values_are_lost=True,
+    ),
+    # What Django's autodetector writes for each of these, in its order.
+    Case(
+        "delete_model",
+        AlterUniqueTogether("order", None),
+        RemoveIndex("order", "order_due"),
+        RemoveIndex("order", "order_note_upper"),
+        RemoveConstraint("order", "order_region_sequence"),
+        RemoveConstraint("order", "order_weight_limit"),
+        DeleteModel("Order"),
+    ),
+    Case(
+        "delete_model_that_is_pointed_at",
+        RemoveField("order", "customer"),
+        DeleteModel("Customer"),
+        values_are_lost=True,
+    ),
+    Case("delete_model_with_many_to_many_to_it", RemoveField("order", "tags"), DeleteModel("Tag")),
+    Case("delete_model_of_child", RemoveField("order", "courier"), DeleteModel("Courier")),
+    Case("delete_model_that_points_at_itself", RemoveField("order", "category"), DeleteModel("Category")),
+    Case(
+        "delete_model_with_its_child",
+        RemoveField("courier", "person_ptr"),
+        RemoveField("order", "courier"),
+        DeleteModel("Person"),
+        DeleteModel("Courier"),
+    ),
+    Case(
+        "delete_models_of_each_other",
+        AlterUniqueTogether("order", None),
+        RemoveIndex("order", "order_due"),
+        RemoveIndex("order", "order_note_upper"),
+        RemoveConstraint("order", "order_region_sequence"),
+        RemoveConstraint("order", "order_weight_limit"),
+        RemoveField("order", "category"),
+        RemoveField("order", "courier"),
+        RemoveField("order", "customer"),
+        RemoveField("order", "invoice"),
+        RemoveField("order", "tags"),
+        DeleteModel("Customer"),
+        DeleteModel("Order"),
+        DeleteModel("Tag"),
     ),
 )
 

@@ -71,7 +71,7 @@ class Shop:
         with running(Run(report or Report(), migration)), self._editor(migration) as editor:
             state = migration.apply(self.state.clone(), editor)
         self.recorder.record_applied(self.label, migration.name)
-        self.states.append(state)
+        self.states.append(_unrendered(state))
         self.migrations.append(migration)
 
     def again(self) -> None:
@@ -164,6 +164,11 @@ class Shop:
 
     def tables(self) -> set[str]:
         return set(self.connection.introspection.table_names())
+
+
+def _unrendered(state: ProjectState) -> ProjectState:
+    """As a process that starts knows it; models that were rendered for a migration know those of the state before."""
+    return ProjectState({key: model.clone() for key, model in state.models.items()}, state.real_apps)
 
 
 @contextmanager

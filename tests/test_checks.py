@@ -222,7 +222,8 @@ def test_a_decision_about_an_unknown_id(project):
     assert errors(project) == (
         "?: (safemigrations.E091) shop/migrations/0002_index.py:6: allow_unsafe names safemigrations.E999, which no "
         "rule has.\n\tHINT: The ids are: safemigrations.E001, safemigrations.E002, safemigrations.E010, "
-        "safemigrations.E011, safemigrations.E020, safemigrations.E030, safemigrations.E031, safemigrations.E090."
+        "safemigrations.E011, safemigrations.E020, safemigrations.E021, "
+        "safemigrations.E030, safemigrations.E031, safemigrations.E090."
     )
 
 

@@ -19,6 +19,7 @@ LAYERS = [
     {"runner"},
     {"queue", "backfill", "report"},
     {"columns"},
+    {"tables"},
     {"sync"},
     {"operations"},
     {"rules"},

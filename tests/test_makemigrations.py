@@ -155,6 +155,26 @@ def test_the_safe_form_is_written_and_nothing_is_left_to_do(project, what):
     assert is_clean(project)
 
 
+def test_models_that_point_at_each_other_are_deleted(project):
+    with_book(
+        project,
+        "    author = models.ForeignKey('Author', models.CASCADE, related_name='+')\n\n\n"
+        "class Author(models.Model):\n    book = models.ForeignKey(Book, models.CASCADE, related_name='+')\n",
+    )
+    project.manage("migrate").check()
+    project.write_models("shop", "")
+    project.manage("makemigrations", "--noinput", "--name", "gone").check()
+    operations = project.read_migration("shop", "0002_gone").partition("operations = [\n")[2]
+    found = re.findall(r"^        ([\w.]+)\($", operations, re.MULTILINE)
+    assert found == ["RemoveFieldLater", "DeleteModelLater", "DeleteModelLater"]
+    assert operations.count("with_model=True") == 1
+    assert is_clean(project)
+    project.manage("check").check()
+    project.manage("migrate").check()
+    project.manage("migrate", "--contract").check()
+    assert project.sql("SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^shop_'") == []
+
+
 def test_all_changes_together_are_clean(project):
     with_book(project, "    isbn = models.CharField(max_length=13)\n    pages = models.IntegerField(null=True)\n")
     change(

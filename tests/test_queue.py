@@ -188,6 +188,13 @@ def test_what_a_later_row_drops_anyway_is_not_done_before(database, log):
     assert [row.status for row in queue.rows(database)] == [Status.DONE] * 2
 
 
+def test_what_a_later_row_drops_with_its_table_is_not_done_before(database, log):
+    put(database, 1, plan=(insert(1, about="column note of item"), insert(11, about="column note of order item")))
+    put(database, 2, plan=(insert(2, frees=("table item",)),))
+    queue.contract(database, Report())
+    assert log() == [11, 2]
+
+
 def test_what_has_been_dropped_is_not_worked_on_after_a_kill(database, log):
     """The run was ended when the later row was through, and before the earlier one was marked as done."""
     put(database, 1, plan=(insert(1, about="column note of item"),))

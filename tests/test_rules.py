@@ -191,6 +191,13 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         f"RemoveField id of book removes the primary key: {STILL_RUNNING} can't work without it.",
         "Keep the key; or build a new table with the new key and move the rows over several releases.",
     ),
+    "deletion of a model": (
+        stock.DeleteModel("Book"),
+        (),
+        "safemigrations.E021",
+        f"DeleteModel Book drops the table at once: {STILL_RUNNING} reads and writes it.",
+        "DeleteModelLater(\n    name='Book',\n)",
+    ),
     "removal of a constraint": (
         stock.RemoveConstraint("book", "book_unique"),
         (book(constraints=[models.UniqueConstraint(fields=["title"], name="book_unique")]),),
@@ -273,6 +280,11 @@ SAFE: dict[str, tuple[Operation, tuple[Operation, ...]]] = {
         (book(), stock.CreateModel("Tale", [], {"proxy": True}, bases=("shop.book",))),
     ),
     "unmanaged": (add(models.IntegerField(default=0)), (book(managed=False),)),
+    "deletion of a proxy": (
+        stock.DeleteModel("Tale"),
+        (book(), stock.CreateModel("Tale", [], {"proxy": True}, bases=("shop.book",))),
+    ),
+    "deletion of an unmanaged model": (stock.DeleteModel("Book"), (book(managed=False),)),
     "ours": (safemigrations.operations.AddIndexConcurrently("book", TITLE), ()),
     "python code": (migrations.RunPython(migrations.RunPython.noop), ()),
 }
@@ -310,6 +322,47 @@ def test_a_constraint_whose_name_another_one_takes_is_left():
     new = stock.AddConstraint("book", models.UniqueConstraint(fields=["title", "id"], name="book_unique"))
     old = book(constraints=[models.UniqueConstraint(fields=["title"], name="book_unique")])
     assert found(stock.RemoveConstraint("book", "book_unique"), old, release=(new,)) is None
+
+
+@pytest.mark.parametrize("name", ["author", "id"])
+def test_a_field_goes_with_its_model(name):
+    """The link of a child to its parent, which is its key, too."""
+    before = AUTHOR, book(("author", models.ForeignKey("shop.author", models.CASCADE)))
+    _, _, instead = found(stock.RemoveField("book", name), *before, release=(stock.DeleteModel("Book"),))
+    assert instead == f"RemoveFieldLater(\n    model_name='book',\n    name='{name}',\n    with_model=True,\n)"
+
+
+def test_a_many_to_many_field_goes_as_it_always_does():
+    before = AUTHOR, book(("authors", models.ManyToManyField("shop.author")))
+    _, _, instead = found(stock.RemoveField("book", "authors"), *before, release=(stock.DeleteModel("Book"),))
+    assert instead == "RemoveFieldLater(\n    model_name='book',\n    name='authors',\n)"
+
+
+TAKES_ITS_NAME = {
+    "new model": stock.CreateModel("Novel", [KEY], {"db_table": "shop_book"}),
+    "its many-to-many": stock.CreateModel(
+        "Novel", [KEY, ("authors", models.ManyToManyField("shop.author", db_table="shop_book"))]
+    ),
+    "new many-to-many": stock.AddField("author", "books", models.ManyToManyField("self", db_table="shop_book")),
+    "other table": stock.AlterModelTable("author", "shop_book"),
+    "other name": stock.RenameModel("Author", "Book"),
+}
+
+
+@pytest.mark.parametrize("what", TAKES_ITS_NAME)
+def test_a_table_whose_name_is_taken_in_the_same_release_is_refused(what):
+    other = TAKES_ITS_NAME[what]
+    id, message, instead = found(stock.DeleteModel("Book"), release=(other,))
+    assert id == "safemigrations.E021"
+    assert message == (
+        f"DeleteModel Book drops a table whose name is taken in the same release ({other.describe()}): {STILL_RUNNING} "
+        "would read and write the new one."
+    )
+    assert instead == (
+        "If the new model has the old one's rows, write both operations into SeparateDatabaseAndState, which leaves "
+        "the table alone. If not, give the new model another db_table; or make two releases: first without the old "
+        "model, then, when migrate --contract has dropped its table, with the new one."
+    )
 
 
 def test_a_subclass_of_a_stock_operation_is_its_authors_business():

@@ -191,17 +191,20 @@ class Traffic:
     def delete_parent(self, family: Family) -> None:
         """Of a child that is ours or the other release's; a relation that is protected and known goes first."""
         child, pk, name, parent, parent_pk = family
-        if (model := self.models.get(parent)) is None:
-            return
+        model = self.models[parent]
         with self.request(model, f"delete of a parent by {name} of {child}"):
-            names = {field.name: field for field in self.models[child]._meta.concrete_fields}
-            if name in names and names[name].remote_field.on_delete is models.PROTECT:
-                self.models[child].objects.filter(pk=pk).delete()
+            known = self.models.get(child)
+            names = {field.name: field for field in known._meta.concrete_fields} if known else {}
+            if known and name in names and names[name].remote_field.on_delete is models.PROTECT:
+                known.objects.filter(pk=pk).delete()
             model.objects.get(pk=parent_pk).delete()
 
-    def delete_parents_of(self, families: Sequence[Family]) -> None:
-        for family in families:
+    def delete_parents_of(self, families: Sequence[Family]) -> list[Family]:
+        """Those whose parent this release knows; they are returned."""
+        known = [family for family in families if family[3] in self.models]
+        for family in known:
             self.delete_parent(family)
+        return known
 
     def read_children(self, families: Sequence[Family]) -> None:
         """Whatever has become of them, reading them is no error; and nothing points at what is gone."""

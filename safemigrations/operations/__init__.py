@@ -4,6 +4,7 @@ from .add_field_nullable_then_backfill import AddFieldNullableThenBackfill
 from .add_field_with_default import AddFieldWithDefault
 from .add_index import AddIndexConcurrently
 from .alter_unique_together import AlterUniqueTogetherConcurrently
+from .delete_model import DeleteModelLater
 from .remove_constraint import RemoveConstraintLater
 from .remove_field import RemoveFieldLater
 from .remove_index import RemoveIndexLater
@@ -13,6 +14,7 @@ __all__ = [
     "AddFieldWithDefault",
     "AddIndexConcurrently",
     "AlterUniqueTogetherConcurrently",
+    "DeleteModelLater",
     "RemoveConstraintLater",
     "RemoveFieldLater",
     "RemoveIndexLater",

@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from django.db.migrations.operations import RemoveField
+from django.db.migrations.operations import DeleteModel, RemoveField
 from django.db.models import Field, Model, UniqueConstraint
 
-from .. import catalog, defaults
+from .. import catalog, defaults, tables
 from ..columns import Column
 from ..defaults import Kind
 from ..steps import Lock, Plan, Proof, Statement, Together
@@ -31,19 +31,24 @@ class RemoveFieldLater(Change, RemoveField):
     """Stop requiring a column now; drop it when the old release has gone.
 
     `meanwhile` is the constant that rows of the new release carry in it until then; without it they carry the field's
-    default, an empty text, or NULL.
+    default, an empty text, or NULL. `with_model`: the same release deletes the whole model, so that only its parents
+    have to be freed.
     """
 
     category = RemoveField.category
 
-    def __init__(self, model_name: str, name: str, meanwhile: Any = None) -> None:
+    def __init__(self, model_name: str, name: str, meanwhile: Any = None, with_model: bool = False) -> None:
         RemoveField.__init__(self, model_name, name)
-        self.meanwhile = meanwhile
+        self.meanwhile, self.with_model = meanwhile, with_model
         self.wrap(RemoveField(model_name, name))
 
     def deconstruct(self):  # type: ignore[no-untyped-def]
         name, args, kwargs = RemoveField.deconstruct(self)
-        return name, args, kwargs if self.meanwhile is None else {**kwargs, "meanwhile": self.meanwhile}
+        if self.meanwhile is not None:
+            kwargs["meanwhile"] = self.meanwhile
+        if self.with_model:
+            kwargs["with_model"] = True
+        return name, args, kwargs
 
     def describe(self) -> str:
         return f"{RemoveField.describe(self)}; dropped by the contract"
@@ -57,6 +62,8 @@ class RemoveFieldLater(Change, RemoveField):
         if field.many_to_many:
             return f"drop table {field.remote_field.through._meta.db_table}"  # type: ignore[union-attr]
         column = self._column(at)
+        if self.with_model:
+            return f"drop the foreign key of {column.name} of {column.label}"
         return f"drop {column.name} of {column.label}"
 
     def _field(self, at: Situation) -> Field[Any, Any]:
@@ -72,6 +79,8 @@ class RemoveFieldLater(Change, RemoveField):
         if _has_no_column(at, field):
             return ()
         column = self._column(at)
+        if self.with_model:
+            return _free_parents(column)
         return (
             _nothing_uses(column),
             *self._stop_requiring(at, column),
@@ -143,6 +152,8 @@ class RemoveFieldLater(Change, RemoveField):
         if _has_no_column(at, field):
             return ()
         column = self._column(at)
+        if self.with_model:
+            return _drop_foreign_key(column)
         return (column.drop(undo=self._add_again(at, column)),)
 
     def _add_again(self, at: Situation, column: Column) -> Plan:
@@ -159,6 +170,35 @@ class RemoveFieldLater(Change, RemoveField):
             *column.check(),
             *column.foreign_key(),
         )
+
+
+def _free_parents(column: Column) -> Plan:
+    if not column.has_foreign_key:
+        return ()
+    return (
+        tables.nothing_uses(column.editor, column.model, foreign_keys="FALSE"),  # theirs may be removed after it
+        *column.on_parent_delete(tables.when_parent_goes(column)),
+    )
+
+
+def _drop_foreign_key(column: Column) -> Plan:
+    """The column goes with its table; its foreign key goes first, so that tables which point at each other can go."""
+    if not column.has_foreign_key:
+        return ()
+    return (column.drop_foreign_key(undo=_with_the_table_again(column)),)
+
+
+def _with_the_table_again(column: Column) -> Plan:
+    """Where the contract has dropped the table, too, it is there again, empty, and lacks the column."""
+    with column.editor.connection.schema_editor(collect_sql=True, atomic=False) as collecting:
+        collecting.add_field(column.model, column.field)
+    again = Together(
+        why=f"{column.label}: add column {column.name} again",
+        sql=tuple(sql.rstrip(";") for sql in collecting.collected_sql),
+        locks={column.parent: Lock.SHARE_ROW_EXCLUSIVE, column.table: Lock.ACCESS_EXCLUSIVE},
+        done=column.exists,
+    )
+    return (again, *column.foreign_key())
 
 
 def _only_where_unique(column: Column, step: Statement) -> Statement:
@@ -203,43 +243,23 @@ def _through(field: Field[Any, Any]) -> type[Model]:
     return field.remote_field.through  # type: ignore[union-attr,no-any-return]
 
 
-def _ends(at: Situation, field: Field[Any, Any]) -> list[Column]:
-    through = _through(field)
-    return [Column(at.editor, through, end) for end in through._meta.local_fields if end.remote_field]
-
-
 def _cascade_both_ends(at: Situation, field: Field[Any, Any]) -> Plan:
-    if not _through(field)._meta.auto_created:
+    through = _through(field)
+    if not through._meta.auto_created:
         return ()
-    return tuple(step for end in _ends(at, field) for step in end.on_parent_delete("CASCADE"))
+    ends = tables.foreign_keys(at.editor, through, at.before)
+    return (
+        tables.nothing_uses(at.editor, through),
+        *(step for end in ends for step in end.on_parent_delete("CASCADE")),
+    )
 
 
 def _drop_through_table(at: Situation, field: Field[Any, Any]) -> Plan:
     through = _through(field)
     if not through._meta.auto_created:
         return ()  # a model of its own, which stays
-    table = at.editor.quote_name(through._meta.db_table)
-    label = catalog.bare(table)
-    parents = {end.parent: Lock.ACCESS_EXCLUSIVE for end in _ends(at, field)}
-    with at.connection.schema_editor(collect_sql=True, atomic=False) as editor:
-        editor.create_model(through)
-    again = Together(
-        why=f"{label}: create the table again, empty",
-        sql=tuple(sql.rstrip(";") for sql in editor.collected_sql),
-        locks=dict.fromkeys(parents, Lock.SHARE_ROW_EXCLUSIVE),
-        done=catalog.table_exists(table),
-        takes=(f"table {label}",),
-    )
-    return (
-        Statement(
-            why=f"{label}: drop the table of {field.model._meta.object_name}.{field.name}",
-            sql=f"DROP TABLE IF EXISTS {table}",
-            locks={**parents, table: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.table_missing(table),
-            undo=(again,),
-            frees=(f"table {label}",),
-        ),
-    )
+    what = f"drop the table of {field.model._meta.object_name}.{field.name}"
+    return tables.drop(at.editor, what, through, at.before)
 
 
 def find(operation: RemoveField, context: Context) -> Finding | None:
@@ -247,6 +267,11 @@ def find(operation: RemoveField, context: Context) -> Finding | None:
         return None
     field = context.model_before(operation.model_name).fields[operation.name]
     what = f"RemoveField {operation.name} of {operation.model_name}"
+    if not field.many_to_many and _goes_with_its_model(operation, context):
+        return Finding(
+            f"{what} drops the column at once: the release that is still running names it in every SELECT and INSERT.",
+            (RemoveFieldLater(operation.model_name, operation.name, with_model=True),),
+        )
     if _is_key(field):
         return Finding(
             f"{what} removes the primary key: the release that is still running can't work without it.",
@@ -255,6 +280,15 @@ def find(operation: RemoveField, context: Context) -> Finding | None:
     return Finding(
         f"{what} drops the column at once: the release that is still running names it in every SELECT and INSERT.",
         (RemoveFieldLater(operation.model_name, operation.name),),
+    )
+
+
+def _goes_with_its_model(operation: RemoveField, context: Context) -> bool:
+    return any(
+        app_label == context.app_label
+        and isinstance(other, DeleteModel)
+        and other.name_lower == operation.model_name_lower
+        for app_label, other in context.release
     )
 
 

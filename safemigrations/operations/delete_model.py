@@ -1,0 +1,93 @@
+"""DeleteModel -> DeleteModelLater.
+
+DROP TABLE is quick, but the release that is still running reads and writes the table. And as long as the table is
+there, the release that no longer knows the model can't delete a parent that the table's foreign keys point at: Django
+keeps ON DELETE in Python, and the rows would stay as orphans, or the foreign key forbids it at COMMIT.
+https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
+
+So during expand the table's foreign keys, and those of its many-to-many tables, get an ON DELETE of the database's own.
+The contract drops the tables, behind one LOCK of everything that DROP TABLE locks: else it deadlocks with requests that
+touch the same tables in another order, and PostgreSQL may end *theirs*.
+"""
+
+from __future__ import annotations
+
+from django.db.migrations import DeleteModel
+from django.db.models import Model
+
+from .. import tables
+from ..steps import Plan
+from .base import Change, Context, Finding, Rule, Situation
+
+
+class DeleteModelLater(Change, DeleteModel):
+    """Stop keeping parents alive now; drop the table when the old release has gone."""
+
+    category = DeleteModel.category
+
+    def __init__(self, name: str) -> None:
+        DeleteModel.__init__(self, name)
+        self.wrap(DeleteModel(name))
+
+    @property
+    def model_name(self) -> str:  # type: ignore[override]
+        return str(self.name)
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        return DeleteModel.deconstruct(self)
+
+    def describe(self) -> str:
+        return f"{DeleteModel.describe(self)}; its table is dropped by the contract"
+
+    @property
+    def identity(self) -> str:
+        return f"DeleteModelLater({self.name_lower})"
+
+    def contract_label(self, at: Situation) -> str:
+        return f"drop table {self._model(at)._meta.db_table}"
+
+    def _model(self, at: Situation) -> type[Model]:
+        return at.old(self.name)
+
+    def expand(self, at: Situation) -> Plan:
+        model = self._model(at)
+        columns = tables.foreign_keys(at.editor, model, at.before)
+        return (
+            tables.nothing_uses(at.editor, model, foreign_keys=tables.UNKNOWN),
+            *(step for column in columns for step in column.on_parent_delete(tables.when_parent_goes(column))),
+        )
+
+    def contract(self, at: Situation) -> Plan:
+        return tables.drop(at.editor, "drop the table", self._model(at), at.before)
+
+
+def find(operation: DeleteModel, context: Context) -> Finding | None:
+    if type(operation) is not DeleteModel:
+        return None
+    what = f"DeleteModel {operation.name}"
+    if successor := _taken_again(operation, context):
+        return Finding(
+            f"{what} drops a table whose name is taken in the same release ({successor}): the release that is still "
+            "running would read and write the new one.",
+            way_by_hand=(
+                "If the new model has the old one's rows, write both operations into SeparateDatabaseAndState, "
+                "which leaves the table alone. If not, give the new model another db_table; or make two releases: "
+                "first without the old model, then, when migrate --contract has dropped its table, with the new one."
+            ),
+        )
+    return Finding(
+        f"{what} drops the table at once: the release that is still running reads and writes it.",
+        (DeleteModelLater(operation.name),),
+    )
+
+
+def _taken_again(operation: DeleteModel, context: Context) -> str:
+    """The operation of this release that makes a table of a name that goes, or gives it to another."""
+    going = tables.names_of(context.model_before(operation.name))
+    for app_label, other in context.release:
+        if not going.isdisjoint(tables.made_by(other, app_label, context.before)):
+            return other.describe()
+    return ""
+
+
+rule = Rule("safemigrations.E021", find)
