@@ -359,8 +359,8 @@ CASES: Sequence[Case] = (
     Case("delete_model_that_points_at_itself", RemoveField("order", "category"), DeleteModel("Category")),
     Case(
         "delete_model_with_its_child",
+        RemoveField("order", "courier"),  # Django's order, in which this comes second, fails with stock operations
         RemoveField("courier", "person_ptr"),
-        RemoveField("order", "courier"),
         DeleteModel("Person"),
         DeleteModel("Courier"),
     ),
