@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -9,8 +10,17 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 KEYS = {
+    "BACKFILL_ARCHIVE_QUEUE",
     "BACKFILL_BATCH_SECONDS",
     "BACKFILL_BATCH_SIZE",
+    "BACKFILL_INLINE_ROWS",
+    "BACKFILL_RATE",
+    "BACKFILL_REPLICA_LAG",
+    "BACKFILL_REST",
+    "BACKFILL_RETAINED_WAL",
+    "BACKFILL_WINDOW",
+    "BACKFILL_YIELD_TO_AUTOVACUUM",
+    "BACKFILL_YIELD_TO_WAITERS",
     "BASELINE",
     "CHECK_APPS",
     "CONTRACT",
@@ -49,19 +59,93 @@ def lock_retry_for() -> float:
     return _positive("LOCK_RETRY_FOR", 600)
 
 
-def backfill_batch_size() -> int:
-    """Rows in the first batch of a backfill."""
-    value = _get("BACKFILL_BATCH_SIZE", 1000)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def _positive_or_none(key: str, default: float | None) -> float | None:
+    return None if _get(key, default) is None else _positive(key, default or 0)
+
+
+def _whole(key: str, default: int, least: int) -> int:
+    value = _get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ImproperlyConfigured(
-            f"SAFEMIGRATIONS['BACKFILL_BATCH_SIZE'] is {value!r}; write a whole number greater than 0."
+            f"SAFEMIGRATIONS[{key!r}] is {value!r}; write a whole number greater than {least - 1}."
         )
     return value
+
+
+def _switch(key: str, default: bool) -> bool:
+    value = _get(key, default)
+    if not isinstance(value, bool):
+        raise ImproperlyConfigured(f"SAFEMIGRATIONS[{key!r}] is {value!r}; write True or False.")
+    return value
+
+
+def backfill_batch_size() -> int:
+    """Rows in the first batch of a backfill."""
+    return _whole("BACKFILL_BATCH_SIZE", 1000, 1)
 
 
 def backfill_batch_seconds() -> float:
     """Seconds that one batch aims at; its row locks are held that long."""
     return _positive("BACKFILL_BATCH_SECONDS", 0.1)
+
+
+def backfill_inline_rows() -> int:
+    """Rows above which `migrate` leaves a backfill that can wait for later."""
+    return _whole("BACKFILL_INLINE_ROWS", 1_000_000, 0)
+
+
+def backfill_rest() -> float:
+    """Seconds of rest for each second of work, while others use the database."""
+    value = _get("BACKFILL_REST", 0.25)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ImproperlyConfigured(f"SAFEMIGRATIONS['BACKFILL_REST'] is {value!r}; write a number, 0 or greater.")
+    return float(value)
+
+
+def backfill_rate() -> float | None:
+    """Rows a second that no worker exceeds; None for no limit."""
+    return _positive_or_none("BACKFILL_RATE", None)
+
+
+def backfill_window() -> tuple[str, str] | None:
+    """The hours in which `safemigrations backfill` and its tasks work, such as ("22:00", "06:00"); None for all day."""
+    value = _get("BACKFILL_WINDOW", None)
+    if value is None:
+        return None
+    try:
+        begin, end = map(datetime.time.fromisoformat, value)
+        if begin == end:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ImproperlyConfigured(
+            f"SAFEMIGRATIONS['BACKFILL_WINDOW'] is {value!r}; write two times such as ('22:00', '06:00'), or None."
+        ) from None
+    return tuple(value)
+
+
+def backfill_replica_lag() -> float | None:
+    """Seconds that a replica may be behind before a backfill waits for it; None for any time."""
+    return _positive_or_none("BACKFILL_REPLICA_LAG", 1.5)
+
+
+def backfill_retained_wal() -> float | None:
+    """Gigabytes of WAL that a replication slot may retain before a backfill waits; None for any amount."""
+    return _positive_or_none("BACKFILL_RETAINED_WAL", 8)
+
+
+def backfill_archive_queue() -> float | None:
+    """WAL files that may wait for the archiver before a backfill waits, too; None: not even for a failing archiver."""
+    return _positive_or_none("BACKFILL_ARCHIVE_QUEUE", 42)
+
+
+def backfill_yield_to_autovacuum() -> bool:
+    """Whether a backfill takes turns with an autovacuum of its table."""
+    return _switch("BACKFILL_YIELD_TO_AUTOVACUUM", True)
+
+
+def backfill_yield_to_waiters() -> bool:
+    """Whether batches become smaller when somebody had to wait for one."""
+    return _switch("BACKFILL_YIELD_TO_WAITERS", True)
 
 
 def _labels(key: str) -> list[str] | None:
@@ -94,6 +178,15 @@ def readers() -> list[Any]:
         lock_retry_for,
         backfill_batch_size,
         backfill_batch_seconds,
+        backfill_inline_rows,
+        backfill_rest,
+        backfill_rate,
+        backfill_window,
+        backfill_replica_lag,
+        backfill_retained_wal,
+        backfill_archive_queue,
+        backfill_yield_to_autovacuum,
+        backfill_yield_to_waiters,
         check_apps,
         baseline,
     ]

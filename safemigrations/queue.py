@@ -10,15 +10,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.apps.registry import Apps
-from django.db import DatabaseError, models, transaction
+from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
+from .backfill import progress as backfills
 from .catalog import bare
-from .runner import Report, Runner
+from .runner import Report, Runner, StepFailed
 from .steps import Plan, Step, from_json, to_json
+from .storage import ensure_table, has_table
 
 TABLE = "safemigrations_contract"
 
@@ -76,37 +78,16 @@ class Contract(models.Model):
 def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Contract]:
     """The rows of this database that match, oldest first; none where the table was never made."""
     found = Contract._base_manager.using(connection.alias).order_by("id")
-    if connection.vendor != "postgresql" or not _has_table(connection):
+    if connection.vendor != "postgresql" or not has_table(connection, Contract):
         return found.none()
     return found.filter(**filters)
-
-
-def _has_table(connection: BaseDatabaseWrapper) -> bool:
-    with connection.cursor() as cursor:
-        # Beside django_migrations: a schema further down the search_path may have a queue of its own.
-        cursor.execute(
-            f"SELECT 1 FROM pg_class WHERE relname = '{TABLE}' AND relnamespace = (SELECT relnamespace FROM pg_class"
-            f" WHERE oid = coalesce(to_regclass('django_migrations'), to_regclass('{TABLE}')))"
-        )
-        return cursor.fetchone() is not None
-
-
-def _ensure_table(connection: BaseDatabaseWrapper) -> None:
-    if _has_table(connection):
-        return
-    try:
-        with transaction.atomic(using=connection.alias), connection.schema_editor(atomic=False) as editor:
-            editor.create_model(Contract)
-    except DatabaseError:
-        if not _has_table(connection):  # else somebody else made it at the same moment
-            raise
 
 
 def put(
     connection: BaseDatabaseWrapper, *, app_label: str, migration: str, operation: str, label: str, plan: Plan
 ) -> None:
     """Leave a plan for the contract. Put twice (after a crash), it stands there once."""
-    _ensure_table(connection)
+    ensure_table(connection, Contract)
     Contract._base_manager.using(connection.alias).update_or_create(
         app_label=app_label,
         migration=migration,
@@ -154,6 +135,7 @@ def holders(connection: BaseDatabaseWrapper, names: Iterable[str], *, own: Mappi
 def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     """Run what is left, oldest first, and return how many rows that were. Stops at the first that fails."""
     chosen = open_rows(connection)
+    _refuse_unfilled(connection, chosen)
     shortened = []
     for row in chosen:
         # What a row would do to a column that a later one drops anyway, alone or with its table, is left out: new code
@@ -183,6 +165,24 @@ def _freed_after(connection: BaseDatabaseWrapper, row: Contract, chosen: list[Co
     done = rows(connection, status=Status.DONE, id__gt=row.pk)
     later = [*done, *(other for other in chosen if other.pk > row.pk)]
     return {name for other in later for step in other.steps for name in step.frees}
+
+
+def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]) -> None:
+    """What `migrate` left for later has to be filled before the contract forbids or drops anything there."""
+    names = {name for row in chosen for name in row.names}
+    unfilled = [
+        row
+        for row in backfills.rows(connection, status__in=backfills.UNFINISHED)
+        if row.backfill.can_wait
+        and f"table {bare(row.backfill.table)}" in names
+        and backfills.is_there(connection, row)
+    ]
+    if unfilled:
+        database = "" if connection.alias == "default" else f" --database {connection.alias}"
+        raise StepFailed(
+            f"Backfills that this contract needs aren't finished: {'; '.join(map(str, unfilled))}. Nothing was changed."
+            f" Finish them with: python manage.py safemigrations backfill run{database}"
+        )
 
 
 def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: Plan) -> None:

@@ -13,6 +13,8 @@ from .runner import Report
 from .steps import Step
 
 WIDTH = 78  # of the column that says what; times stand behind it
+BAR = 30  # characters
+METER_EVERY = 10.0  # seconds between two lines about how far a backfill is, where there is no terminal
 WAITING_EVERY = 5.0  # seconds between two lines about the same wait
 
 
@@ -24,8 +26,13 @@ class ConsoleReport(Report):
         self.open_line = False  # Django wrote "Applying shop.0007..." and no end of line yet
         self.wrote = False
         self.told_waiting = 0.0
+        self.told_meter = 0.0
+        self.metering = False  # the bar of a backfill stands on the last line
 
     def line(self, text: str) -> None:
+        if self.metering:
+            self.stdout.write("\r\033[K", ending="")
+            self.metering = False
         if self.open_line:
             self.stdout.write("")
             self.open_line = False
@@ -44,13 +51,28 @@ class ConsoleReport(Report):
         self.stdout.write(f"    {self.style.SUCCESS('OK')}")
 
     def begin(self, step: Step) -> None:
-        self.told_waiting = 0.0
+        self.told_waiting, self.told_meter = 0.0, time.monotonic()
 
     def skip(self, step: Step) -> None:
         self.line(f"{step.why:<{WIDTH}} nothing to do")
 
     def progress(self, step: Step, text: str) -> None:
         self.line(f"  {text}")
+
+    def meter(self, step: Step, fraction: float, text: str) -> None:
+        """How far a backfill is: one line that is written over on a terminal, a line now and then elsewhere."""
+        if self.stdout.isatty():
+            if self.open_line:
+                self.stdout.write("")
+                self.open_line = False
+            done = round(fraction * BAR)
+            bar = f"{'█' * done}{'░' * (BAR - done)}"
+            self.stdout.write(f"\r\033[K{' ' * self.indent}  {bar} {text}", ending="")
+            self.stdout.flush()
+            self.metering = self.wrote = True
+        elif time.monotonic() - self.told_meter > METER_EVERY:
+            self.told_meter = time.monotonic()
+            self.progress(step, text)
 
     def waiting(self, step: Step, blockers: Sequence[Blocker], seconds: float) -> None:
         now = time.monotonic()

@@ -63,6 +63,8 @@ class Report:
 
     def progress(self, step: Step, text: str) -> None: ...
 
+    def meter(self, step: Step, fraction: float, text: str) -> None: ...
+
     def waiting(self, step: Step, blockers: Sequence[Blocker], seconds: float) -> None: ...
 
     def done(self, step: Step, seconds: float, detail: str = "") -> None: ...
@@ -385,7 +387,7 @@ class Runner:
     @execute.register
     def _backfill(self, step: Backfill) -> str:
         # Batches are the backfill package's business; it comes after the runner in the order of imports.
-        from .backfill.batches import fill
+        from .backfill.work import fill
 
         return fill(self, step)
 

@@ -167,6 +167,9 @@ class Backfill(Step):
     guard: str
     assign: str = ""
     function: RowFunction | None = None
+    sets: tuple[str, ...] = ()  # quoted columns that change; empty: the one that `about` or `assign` names
+    clears: bool = True  # does a row that was filled stop matching the guard?
+    can_wait: bool = False  # both releases can live with unfilled rows, so `migrate` may leave a large table for later
 
     transactional: ClassVar[bool] = False
 
@@ -175,7 +178,8 @@ class Backfill(Step):
         """In batches over the key when it is run; here in one, which comes to the same."""
         if self.function:
             name = self.function.path or f"the default of {self.function.field}"
-            return (f"-- UPDATE {self.table} SET {self.function.column} = {name} WHERE {self.guard}",)
+            column = f"{self.function.column} = " if self.function.column else ""
+            return (f"-- UPDATE {self.table} SET {column}{name} WHERE {self.guard}",)
         return (f"UPDATE {self.table} SET {self.assign} WHERE {self.guard}",)
 
 
@@ -191,6 +195,7 @@ class RowFunction:
     field: str
     column: str
     also: str = ""  # more assignments for the same row, as in ', "marker" = NULL'
+    many: bool = False  # it gives a dictionary of values by field; `field` and `column` are empty
 
 
 def reverse(plan: Plan) -> Plan:

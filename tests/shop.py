@@ -83,7 +83,7 @@ class Shop:
         self.recorder.record_applied(self.label, migration.name)
 
     def contract(self) -> None:
-        with patch("safemigrations.backfill.batches.current_apps", self.state.apps):  # there is no file to load it from
+        with patch("safemigrations.backfill.rows.current_apps", self.state.apps):  # there is no file to load it from
             queue.contract(self.connection, Report())
 
     def back(self) -> None:

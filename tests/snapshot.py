@@ -12,7 +12,7 @@ Snapshot = dict[str, dict[str, Any]]
 # package keep for themselves are left out.
 RELATIONS = """
     (SELECT c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname !~ '^(pg_|information_schema)' AND c.relname !~ '^(django_migrations|safemigrations_contract)')
+     WHERE n.nspname !~ '^(pg_|information_schema)' AND c.relname !~ '^(django_migrations|safemigrations_)')
 """
 QUERIES = {
     "tables": f"""

@@ -12,7 +12,7 @@ import safemigrations
 
 PACKAGE = Path(safemigrations.__file__).parent
 LAYERS = [
-    {"", "conf", "catalog"},
+    {"", "conf", "catalog", "storage"},
     {"steps"},
     {"defaults"},
     {"locks"},
@@ -24,7 +24,7 @@ LAYERS = [
     {"operations"},
     {"rules"},
     {"questioner", "writer", "autodetector", "checks", "executor"},
-    {"management", "apps"},
+    {"management", "apps", "tasks", "django_tasks", "celery_tasks"},
 ]
 # The runner hands backfills over when it meets one.
 LATE = {("runner", "backfill")}

@@ -18,8 +18,9 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
 from .. import queue
+from ..backfill import progress as backfills
 from ..runner import NeedsAutocommit, Run, Runner, StepFailed, current_run
-from ..steps import Plan, Proof, Step, reverse
+from ..steps import Backfill, Plan, Proof, Step, reverse
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,9 @@ class Change(SeparateDatabaseAndState):
             plan = reverse(self.contract(at)) + plan
         self._refuse_inside_transaction(at, plan)
         Runner(at.connection, run.report, at.after.apps).run(plan)
+        for step in (*self.expand(at), *self.contract(at)):
+            if isinstance(step, Backfill):
+                backfills.forget(at.connection, step)
         waiting.delete()
 
     def _row(self, at: Situation, run: Run) -> dict[str, Any]:

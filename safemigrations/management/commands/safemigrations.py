@@ -11,6 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 
 from safemigrations import checks, queue
+from safemigrations.report import ConsoleReport
 
 
 class Command(BaseCommand):
@@ -18,7 +19,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        commands = parser.add_subparsers(dest="subcommand", required=True, metavar="{lint,baseline,status}")
+        commands = parser.add_subparsers(dest="subcommand", required=True, metavar="{lint,baseline,status,backfill}")
         lint = commands.add_parser("lint", help="Print what is unsafe in the migrations of this project.")
         lint.add_argument("--format", choices=["text", "json"], default="text")
         commands.add_parser(
@@ -27,6 +28,31 @@ class Command(BaseCommand):
         )
         status = commands.add_parser("status", help="Print what is left for the contract in a database.")
         status.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+
+        self._add_backfill(commands.add_parser("backfill", help="Run and steer the backfills of a database."))
+
+    def _add_backfill(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        helps = {
+            "status": "Print how far they are.",
+            "run": "Work on those that aren't finished; one that migrate runs at the moment is helped.",
+            "pause": "Stop after the batch that is under way, until resume.",
+            "resume": "Go on with what was paused or cancelled.",
+            "cancel": "Give up; rows that are filled stay filled.",
+            "pace": "Change the pace of those that run.",
+        }
+        for name, text in helps.items():
+            action = actions.add_parser(name, help=text)
+            action.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+            if name != "run":
+                action.add_argument("number", nargs="?", type=int, help="As status prints it; all without it.")
+            elif name == "run":
+                action.add_argument("--workers", type=int, default=1, help="How many processes, or tasks.")
+                action.add_argument("--tasks", choices=["django", "celery"], help="Put tasks into this queue instead.")
+            if name == "pace":
+                action.add_argument("--batch-seconds", type=float, help="Seconds that a batch aims at.")
+                action.add_argument("--rate", type=float, help="Rows a second and worker at most; 0 for no limit.")
+                action.add_argument("--rest", type=float, help="Seconds of rest for each second of work.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         getattr(self, options["subcommand"])(options)
@@ -60,3 +86,29 @@ class Command(BaseCommand):
             self.stdout.write(f"  {row.status:<8} {row}")
             if row.last_error:
                 self.stdout.write(indent(f"attempt {row.attempts}: {row.last_error}", " " * 11))
+
+    def backfill(self, options: dict[str, Any]) -> None:
+        # Backfills load psycopg, which the other subcommands don't need.
+        from safemigrations.backfill import control
+
+        connection = connections[options["database"]]
+        match options["action"]:
+            case "run":
+                control.run(connection, self._report(), workers=options["workers"], tasks=options["tasks"])
+            case "status":
+                self._print_backfills(control.listed(connection, options["number"]))
+            case action:
+                pace = {name: options.get(name) for name in ("batch_seconds", "rate", "rest")}
+                for row in control.steer(connection, action, options["number"], pace):
+                    self.stdout.write(f"{control.ACTIONS[action]}: {row}")
+
+    def _report(self) -> ConsoleReport:
+        return ConsoleReport(self.stdout, self.style, indent=2)
+
+    def _print_backfills(self, rows: list[Any]) -> None:
+        self.stdout.write(f"Backfills: {len(rows)}")
+        for row, visited, filled in rows:
+            share = f"{min(1.0, visited / row.estimate):.0%}" if row.estimate else ""
+            self.stdout.write(f"  {row.pk:>4}  {row.status:<9} {share:>4}  {filled:,} rows  {row}")
+            if row.last_error:
+                self.stdout.write(indent(row.last_error, " " * 12))

@@ -1,0 +1,126 @@
+"""Backfills from outside of a migrate: run by processes or tasks, paused, resumed, cancelled, made slower."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.timezone import localtime, now
+
+from ..runner import Report, Runner, StepFailed
+from . import progress as store
+from .pace import seconds_until_window
+from .progress import Progress, Status
+from .work import Stopped, Work
+
+ACTIONS = {"pause": "Paused", "resume": "Resumed", "cancel": "Cancelled", "pace": "Changed the pace"}
+FROM = {
+    "pause": (Status.PENDING, Status.RUNNING),
+    "resume": (Status.PAUSED, Status.CANCELLED),
+    "cancel": store.UNFINISHED,
+    "pace": store.UNFINISHED,
+}
+TO = {"pause": Status.PAUSED, "resume": Status.RUNNING, "cancel": Status.CANCELLED}
+POLL = 5.0  # seconds between two looks at whether the time window has opened
+
+
+def listed(connection: BaseDatabaseWrapper, number: int | None) -> list[tuple[Progress, int, int]]:
+    """The backfills of a database, each with the rows looked at and those filled."""
+    which = {} if number is None else {"pk": number}
+    return [(row, *store.totals(connection, row)) for row in store.rows(connection, **which)]
+
+
+def steer(
+    connection: BaseDatabaseWrapper, action: str, number: int | None, pace: Mapping[str, float | None]
+) -> list[Progress]:
+    """Do this to one backfill, or to all that it can be done to; whoever runs them notices at the next batch."""
+    which = {} if number is None else {"pk": number}
+    found = list(store.rows(connection, status__in=FROM[action], **which))
+    if not found:
+        raise CommandError(
+            f"There is no backfill to {action} here. Look with: python manage.py safemigrations backfill status"
+        )
+    for row in found:
+        if action == "pace":
+            row.pace = {**row.pace, **{name: value for name, value in pace.items() if value is not None}}
+            row.save(using=connection.alias, update_fields=["pace"])
+        else:
+            # A pause that ends goes on even where nobody works on it any more: `run` finds it.
+            row.status = TO[action]
+            row.save(using=connection.alias, update_fields=["status"])
+    return found
+
+
+def run(connection: BaseDatabaseWrapper, report: Report, *, workers: int, tasks: str | None) -> None:
+    """Work on every backfill that isn't finished, with as many processes, or hand it to as many tasks."""
+    if tasks:
+        from .tasks import enqueue
+
+        enqueue(tasks, connection.alias, workers)
+        return
+    others = [_process(connection) for _ in range(workers - 1)]
+    try:
+        work_on_all(connection, report)
+    finally:
+        for process in others:
+            process.wait()
+    if any(process.returncode for process in others):
+        raise CommandError("A worker failed. Look with: python manage.py safemigrations backfill status")
+
+
+def _process(connection: BaseDatabaseWrapper) -> subprocess.Popen[bytes]:
+    arguments = ["safemigrations", "backfill", "run", "--database", connection.alias]
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE") or settings.SETTINGS_MODULE,
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+    }
+    return subprocess.Popen([sys.executable, "-m", "django", *arguments], env=environment, stdout=subprocess.DEVNULL)
+
+
+def work_on_all(connection: BaseDatabaseWrapper, report: Report, *, until: float | None = None) -> bool:
+    """Work on what isn't finished, oldest first, and return whether all of it is; `until` as of time.monotonic()."""
+    failures = []
+    for row in store.rows(connection, status__in=store.UNFINISHED):
+        _wait_for_window(report, row, until)
+        if until is not None and time.monotonic() > until:
+            return False
+        try:
+            _work_on(connection, report, row, until)
+        except StepFailed as error:
+            failures.append(str(error))
+    if failures:
+        raise StepFailed("\n".join(failures))
+    return not store.rows(connection, status__in=store.UNFINISHED).exists()
+
+
+def _work_on(connection: BaseDatabaseWrapper, report: Report, row: Progress, until: float | None) -> None:
+    step, began = row.backfill, time.monotonic()
+    report.begin(step)
+    store.rows(connection, pk=row.pk, status__in=[Status.PENDING, Status.FAILED]).update(
+        status=Status.RUNNING, last_error="", started_at=now()
+    )
+    try:
+        detail = Work(Runner(connection, report), step, row, until=until).run()
+    except Stopped as error:
+        report.progress(step, str(error))
+        return
+    report.done(step, time.monotonic() - began, detail)
+
+
+def _wait_for_window(report: Report, row: Progress, until: float | None) -> None:
+    told = False
+    while seconds := seconds_until_window(localtime(now()) if settings.USE_TZ else now()):
+        if until is not None and time.monotonic() + POLL > until:
+            return
+        if not told:
+            report.progress(row.backfill, f"waiting: the time window opens in {seconds / 3600:.1f} h")
+            told = True
+        time.sleep(min(POLL, seconds))

@@ -1,0 +1,188 @@
+"""Where a backfill stands, in two tables of ours, so that a run that was killed goes on and many can share the work.
+
+`safemigrations_backfill` has a row for each backfill. The work is handed out in sections of some thousand rows, each
+a row of `safemigrations_backfill_section`. A batch locks its section's row, fills, and moves the section's position,
+all in one transaction: so no two runners ever do the same batch, and one that was killed has done it or hasn't.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from django.apps.registry import Apps
+from django.db import models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.timezone import now
+
+from .. import catalog
+from ..steps import Backfill, from_json, to_json
+from ..storage import ensure_table, has_table
+from .table import Part, columns_set, fetch, parts_of
+
+own_apps = Apps()
+
+
+class Status(models.TextChoices):
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    DONE = "done"
+    FAILED = "failed"
+
+
+UNFINISHED = (Status.PENDING, Status.RUNNING, Status.PAUSED, Status.FAILED)
+
+
+class Progress(models.Model):
+    """A backfill and how far it is."""
+
+    digest = models.CharField(max_length=64, unique=True)  # of what is filled, and how
+    incarnation = models.TextField()  # of the table and its columns: made anew, they are to be filled anew
+    label = models.TextField()  # for people
+    app_label = models.CharField(max_length=255, blank=True)
+    migration = models.CharField(max_length=255, blank=True)
+    step = models.JSONField()
+    status = models.CharField(max_length=10, choices=Status, default=Status.RUNNING)
+    parts = models.JSONField(default=list)
+    part = models.IntegerField(default=0)  # the number of the part from which the next section is taken
+    after = models.JSONField(default=list)  # the key, or page, with which the last section ended
+    ending = models.BooleanField(default=False)  # nothing is left but rows that were moved, locked or rejected
+    estimate = models.BigIntegerField(default=0)  # rows in all parts
+    visited = models.BigIntegerField(default=0)  # rows looked at, in sections that are done
+    filled = models.BigIntegerField(default=0)  # rows changed, in sections that are done
+    left = models.JSONField(default=list)  # [part, key, error] of rows to come back to; no error: it was locked
+    pace = models.JSONField(default=dict)  # what somebody set while it ran
+    last_error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        apps = own_apps
+        app_label = "safemigrations"
+        db_table = "safemigrations_backfill"
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def backfill(self) -> Backfill:
+        (step,) = from_json([self.step])
+        assert isinstance(step, Backfill)
+        return step
+
+    @property
+    def all_parts(self) -> list[Part]:
+        return [Part(**part) for part in self.parts]
+
+
+class Section(models.Model):
+    """A stretch of a part, filled in one or several passes, each in batches between two fences."""
+
+    progress = models.BigIntegerField(db_index=True)
+    owner = models.IntegerField()  # the backend that works on it
+    touched_at = models.DateTimeField(default=now)
+    part = models.IntegerField()
+    ending = models.BooleanField(default=False)
+    fences = models.JSONField(default=list)  # keys, or pages, that divide it; the first lies before it
+    rows = models.IntegerField(default=0)  # between two fences, about
+    passes = models.IntegerField(default=1)
+    number = models.IntegerField(default=0)  # of the pass
+    at = models.IntegerField(default=0)  # the fence at which the next batch begins
+    size = models.FloatField(default=0)  # of the next batch, in rows
+    visited = models.FloatField(default=0)
+    filled = models.BigIntegerField(default=0)
+
+    class Meta:
+        apps = own_apps
+        app_label = "safemigrations"
+        db_table = "safemigrations_backfill_section"
+
+    def __str__(self) -> str:
+        return f"pass {self.number + 1} of {self.passes}, {self.at} of {len(self.fences)}"
+
+    @property
+    def is_done(self) -> bool:
+        return self.number >= self.passes
+
+
+def digest(step: Backfill) -> str:
+    data = to_json((step,))[0]
+    for name in ("why", "done", "undo", "takes", "frees", "about"):
+        data.pop(name)
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _incarnation(connection: BaseDatabaseWrapper, step: Backfill) -> str:
+    names = ", ".join(catalog.literal(name) for name in columns_set(step)) or "NULL"
+    ((text,),) = fetch(
+        connection,
+        "SELECT concat_ws(' ', c.oid, (SELECT string_agg(attnum::text, ',' ORDER BY attnum) FROM pg_attribute"
+        f" WHERE attrelid = c.oid AND attname IN ({names}))) FROM pg_class c"
+        f" WHERE oid = {catalog.regclass(step.table)}",
+    )
+    return str(text)
+
+
+def is_there(connection: BaseDatabaseWrapper, row: Progress) -> bool:
+    """Are the table and the columns still those that the backfill was begun for?"""
+    return _incarnation(connection, row.backfill) == row.incarnation
+
+
+def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Progress]:
+    """The backfills of this database that match, oldest first; none where the table was never made."""
+    found = Progress._base_manager.using(connection.alias).order_by("id")
+    if connection.vendor != "postgresql" or not has_table(connection, Progress):
+        return found.none()
+    return found.filter(**filters)
+
+
+def sections(connection: BaseDatabaseWrapper, progress: Progress) -> models.QuerySet[Section]:
+    return Section._base_manager.using(connection.alias).filter(progress=progress.pk)
+
+
+def totals(connection: BaseDatabaseWrapper, progress: Progress) -> tuple[int, int]:
+    """How many rows were looked at and how many were filled."""
+    sums = sections(connection, progress).aggregate(models.Sum("visited"), models.Sum("filled"))
+    return progress.visited + int(sums["visited__sum"] or 0), progress.filled + (sums["filled__sum"] or 0)
+
+
+def begin(
+    connection: BaseDatabaseWrapper, step: Backfill, *, app_label: str, migration: str, status: Status
+) -> Progress:
+    """The row of a backfill: as it stands when it was begun, else a new one."""
+    ensure_table(connection, Progress)
+    ensure_table(connection, Section)
+    incarnation, key = _incarnation(connection, step), digest(step)
+    with transaction.atomic(using=connection.alias):
+        known = rows(connection, digest=key).select_for_update().first()
+        if known and known.incarnation == incarnation and known.status in UNFINISHED:
+            if known.status != Status.RUNNING and status == Status.RUNNING:
+                rows(connection, pk=known.pk).update(status=status, last_error="", started_at=now())
+                known.refresh_from_db(using=connection.alias)
+            return known
+        if known:
+            forget(connection, step)
+        parts = parts_of(connection, step)
+        return Progress._base_manager.using(connection.alias).create(
+            digest=key,
+            incarnation=incarnation,
+            label=step.why,
+            app_label=app_label,
+            migration=migration,
+            step=to_json((step,))[0],
+            status=status,
+            parts=[part.as_json() for part in parts],
+            estimate=sum(part.rows for part in parts),
+            started_at=now() if status == Status.RUNNING else None,
+        )
+
+
+def forget(connection: BaseDatabaseWrapper, step: Backfill) -> None:
+    """What is taken back is filled from the start the next time."""
+    for known in rows(connection, digest=digest(step)):
+        sections(connection, known).delete()
+        known.delete()

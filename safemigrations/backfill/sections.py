@@ -1,0 +1,138 @@
+"""How a table is divided: sections, passes over a section, batches.
+
+An update leaves a dead row behind, and PostgreSQL can put the next version of a row on the same page (HOT: no index
+is written, half the WAL) only where there is room. So a section is gone over in several passes, each of which fills
+every tenth row: the dead rows of one pass are pruned when the next one comes to the page. A section is small enough
+to stay in memory meanwhile. Where nothing would be pruned, because an index knows the column or an old snapshot is
+open, one pass is quicker.
+
+A section's fences are keys that exist (or numbers of pages), so a gap of billions between two keys costs nothing.
+"""
+
+from __future__ import annotations
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..steps import Backfill
+from .progress import Progress, Section
+from .table import PASSES, Key, Part, fetch, is_indexed, row_of, texts
+
+FENCES = 50  # in a section
+BATCHES = 4  # in a pass; other transactions have to end meanwhile, else nothing can be pruned
+MOST_ROWS = 200_000  # in a section
+SHARE = 4  # a section may take one part in so many of shared_buffers
+
+
+def next_section(
+    connection: BaseDatabaseWrapper, step: Backfill, progress: Progress, size: float, *, passes: int
+) -> Section | None:
+    """The section after the last one that was handed out, which the caller has locked; None after the last of all."""
+    parts = progress.all_parts
+    while progress.part < len(parts):
+        part = parts[progress.part]
+        every = _rows_between_fences(connection, part, size, passes)
+        fences = _fences(connection, step, part, progress.after, every)
+        if fences:
+            progress.after = fences[-1]
+            if not part.residue:
+                passes = 1
+            return Section(
+                progress=progress.pk, owner=0, part=progress.part, fences=fences, rows=every, passes=passes, size=size
+            )
+        progress.part, progress.after = progress.part + 1, []
+    return None
+
+
+def _rows_between_fences(connection: BaseDatabaseWrapper, part: Part, size: float, passes: int) -> int:
+    query = "SELECT setting::bigint FROM pg_settings WHERE name = 'shared_buffers'"
+    buffers = int(fetch(connection, query)[0][0])
+    most = max(1000, min(MOST_ROWS, buffers // SHARE * part.rows_per_page))
+    return max(1, round(min(most, size * passes * BATCHES) / FENCES))
+
+
+def _fences(connection: BaseDatabaseWrapper, step: Backfill, part: Part, after: Key, every: int) -> list[Key]:
+    """The end of the section before this one, then what divides this one; nothing where there is no row left."""
+    if not part.last or not fetch(connection, f"SELECT 1 WHERE to_regclass({_quoted(part.name)}) IS NOT NULL"):
+        return []  # empty, or a partition that has been dropped since
+    if not part.by_key:
+        first, last, pages = int(after[0]) if after else 0, int(part.last[0]), max(1, every // part.rows_per_page)
+        ends = [*range(first + pages, min(last, first + pages * FENCES), pages)]
+        return [[str(page)] for page in (first, *ends, min(last, first + pages * FENCES))] if first < last else []
+    found = _keys(connection, step, part, after, every)
+    if not found:
+        return []
+    if len(found) < FENCES and found[-1] != part.last:
+        found.append(part.last)  # the last few rows; the largest key may have been deleted since
+    return [after, *found]
+
+
+def _quoted(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"
+
+
+def _keys(connection: BaseDatabaseWrapper, step: Backfill, part: Part, after: Key, every: int) -> list[Key]:
+    """Every so manieth key; where fewer are left, the last."""
+    key, columns = step.key, ", ".join(step.key)
+    inner = ", ".join(f"found.{column}" for column in key)
+    below = f"({columns}) <= {row_of(part.last)}"
+    one = f"SELECT {columns} FROM {part.name} WHERE {{where}} AND {below} ORDER BY {columns} OFFSET {{skip}} LIMIT 1"
+    start = f"({columns}) > {row_of(after)}" if after else "TRUE"
+    if not fetch(connection, one.format(where=start, skip=0)):
+        return []
+    query = (
+        f"WITH RECURSIVE found (n, {columns}) AS ("
+        f"(SELECT 1, first.* FROM ({one.format(where=start, skip=every - 1)}) AS first)"
+        f" UNION ALL SELECT found.n + 1, next.* FROM found CROSS JOIN LATERAL ("
+        f"{one.format(where=f'({_of(part.name, key)}) > ({inner})', skip=every - 1)}) AS next WHERE found.n < {FENCES})"
+        f" SELECT {texts(key)} FROM found ORDER BY n"
+    )
+    return [list(row) for row in fetch(connection, query)] or [part.last]
+
+
+def _of(name: str, key: tuple[str, ...]) -> str:
+    return ", ".join(f"{name}.{column}" for column in key)
+
+
+def passes_for(connection: BaseDatabaseWrapper, part: Part, columns: list[str], horizon: int | None) -> tuple[int, str]:
+    """How many passes pay, and why if it is one; `horizon` is a transaction that should be of the past by now."""
+    if not part.residue or part.rows_per_page < PASSES / 2:
+        return 1, ""
+    if is_indexed(connection, part.name, columns):
+        return 1, "an index knows the column, so no update can be HOT: one pass"
+    if horizon is not None and _oldest(connection) > age_of(connection, horizon):
+        return 1, "an old snapshot keeps dead rows alive: one pass until it has gone"
+    return PASSES, ""
+
+
+def _oldest(connection: BaseDatabaseWrapper) -> int:
+    """The age in transactions of the oldest snapshot that keeps dead rows of this database alive."""
+    query = (
+        "SELECT coalesce(max(age(x)), 0) FROM ("
+        "SELECT backend_xmin FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        " AND (datname = current_database() OR backend_type = 'walsender')"
+        " UNION ALL SELECT xmin FROM pg_replication_slots"
+        " UNION ALL SELECT transaction FROM pg_prepared_xacts WHERE database = current_database()) AS old (x)"
+    )
+    return int(fetch(connection, query)[0][0])
+
+
+def age_of(connection: BaseDatabaseWrapper, xid: int) -> int:
+    return int(fetch(connection, f"SELECT age('{xid}'::xid)")[0][0])
+
+
+def condition_of(step: Backfill, part: Part, section: Section, upto: int) -> str:
+    """The rows of the next batch: between two fences, those of this pass."""
+    low, high = section.fences[section.at], section.fences[upto]
+    if part.by_key:
+        columns = ", ".join(step.key)
+        where = f"({columns}) <= {row_of(high)}"
+        where += f" AND ({columns}) > {row_of(low)}" if low else ""
+    else:
+        where = f"ctid >= '({low[0]},0)' AND ctid < '({high[0]},0)'"
+    return where if section.passes == 1 else f"{where} AND {part.residue} = {section.number}"
+
+
+def next_fence(section: Section, size: float) -> int:
+    """Where a batch of about so many rows ends."""
+    steps = round(size * section.passes / max(1, section.rows))
+    return min(len(section.fences) - 1, section.at + max(1, steps))

@@ -1,0 +1,529 @@
+"""The loop that fills a table: take a section, fill it batch by batch, until none is left.
+
+Every batch is a short transaction. A lock timeout or a deadlock costs only that batch, which is tried again, smaller.
+A row that somebody holds for long, or that a trigger or a constraint rejects, doesn't keep the others waiting: it is
+remembered and comes last, on its own.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+
+from django.db import DatabaseError, transaction
+from django.db.models import F
+from django.utils.timezone import now
+
+from .. import conf, locks
+from ..runner import Run, Runner, StepFailed, current_run
+from ..steps import Backfill
+from . import progress as store
+from .pace import Pace
+from .progress import Progress, Section, Status
+from .rows import patience_of, rows_of, short_transaction
+from .sections import condition_of, next_fence, next_section, passes_for
+from .table import Key, Part, columns_set, condition, fetch, parts_of
+from .watch import Watch
+
+POLL = 0.2  # seconds between looks at work that others do
+ABANDONED = 60  # seconds after which a section whose owner can't be seen is taken over
+MOST_LEFT = 1000  # rows that may be left for the end
+NAMED = 5  # of the rows that were rejected
+CHUNK = 500  # keys that are filled together at the end
+ROUNDS = 20  # over rows that moved while their pages were gone over
+TELL_EVERY = 10.0  # seconds between two lines about the same wait
+SHOW_EVERY = 1.0  # seconds between two looks at how far it is
+SPARSE = 0.1  # of the rows looked at: where fewer had to be filled, one pass is enough
+
+Left = tuple[str, Key, str]  # part, key, error
+
+
+def fill(runner: Runner, step: Backfill) -> str:
+    """Fill every row that the guard selects, and return what there is to tell."""
+    if not _is_large(runner, step):
+        return Work(runner, step, None).at_once()
+    run = current_run()
+    if reason := _left_for_later(runner, step, run):
+        return reason
+    app_label = run.migration.app_label if run.migration else ""
+    name = run.migration.name if run.migration else ""
+    found = store.begin(runner.connection, step, app_label=app_label, migration=name, status=Status.RUNNING)
+    return Work(runner, step, found).run()
+
+
+def _is_large(runner: Runner, step: Backfill) -> bool:
+    return bool(runner.rows(f"SELECT 1 FROM {step.table} OFFSET {conf.backfill_batch_size()} LIMIT 1"))
+
+
+def _left_for_later(runner: Runner, step: Backfill, run: Run) -> str:
+    """Where both releases can live with unfilled rows a large table needn't keep the deploy waiting."""
+    if run.migration is None or run.contract == "immediately" or run.finish:
+        return ""
+    known = store.rows(runner.connection, digest=store.digest(step), status__in=store.UNFINISHED).first()
+    estimate = known.estimate if known else sum(part.rows for part in parts_of(runner.connection, step))
+    if estimate <= conf.backfill_inline_rows():
+        return ""
+    if not step.can_wait:
+        reason = f"about {estimate:,} rows, filled now because the new release needs them"
+        runner.report.progress(step, reason)
+        return ""
+    if known is None:
+        label, name = run.migration.app_label, run.migration.name
+        store.begin(runner.connection, step, app_label=label, migration=name, status=Status.PENDING)
+    database = "" if runner.connection.alias == "default" else f" --database {runner.connection.alias}"
+    return f"about {estimate:,} rows, left for: python manage.py safemigrations backfill run{database}"
+
+
+class Stopped(StepFailed):
+    """Somebody else stopped this backfill: it was cancelled, or it failed elsewhere."""
+
+
+class Work:
+    """One worker on one backfill; without `progress` on a table so small that it is filled in one batch."""
+
+    def __init__(
+        self, runner: Runner, step: Backfill, progress: Progress | None, *, until: float | None = None
+    ) -> None:
+        self.runner, self.step, self.progress = runner, step, progress
+        self.connection = runner.connection
+        self.rows = rows_of(self.connection, step, runner.apps)
+        self.pace = Pace()
+        self.patience = patience_of(self.connection)
+        self.until = until  # time.monotonic() at which to stop and leave the rest
+        self.began = time.monotonic()
+        self.left: list[Left] = []  # where there is no progress to keep it in
+        self.watch: Watch | None = None
+        self.meter = _Meter()
+        self.sparse = False
+        self.horizon: int | None = None
+        self.told: dict[str, float] = {}  # kind of news -> when
+        self.resting = 0.0
+
+    # All in one batch.
+
+    def at_once(self) -> str:
+        filled = 0
+
+        def then(count: int) -> None:
+            nonlocal filled
+            filled += count
+
+        self._try(None, self.step.table, lambda: "TRUE", then, leaving=True)
+        left, self.left = self.left, []
+        for part, key, _ in left:
+            self._try(None, part, lambda key=key: condition(self.step.key, [key]), then, leaving=False)  # type: ignore[misc]
+        if self.left:
+            raise StepFailed(_rejected(self.step, self.left))
+        return self._summary(filled)
+
+    # In sections.
+
+    def run(self) -> str:
+        """Work until the backfill is done, and return what there is to tell. Raises StepFailed and LockNotAcquired."""
+        try:
+            self.meter.first = store.totals(self.connection, self._progress)
+            with Watch(self.connection, self.step) as self.watch:
+                for section in self._sections():
+                    self._finish(section) if section.ending else self._fill_section(section)
+        except Stopped:
+            raise
+        except (StepFailed, locks.LockNotAcquired, DatabaseError) as error:
+            if self.connection.is_usable():
+                self._update(status=Status.FAILED, last_error=str(error))
+            raise
+        if self.is_over:  # somebody else may go on at once
+            store.sections(self.connection, self._progress).filter(owner=self._pid).update(owner=0)
+        self._progress.refresh_from_db(using=self.connection.alias)
+        return self._summary(self._progress.filled)
+
+    def _update(self, **values: object) -> None:
+        store.rows(self.connection, pk=self._progress.pk).update(**values)
+
+    @property
+    def _progress(self) -> Progress:
+        assert self.progress
+        return self.progress
+
+    @property
+    def _pid(self) -> int:
+        return int(self.connection.connection.info.backend_pid)
+
+    @property
+    def is_over(self) -> bool:
+        return self.until is not None and time.monotonic() > self.until
+
+    def _sections(self) -> Iterator[Section]:
+        while not self.is_over:
+            section = self._take()
+            if section == "finished":
+                return
+            if not isinstance(section, Section):
+                time.sleep(POLL)
+            elif section.is_done:  # whoever did it was killed before it was counted
+                self._close(section)
+            else:
+                yield section
+
+    def _take(self) -> Section | str:
+        """An open section that nobody works on, else a new one; "wait" while only others have work."""
+        try:
+            with short_transaction(self.connection, self.patience):
+                query = store.rows(self.connection, pk=self._progress.pk).select_for_update(nowait=True)
+                progress = query.first()
+                if progress is None:
+                    raise Stopped(f"{self.step.why}: the backfill was taken back while it ran.")
+                self.progress = progress
+                if not self._may_work():
+                    return "wait"
+                section = self._abandoned() or self._new(progress)
+                if section is None:
+                    return self._end(progress)
+                self._own(section)
+                return section
+        except DatabaseError as error:
+            if locks.is_retried(error):
+                return "wait"
+            raise
+
+    def _may_work(self) -> bool:
+        status, self.pace.given = self._progress.status, self._progress.pace
+        if status == Status.CANCELLED:
+            raise Stopped(
+                f"{self.step.why}: this backfill was cancelled. Rows that are filled stay filled. To go on, run the "
+                "same command again after: python manage.py safemigrations backfill resume"
+            )
+        if status == Status.FAILED:
+            raise Stopped(self._progress.last_error)
+        if status == Status.PAUSED:
+            self._tell("paused; to go on: python manage.py safemigrations backfill resume")
+        else:
+            self.told.clear()
+        return status in (Status.RUNNING, Status.DONE)
+
+    def _abandoned(self) -> Section | None:
+        ids = fetch(
+            self.connection,
+            f"SELECT id FROM safemigrations_backfill_section WHERE progress = {self._progress.pk}"
+            " AND (owner = pg_backend_pid() OR owner NOT IN (SELECT pid FROM pg_stat_activity)"
+            f" OR touched_at < now() - interval '{ABANDONED} s') ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+        )
+        return store.sections(self.connection, self._progress).get(pk=ids[0][0]) if ids else None
+
+    def _new(self, progress: Progress) -> Section | None:
+        if progress.part >= len(progress.parts):
+            return None
+        section = next_section(self.connection, self.step, progress, self.pace.size, passes=self._passes(progress))
+        progress.save(using=self.connection.alias, update_fields=["part", "after"])
+        return section
+
+    def _passes(self, progress: Progress) -> int:
+        if self.sparse:
+            return 1
+        part = progress.all_parts[progress.part]
+        passes, reason = passes_for(self.connection, part, columns_set(self.step), self.horizon)
+        now_at = "pg_snapshot_xmax(pg_current_snapshot())::text::numeric % 4294967296"
+        self.horizon = int(fetch(self.connection, f"SELECT {now_at}")[0][0])
+        if reason:
+            self._tell(reason)
+        return passes
+
+    def _end(self, progress: Progress) -> Section | str:
+        if store.sections(self.connection, progress).exists():
+            return "wait"
+        if progress.ending:
+            return "finished"
+        progress.ending = True
+        progress.save(using=self.connection.alias, update_fields=["ending"])
+        section = Section(progress=progress.pk, owner=0, part=0, ending=True)
+        self._own(section)
+        return section
+
+    def _own(self, section: Section) -> None:
+        section.owner, section.touched_at = self._pid, now()
+        section.save(using=self.connection.alias)
+
+    def _fill_section(self, section: Section) -> None:
+        part = self._progress.all_parts[section.part]
+        self.pace.size = section.size or self.pace.size
+        while not section.is_done and not self.is_over:
+            self._yield()
+            if not self._batch(section, part):
+                return  # somebody else has it, or it was paused
+        if section.is_done:
+            self.sparse = section.filled < SPARSE * section.visited
+            self._close(section)
+
+    def _batch(self, section: Section, part: Part) -> bool:
+        upto, began = section.at, 0.0
+
+        def where() -> str:
+            nonlocal upto, began
+            upto, began = next_fence(section, self.pace.size), time.monotonic()
+            return condition_of(self.step, part, section, upto)
+
+        def then(filled: int) -> None:
+            section.visited += (visited := (upto - section.at) * section.rows / section.passes)
+            section.filled += filled
+            section.at = upto
+            if upto == len(section.fences) - 1:
+                section.number, section.at = section.number + 1, 0
+            self.pace.took(took := time.monotonic() - began, visited)
+            section.size, section.touched_at = self.pace.size, now()
+            section.save(using=self.connection.alias, force_update=True)
+            self.resting = self.pace.rest_after(took, filled, share=self._rest_share())
+
+        if not self._try(section, part.name, where, then, leaving=True):
+            return False
+        time.sleep(self.resting)
+        self._show()
+        return True
+
+    def _rest_share(self) -> float:
+        """Seconds of rest for a second of work: none while nobody else is there."""
+        if self.watch is None or self.watch.is_alone:
+            return 0
+        return max(self.pace.rest, 1.0) if self.watch.slowly() else self.pace.rest
+
+    def _close(self, section: Section) -> None:
+        with transaction.atomic(using=self.connection.alias):
+            deleted, _ = store.sections(self.connection, self._progress).filter(pk=section.pk).delete()
+            if deleted:
+                self._update(visited=F("visited") + round(section.visited), filled=F("filled") + section.filled)
+
+    # One batch, until it succeeds.
+
+    def _try(
+        self,
+        section: Section | None,
+        part: str,
+        where: Callable[[], str],
+        then: Callable[[int], object],
+        *,
+        leaving: bool,
+    ) -> bool:
+        """Fill what `where` selects, and call `then` with the count, in one transaction; False: not ours any more.
+
+        `leaving`: rows that somebody holds are left for the end; a rejected row is, in any case.
+        """
+        failures, rejected = 0, False
+        deadline = time.monotonic() + conf.lock_retry_for()
+        while True:
+            try:
+                with short_transaction(self.connection, self.patience):
+                    if section and not self._lock(section):
+                        return False
+                    filled, left = self._fill(part, where(), one_by_one=rejected, unlocked=leaving and failures > 1)
+                    if left:
+                        self._leave(left)
+                    then(filled)
+                return True
+            except (_TooManyLocked, DatabaseError) as error:
+                if isinstance(error, DatabaseError) and not locks.is_retried(error):
+                    if rejected or not is_rejection(error):
+                        raise
+                    rejected = True
+                    continue
+                failures += 1
+                self.pace.halve()
+                self._give_up(deadline, error)
+                time.sleep(random.uniform(0.05, 0.5))
+
+    def _give_up(self, deadline: float, error: Exception) -> None:
+        if time.monotonic() > deadline:
+            raise locks.LockNotAcquired(
+                f"Rows stayed locked by another transaction for {conf.lock_retry_for():.0f} s. What was filled "
+                "stays filled. End that transaction and run the same command again."
+            ) from error
+
+    def _lock(self, section: Section) -> bool:
+        found = fetch(
+            self.connection,
+            "SELECT p.status, p.pace FROM safemigrations_backfill_section s JOIN safemigrations_backfill p"
+            f" ON p.id = s.progress WHERE s.id = {section.pk} AND s.owner = pg_backend_pid()"
+            f" AND s.number = {section.number} AND s.at = {section.at} FOR UPDATE OF s SKIP LOCKED",
+        )
+        if not found or found[0][0] != Status.RUNNING:
+            return False
+        self.pace.given = json.loads(found[0][1]) if isinstance(found[0][1], str) else found[0][1]
+        return True
+
+    def _fill(self, part: str, where: str, *, one_by_one: bool, unlocked: bool) -> tuple[int, list[Left]]:
+        if one_by_one:
+            return self._halves(part, self.rows.keys(part, where))
+        if not unlocked:
+            return self.rows.fill(part, where), []
+        filled, keys = self.rows.fill_unlocked(part, where)
+        if len(keys) + len(self._all_left) > MOST_LEFT:
+            raise _TooManyLocked
+        return filled, [(part, key, "") for key in keys]
+
+    def _halves(self, part: str, keys: list[Key]) -> tuple[int, list[Left]]:
+        """Find the rows that are rejected, by halves; the others are filled."""
+        if not keys:
+            return 0, []
+        try:
+            with transaction.atomic(using=self.connection.alias):
+                return self.rows.fill(part, condition(self.step.key, keys)), []
+        except DatabaseError as error:
+            if not is_rejection(error):
+                raise
+            if len(keys) == 1:
+                return 0, [(part, keys[0], str(error).strip().splitlines()[0])]
+        middle = len(keys) // 2
+        filled, left = self._halves(part, keys[:middle])
+        if len(left) + len(self._all_left) > MOST_LEFT:
+            raise StepFailed(
+                f"The database rejects more than {MOST_LEFT:,} rows: {_named([*self._all_left, *left])}. Rows that are "
+                "filled stay filled. Mend what rejects them, and run the same command again."
+            )
+        more, others = self._halves(part, keys[middle:])
+        return filled + more, left + others
+
+    # Rows that come last.
+
+    @property
+    def _all_left(self) -> list[Left]:
+        return self._progress.left if self.progress else self.left
+
+    def _leave(self, left: list[Left]) -> None:
+        if self.progress is None:
+            self.left += left
+            return
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                'UPDATE safemigrations_backfill SET "left" = "left" || %s::jsonb WHERE id = %s RETURNING "left"',
+                [json.dumps(left), self.progress.pk],
+            )
+            ((found,),) = cursor.fetchall()
+        self.progress.left = json.loads(found) if isinstance(found, str) else found
+
+    def _finish(self, section: Section) -> None:
+        for part in self._progress.all_parts:
+            if not part.by_key and not self._sweep(section, part.name):
+                return
+        left = list({(part, tuple(key)): (part, key, error) for part, key, error in self._progress.left}.values())
+        rejected = self._come_back(section, left)
+        if rejected is None:
+            return
+        status = Status.FAILED if rejected else Status.DONE
+        with transaction.atomic(using=self.connection.alias):
+            store.sections(self.connection, self._progress).filter(pk=section.pk).delete()
+            # Where some were rejected the next run begins with the end again.
+            self._update(
+                status=status,
+                left=[list(one) for one in rejected],
+                ending=not rejected,
+                finished_at=None if rejected else now(),
+                last_error=_rejected(self.step, rejected) if rejected else "",
+                filled=F("filled") + section.filled,
+            )
+        if rejected:
+            raise StepFailed(_rejected(self.step, rejected))
+
+    def _sweep(self, section: Section, part: str) -> bool:
+        """Rows that were updated while their pages were gone over may have moved to a page that was behind already."""
+        for _ in range(ROUNDS):
+            with short_transaction(self.connection, self.patience):
+                keys = self.rows.keys(part, "TRUE", limit=CHUNK * 200)
+            for at in range(0, len(keys), CHUNK):
+                if not self._fill_keys(section, part, keys[at : at + CHUNK]):
+                    return False
+            if len(keys) < CHUNK * 200:
+                break
+        return True
+
+    def _fill_keys(self, section: Section | None, part: str, keys: list[Key]) -> bool:
+        def then(filled: int) -> None:
+            if section:
+                section.filled += filled
+                section.touched_at = now()
+                section.save(using=self.connection.alias, force_update=True)
+
+        return self._try(section, part, lambda: condition(self.step.key, keys), then, leaving=False)
+
+    def _come_back(self, section: Section | None, left: list[Left]) -> list[Left] | None:
+        """Fill what was left, each row on its own; those that are rejected again. None: not ours any more."""
+        known = len(self._all_left)
+        for part, key, _ in left:
+            if not self._fill_keys(section, part, [key]):
+                return None
+        return self._all_left[known:]
+
+    # What a person sees.
+
+    def _yield(self) -> None:
+        """Wait while replicas, slots or the archiver can't keep up."""
+        if self.watch is None:
+            return
+        if self.watch.had_waiters():
+            self.pace.halve()
+        while (reason := self.watch.stop()) and not self.is_over:
+            self._tell(f"waiting: {reason}")
+            time.sleep(POLL)
+        if reason := self.watch.slowly():
+            self._tell(f"slower: {reason}")
+
+    def _tell(self, text: str) -> None:
+        kind = text.partition(":")[0]
+        if self.told.get(kind, 0) < time.monotonic() - TELL_EVERY:
+            self.told[kind] = time.monotonic()
+            self.runner.report.progress(self.step, text)
+
+    def _show(self) -> None:
+        if self.meter.is_due():
+            visited, filled = store.totals(self.connection, self._progress)
+            self.runner.report.meter(self.step, *self.meter.reading(visited, filled, self._progress.estimate))
+
+    def _summary(self, filled: int) -> str:
+        took = time.monotonic() - self.began
+        return f"{filled:,} rows, {filled / took:,.0f} rows/s" if filled else "no row to fill"
+
+
+class _TooManyLocked(Exception):
+    """More rows are held by others than can be remembered."""
+
+
+def is_rejection(error: DatabaseError) -> bool:
+    """Is it the row's fault: data that doesn't fit, a constraint, a trigger's RAISE?"""
+    return locks.sqlstate(error)[:2] in {"22", "23", "44", "P0"}
+
+
+def _rejected(step: Backfill, rows: list[Left]) -> str:
+    where = f"{step.why.partition(':')[0]}, {', '.join(step.key)}"
+    return (
+        f"The database rejects {len(rows):,} rows of {where} = {_named(rows)}."
+        " The others are filled. Mend these rows, or what rejects them, and run the same command again."
+    )
+
+
+def _named(rows: list[Left]) -> str:
+    named = ", ".join(f"{' '.join(key)} ({error})" for _, key, error in rows[:NAMED])
+    return f"{named} and {len(rows) - NAMED:,} more" if len(rows) > NAMED else named
+
+
+class _Meter:
+    """How far it is, now and then."""
+
+    def __init__(self) -> None:
+        self.last = self.began = time.monotonic()
+        self.first = (0, 0)
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self.last > SHOW_EVERY
+
+    def reading(self, visited: int, filled: int, estimate: int) -> tuple[float, str]:
+        """What part of the whole is done, and that in words."""
+        self.last = at = time.monotonic()
+        took = max(at - self.began, 0.001)
+        speed, rate = (visited - self.first[0]) / took, (filled - self.first[1]) / took
+        fraction = min(1.0, visited / estimate) if estimate else 0.0
+        left = f", {_duration((estimate - visited) / speed)} left" if speed > 0 and estimate > visited else ""
+        return fraction, f"{fraction:.0%}, {filled:,} rows, {rate:,.0f} rows/s{left}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

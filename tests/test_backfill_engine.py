@@ -1,0 +1,442 @@
+"""Backfills: every row once and right, whatever the table, the traffic and the kills."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from typing import Any
+
+import pytest
+from django.db import connections, models
+from django.db.migrations.state import ModelState, ProjectState
+from django.test import override_settings
+
+from safemigrations.backfill import progress, work
+from safemigrations.backfill.progress import Status
+from safemigrations.backfill.table import parts_of
+from safemigrations.backfill.watch import Watch
+from safemigrations.locks import LockNotAcquired
+from safemigrations.runner import Runner, StepFailed
+from safemigrations.steps import Backfill, RowFunction
+
+from .contention import Migrating, Told, until
+
+context: Any = multiprocessing.get_context("fork")
+
+
+def fill_of(key: str = '"id"', table: str = '"item"', **how: Any) -> Backfill:
+    given = {"guard": '"twin" IS NULL', "assign": '"twin" = "price"', **how}
+    return Backfill(why="item: fill twin", table=table, key=tuple(key.split(", ")), **given)
+
+
+FILL = fill_of()
+
+
+def run(connection: Any, step: Backfill = FILL, told: Told | None = None, **settings: Any) -> str:
+    told = told or Told()
+    with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 10, **settings}):
+        Runner(connection, told).run((step,))
+    return told.finished[-1][1] if told.finished else ""
+
+
+@pytest.fixture
+def item(connect):
+    """A table of 3,000 rows."""
+    session = connect()
+    session.execute("CREATE TABLE item (id bigint PRIMARY KEY, price int, twin int)")
+    session.execute("INSERT INTO item SELECT n, n FROM generate_series(1, 3000) n")
+    return session
+
+
+def wrong(session: Any, table: str = "item") -> int:
+    return int(session.execute(f"SELECT count(*) FROM {table} WHERE twin IS DISTINCT FROM price").fetchone()[0])
+
+
+# Tables and keys.
+
+TABLES = {
+    "numbers": ("id int PRIMARY KEY", '"id"', "n"),
+    "negative numbers": ("id bigint PRIMARY KEY", '"id"', "n - 1500"),
+    "gaps of billions": ("id bigint PRIMARY KEY", '"id"', "n * 4000000007"),
+    "one gap": ("id bigint PRIMARY KEY", '"id"', "CASE WHEN n < 1500 THEN -n ELSE n + 9000000000000000000 END"),
+    "numbers of a shard": ("id bigint PRIMARY KEY", '"id"', "n * 100"),
+    "random uuids": ("id uuid PRIMARY KEY", '"id"', "gen_random_uuid()"),
+    "texts": ("id text PRIMARY KEY", '"id"', "chr(39) || '% \\ ' || n"),
+    "moments": ("id timestamptz PRIMARY KEY", '"id"', "now() + n * interval '1 month'"),
+    "floats": ("id float8 PRIMARY KEY", '"id"', "CASE n WHEN 7 THEN 'NaN' WHEN 8 THEN '-Infinity' ELSE n / 3.0 END"),
+    "two columns": ("a int, id uuid, PRIMARY KEY (a, id)", '"a", "id"', "n % 7, gen_random_uuid()"),
+    "no index": ("id int", '"id"', "n"),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_every_row_is_filled_whatever_the_key(database, connect, kind, analyzed):
+    columns, key, value = TABLES[kind]
+    session = connect()
+    names = key.replace('"', "")
+    session.execute(f"CREATE TABLE item ({columns}, price int, twin int)")
+    session.execute(f"INSERT INTO item ({names}, price) SELECT {value}, n FROM generate_series(1, 3000) n")
+    if analyzed:
+        session.execute("ANALYZE item")
+    assert run(database, fill_of(key)).startswith("3,000 rows, ")
+    assert wrong(session) == 0
+    assert [row.status for row in progress.rows(database)] == [Status.DONE]
+    assert run(database, fill_of(key)) == "no row to fill"
+
+
+@pytest.mark.parametrize("rows", [0, 1, 10])
+def test_a_small_table_is_filled_in_one_batch_and_leaves_no_trace(database, item, rows):
+    item.execute("DELETE FROM item WHERE id > %s", [rows])
+    assert run(database).startswith(f"{rows} rows" if rows else "no row to fill")
+    assert wrong(item) == 0
+    assert item.execute("SELECT to_regclass('safemigrations_backfill')").fetchone() == (None,)
+
+
+def test_the_order_is_that_of_the_disk(database, connect):
+    session = connect()
+    session.execute("CREATE TABLE item (id uuid PRIMARY KEY, price int, twin int)")
+    session.execute("INSERT INTO item SELECT gen_random_uuid(), n FROM generate_series(1, 3000) n")
+    (part,) = parts_of(database, FILL)
+    assert not part.by_key
+    (part,) = parts_of(database, fill_of(clears=False))
+    assert part.by_key  # a row that moved on disk would be found twice
+    session.execute("CREATE TABLE sorted AS SELECT * FROM item ORDER BY id")
+    session.execute("DROP TABLE item")
+    session.execute("ALTER TABLE sorted RENAME TO item")
+    session.execute("ALTER TABLE item ADD PRIMARY KEY (id)")
+    session.execute("ANALYZE item")
+    (part,) = parts_of(database, FILL)
+    assert part.by_key
+
+
+@pytest.mark.parametrize("table", ['"item"', '"My Items"'])
+def test_a_partitioned_table_is_filled_part_by_part(database, connect, table):
+    session = connect()
+    session.execute(f"CREATE TABLE {table} (id int, price int, twin int, PRIMARY KEY (id)) PARTITION BY RANGE (id)")
+    session.execute(f"CREATE TABLE low PARTITION OF {table} FOR VALUES FROM (0) TO (1000)")
+    session.execute(f"CREATE TABLE high PARTITION OF {table} FOR VALUES FROM (1000) TO (9000) PARTITION BY RANGE (id)")
+    session.execute('CREATE TABLE "High 1" PARTITION OF high FOR VALUES FROM (1000) TO (2000)')
+    session.execute("CREATE TABLE high_2 PARTITION OF high FOR VALUES FROM (2000) TO (9000)")
+    session.execute(f"INSERT INTO {table} SELECT n, n FROM generate_series(1, 3000) n")
+    step = fill_of(table=table, assign=f'"twin" = (SELECT row.price FROM (SELECT {table}.*) AS row)')
+    assert [part.name for part in parts_of(database, step)] == ["public.low", 'public."High 1"', "public.high_2"]
+    run(database, step)
+    assert wrong(session, table) == 0
+
+
+def test_another_schema(database, connect):
+    session = connect()
+    session.execute('CREATE SCHEMA "Shop\'s"')
+    session.execute('CREATE TABLE "Shop\'s"."My Item" (id int PRIMARY KEY, price int, twin int)')
+    session.execute('INSERT INTO "Shop\'s"."My Item" SELECT n, n FROM generate_series(1, 3000) n')
+    run(database, fill_of(table='"Shop\'s"."My Item"'))
+    assert wrong(session, '"Shop\'s"."My Item"') == 0
+
+
+def test_later_rows_are_not_its_business(database, item):
+    """Else a table that grows as fast would never be filled."""
+
+    class Insert(Told):
+        def meter(self, *args: Any) -> None:
+            item.execute("INSERT INTO item SELECT max(id) + 1, 0 FROM item")
+
+    def meter_always(self: Any) -> bool:
+        return True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work._Meter, "is_due", meter_always)
+        run(database, told=Insert())
+    assert item.execute("SELECT count(twin), count(*) > 3000 FROM item").fetchone() == (3000, True)
+
+
+# The end is right after any kill.
+
+
+def ended(dsn: str, seconds: float) -> None:
+    """A process that fills, killed after a while."""
+    process = context.Process(target=_fill)
+    process.start()
+    process.join(seconds)
+    if process.is_alive():
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def _fill() -> None:
+    connections["default"].connection = None  # the parent's
+    run(connections["default"], BACKFILL_BATCH_SECONDS=0.005, BACKFILL_BATCH_SIZE=50)
+    os._exit(0)
+
+
+KILLS = int(os.environ.get("SAFEMIGRATIONS_TEST_KILLS", "8"))
+
+
+@pytest.mark.parametrize("key", ["int", "uuid"])
+def test_killed_at_random_while_traffic_runs_every_row_is_right(database, dsn, connect, key):
+    """Users change, insert and delete; a trigger keeps their rows right; each row's fill is counted."""
+    session, user = connect(), connect()
+    default = "gen_random_uuid()" if key == "uuid" else "n"
+    session.execute(f"CREATE TABLE item (id {key} PRIMARY KEY, n int, price int, twin int, fills int DEFAULT 0)")
+    session.execute(f"INSERT INTO item SELECT {default}, n, n FROM generate_series(1, 60000) n")
+    session.execute("CREATE INDEX item_n ON item (n)")
+    session.execute(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP = 'INSERT' OR OLD.twin IS NOT"
+        " NULL THEN NEW.twin := NEW.price; END IF; RETURN NEW; END $$"
+    )
+    session.execute("CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON item FOR EACH ROW EXECUTE FUNCTION keep()")
+    step = fill_of(assign='"twin" = "price", "fills" = "fills" + 1')
+    done: list[bool] = []
+
+    def traffic() -> None:
+        number = 100_000
+        while not done:
+            at = random.randrange(60_000)
+            user.execute("UPDATE item SET price = price + 1 WHERE n BETWEEN %s AND %s", [at, at + 5])
+            user.execute("DELETE FROM item WHERE n = %s", [at + 7])
+            user.execute(f"INSERT INTO item SELECT {default}, n, 5 FROM generate_series({number}, {number}) n")
+            number += 1
+
+    database.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"{__name__}.FILL", step)
+        patch.setattr(run, "__defaults__", (step, None))
+        busy = Migrating(lambda _: traffic())
+        for _ in range(KILLS):
+            ended(dsn, random.uniform(0.05, 0.4))
+        run(database, step, BACKFILL_BATCH_SIZE=1000)
+    done.append(True)
+    busy.result()
+    assert wrong(session) == 0
+    assert session.execute("SELECT max(fills) FROM item").fetchone() == (1,)
+    assert [row.status for row in progress.rows(database)] == [Status.DONE]
+    assert session.execute("SELECT count(*) FROM safemigrations_backfill_section").fetchone() == (0,)
+
+
+def test_several_workers_share_it_and_none_does_the_work_of_another(database, item):
+    item.execute("ALTER TABLE item ADD fills int DEFAULT 0")
+    step = fill_of(guard="TRUE", assign='"twin" = "price", "fills" = "fills" + 1', clears=False)
+    with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 5}):
+        first = progress.begin(database, step, app_label="", migration="", status=Status.RUNNING)
+        workers = [Migrating(lambda c: work.Work(Runner(c, Told()), step, first).run()) for _ in range(4)]
+        for worker in workers:
+            worker.result()
+    assert item.execute("SELECT DISTINCT fills FROM item").fetchall() == [(1,)]
+    assert [(row.status, row.filled) for row in progress.rows(database)] == [(Status.DONE, 3000)]
+
+
+def test_a_column_that_was_made_anew_is_filled_anew(database, item, monkeypatch):
+    class Stop(Told):
+        def meter(self, *args: Any) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(work._Meter, "is_due", lambda self: time.monotonic() > self.began + 0.05)
+    with pytest.raises(KeyboardInterrupt):
+        run(database, told=Stop())
+    monkeypatch.undo()
+    assert 0 < wrong(item) < 3000
+    item.execute("ALTER TABLE item DROP COLUMN twin, ADD COLUMN twin int")
+    run(database)
+    assert wrong(item) == 0
+
+
+# Rows of others.
+
+
+def test_rows_that_somebody_holds_come_last_and_hold_nobody_up(database, item, other_connection):
+    other_connection.execute("BEGIN")
+    other_connection.execute("UPDATE item SET price = 0 WHERE id IN (5, 700)")
+    worker = Migrating(run)
+    until(lambda: wrong(item) == 2)
+    other_connection.execute("COMMIT")
+    worker.result()
+    assert wrong(item) == 0
+
+
+def test_a_table_that_is_locked_whole_is_waited_for(database, item, other_connection):
+    other_connection.execute("BEGIN")
+    other_connection.execute("UPDATE item SET price = price + 1")
+    with override_settings(SAFEMIGRATIONS={"LOCK_RETRY_FOR": 0.5}), pytest.raises(LockNotAcquired):
+        Migrating(lambda connection: run(connection, LOCK_RETRY_FOR=0.5)).result()
+    (row,) = progress.rows(database)
+    assert (row.status, row.last_error[:22]) == (Status.FAILED, "Rows stayed locked by ")
+    other_connection.execute("COMMIT")
+    run(database)
+    assert wrong(item) == 0
+
+
+REJECT = """CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF NEW.price IN (13, 1300, 2999) THEN RAISE 'No % here', NEW.price; END IF; RETURN NEW; END $$"""
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_rows_that_a_trigger_rejects_are_named_when_the_rest_is_done(database, item, size):
+    item.execute(REJECT)
+    item.execute("CREATE TRIGGER reject BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION reject()")
+    for _ in range(2):
+        with pytest.raises(StepFailed) as caught:
+            run(database, BACKFILL_BATCH_SIZE=size)
+        assert sorted(str(caught.value).partition(" = ")[2].partition(". The others")[0].split(", ")) == [
+            "13 (No 13 here)",
+            "1300 (No 1300 here)",
+            "2999 (No 2999 here)",
+        ]
+        assert str(caught.value).startswith('The database rejects 3 rows of item, "id" = ')
+        assert wrong(item) == 3
+    item.execute("DROP TRIGGER reject ON item")
+    run(database, BACKFILL_BATCH_SIZE=size)
+    assert wrong(item) == 0
+
+
+def test_values_that_do_not_fit_are_named(database, item):
+    item.execute("ALTER TABLE item ALTER twin TYPE smallint")
+    item.execute("UPDATE item SET price = 40000 WHERE id = 77")
+    with pytest.raises(StepFailed) as caught:
+        run(database)
+    assert '"id" = 77 (smallint out of range). The others' in str(caught.value)
+    assert wrong(item) == 1
+
+
+def test_when_all_rows_are_rejected_it_soon_says_so(database, item):
+    item.execute("ALTER TABLE item ADD CHECK (twin < 0)")
+    with pytest.raises(StepFailed) as caught:
+        run(database)
+    assert str(caught.value).startswith("The database rejects more than 1,000 rows: ")
+    assert " more. Rows that are filled stay filled." in str(caught.value)
+
+
+# Python functions.
+
+
+def half(row: Any) -> Any:
+    return row.price // 2
+
+
+def several(row: Any) -> dict[str, Any]:
+    return {} if row.price % 3 == 0 else {"twin": row.price * 2, "note": f"{row.price} % '"}
+
+
+def apps() -> Any:
+    state = ProjectState()
+    fields: list[Any] = [
+        ("id", models.IntegerField(primary_key=True)),
+        ("price", models.IntegerField()),
+        ("twin", models.IntegerField(null=True)),
+        ("note", models.TextField(null=True)),
+    ]
+    state.add_model(ModelState("shop", "Item", fields, {"db_table": "item"}))
+    return state.apps
+
+
+def function(path: Any, **how: Any) -> Backfill:
+    given = {"field": "twin", "column": '"twin"', **how}
+    path = f"{__name__}:{path.__name__}"
+    computed = RowFunction(path=path, takes_row=True, app_label="shop", migration="0002", model="Item", **given)
+    return fill_of(assign="", function=computed, clears=not given.get("many"))
+
+
+@pytest.mark.parametrize("size", [10, 100, 5000])
+def test_a_function_fills_every_row(database, item, size):
+    item.execute("ALTER TABLE item ADD note text")
+    with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": size}):
+        Runner(database, Told(), apps()).run((function(half),))
+    assert item.execute("SELECT count(*) FROM item WHERE twin = price / 2").fetchone() == (3000,)
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_a_function_of_several_values(database, item, size):
+    item.execute("ALTER TABLE item ADD note text")
+    with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": size}):
+        Runner(database, Told(), apps()).run((function(several, field="", column="", many=True),))
+    found = item.execute("SELECT count(*) FROM item WHERE twin = price * 2 AND note = price || ' % '''").fetchone()
+    assert found == (2000,)
+    assert item.execute("SELECT count(twin) FROM item").fetchone() == (2000,)
+
+
+def test_a_function_leaves_rows_that_somebody_holds_for_the_end(database, item, other_connection):
+    item.execute("ALTER TABLE item ADD note text")
+    other_connection.execute("BEGIN")
+    other_connection.execute("UPDATE item SET price = 0 WHERE id IN (5, 700)")
+
+    def fill(connection: Any) -> None:
+        with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 10}):
+            Runner(connection, Told(), apps()).run((function(half),))
+
+    worker = Migrating(fill)
+    until(lambda: item.execute("SELECT count(twin) FROM item").fetchone() == (2998,))
+    other_connection.execute("COMMIT")
+    worker.result()
+    assert item.execute("SELECT count(*) FROM item WHERE twin = price / 2").fetchone() == (3000,)
+
+
+# Pausing, cancelling, another pace.
+
+
+def test_it_pauses_and_goes_on(database, item):
+    told = Told()
+    worker = Migrating(lambda connection: run(connection, told=told, BACKFILL_RATE=1000))
+    until(lambda: list(progress.rows(database)))
+    progress.rows(database).update(status=Status.PAUSED)
+    until(lambda: told.progressed)
+    assert told.progressed == ["paused; to go on: python manage.py safemigrations backfill resume"]
+    before = wrong(item)
+    time.sleep(0.3)
+    assert wrong(item) == before > 0
+    progress.rows(database).update(status=Status.RUNNING, pace={"rate": None})
+    worker.result()
+    assert wrong(item) == 0
+
+
+def test_it_is_cancelled_and_the_next_run_goes_on(database, item):
+    worker = Migrating(lambda connection: run(connection, BACKFILL_RATE=1000))
+    until(lambda: list(progress.rows(database)))
+    progress.rows(database).update(status=Status.CANCELLED)
+    with pytest.raises(StepFailed) as caught:
+        worker.result()
+    assert "was cancelled" in str(caught.value)
+    before = wrong(item)
+    assert before > 0
+    run(database)
+    assert wrong(item) == 0
+
+
+def test_the_rate_is_kept(database, item):
+    began = time.monotonic()
+    run(database, BACKFILL_RATE=3000, BACKFILL_BATCH_SIZE=100)
+    assert time.monotonic() - began > 0.9
+
+
+# What it yields to.
+
+
+def test_it_notices_who_waits_for_it(database, item, other_connection):
+    with database.cursor() as cursor, Watch(database, FILL) as watch:
+        cursor.execute("BEGIN")
+        cursor.execute("UPDATE item SET price = 1 WHERE id = 1")
+        waiting = Migrating(lambda _: other_connection.execute("UPDATE item SET price = 2 WHERE id = 1"))
+        until(watch.had_waiters)
+        cursor.execute("COMMIT")
+        waiting.result()
+        watch.had_waiters()
+        time.sleep(0.3)
+        assert watch.had_waiters() == 0
+        assert watch.stop() == ""
+
+
+def test_a_slot_that_retains_wal_stops_it_until_it_has_gone(database, item):
+    item.execute("SELECT pg_create_physical_replication_slot('behind', true)")
+    try:
+        item.execute("SELECT pg_switch_wal()")
+        item.execute("UPDATE item SET price = price")
+        told = Told()
+        how: dict[str, Any] = {"BACKFILL_RETAINED_WAL": 1e-6, "BACKFILL_RATE": 1500}
+        worker = Migrating(lambda connection: run(connection, told=told, **how))
+        until(lambda: told.progressed)
+        assert told.progressed[0].startswith("waiting: replication slot behind retains ")
+    finally:
+        item.execute("SELECT pg_drop_replication_slot('behind')")
+    worker.result()
+    assert wrong(item) == 0
