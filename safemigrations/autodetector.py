@@ -49,7 +49,7 @@ def replace_unsafe(
         for operation in part.operations:
             after = state.clone()
             operation.state_forwards(app_label, after)
-            context = Context(app_label, state, after, release)
+            context = Context(app_label, state, after, release, from_state)
             replaced.extend(_safe_form(operation, context, created, say))
             state = after
         part.operations = replaced  # type: ignore[misc]

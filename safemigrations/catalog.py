@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 NAME_LENGTH = 63  # bytes; NAMEDATALEN - 1
 PREFIX = "safemig_"
+COPY = f"{PREFIX}twin_"  # of the indexes that a twin has until the contract
 
 
 def literal(text: str) -> str:
@@ -151,6 +152,89 @@ def users_of_table(table: str, *, also_dropped: Iterable[str] = (), foreign_keys
     )
 
 
+def differ(first: str, second: str) -> str:
+    """Do two values differ in a single bit? For any type, also where `=` is missing or takes unequal values for equal.
+
+    https://www.postgresql.org/docs/current/functions-comparisons.html#COMPOSITE-TYPE-COMPARISON
+    """
+    return f"ROW({first})::record OPERATOR(pg_catalog.*<>) ROW({second})::record"
+
+
+def _depends_on(table: str, column: str) -> str:
+    """To follow `FROM pg_depend d JOIN ...`: what depends on this column."""
+    return (
+        " JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
+        f" WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = {regclass(table)}"
+        f" AND a.attname = {literal(column)}"
+    )
+
+
+def watchers_of_column(table: str, column: str) -> str:
+    """What reacts to a write of the column and wouldn't notice one under another name."""
+    return (
+        "SELECT 'trigger ' || t.tgname FROM pg_depend d"
+        " JOIN pg_trigger t ON t.oid = d.objid AND d.classid = 'pg_trigger'::regclass"
+        f"{_depends_on(table, column)} AND NOT t.tgisinternal AND t.tgname NOT LIKE 'zzz\\_{PREFIX}%'"
+        " UNION SELECT 'rule ' || r.rulename FROM pg_depend d"
+        " JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass"
+        f"{_depends_on(table, column)} AND r.ev_class = d.refobjid"
+        " UNION SELECT 'partition key' FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid"
+        f" AND a.attnum = ANY (p.partattrs) WHERE p.partrelid = {regclass(table)} AND a.attname = {literal(column)}"
+    )
+
+
+def dependents_of_column(table: str, column: str) -> str:
+    """What keeps a column from being dropped: all that depends on it and doesn't vanish with it."""
+    return (
+        "SELECT regexp_replace(pg_describe_object(d.classid, d.objid, d.objsubid), '^rule _RETURN on ', '')"
+        " FROM pg_depend d"
+        f"{_depends_on(table, column)} AND d.deptype = 'n' AND NOT EXISTS (SELECT FROM pg_depend o"
+        " WHERE (o.classid, o.objid, o.refobjid, o.refobjsubid) = (d.classid, d.objid, d.refobjid, d.refobjsubid)"
+        " AND o.deptype = 'a')"
+        f" AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.oid = d.objid AND t.tgname LIKE 'zzz\\_{PREFIX}%')"
+        " ORDER BY 1"
+    )
+
+
+def indexes_knowing(table: str, column: str) -> str:
+    """The valid indexes that have a column in their key, an expression or their condition, oldest first.
+
+    A row is the index's name, whether it refuses duplicates at once, as ON CONFLICT wants it, whether it has an
+    expression, and what comes in its definition after the name of the table.
+    """
+    head = (
+        "format('CREATE %sINDEX %I ON %s%I.%I ', CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, c.relname,"
+        " CASE WHEN c.relkind = 'I' THEN 'ONLY ' ELSE '' END, n.nspname, t.relname)"
+    )
+    return (
+        "SELECT c.relname, i.indisunique AND i.indimmediate AND NOT i.indisexclusion, i.indexprs IS NOT NULL,"
+        f" substr(pg_get_indexdef(c.oid), length({head}) + 1)"
+        " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid"
+        " JOIN pg_namespace n ON n.oid = t.relnamespace JOIN pg_attribute a ON a.attrelid = t.oid"
+        f" WHERE t.oid = {regclass(table)} AND i.indisvalid AND a.attname = {literal(column)}"
+        " AND (a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass"
+        " AND d.objid = c.oid AND d.refobjid = t.oid AND d.refobjsubid = a.attnum)) ORDER BY c.oid"
+    )
+
+
+def constraint_of_index(table: str, name: str) -> str:
+    """The constraint behind an index, if there is one: its kind, and DEFERRABLE as it would be written."""
+    return (
+        "SELECT k.contype::text, CASE WHEN k.condeferred THEN ' DEFERRABLE INITIALLY DEFERRED'"
+        " WHEN k.condeferrable THEN ' DEFERRABLE' ELSE '' END FROM pg_constraint k"
+        f" WHERE k.conrelid = {regclass(table)} AND k.conname = {literal(name)}"
+    )
+
+
+def checks_knowing(table: str, column: str) -> str:
+    """The check constraints that name a column, oldest first: name, and definition as in ADD CONSTRAINT."""
+    return (
+        "SELECT k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k JOIN pg_attribute a"
+        " ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)"
+        f" WHERE k.conrelid = {regclass(table)} AND k.contype = 'c' AND a.attname = {literal(column)} ORDER BY k.oid"
+    )
+
+
 # One row: relkind of the table; then, of the index of that name: its qualified name, whether it is valid, and
 # the pid of the backend that is building it right now.
 def index_state(table: str, name: str) -> str:
@@ -199,6 +283,11 @@ def temporary_name(*parts: str, prefix: str = PREFIX) -> str:
         return name
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
     return _clip(name, NAME_LENGTH - 9) + "_" + digest
+
+
+def name_of_copy(table: str, definition: str) -> str:
+    """The name of an index that stands in for another one until the contract: the same definition, the same name."""
+    return f"{COPY}{hashlib.sha256(f'{table} {definition}'.encode()).hexdigest()[:16]}"
 
 
 def object_name(table: str, column: str, label: str) -> str:

@@ -34,7 +34,8 @@ from .writer import written
 
 # What a rule could object to, and decisions of a person; our own operations don't match.
 SUSPECTS = re.compile(
-    r"\b(AddIndex|RemoveIndex|AddField|RemoveField|RemoveConstraint|AlterUniqueTogether|DeleteModel)\(|allow_unsafe"
+    r"\b(AddIndex|RemoveIndex|AddField|RemoveField|RemoveConstraint|AlterUniqueTogether|DeleteModel|RenameField)\("
+    r"|allow_unsafe"
 )
 OURS_IN_A_TRANSACTION = re.compile(r"(?s)(?!.*atomic = False).*\bsafemigrations\.operations\b")
 
@@ -202,13 +203,16 @@ def _of_migration(migration: Migration, state: ProjectState, created: set[str]) 
 def _all_of_migration(migration: Migration, state: ProjectState, created: set[str]) -> Iterator[LintFinding]:
     release = [(migration.app_label, operation) for operation in migration.operations]
     before = state
+    start = state.clone() if any(isinstance(op, migrations.RenameField) for op in migration.operations) else None
     for index, operation in enumerate(migration.operations):
         model_name = rules.model_named_by(operation)
         known = bool(model_name) and model_name.lower() not in created
         kept = before.clone() if known else before
         operation.state_forwards(migration.app_label, before)
         if known:
-            yield from _of_operation(migration, index, operation, Context(migration.app_label, kept, before, release))
+            yield from _of_operation(
+                migration, index, operation, Context(migration.app_label, kept, before, release, start)
+            )
 
 
 def _of_operation(migration: Migration, index: int, operation: Operation, context: Context) -> Iterator[LintFinding]:

@@ -183,7 +183,7 @@ class Column:
                 why=f"{self.label}: {why}",
                 sql=(sql, *comment),
                 locks={self.table: Lock.ACCESS_EXCLUSIVE},
-                done=f"{self.exists} AND a.atttypid = to_regtype({literal(self._type)})",
+                done=f"{self.exists} AND a.atttypid = to_regtype({literal(self.type)})",
                 # Its foreign key has gone by then, and with it the need to lock the parent.
                 undo=(self.drop(locks={self.table: Lock.ACCESS_EXCLUSIVE}),),
                 takes=(self.title,),
@@ -191,7 +191,7 @@ class Column:
         )
 
     @property
-    def _type(self) -> str:
+    def type(self) -> str:
         return str(self.field.db_parameters(self.editor.connection)["type"])
 
     def _comment(self) -> tuple[str, ...]:

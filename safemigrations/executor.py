@@ -267,22 +267,40 @@ def _taken_by(migration: Migration, state: ProjectState) -> Iterator[str]:
 
 def _taken_by_field(operation: Any, unbound: Any, app_label: str, state: ProjectState) -> Iterator[str]:
     model = state.models.get((app_label, operation.model_name_lower))
-    if model is None or (isinstance(operation, migrations.AlterField) and not _is_contracts_business(operation, model)):
+    if model is None:
+        return
+    if isinstance(operation, migrations.AlterField) and not _is_contracts_business(operation, model):
+        if _alters_the_column(operation, model):
+            yield f"twin {_column(operation, unbound)} of {tables.name_of(model)}"
         return
     table = tables.name_of(model)
-    field = unbound.clone()
-    field.set_attributes_from_name(getattr(operation, "old_name", None) or operation.name)
-    if field.many_to_many:
-        through = tables.names_of_through_tables(table, [(field.name, field)])
+    if unbound.many_to_many:
+        through = tables.names_of_through_tables(table, [(operation.name, unbound)])
         yield from (f"table {name}" for name in through)
-    elif field.column:
-        yield f"column {field.column} of {table}"
+    elif column := _column(operation, unbound):
+        yield f"column {column} of {table}"
+
+
+def _column(operation: Any, unbound: Any) -> str:
+    field = unbound.clone()
+    field.set_attributes_from_name(operation.name)
+    return field.column or ""
 
 
 def _is_contracts_business(operation: migrations.AlterField, model: ModelState) -> bool:
     """Does it alter what an open contract could be about: the column's name, null, db_default or foreign key?"""
     old = model.fields.get(operation.name)
     return old is None or _of_contract(old) != _of_contract(operation.field)
+
+
+def _alters_the_column(operation: migrations.AlterField, model: ModelState) -> bool:
+    """A twin that is altered alone doesn't hold what the other holds, such as a longer text."""
+    old, new = model.fields[operation.name].deconstruct()[1:], operation.field.deconstruct()[1:]
+    attributes = [
+        (path, args, {key: value for key, value in options.items() if key not in operation.field.non_db_attrs})
+        for path, args, options in (old, new)
+    ]
+    return attributes[0] != attributes[1]
 
 
 def _of_contract(field: Any) -> dict[str, Any]:

@@ -21,10 +21,12 @@ from .operations import (
     remove_constraint,
     remove_field,
     remove_index,
+    rename_field,
 )
 from .operations.base import Change, Context, Finding, Rule
 
 RULES: list[Rule] = [
+    rename_field.rule,  # first: an index that follows a rename is neither dropped nor built
     add_index.rule,
     remove_index.rule,
     add_field_nullable_then_backfill.rule,

@@ -26,8 +26,10 @@ from .locks import Blocker
 from .steps import (
     Backfill,
     BuildIndex,
+    CopyIndexes,
     DropIndex,
     Lock,
+    MoveAdditions,
     Online,
     Plan,
     Proof,
@@ -39,6 +41,7 @@ from .steps import (
 
 ROWS_NAMED = 5  # how many of the rows that contradict a proof are named
 INVALID_INDEX_POLL = 0.5  # seconds between looks at an index that somebody else is building
+SHAPE = f"{catalog.PREFIX}shape"  # a table that no other session ever sees
 PROGRESS_AFTER = 2.0  # seconds before the progress of a long statement is shown
 
 
@@ -369,6 +372,121 @@ class Runner:
             return self._drop_partitioned(step)
         drop = f"DROP INDEX CONCURRENTLY IF EXISTS {state.index}"
         return self._without_timeouts(step, drop, _online_lock(step.table))
+
+    @execute.register
+    def _copy_indexes(self, step: CopyIndexes) -> str:
+        self.run(
+            tuple(
+                BuildIndex(
+                    why=f"{catalog.bare(step.table)}: index {name} for {step.twin} too",
+                    table=step.table,
+                    name=catalog.name_of_copy(step.table, definition),
+                    definition=definition,
+                    unique=unique,
+                    analyze=on_expression,
+                )
+                for name, unique, on_expression, definition in self._indexes_renamed(step.table, step.column, step.twin)
+            )
+        )
+        return ""
+
+    def _indexes_renamed(self, table: str, column: str, twin: str) -> list[tuple[str, bool, bool, str]]:
+        """The indexes of a column as they would be if it had its twin's name: see catalog.indexes_knowing()."""
+        both = {name for name, *_ in self.rows(catalog.indexes_knowing(table, twin))}
+        found = [row for row in self.rows(catalog.indexes_knowing(table, column)) if row[0] not in both]
+        create = [
+            f'CREATE {"UNIQUE " if unique else ""}INDEX "{SHAPE}_{number}" ON "{SHAPE}" {definition}'
+            for number, (_, unique, _, definition) in enumerate(found)
+        ]
+        renamed = self._renamed(table, column, twin, create, catalog.indexes_knowing(f'"{SHAPE}"', twin))
+        return [(*row, definition) for (*row, _), (*_, definition) in zip(found, renamed, strict=True)]
+
+    def _checks_renamed(self, table: str, column: str, twin: str) -> list[tuple[str, str]]:
+        both = {name for name, _ in self.rows(catalog.checks_knowing(table, twin))}
+        found = [row for row in self.rows(catalog.checks_knowing(table, column)) if row[0] not in both]
+        create = [
+            f'ALTER TABLE "{SHAPE}" ADD CONSTRAINT "{SHAPE}_{number}" {definition}'
+            for number, (_, definition) in enumerate(found)
+        ]
+        renamed = self._renamed(table, column, twin, create, catalog.checks_knowing(f'"{SHAPE}"', twin))
+        return [(name, definition) for (name, _), (_, definition) in zip(found, renamed, strict=True)]
+
+    def _renamed(self, table: str, column: str, twin: str, create: list[str], query: str) -> list[tuple[Any, ...]]:
+        """How PostgreSQL spells what is created, after a rename of the column; on a table that is rolled back."""
+        if not create:
+            return []
+        with transaction.atomic(using=self.connection.alias):
+            self._send(f'CREATE TABLE "{SHAPE}" (LIKE {table})')
+            self._send(f'ALTER TABLE "{SHAPE}" DROP COLUMN "{twin}"')
+            for sql in create:
+                self._send(sql)
+            self._send(f'ALTER TABLE "{SHAPE}" RENAME COLUMN "{column}" TO "{twin}"')
+            rows = self.rows(query)
+            transaction.set_rollback(True, using=self.connection.alias)
+        return rows
+
+    @execute.register
+    def _move_additions(self, step: MoveAdditions) -> str:
+        for name, unique, on_expression, definition in self._indexes_renamed(step.table, step.twin, step.column):
+            if not name.startswith(catalog.COPY):
+                self._move_index(step, name, unique, on_expression, definition)
+        for name, definition in self._checks_renamed(step.table, step.twin, step.column):
+            if not name.startswith(catalog.COPY):
+                self._move_check(step, name, definition)
+        return ""
+
+    def _move_index(self, step: MoveAdditions, name: str, unique: bool, on_expression: bool, definition: str) -> None:
+        kind, deferrable = next(iter(self.rows(catalog.constraint_of_index(step.table, name))), ("", ""))
+        if kind not in ("", "u"):
+            raise StepFailed(
+                f"{name} of {catalog.bare(step.table)} was made after {step.twin} got its twin, and can't be built "
+                "without blocking. Drop it, run the same command again, and then make it anew."
+            )
+        build = BuildIndex(
+            why=f"{catalog.bare(step.table)}: index {name}, which a later migration made, for the column that stays",
+            table=step.table,
+            name=catalog.name_of_copy(step.table, definition),
+            definition=definition,
+            unique=unique or kind == "u",
+            analyze=on_expression,
+        )
+        aside = catalog.name_of_copy(step.table, name)
+        exchange = Together(
+            why=f"{catalog.bare(step.table)}: that index is {name} from now on",
+            sql=(
+                f'ALTER INDEX {catalog.beside(step.table, name)} RENAME TO "{aside}"',
+                f'ALTER TABLE {step.table} ADD CONSTRAINT "{name}" UNIQUE USING INDEX "{build.name}"{deferrable}'
+                if kind
+                else f'ALTER INDEX {catalog.beside(step.table, build.name)} RENAME TO "{name}"',
+            ),
+            locks={step.table: Lock.ACCESS_EXCLUSIVE} if kind else {},
+        )
+        self.run((build, exchange))
+
+    def _move_check(self, step: MoveAdditions, name: str, definition: str) -> None:
+        label = catalog.bare(step.table)
+        new, aside = catalog.name_of_copy(step.table, definition), catalog.name_of_copy(step.table, name)
+        add = Statement(
+            why=f"{label}: check {name}, which a later migration made, for the column that stays",
+            sql=f'ALTER TABLE {step.table} ADD CONSTRAINT "{new}" {definition.removesuffix(" NOT VALID")} NOT VALID',
+            locks={step.table: Lock.ACCESS_EXCLUSIVE},
+            done=catalog.constraint_exists(step.table, new),
+        )
+        validate = Online(
+            why=f"{label}: that check holds for every row (checked without blocking)",
+            sql=f'ALTER TABLE {step.table} VALIDATE CONSTRAINT "{new}"',
+            locks={step.table: Lock.SHARE_UPDATE_EXCLUSIVE},
+            done=catalog.constraint_exists(step.table, new, validated=True),
+        )
+        exchange = Together(
+            why=f"{label}: that check is {name} from now on",
+            sql=(
+                f'ALTER TABLE {step.table} RENAME CONSTRAINT "{name}" TO "{aside}"',
+                f'ALTER TABLE {step.table} RENAME CONSTRAINT "{new}" TO "{name}"',
+            ),
+            locks={step.table: Lock.ACCESS_EXCLUSIVE},
+        )
+        self.run((add, *(() if definition.endswith(" NOT VALID") else (validate,)), exchange))
 
     @execute.register
     def _proof(self, step: Proof) -> str:

@@ -143,6 +143,44 @@ class DropIndex(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CopyIndexes(Step):
+    """Every index that knows a column built once more, without blocking, for its twin; names are raw.
+
+    Which these are only the catalog knows: names that Django has long forgotten, indexes that were made by hand.
+    """
+
+    table: str
+    column: str
+    twin: str
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (
+            f"-- CREATE INDEX CONCURRENTLY, with {self.twin}, for each index of {self.table} that has {self.column}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveAdditions(Step):
+    """Indexes, unique and check constraints that later migrations gave a twin, built for the column that stays.
+
+    Each takes over its name there, and what the twin has is from then on one of the copies that go with it.
+    """
+
+    table: str
+    column: str
+    twin: str
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (f"-- each index and constraint that a later migration gave {self.twin}: built for {self.column}",)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Proof(Step):
     """A query that must return no row; `failure` explains those that it does return, which {rows} names and counts."""
 

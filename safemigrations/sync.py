@@ -46,7 +46,9 @@ class TriggerSql(UpsertTriggerSql):
         )
 
 
-def _trigger(column: Column, *, why: str, role: str, operation: Any, condition: str, body: str) -> Together:
+def _trigger(
+    column: Column, *, why: str, role: str, operation: Any, condition: str, body: str, always: bool = False
+) -> Together:
     parts = (column.label, column.name, role)
     trigger, function = f'"{temporary_name(*parts, prefix=LAST)}"', f'"{temporary_name(*parts)}"()'
     compiled = {
@@ -58,6 +60,7 @@ def _trigger(column: Column, *, why: str, role: str, operation: Any, condition: 
         "func": body,
         "execute": function,
     }
+    enable = (f"ALTER TABLE {column.table} ENABLE ALWAYS TRIGGER {trigger}",) if always else ()
     drop = Together(
         why=f"{column.label}: drop the trigger that {why}",
         sql=(
@@ -69,8 +72,9 @@ def _trigger(column: Column, *, why: str, role: str, operation: Any, condition: 
     )
     return Together(
         why=f"{column.label}: a trigger {why}",
-        sql=(str(FunctionSql(**compiled)), str(TriggerSql(**compiled))),
+        sql=(str(FunctionSql(**compiled)), str(TriggerSql(**compiled)), *enable),
         locks={column.table: Lock.SHARE_ROW_EXCLUSIVE},
+        done=catalog.trigger_exists(column.table, trigger.strip('"')) if always else "",
         undo=(drop,),
     )
 
@@ -97,6 +101,33 @@ def unmark_on_update(column: Column, marker: str) -> Together:
         operation=Update,
         condition=f"OLD.{marker} AND NEW.{column.quoted} IS DISTINCT FROM OLD.{column.quoted}",
         body=f"NEW.{marker} := NULL;",
+    )
+
+
+def keep_equal(old: Column, twin: Column, *, to_twin: str, to_old: str, default: str = "") -> Together:
+    """Whatever either release writes under its name stands under the other's too.
+
+    `to_twin` and `to_old` are a value of the one as SQL for the other, {} being the value. `default` is that of both
+    columns: in a new row the value that isn't the default is the one which somebody gave. Without it nobody gave a
+    null. BEFORE triggers run before NOT NULL, checks, foreign keys and ON CONFLICT look at the row.
+
+    ENABLE ALWAYS: also what replication and loaders write under session_replication_role = replica has to be equal,
+    as the contract drops one of the two. Where both arrive equal the condition keeps the trigger still.
+    """
+    new_a, new_b, old_b = f"NEW.{old.quoted}", f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
+    from_old, from_twin = f"{new_b} := {to_twin.format(new_a)};", f"{new_a} := {to_old.format(new_b)};"
+    given = catalog.differ(new_b, default) if default else f"{new_b} IS DISTINCT FROM NULL"
+    return _trigger(
+        twin,
+        why=f"keeps {old.name} and {twin.name} equal while two releases run",
+        role="sync",
+        operation=Insert | Update,
+        condition=catalog.differ(to_twin.format(new_a), new_b),
+        body=(
+            f"IF TG_OP = 'INSERT' THEN IF {given} THEN {from_twin} ELSE {from_old} END IF;"
+            f" ELSIF {catalog.differ(new_b, old_b)} THEN {from_twin} ELSE {from_old} END IF;"
+        ),
+        always=True,
     )
 
 

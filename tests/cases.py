@@ -18,6 +18,7 @@ from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.migrations import Migration
 from django.db.migrations.operations import (
+    AddConstraint,
     AddField,
     AddIndex,
     AlterUniqueTogether,
@@ -26,6 +27,7 @@ from django.db.migrations.operations import (
     RemoveConstraint,
     RemoveField,
     RemoveIndex,
+    RenameField,
     RunSQL,
     SeparateDatabaseAndState,
 )
@@ -380,6 +382,57 @@ CASES: Sequence[Case] = (
         DeleteModel("Order"),
         DeleteModel("Tag"),
     ),
+    Case("rename_field", RenameField("customer", "name", "full_name")),
+    Case("rename_field_nullable", RenameField("order", "remark", "comment")),
+    Case("rename_field_with_default", RenameField("order", "data", "extras")),
+    Case("rename_field_db_default", RenameField("order", "state", "status")),
+    Case("rename_field_unique", RenameField("order", "number", "code")),
+    Case("rename_field_db_index", RenameField("order", "lane", "track")),
+    Case("rename_field_foreign_key", RenameField("order", "customer", "buyer")),
+    Case("rename_field_foreign_key_nullable", RenameField("order", "category", "kind")),
+    Case("rename_field_foreign_key_to_itself", RenameField("category", "parent", "above")),
+    Case("rename_field_one_to_one", RenameField("order", "invoice", "bill")),
+    Case("rename_field_positive", RenameField("order", "quantity", "pieces")),
+    Case(
+        "rename_field_in_unique_together",
+        RenameField("order", "reference", "mark"),
+        AlterUniqueTogether("order", {("channel", "mark")}),
+    ),
+    Case(
+        "rename_field_in_index",
+        RemoveIndex("order", "order_due"),
+        RenameField("order", "due", "due_on"),
+        _index("order_due", fields=["due_on", "sequence"]),
+    ),
+    Case(
+        "rename_field_in_index_expression",
+        RemoveIndex("order", "order_note_upper"),
+        RenameField("order", "note", "text"),
+        _index("order_note_upper", Upper("text")),
+    ),
+    Case(
+        "rename_field_in_unique_constraint",
+        RemoveConstraint("order", "order_region_sequence"),
+        RenameField("order", "region", "area"),
+        AddConstraint("order", UniqueConstraint(fields=["area", "sequence"], name="order_region_sequence")),
+    ),
+    Case(
+        "rename_field_in_check_constraint",
+        RemoveConstraint("order", "order_weight_limit"),
+        RenameField("order", "limit", "maximum"),
+        AddConstraint("order", CheckConstraint(condition=Q(weight__lte=F("maximum")), name="order_weight_limit")),
+    ),
+    Case(
+        "rename_field_and_change_its_index",
+        RemoveIndex("order", "order_due"),
+        RenameField("order", "due", "due_on"),
+        _index("order_due", fields=["due_on", "weight"]),
+    ),
+    Case("rename_two_fields", RenameField("order", "channel", "medium"), RenameField("order", "reference", "mark")),
+    Case("rename_field_auto_now_add", RenameField("order", "placed", "ordered"), rows_differ=True),
+    Case("rename_field_on_child_model", RenameField("courier", "bike", "vehicle")),
+    Case("rename_field_on_parent_model", RenameField("person", "name", "full_name")),
+    Case("rename_field_on_partitioned_table", RenameField("visit", "path", "address")),
 )
 
 

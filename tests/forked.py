@@ -18,8 +18,9 @@ if not apps.ready:
     django.setup()  # in the clean process
 
 from django.db import connection, connections
+from django.db.migrations.operations import RenameField
 
-from .cases import CASES, base, ours, state_after
+from .cases import CASES, LABEL, Case, base, ours, state_after
 from .releases import Values, installed, migrate
 from .traffic import Traffic, neighbourhood
 
@@ -74,11 +75,11 @@ class Server:
 def _serve(pipe: Any, database: str, name: str, release: str) -> None:
     use_database(database)
     (case,) = (case for case in CASES if case.name == name)
-    state, start = state_after([base()]), 1_000_000
-    near = neighbourhood(state, case.models)
+    before, start = state_after([base()]), 1_000_000
+    state, near = before, neighbourhood(before, case.models)
     if release == "new":
         state, start = state_after([base(), *ours(case)]), 2_000_000
-    traffic = Traffic(state, case.models, near, Values(release, start), pipe.poll)
+    traffic = Traffic(state, case.models, near, Values(release, start), pipe.poll, old_names(case, before, state))
     while True:
         try:
             method, args = pipe.recv()
@@ -89,6 +90,19 @@ def _serve(pipe: Any, database: str, name: str, release: str) -> None:
         except Exception:
             pipe.send((True, traceback.format_exc()))
     connections.close_all()
+
+
+def old_names(case: Case, before: Any, after: Any) -> dict[tuple[str, Any], str]:
+    """(model, attribute) of a renamed field -> the attribute of the release before."""
+    names = {}
+    for operation in case.operations:
+        if isinstance(operation, RenameField):
+            old = before.apps.get_model(LABEL, operation.model_name)._meta
+            new = after.apps.get_model(LABEL, operation.model_name)._meta
+            if operation.new_name in {field.name for field in new.fields}:
+                attname = new.get_field(operation.new_name).attname
+                names[new.model_name, attname] = old.get_field(operation.old_name).attname
+    return names
 
 
 def use_database(name: str) -> None:

@@ -21,6 +21,7 @@ LAYERS = [
     {"columns"},
     {"tables"},
     {"sync"},
+    {"twins"},
     {"operations"},
     {"rules"},
     {"questioner", "writer", "autodetector", "checks", "executor"},

@@ -489,8 +489,62 @@ def test_the_answer_yes_renames(project):
     change(project, "", book=RENAMED)
     result = project.manage("makemigrations", input="y\n").check()
     assert "Was book.title renamed to book.name (a CharField)? [y/N]" in result.stdout
-    assert "migrations.RenameField(" in project.read_migration("shop", project.migration_files("shop")[-1])
+    assert result.stderr == (
+        "book.name: the column is renamed too, which copies it for a while. If only Python's name has to change, write "
+        'name = ...(db_column="title") and make the migration again: that costs nothing.\n'
+    )
+    assert "ExpandRename(" in project.read_migration("shop", project.migration_files("shop")[-1])
     assert is_clean(project)
+
+
+def test_a_rename_in_python_touches_no_column(project):
+    with_book(project)
+    change(project, "", book=RENAMED.replace("max_length=100", "max_length=100, db_column='title'"))
+    assert project.manage("makemigrations", input="y\n").check().stderr == ""
+    text = project.read_migration("shop", project.migration_files("shop")[-1])
+    assert re.findall(r"^        ([\w.]+)\($", text, re.MULTILINE) == [
+        "migrations.AlterField",
+        "migrations.RenameField",
+    ]
+    assert is_clean(project)
+    assert project.manage("check").check().stdout == "System check identified no issues (0 silenced).\n"
+
+
+def test_a_rename_with_all_that_hangs_on_the_field(project):
+    options = (
+        "    pages = models.IntegerField()\n"
+        "    class Meta:\n"
+        "        unique_together = [('title', 'pages')]\n"
+        "        indexes = [models.Index(fields=['-title'], name='book_title')]\n"
+        "        constraints = [models.CheckConstraint(condition=models.Q(title__gt=''), name='book_check'),\n"
+        "            models.UniqueConstraint(fields=['title'], name='book_unique')]\n"
+    )
+    with_book(project, options)
+    project.write_models(
+        "shop",
+        (RENAMED + options)
+        .replace("'title'", "'name'")
+        .replace("'-title'", "'-name'")
+        .replace("title__gt", "name__gt"),
+    )
+    project.manage("makemigrations", input="y\n").check()
+    text = project.read_migration("shop", project.migration_files("shop")[-1])
+    assert set(re.findall(r"^        ([\w.]+)\($", text, re.MULTILINE)) == {
+        "ExpandRename",
+        "migrations.SeparateDatabaseAndState",
+    }
+    assert is_clean(project)
+    assert project.manage("check").check().stdout == "System check identified no issues (0 silenced).\n"
+    project.manage("migrate").check()
+    project.manage("migrate", "--contract").check()
+    assert is_clean(project)
+    assert (
+        project.sql(
+            "SELECT conname FROM pg_constraint WHERE conrelid = 'shop_book'::regclass AND contype IN ('u', 'c')"
+            " AND conname LIKE 'safemig%'"
+        )
+        == []
+    )
 
 
 def test_the_answer_no_removes_and_adds(project):

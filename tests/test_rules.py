@@ -12,11 +12,12 @@ from django.db import migrations, models
 from django.db.migrations import operations as stock
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from django.db.models.functions import Now, Upper
+from django.db.models.functions import Lower, Now, Upper
 from django.test import override_settings
 
 import safemigrations.operations
 from safemigrations import rules
+from safemigrations.autodetector import replace_unsafe
 from safemigrations.operations.base import Context
 from safemigrations.writer import written
 
@@ -58,6 +59,14 @@ def drops_default(name: str = "extra") -> str:
     return (
         f"AddField {name} of book drops its default at once: {STILL_RUNNING} inserts rows without {name} and fails on "
         "NOT NULL."
+    )
+
+
+def renames(old: str, new: str, column: str = "") -> str:
+    return (
+        f"RenameField {old} of book to {new} renames the column at once: {STILL_RUNNING} names it in every query. "
+        f'(Where only Python\'s name has to change, {new} = ...(db_column="{column or old}") in models.py costs '
+        "nothing.)"
     )
 
 
@@ -198,6 +207,37 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         f"DeleteModel Book drops the table at once: {STILL_RUNNING} reads and writes it.",
         "DeleteModelLater(\n    name='Book',\n)",
     ),
+    "rename of a field": (
+        stock.RenameField("book", "title", "name"),
+        (),
+        "safemigrations.E050",
+        renames("title", "name"),
+        "ExpandRename(\n    model_name='book',\n    old_name='title',\n    new_name='name',\n)",
+    ),
+    "rename of a foreign key": (
+        stock.RenameField("book", "author", "writer"),
+        (AUTHOR, book(("author", models.ForeignKey("shop.author", models.CASCADE)))),
+        "safemigrations.E050",
+        renames("author", "writer", "author_id"),
+        "ExpandRename(\n    model_name='book',\n    old_name='author',\n    new_name='writer',\n)",
+    ),
+    "rename of the key": (
+        stock.RenameField("book", "id", "number"),
+        (),
+        "safemigrations.E050",
+        renames("id", "number"),
+        "Do that: queries that group by the primary key accept no other column, so it can't have two names.",
+    ),
+    "rename of many to many": (
+        stock.RenameField("book", "authors", "writers"),
+        (AUTHOR, book(("authors", models.ManyToManyField("shop.author")))),
+        "safemigrations.E050",
+        f"RenameField authors of book to writers renames its table at once: {STILL_RUNNING} names it in every query.",
+        (
+            'Write writers = models.ManyToManyField(..., db_table="shop_book_authors") in models.py: then only '
+            "Python's name changes, at no cost."
+        ),
+    ),
     "removal of a constraint": (
         stock.RemoveConstraint("book", "book_unique"),
         (book(constraints=[models.UniqueConstraint(fields=["title"], name="book_unique")]),),
@@ -265,6 +305,14 @@ SAFE: dict[str, tuple[Operation, tuple[Operation, ...]]] = {
         (),
     ),
     "choices": (stock.AlterField("book", "title", models.CharField(choices=[("a", "A")], max_length=100)), ()),
+    "rename in Python": (
+        stock.RenameField("book", "extra", "more"),
+        (book(("extra", models.IntegerField(db_column="extra"))),),
+    ),
+    "rename of many to many in Python": (
+        stock.RenameField("book", "authors", "writers"),
+        (AUTHOR, book(("authors", models.ManyToManyField("shop.author", db_table="shop_book_authors")))),
+    ),
     "rename of an index": (stock.RenameIndex("book", "new", old_name="book_title"), (book(indexes=[TITLE]),)),
     "options": (stock.AlterModelOptions("book", {"ordering": ["title"]}), ()),
     "managers": (stock.AlterModelManagers("book", [("objects", models.Manager())]), ()),
@@ -363,6 +411,85 @@ def test_a_table_whose_name_is_taken_in_the_same_release_is_refused(what):
         "the table alone. If not, give the new model another db_table; or make two releases: first without the old "
         "model, then, when migrate --contract has dropped its table, with the new one."
     )
+
+
+RENAME = stock.RenameField("book", "title", "name")
+FOLLOWERS = {
+    "index": (models.Index(fields=["-title"], name="x"), models.Index(fields=["-name"], name="x")),
+    "expression": (models.Index(Upper("title"), name="x"), models.Index(Upper("name"), name="x")),
+    "condition": (
+        models.Index(fields=["id"], condition=models.Q(title="it's"), name="x"),
+        models.Index(fields=["id"], condition=models.Q(name="it's"), name="x"),
+    ),
+    "unique": (
+        models.UniqueConstraint(fields=["title"], include=["id"], name="x"),
+        models.UniqueConstraint(fields=["name"], include=["id"], name="x"),
+    ),
+    "check": (
+        models.CheckConstraint(condition=models.Q(title__gt="a"), name="x"),
+        models.CheckConstraint(condition=models.Q(name__gt="a"), name="x"),
+    ),
+}
+
+
+def replaced(old: Any, new: Any) -> list[str]:
+    """What becomes of a release that renames the field and takes an index or constraint away and adds one."""
+    index = isinstance(old, models.Index)
+    remove: Operation = stock.RemoveIndex("book", "x") if index else stock.RemoveConstraint("book", "x")
+    add: Operation = stock.AddIndex("book", new) if index else stock.AddConstraint("book", new)
+    migration = migrations.Migration("0002", Shop.label)
+    migration.operations = [remove, RENAME, add]  # type: ignore[misc]
+    state = ProjectState()
+    book(**{"indexes" if index else "constraints": [old]}).state_forwards(Shop.label, state)
+    replace_unsafe(state, {Shop.label: [migration]}, lambda text: None)
+    return [type(operation).__name__ for operation in migration.operations]
+
+
+@pytest.mark.parametrize("what", FOLLOWERS)
+def test_what_follows_a_rename_is_neither_dropped_nor_built(what):
+    state_only = "SeparateDatabaseAndState"
+    assert replaced(*FOLLOWERS[what]) == [state_only, "ExpandRename", state_only]
+
+
+def generated(expression: Any) -> Any:
+    return models.GeneratedField(expression=expression, output_field=models.TextField(), db_persist=True)
+
+
+@pytest.mark.parametrize(("expression", "safe"), [(Upper("name"), True), (Lower("name"), False)])
+def test_a_generated_field_follows_the_rename_of_what_it_is_computed_from(expression, safe):
+    alter = stock.AlterField("book", "loud", generated(expression))
+    migration = migrations.Migration("0002", Shop.label)
+    migration.operations = [RENAME, alter]  # type: ignore[misc]
+    state = ProjectState()
+    book(("loud", generated(Upper("title")))).state_forwards(Shop.label, state)
+    replace_unsafe(state, {Shop.label: [migration]}, lambda text: None)
+    assert isinstance(migration.operations[1], stock.SeparateDatabaseAndState) is safe
+
+
+def test_an_index_that_changes_with_the_rename_is_replaced():
+    old, new = models.Index(fields=["title"], name="x"), models.Index(fields=["-name"], name="x")
+    assert replaced(old, new) == ["RemoveIndexLater", "ExpandRename", "AddIndexConcurrently"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        stock.AlterField("book", "name", models.CharField(max_length=200)),
+        stock.RenameField("book", "name", "label"),
+        stock.RemoveField("book", "name"),
+    ],
+)
+def test_a_rename_with_another_change_of_the_field_is_refused(other):
+    _, _, instead = found(RENAME, release=(other,))
+    assert instead == (
+        f"The same release has {type(other).__name__} of name, which would change one of the two columns only: do that "
+        "in the release after the contract."
+    )
+
+
+def test_a_rename_with_a_change_of_choices():
+    other = stock.AlterField("book", "name", models.CharField(max_length=100, choices=[("a", "A")]))
+    assert "ExpandRename" in found(RENAME, release=(other,))[2]
 
 
 def test_a_subclass_of_a_stock_operation_is_its_authors_business():

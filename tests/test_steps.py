@@ -10,8 +10,10 @@ import pytest
 from safemigrations.steps import (
     Backfill,
     BuildIndex,
+    CopyIndexes,
     DropIndex,
     Lock,
+    MoveAdditions,
     Online,
     Proof,
     RowFunction,
@@ -57,6 +59,8 @@ STEPS: dict[str, Step] = {
         analyze=True,
         undo=(DropIndex(why="drop it", table='"shop_item"', name="i"),),
     ),
+    "CopyIndexes": CopyIndexes(why="indexes for the twin", table='"shop_item"', column="note", twin="remark"),
+    "MoveAdditions": MoveAdditions(why="and back", table='"shop_item"', column="note", twin="remark"),
     "DropIndex": DropIndex(why="drop an index", table='"tenant"."shop_item"', name="i", frees=("index i",)),
     "Proof": Proof(why="no row is without", query="SELECT 1 WHERE FALSE", failure="These are: {rows}"),
     "Backfill": Backfill(
@@ -176,6 +180,8 @@ PRINTED: dict[str, tuple[str, ...]] = {
     "Together": ("SELECT 1", "SELECT 2"),
     "Online": ('ALTER TABLE "shop_item" VALIDATE CONSTRAINT "c"',),
     "BuildIndex": ('CREATE UNIQUE INDEX CONCURRENTLY "i" ON "shop_item" ("note")', 'ANALYZE "shop_item"'),
+    "CopyIndexes": ('-- CREATE INDEX CONCURRENTLY, with remark, for each index of "shop_item" that has note',),
+    "MoveAdditions": ("-- each index and constraint that a later migration gave remark: built for note",),
     "DropIndex": ('DROP INDEX CONCURRENTLY IF EXISTS "tenant"."i"',),
     "Proof": ("SELECT 1 WHERE FALSE",),
     "Backfill": ('-- UPDATE "shop_item" SET "note" = shop.notes.note_of WHERE "note" IS NULL',),

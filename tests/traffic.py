@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,9 +19,18 @@ Family = tuple[str, Any, str, str, Any]  # child model, its key, the field, pare
 class Traffic:
     """Requests on the models of these names and, fewer, of those near; what goes wrong is collected, not raised."""
 
-    def __init__(self, state: Any, names: set[str], near: set[str], values: Values, over: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        state: Any,
+        names: set[str],
+        near: set[str],
+        values: Values,
+        over: Callable[[], bool],
+        old_names: Mapping[Key, str] | None = None,
+    ) -> None:
         self.names, self.models = names, {m._meta.model_name: m for m in models_of(state) if m._meta.model_name in near}
         self.values, self.over = values, over
+        self.old_names = old_names or {}  # (model, attribute) -> attribute of the release before
         self.ledger: Ledger = {}
         self.errors: list[str] = []
 
@@ -71,8 +80,12 @@ class Traffic:
     def wrote(self, row: Any, names: Any) -> None:
         fields = [row._meta.get_field(name) for name in names]
         self.ledger.setdefault((row._meta.model_name, row.pk), {}).update(
-            {field.attname: getattr(row, field.attname) for field in fields}
+            {self.known_as(field): getattr(row, field.attname) for field in fields}
         )
+
+    def known_as(self, field: Any) -> str:
+        """What the ledger calls a column, whichever release it is of."""
+        return self.old_names.get((field.model._meta.model_name, field.attname), str(field.attname))
 
     def create(self, model: Any, **given: Any) -> Any:
         with self.request(model, "create"):
@@ -238,10 +251,10 @@ class Traffic:
         for (name, pk), written in ledger.items():
             if model := self.models.get(name):
                 with self.request(model, "read of what was written"):
-                    known = {field.attname for field in model._meta.concrete_fields} & written.keys()
+                    known = {self.known_as(field): field.attname for field in model._meta.concrete_fields}
                     row = model.objects.get(pk=pk)
-                    read = {name: getattr(row, name) for name in known}
-                    expected = {name: written[name] for name in known}
+                    read = {name: getattr(row, known[name]) for name in known.keys() & written.keys()}
+                    expected = {name: written[name] for name in read}
                     if read != expected:
                         self.errors.append(f"{self.values.name}: {name} {pk} has {read}, was given {expected}")
 

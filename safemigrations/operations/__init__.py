@@ -8,6 +8,7 @@ from .delete_model import DeleteModelLater
 from .remove_constraint import RemoveConstraintLater
 from .remove_field import RemoveFieldLater
 from .remove_index import RemoveIndexLater
+from .rename_field import ExpandRename
 
 __all__ = [
     "AddFieldNullableThenBackfill",
@@ -15,6 +16,7 @@ __all__ = [
     "AddIndexConcurrently",
     "AlterUniqueTogetherConcurrently",
     "DeleteModelLater",
+    "ExpandRename",
     "RemoveConstraintLater",
     "RemoveFieldLater",
     "RemoveIndexLater",

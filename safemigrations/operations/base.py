@@ -6,7 +6,7 @@ other tools know it for what it is) and two plans. Subclasses say which; nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -134,7 +134,7 @@ class Change(SeparateDatabaseAndState):
         plan, later = self.expand(at), self.contract(at)
         at_once = run.contract == "immediately" or self._is_alone(at, run)
         self._refuse_inside_transaction(at, plan + later if at_once else plan)
-        make_room(at.connection, run, (name for step in plan for name in step.takes), own=self._row(at, run))
+        make_room(at.connection, run, _needed_by(plan), own=self._row(at, run))
         runner = Runner(at.connection, run.report, at.after.apps)
         runner.run(plan)
         if at_once:
@@ -198,6 +198,14 @@ class Change(SeparateDatabaseAndState):
         return False
 
 
+def _needed_by(plan: Plan) -> Iterator[str]:
+    """The names that a plan takes, and the twins that it would change on one side only."""
+    for step in plan:
+        yield from step.takes
+        if step.about.startswith("column "):
+            yield f"twin{step.about.removeprefix('column')}"
+
+
 def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any, *, own: Mapping[str, Any]) -> None:
     """Refuse a name that an open contract still has to free; `migrate --contract` frees it first.
 
@@ -234,6 +242,7 @@ class Context:
     before: ProjectState
     after: ProjectState
     release: Sequence[tuple[str, Operation]] = field(default=())  # (app label, operation), this one included
+    start: ProjectState | None = None  # before the first operation of the release
 
     def model_before(self, model_name: str) -> ModelState:
         return self.before.models[self.app_label, model_name.lower()]  # type: ignore[no-any-return]

@@ -236,6 +236,7 @@ def _nothing_uses(column: Column) -> Proof:
             f"The contract can't drop {column.name} of {column.label} as long as these use it: {{rows}}. Nothing was "
             "changed. Replace them first, then run the same command again."
         ),
+        about=column.title,
     )
 
 

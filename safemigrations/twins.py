@@ -1,0 +1,186 @@
+"""A column that lives under two names, or with two types, while two releases run.
+
+The twin comes nullable and, in the same transaction, the trigger that keeps the two equal; then the rows that were
+there are copied. (The other way round, rows that are written meanwhile are lost.) Each index is built for the twin
+too: its queries want it, its ON CONFLICT needs it. Nothing else has to be: NOT NULL, checks and foreign keys of the one
+column hold for the other, as the two are equal when PostgreSQL looks at them.
+
+Before one of the two goes it is proved that they are equal in every row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import catalog
+from .columns import Column
+from .steps import Backfill, CopyIndexes, Lock, MoveAdditions, Proof, Together
+from .sync import drop_of, keep_equal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twins:
+    """Two columns of a table: `old` is that of the running release, `twin` that of the next.
+
+    `to_twin` and `to_old` turn a value of the one into one of the other, {} being the value; `default` is the SQL of
+    the default that both have, or nothing; `over` is a query that has a row when one of the two has gone.
+    """
+
+    old: Column
+    twin: Column
+    over: str
+    to_twin: str = "{}"
+    to_old: str = "{}"
+    default: str = ""
+
+    @property
+    def table(self) -> str:
+        return self.old.table
+
+    @property
+    def label(self) -> str:
+        return self.old.label
+
+    @property
+    def title(self) -> str:
+        """What nobody else may change meanwhile: it would be changed on one side only."""
+        return f"twin {self.twin.name} of {self.label}"
+
+    @property
+    def differ(self) -> str:
+        return catalog.differ(self.to_twin.format(self.old.quoted), self.twin.quoted)
+
+    @property
+    def _trigger(self) -> Together:
+        default = f"CAST({self.default} AS {self.twin.type})" if self.default else ""
+        return keep_equal(self.old, self.twin, to_twin=self.to_twin, to_old=self.to_old, default=default)
+
+    def unwatched(self) -> Proof:
+        """Found before anything is touched: what would not notice a write under the other name."""
+        free = catalog.column_missing(self.table, self.twin.name)
+        exists = (
+            f"SELECT 'column {self.twin.name}, which is there already' WHERE NOT EXISTS ({free})"
+            f" AND NOT EXISTS ({self._trigger.done})"
+        )
+        return Proof(
+            why=f"{self.label}: no trigger, rule or partition of yours waits for writes of {self.old.name}",
+            query=f"{catalog.watchers_of_column(self.table, self.old.name)} UNION {exists}",
+            failure=(
+                f"{self.old.name} of {self.label} can't have a twin called {self.twin.name}, because of: {{rows}}. "
+                "Nothing was changed. A trigger or rule that names the column misses what is written under the other "
+                "name: write the trigger without UPDATE OF and WHEN, let its function compare OLD and NEW, and run the "
+                f"same command again. Or rename the field in Python alone, with db_column={self.old.name!r}."
+            ),
+            done=self.over,
+        )
+
+    def begin(self) -> Together:
+        """The twin and the trigger at the same moment: whatever is written from then on stands in both."""
+        trigger, twin = self._trigger, self.twin
+        add = f"ALTER TABLE {self.table} ADD COLUMN {twin.quoted} {twin.definition(null=True)}"
+        # A default in ADD COLUMN would be that of the existing rows too.
+        default = f"ALTER TABLE {self.table} ALTER COLUMN {twin.quoted} SET DEFAULT {self.default}"
+        return Together(
+            why=f"{self.label}: add column {twin.name}, and a trigger that keeps it equal to {self.old.name}",
+            sql=(add, *([default] if self.default else []), *self._same_type(), self._same_grants(), *trigger.sql),
+            locks={self.table: Lock.ACCESS_EXCLUSIVE},
+            done=f"{trigger.done} UNION ALL {self.over}",
+            undo=(self.end(),),
+            takes=(self.old.title, twin.title, self.title),
+        )
+
+    def _same_type(self) -> tuple[str, ...]:
+        """A column that somebody altered by hand may hold what its twin couldn't, and the trigger would fail."""
+        if (self.to_twin, self.to_old) != ("{}", "{}"):
+            return ()
+        there = f"o.attrelid = {catalog.regclass(self.table)} AND o.attname = {catalog.literal(self.old.name)}"
+        twin = f"t.attrelid = o.attrelid AND t.attname = {catalog.literal(self.twin.name)}"
+        differing = "(o.atttypid, o.atttypmod, o.attcollation) <> (t.atttypid, t.atttypmod, t.attcollation)"
+        return (
+            catalog.for_each(
+                "SELECT o.attname, format_type(o.atttypid, o.atttypmod) AS here,"
+                " format_type(t.atttypid, t.atttypmod) AS there FROM pg_attribute o, pg_attribute t"
+                f" WHERE {there} AND {twin} AND {differing}",
+                "RAISE EXCEPTION 'column % is %, or of another collation, and in the migrations it is %',"
+                " found.attname, found.here, found.there;",
+            ),
+        )
+
+    def _same_grants(self) -> str:
+        """Privileges that a role has on the column alone."""
+        column = f"attrelid = {catalog.regclass(self.table)} AND attname = {catalog.literal(self.old.name)}"
+        return catalog.for_each(
+            f"SELECT privilege_type, is_grantable, grantee FROM pg_attribute, aclexplode(attacl) WHERE {column}",
+            "EXECUTE format('GRANT %s (%I) ON %s TO %s%s', found.privilege_type,"
+            f" {catalog.literal(self.twin.name)}, {catalog.literal(self.table)},"
+            " CASE WHEN found.grantee = 0 THEN 'PUBLIC' ELSE found.grantee::regrole::text END,"
+            " CASE WHEN found.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);",
+        )
+
+    def fill(self) -> Backfill:
+        return Backfill(
+            why=f"{self.label}: copy {self.old.name} to {self.twin.name}",
+            table=self.table,
+            key=self.old.key,
+            guard=self.differ,
+            assign=f"{self.twin.quoted} = {self.to_twin.format(self.old.quoted)}",
+            sets=(self.twin.quoted,),
+            done=self.over,
+        )
+
+    def copy_indexes(self) -> CopyIndexes:
+        return CopyIndexes(
+            why=f"{self.label}: every index of {self.old.name} for {self.twin.name} too",
+            table=self.table,
+            column=self.old.name,
+            twin=self.twin.name,
+            done=self.over,
+        )
+
+    def equal(self) -> Proof:
+        old, twin, keys = self.old, self.twin, ", ".join(self.old.key)
+        repair = "UPDATE {0} SET {1} = {2} WHERE {3}"
+        from_old = repair.format(self.table, twin.quoted, self.to_twin.format(old.quoted), self.differ)
+        from_twin = repair.format(self.table, old.quoted, self.to_old.format(twin.quoted), self.differ)
+        return Proof(
+            why=f"{self.label}: {twin.name} equals {old.name} in every row",
+            query=f"SELECT {keys} FROM {self.table} WHERE {self.differ}",
+            failure=(
+                f"{old.name} and {twin.name} of {self.label} differ, so neither is dropped: {keys} {{rows}}. Somebody "
+                "wrote while the trigger that keeps them equal was disabled. Look at these rows. Where the old "
+                f"release wrote last: {from_old}; where the new one did: {from_twin}. Then run the same command again."
+            ),
+            done=self.over,
+        )
+
+    def move_additions(self) -> MoveAdditions:
+        return MoveAdditions(
+            why=f"{self.label}: what later migrations gave {self.twin.name} goes to the column that stays",
+            table=self.table,
+            column=self.old.name,
+            twin=self.twin.name,
+            done=self.over,
+        )
+
+    def free(self) -> Proof:
+        """Found before the contract touches anything: what was made on the twin and can't be moved."""
+        return Proof(
+            why=f"{self.label}: nothing of yours depends on the twin {self.twin.name}",
+            query=catalog.dependents_of_column(self.table, self.twin.name),
+            failure=(
+                f"{self.twin.name} of {self.label} is still a twin. It goes now, and these depend on it: {{rows}}. "
+                f"Nothing was changed. Drop them, or let them use {self.old.name}, which is about to get the name "
+                f"{self.twin.name}; then run the same command again."
+            ),
+            done=self.over,
+        )
+
+    def end(self) -> Together:
+        """The twin goes, with its trigger and its indexes."""
+        drop = drop_of(self._trigger)
+        return Together(
+            why=f"{self.label}: drop column {self.twin.name} and the trigger that kept it equal to {self.old.name}",
+            sql=(*drop.statements, f"ALTER TABLE {self.table} DROP COLUMN IF EXISTS {self.twin.quoted}"),
+            locks={self.table: Lock.ACCESS_EXCLUSIVE},
+            done=catalog.column_missing(self.table, self.twin.name),
+        )
