@@ -178,6 +178,11 @@ class ComputedRows(Rows):
         prepared = {}
         for name, value in values.items():
             field: Any = self.model._meta.get_field(name)
+            if self.function.many and field not in self.model._meta.local_concrete_fields:
+                raise StepFailed(
+                    f"{self.name} gave {name} for {self.model._meta.label}, whose table has no such column. Mend the "
+                    "function and run the same command again; rows that are filled stay filled."
+                )
             one = field.get_db_prep_save(getattr(value, "pk", value), self.connection)
             if one is None and not field.null:
                 raise StepFailed(

@@ -4,6 +4,7 @@ from .add_field_nullable_then_backfill import AddFieldNullableThenBackfill
 from .add_field_with_default import AddFieldWithDefault
 from .add_index import AddIndexConcurrently
 from .alter_unique_together import AlterUniqueTogetherConcurrently
+from .backfill import Backfill
 from .delete_model import DeleteModelLater
 from .remove_constraint import RemoveConstraintLater
 from .remove_field import RemoveFieldLater
@@ -15,6 +16,7 @@ __all__ = [
     "AddFieldWithDefault",
     "AddIndexConcurrently",
     "AlterUniqueTogetherConcurrently",
+    "Backfill",
     "DeleteModelLater",
     "ExpandRename",
     "RemoveConstraintLater",

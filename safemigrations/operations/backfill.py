@@ -1,0 +1,247 @@
+"""RunPython or RunSQL that touches many rows -> Backfill.
+
+One UPDATE of a large table locks every row until it ends, doubles the table, and when it is killed all of it was in
+vain. The loop in RunPython that blog posts recommend is slower, forgets where it was, and runs in the migration's
+transaction unless somebody thought of that.
+
+So a data migration says what to set and where, and the engine that fills rows for every other operation does it: in
+short transactions, going on where it was killed, giving way to users. Expressions may follow relations; what
+PostgreSQL can't compute is a Python function of the row, written back in bulk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.operations.special import SeparateDatabaseAndState
+from django.db.migrations.state import ProjectState
+from django.db.models import BooleanField, F, Model, OuterRef, Q, Subquery, Value
+
+from .. import steps
+from ..columns import raw
+from ..runner import current_run
+from ..steps import Plan
+from .add_field_nullable_then_backfill import is_expression, path_of
+from .base import Change, Situation
+
+Values = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None]
+
+
+class Backfill(Change):
+    """Set fields of existing rows, in batches.
+
+    `set` maps fields to values or expressions over the row and its relations, or is a function that is given an
+    instance of the model as it is in this migration and returns such a dictionary. `where` selects the rows. `reverse`
+    is what to set on the way back; without it nothing is. `can_wait`: both releases can live with unfilled rows, so
+    that `migrate` may leave a large table to `safemigrations backfill run`.
+    """
+
+    stock_when_alone = False
+
+    def __init__(
+        self,
+        model_name: str,
+        set: Values,
+        where: Any = None,
+        reverse: Values | None = None,
+        can_wait: bool = False,
+        elidable: bool = False,
+    ) -> None:
+        self.model_name, self.set, self.where, self.reverse = model_name, set, where, reverse
+        self.can_wait = can_wait
+        self.elidable = elidable  # type: ignore[misc]
+        self._check_arguments()
+        SeparateDatabaseAndState.__init__(self)
+
+    def _check_arguments(self) -> None:
+        what = f"Backfill of {self.model_name}"
+        for values in (self.set, self.reverse):
+            if callable(values):
+                path_of(values)
+            elif values is not None and not values:
+                raise ValueError(f"{what}: say what to set, as in set={{'region': F('country__code')}}.")
+        if self.where is None and not callable(self.set) and (twice := _read_by(self.set) & self.set.keys()):
+            names = ", ".join(sorted(twice))
+            raise ValueError(
+                f"{what}: {names} is computed from itself, so a row that is filled twice would be wrong. Say with "
+                "where= which rows aren't filled yet."
+            )
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        defaults = {"where": None, "reverse": None, "can_wait": False, "elidable": False}
+        given = {name: getattr(self, name) for name in defaults}
+        changed = {name: value for name, value in given.items() if value != defaults[name]}
+        return type(self).__name__, [], {"model_name": self.model_name, "set": self.set, **changed}
+
+    def describe(self) -> str:
+        return f"Fill {self._what} of {self.model_name}, in batches"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"backfill_{self.model_name.lower()}"
+
+    @property
+    def _what(self) -> str:
+        return self.set.__name__ if callable(self.set) else ", ".join(self.set)
+
+    @property
+    def identity(self) -> str:
+        return f"Backfill({self.model_name.lower()}: {self._what})"
+
+    def reduce(self, operation: Operation, app_label: str) -> bool | list[Operation]:
+        if self.elidable:
+            return [operation]
+        return [self] if operation.elidable else False
+
+    def expand(self, at: Situation) -> Plan:
+        """Only the engine's step: there is nothing to contract."""
+        where = _condition(at, at.new(self.model_name), self.where) if self.where is not None else ""
+        undo = (self._step(at, self.reverse, "", what="take back"),) if self.reverse is not None else ()
+        return (self._step(at, self.set, where, what="fill", undo=undo, can_wait=self.can_wait),)
+
+    def _step(self, at: Situation, values: Values, where: str, *, what: str, **rest: Any) -> steps.Backfill:
+        model = at.new(self.model_name)
+        quote = at.connection.ops.quote_name
+        table, pk = quote(model._meta.db_table), model._meta.pk
+        key = tuple(quote(field.column) for field in getattr(pk, "fields", None) or [pk])
+        name = values.__name__ if callable(values) else ", ".join(values)
+        how = self._by_function(at, values, where) if callable(values) else self._by_sql(at, values, where)
+        return steps.Backfill(
+            why=f"{raw(table.rpartition('.')[2])}: {what} {name}", table=table, key=key, **how, **rest
+        )
+
+    def _by_function(self, at: Situation, function: Callable[..., Any], where: str) -> dict[str, Any]:
+        migration = current_run().migration
+        computed = steps.RowFunction(
+            path=path_of(function),
+            takes_row=True,
+            app_label=at.app_label,
+            migration=migration.name if migration else "",
+            model=self.model_name,
+            field="",
+            column="",
+            many=True,
+        )
+        return {"guard": where or "TRUE", "function": computed, "clears": False}
+
+    def _by_sql(self, at: Situation, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+        from ..sync import row_expression  # loads psycopg, which `check` doesn't need
+
+        model, quote = at.new(self.model_name), at.connection.ops.quote_name
+        table = quote(model._meta.db_table)
+        compiled = {}
+        for name, value in values.items():
+            field = own_field(model, name)
+            expression = value if is_expression(value) else Value(value, output_field=field)
+            # A NULL that comes out of a query has a type, which may be another than the column's.
+            sql = "NULL" if value is None else row_expression(at.connection, model, field, expression, row=table)
+            compiled[quote(field.column)] = sql
+        # Without a condition a row is filled when it has these values: so a batch that runs twice changes nothing.
+        filled = f"ROW({', '.join(compiled)}) IS DISTINCT FROM ROW({', '.join(compiled.values())})"
+        return {
+            "assign": ", ".join(f"{column} = {sql}" for column, sql in compiled.items()),
+            "guard": where or filled,
+            "sets": tuple(compiled),
+            "clears": not where or _clears(self.where, values),
+        }
+
+    # Another backend.
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+        else:
+            self._elsewhere(Situation(app_label, schema_editor, before=from_state, after=to_state), self.set)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            super().database_backwards(app_label, schema_editor, from_state, to_state)
+        elif self.reverse is not None:
+            at = Situation(app_label, schema_editor, before=to_state, after=from_state)
+            self._elsewhere(at, self.reverse, everywhere=True)
+
+    def _elsewhere(self, at: Situation, values: Values, *, everywhere: bool = False) -> None:
+        """One UPDATE, or row by row: batches that go on where they were are PostgreSQL's."""
+        if not self._is_migrated_here(at) or at.editor.collect_sql:
+            return
+        model = at.new(self.model_name)
+        rows = model._base_manager.using(at.connection.alias)
+        selected = rows.all() if everywhere or self.where is None else rows.filter(self.where)
+        if not callable(values):
+            selected.update(**{name: _assignable(model, value) for name, value in values.items()})
+            return
+        for row in selected:
+            computed = dict(values(row) or {})
+            for name, value in computed.items():
+                setattr(row, name, value)
+            row.save(using=at.connection.alias, update_fields=list(computed))
+
+
+def own_field(model: type[Model], name: str) -> Any:
+    """A field whose column is in the model's own table."""
+    field: Any = model._meta.get_field(name)
+    if field not in model._meta.local_concrete_fields:
+        raise ValueError(
+            f"The column of {model._meta.label}.{name} is not in the table of {model._meta.object_name}. Fill "
+            f"{field.model._meta.label} instead."
+        )
+    return field
+
+
+def _assignable(model: type[Model], value: Any) -> Any:
+    """What UPDATE takes: it knows no joins."""
+    if not is_expression(value) or not any("__" in name for name in _names(value)):
+        return value
+    return Subquery(model._base_manager.filter(pk=OuterRef("pk")).annotate(safemig=value).values("safemig")[:1])
+
+
+def _names(expression: Any) -> list[str]:
+    """The names of the fields that an expression reads."""
+    parts = expression.flatten() if hasattr(expression, "flatten") else [expression]
+    return [str(getattr(part, "name", "")) for part in parts if isinstance(part, F)]
+
+
+def _read_by(values: Mapping[str, Any]) -> set[str]:
+    return {name.partition("__")[0] for value in values.values() if is_expression(value) for name in _names(value)}
+
+
+def _clears(where: Any, values: Mapping[str, Any]) -> bool:
+    """Is it a condition that a row no longer meets when it is filled: that one of the fields is null?"""
+    if not isinstance(where, Q) or where.negated or where.connector != Q.AND:
+        return False
+    null = [(name, None) for name in values] + [(f"{name}__isnull", True) for name in values]
+    return any(child in null for child in where.children)
+
+
+def _condition(at: Situation, model: type[Model], where: Any) -> str:
+    from ..sync import row_expression  # see Backfill._by_sql()
+
+    query = model._base_manager.using(at.connection.alias).order_by().filter(where).query
+    if len(query.alias_map) > 1:
+        field: Any = BooleanField()
+        field.set_attributes_from_name("where")
+        table = at.connection.ops.quote_name(model._meta.db_table)
+        return row_expression(at.connection, model, field, where, row=table)
+    try:
+        sql, params = query.get_compiler(connection=at.connection).compile(query.where)
+    except FullResultSet:
+        return "TRUE"
+    except EmptyResultSet:
+        return "FALSE"
+    return f"({at.connection.ops.compose_sql(sql, params)})"  # type: ignore[attr-defined]
