@@ -46,8 +46,19 @@ def column_missing(table: str, column: str) -> str:
     return f"SELECT 1 WHERE NOT EXISTS ({_attribute(table, column)})"
 
 
+NOT_VALID = (  # of PostgreSQL 18; attnotnull is true already
+    "EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n'"
+    " AND a.attnum = ANY (k.conkey) AND NOT k.convalidated)"
+)
+
+
 def column_not_null(table: str, column: str) -> str:
-    return _attribute(table, column, " AND a.attnotnull")
+    return _attribute(table, column, f" AND a.attnotnull AND NOT {NOT_VALID}")
+
+
+def column_forbids_null(table: str, column: str) -> str:
+    """Is it NOT NULL ... NOT VALID?"""
+    return _attribute(table, column, f" AND a.attnotnull AND {NOT_VALID}")
 
 
 def column_nullable(table: str, column: str) -> str:
@@ -67,16 +78,61 @@ def constraint_exists(table: str, name: str, *, validated: bool = False) -> str:
     return f"SELECT 1 FROM pg_constraint WHERE conrelid = {regclass(table)} AND conname = {literal(name)}{valid}"
 
 
+def constraint_missing_everywhere(table: str, name: str) -> str:
+    """Have neither the table nor its partitions a constraint of this name?"""
+    parts = f"SELECT {regclass(table)}::oid UNION SELECT relid::oid FROM pg_partition_tree({regclass(table)})"
+    found = f"SELECT FROM pg_constraint WHERE conname = {literal(name)} AND conrelid IN ({parts})"
+    return f"SELECT 1 WHERE NOT EXISTS ({found})"
+
+
 def constraint_missing(table: str, name: str) -> str:
     return f"SELECT 1 WHERE NOT EXISTS ({constraint_exists(table, name)})"
+
+
+def _number(column: str, relation: str) -> str:
+    """The attribute number of a column, inside a query that has its table as `relation`."""
+    return f"(SELECT attnum FROM pg_attribute WHERE attrelid = {relation} AND attname = {literal(column)})"
 
 
 def foreign_keys(table: str, column: str) -> str:
     """The names of the foreign keys of one column."""
     return (
-        f"SELECT conname FROM pg_constraint WHERE conrelid = {regclass(table)} AND contype = 'f' AND conkey = ARRAY[("
-        f"SELECT attnum FROM pg_attribute WHERE attrelid = conrelid AND attname = {literal(column)})]"
+        f"SELECT conname FROM pg_constraint WHERE conrelid = {regclass(table)} AND contype = 'f'"
+        f" AND conkey = ARRAY[{_number(column, 'conrelid')}]"
     )
+
+
+def constraints_of_column(table: str, column: str, kind: str, *, keep: Iterable[str] = ()) -> str:
+    """The names of the constraints over this column alone, of one contype, but those to keep and ours."""
+    others = "".join(f" AND conname <> {literal(name)}" for name in keep)
+    return (
+        f"SELECT conname FROM pg_constraint WHERE conrelid = {regclass(table)} AND contype = '{kind}'"
+        f" AND conkey = ARRAY[{_number(column, 'conrelid')}] AND NOT starts_with(conname::text, '{PREFIX}'){others}"
+    )
+
+
+def indexes_of_column(table: str, column: str, *, like: bool, keep: Iterable[str] = ()) -> str:
+    """The names of the b-tree indexes over this column alone that are not unique, for LIKE or for all else."""
+    others = "".join(f" AND c.relname <> {literal(name)}" for name in keep)
+    return (
+        "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        " JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree' JOIN pg_opclass o ON o.oid = i.indclass[0]"
+        f" WHERE i.indrelid = {regclass(table)} AND NOT i.indisunique AND i.indnatts = 1 AND i.indpred IS NULL"
+        f" AND i.indkey[0] = {_number(column, 'i.indrelid')}"
+        f" AND (o.opcname LIKE '%pattern_ops') = {str(like).upper()}{others}"
+    )
+
+
+def column_has_type(table: str, column: str, type_: str) -> str:
+    """Has the column this type, its limits included?"""
+    return _attribute(
+        table, column, f" AND replace(format_type(a.atttypid, a.atttypmod), ', ', ',') = {literal(_canonical(type_))}"
+    )
+
+
+def _canonical(type_: str) -> str:
+    """A type as format_type() spells it, without spaces between its limits."""
+    return type_.replace("varchar", "character varying").replace(", ", ",")
 
 
 def index_exists(table: str, name: str) -> str:
@@ -303,6 +359,26 @@ def object_name(table: str, column: str, label: str) -> str:
         else:
             second -= 1
     return f"{_clip(table, first)}_{_clip(column, second)}_{label}"
+
+
+def is_server(version: int) -> str:
+    """Is this PostgreSQL of the major version, or a later one?"""
+    return f"SELECT 1 WHERE current_setting('server_version_num')::int >= {version * 10_000}"
+
+
+def is_partitioned(table: str, *, before: int) -> str:
+    """Is this a partitioned table of a PostgreSQL before the major version?"""
+    return (
+        f"SELECT 1 FROM pg_class WHERE oid = {regclass(table)} AND relkind = 'p'"
+        f" AND current_setting('server_version_num')::int < {before * 10_000}"
+    )
+
+
+def alter_partitions(table: str, change: str, *, leaves_only: bool = True) -> str:
+    """A statement that alters every partition that has rows of its own, or the table and then all of them."""
+    which = " WHERE isleaf" if leaves_only else " ORDER BY level"
+    parts = f"SELECT relid::regclass::text AS name FROM pg_partition_tree({regclass(table)}){which}"
+    return for_each(parts, f"EXECUTE format('ALTER TABLE %s %s', found.name, {literal(change)});")
 
 
 def for_each(query: str, body: str) -> str:

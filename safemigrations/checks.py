@@ -33,10 +33,19 @@ from .operations.base import Change, Context
 from .writer import written
 
 # What a rule could object to, and decisions of a person; our own operations don't match.
-SUSPECTS = re.compile(
-    r"\b(AddIndex|RemoveIndex|AddField|RemoveField|RemoveConstraint|AlterUniqueTogether|DeleteModel|RenameField)\("
-    r"|allow_unsafe"
+UNSAFE = (
+    "AddField",
+    "AddIndex",
+    "AlterField",
+    "AlterOrderWithRespectTo",
+    "AlterUniqueTogether",
+    "DeleteModel",
+    "RemoveConstraint",
+    "RemoveField",
+    "RemoveIndex",
+    "RenameField",
 )
+SUSPECTS = re.compile(rf"\b({'|'.join(UNSAFE)})\(|allow_unsafe")
 OURS_IN_A_TRANSACTION = re.compile(r"(?s)(?!.*atomic = False).*\bsafemigrations\.operations\b")
 
 OUTSIDE_TRANSACTION = "safemigrations.E090"

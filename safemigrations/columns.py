@@ -16,10 +16,11 @@ from django.db.models import NOT_PROVIDED, Model
 
 from . import catalog
 from .catalog import literal, object_name, temporary_name
-from .steps import BuildIndex, DropIndex, Lock, Online, Plan, Statement, Together
+from .steps import BuildIndex, DropIndex, Instead, Lock, Online, Plan, Proof, Statement, Together
 
-ON_DELETE = {"SET NULL": "n", "CASCADE": "c"}  # as pg_constraint has it
 FK_SUFFIX = "_fk_%(to_table)s_%(to_column)s"  # BaseDatabaseSchemaEditor.add_field()
+# pg_constraint.confdeltype: https://www.postgresql.org/docs/current/catalog-pg-constraint.html
+ON_DELETE = {"": "a", "NO ACTION": "a", "RESTRICT": "r", "CASCADE": "c", "SET NULL": "n", "SET DEFAULT": "d"}
 
 
 def raw(name: str) -> str:
@@ -246,6 +247,23 @@ class Column:
             undo=undo,
         )
 
+    def may_be_null(self) -> Statement:
+        """DROP NOT NULL, with a way back that asks first."""
+        keys = ", ".join(self.key)
+        has_value = Proof(
+            why=f"{self.label}: every row has {self.name}",
+            query=f"SELECT {keys} FROM {self.table} WHERE {self.quoted} IS NULL",
+            failure=(
+                f"Rows of {self.label} have no {self.name}, which can't be null in the release that you go back "
+                f"to: {keys} {{rows}}. The new release, or the contract, left them so. The column is there and may "
+                f"be null: fill it (UPDATE {self.table} SET {self.quoted} = ... WHERE {self.quoted} IS NULL), "
+                "then run the same command again."
+            ),
+            done=catalog.column_not_null(self.table, self.name),
+        )
+        # Taken back from the last to the first: the proof comes before NOT NULL.
+        return self.drop_not_null(undo=(has_value, *self.not_null()))
+
     def unless_gone(self, step: Statement) -> Statement:
         """A step of a way back: done again after a crash, it may find that the rest has dropped the column."""
         return replace(step, done=f"{step.done} UNION ALL {catalog.column_missing(self.table, self.name)}")
@@ -253,43 +271,58 @@ class Column:
     def not_null(self) -> Plan:
         """NOT NULL without a scan under the lock: a CHECK that is validated online proves it.
 
-        Two statements in the last step, because an ALTER TABLE that drops the check too would scan.
+        Two statements in the last step, because an ALTER TABLE that drops the check too would scan. PostgreSQL 18 has
+        NOT NULL ... NOT VALID, which is validated likewise and needs no check, and so one strong lock less.
         https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-SET-DROP-NOT-NULL
         """
         check = temporary_name(self.label, self.name, "not_null")
-        already = catalog.column_not_null(self.table, self.name)
+        quoted, own = (
+            self.editor.quote_name(check),
+            self.editor.quote_name(object_name(self.label, self.name, "not_null")),
+        )
+        already, since_18 = catalog.column_not_null(self.table, self.name), catalog.is_server(18)
         drop = self._alter(
             f"drop the check behind {self.name} NOT NULL",
-            f"DROP CONSTRAINT IF EXISTS {self.editor.quote_name(check)}",
+            f"DROP CONSTRAINT IF EXISTS {quoted}",
             done=catalog.constraint_missing(self.table, check),
         )
+        back = (drop, self.unless_gone(self.drop_not_null()))
+        begun = f"{catalog.constraint_exists(self.table, check)} UNION ALL {self._forbids_null}"
+        change = f"ADD CONSTRAINT {own} NOT NULL {self.quoted} NOT VALID"
         return (
             self._alter(
                 f"{self.name} can't be null from now on",
-                f"ADD CONSTRAINT {self.editor.quote_name(check)} CHECK ({self.quoted} IS NOT NULL) NOT VALID",
-                done=f"{already} UNION ALL {catalog.constraint_exists(self.table, check)}",
-                undo=(drop, self.unless_gone(self.drop_not_null())),
+                f"ADD CONSTRAINT {quoted} CHECK ({self.quoted} IS NOT NULL) NOT VALID",
+                done=f"{already} UNION ALL {begun}",
+                undo=back,
+                instead=Instead(when=since_18, sql=f"ALTER TABLE {self.table} {change}"),
             ),
             Online(
                 why=f"{self.label}: no row has {self.name} null (checked without blocking)",
-                sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {self.editor.quote_name(check)}",
+                sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {quoted}",
                 locks={self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
                 done=f"{already} UNION ALL {catalog.constraint_exists(self.table, check, validated=True)}",
-                on_failure=(drop,),
+                on_failure=back,
                 violators=f"SELECT {', '.join(self.key)} FROM {self.table} WHERE {self.quoted} IS NULL",
                 about=self.title,
+                instead=Instead(when=self._forbids_null, sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {own}"),
             ),
             Together(
                 why=f"{self.label}: {self.name} NOT NULL, without a scan",
                 sql=(
                     f"ALTER TABLE {self.table} ALTER COLUMN {self.quoted} SET NOT NULL",
-                    f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {self.editor.quote_name(check)}",
+                    f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {quoted}",
                 ),
                 locks={self.table: Lock.ACCESS_EXCLUSIVE},
                 done=f"{already} AND NOT EXISTS ({catalog.constraint_exists(self.table, check)})",
                 about=self.title,
             ),
         )
+
+    @property
+    def _forbids_null(self) -> str:
+        """Has it a NOT NULL that may be NOT VALID (PostgreSQL 18)?"""
+        return catalog.column_forbids_null(self.table, self.name)
 
     def indexes(self) -> Plan:
         """The index of db_index=True and, for text, the one for LIKE."""
@@ -298,6 +331,11 @@ class Column:
             for reference in self.editor._field_indexes_sql(self.model, self.field)  # type: ignore[attr-defined]
         )
 
+    def unique_by_name(self) -> Plan:
+        """UNIQUE, under the name that Django gives when it alters a column."""
+        name = self.editor._create_index_name(self.model._meta.db_table, [self.field.column], suffix="_uniq")  # type: ignore[attr-defined]
+        return unique_constraint(self.editor, self.table, name, (self.quoted,))
+
     def unique(self) -> Plan:
         """UNIQUE, under the name that PostgreSQL gives to the one that Django writes into ADD COLUMN."""
         if not self.field.unique:
@@ -305,52 +343,146 @@ class Column:
         name = object_name(self.label, self.name, "key")
         return unique_constraint(self.editor, self.table, name, (self.quoted,))
 
-    def check(self) -> Plan:
+    @property
+    def check_condition(self) -> str:
         """The check that belongs to the type, as of PositiveIntegerField."""
-        condition = self.field.db_parameters(self.editor.connection)["check"]
-        if not condition:
-            return ()
-        name = object_name(self.label, self.name, "check")
-        add = f"ALTER TABLE {self.table} ADD CONSTRAINT {self.editor.quote_name(name)} CHECK ({condition})"
-        return check_constraint(self.editor, self.table, name, add, about=self.title)
+        return str(self.field.db_parameters(self.editor.connection)["check"] or "")
 
-    def _orphans(self) -> str:
-        target = self.editor.quote_name(self.field.target_field.column)
-        return (
-            f"SELECT {', '.join(self.key)} FROM {self.table} AS child WHERE {self.quoted} IS NOT NULL AND NOT EXISTS"
-            f" (SELECT FROM {self.parent} AS parent WHERE parent.{target} = child.{self.quoted})"
+    def check(self) -> Plan:
+        """The check, under the name that PostgreSQL gives to the one that Django writes into ADD COLUMN."""
+        return self._check(object_name(self.label, self.name, "check")) if self.check_condition else ()
+
+    def check_by_name(self) -> Plan:
+        """The check, under the name that Django gives when it alters a column."""
+        return self._check(
+            self.editor._create_index_name(self.model._meta.db_table, [self.field.column], suffix="_check")  # type: ignore[attr-defined]
+        )
+
+    def _check(self, name: str) -> Plan:
+        add = f"ALTER TABLE {self.table} ADD CONSTRAINT {self.editor.quote_name(name)} CHECK ({self.check_condition})"
+        violators = f"SELECT {', '.join(self.key)} FROM {self.table} WHERE NOT ({self.check_condition})"
+        return check_constraint(self.editor, self.table, name, add, about=self.title, violators=violators)
+
+    # Foreign keys. Django's own has ON DELETE only where the model says DB_CASCADE and the like.
+
+    def _reference(self) -> Reference:
+        return self.editor._create_fk_sql(self.model, self.field, FK_SUFFIX)  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def foreign_key_name(self) -> str:
+        return raw(str(self._reference().parts["name"]))
+
+    @property
+    def on_delete(self) -> str:
+        """ON DELETE as the model has it; empty where Django answers, and before Django 6.1."""
+        return str(self._reference().parts.get("on_delete_db", ""))
+
+    def _foreign_key(self, action: str) -> str:
+        """FOREIGN KEY as it stands in ADD CONSTRAINT, with another ON DELETE than the model's."""
+        to = self._reference().parts
+        deferrable = self.editor.connection.ops.deferrable_sql()
+        return f"FOREIGN KEY ({self.quoted}) REFERENCES {to['to_table']} ({to['to_column']}){action}{deferrable}"
+
+    def _own_foreign_key(self) -> str:
+        """Does the column have the foreign key that Django would make?"""
+        name, code = self.foreign_key_name, ON_DELETE[self.on_delete.strip().removeprefix("ON DELETE ")]
+        return f"{catalog.constraint_exists(self.table, name)} AND contype = 'f' AND confdeltype = '{code}'"
+
+    # Before PostgreSQL 18 a partitioned table can't have a foreign key that is NOT VALID. Its partitions can; and when
+    # each has a valid one, the table's own takes them over without looking at a row.
+
+    def _on_leaves(self, change: str) -> Instead:
+        return Instead(when=self._has_leaves, sql=catalog.alter_partitions(self.table, change))
+
+    @property
+    def _has_leaves(self) -> str:
+        return catalog.is_partitioned(self.table, before=18)
+
+    def _drop_foreign_key(self) -> Statement:
+        drop = f"DROP CONSTRAINT IF EXISTS {self.editor.quote_name(self.foreign_key_name)}"
+        everywhere = catalog.alter_partitions(self.table, drop, leaves_only=False)
+        return Statement(
+            why=f"{self.label}: drop foreign key {self.foreign_key_name}",
+            sql=f"ALTER TABLE {self.table} {drop}",
+            locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
+            done=catalog.constraint_missing_everywhere(self.table, self.foreign_key_name),
+            about=self.title,
+            instead=Instead(when=self._has_leaves, sql=everywhere),
         )
 
     def foreign_key(self) -> Plan:
         """NOT VALID, then VALIDATE: both tables are locked only for the moment of the first."""
         if not self.has_foreign_key:
             return ()
-        reference = self.editor._create_fk_sql(self.model, self.field, FK_SUFFIX)  # type: ignore[attr-defined]
-        quoted = str(reference.parts["name"])
-        name = raw(quoted)
-        drop = Statement(
-            why=f"{self.label}: drop foreign key {name}",
-            sql=f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {quoted}",
-            locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.constraint_missing(self.table, name),
+        quoted, drop = self.editor.quote_name(self.foreign_key_name), self._drop_foreign_key()
+        change = f"ADD CONSTRAINT {quoted} {self._foreign_key(self.on_delete)} NOT VALID"
+        add = Statement(
+            why=f"{self.label}: foreign key {self.foreign_key_name} holds for new rows",
+            sql=f"{self._reference()} NOT VALID",
+            locks={self.parent: Lock.SHARE_ROW_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
+            done=self._own_foreign_key(),
+            undo=(drop,),
+            about=self.title,
+            instead=self._on_leaves(f"DROP CONSTRAINT IF EXISTS {quoted}, {change}"),
         )
+        return (add, *self._validate_foreign_key(on_failure=(drop,)))
+
+    def _validate_foreign_key(self, *, on_failure: Plan) -> Plan:
+        quoted = self.editor.quote_name(self.foreign_key_name)
+        validate = Online(
+            why=f"{self.label}: foreign key {self.foreign_key_name} holds for every row (checked without blocking)",
+            sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {quoted}",
+            locks={self.parent: Lock.ROW_SHARE, self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
+            done=f"{self._own_foreign_key()} AND convalidated",
+            on_failure=on_failure,
+            violators=self.orphans(),
+            about=self.title,
+            instead=self._on_leaves(f"VALIDATE CONSTRAINT {quoted}"),
+        )
+        take_over = Statement(
+            why=f"{self.label}: the foreign keys of the partitions are the table's",
+            sql="",
+            locks={self.parent: Lock.SHARE_ROW_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
+            done=f"{self._own_foreign_key()} UNION ALL SELECT 1 WHERE NOT EXISTS ({self._has_leaves})",
+            about=self.title,
+            instead=Instead(when=self._has_leaves, sql=str(self._reference())),
+        )
+        return (validate, take_over)
+
+    def orphans(self) -> str:
+        """The keys of the rows that point at no parent."""
+        target = self.editor.quote_name(self.field.target_field.column)
+        return (
+            f"SELECT {', '.join(self.key)} FROM {self.table} AS child WHERE {self.quoted} IS NOT NULL AND NOT EXISTS"
+            f" (SELECT FROM {self.parent} AS parent WHERE parent.{target} = child.{self.quoted})"
+        )
+
+    def foreign_key_of_expand(self, *, null: bool) -> Plan:
+        """The foreign key of a new column, of which the old release knows nothing and so deletes what it points at.
+
+        Without any, new code would meet rows whose parent is gone; Django's own would refuse the old release's DELETE.
+        So it lets go, unless the model has the database answer anyhow (DB_CASCADE).
+        """
+        if self.has_foreign_key and self.on_delete:
+            return self.foreign_key()
+        return self.foreign_key_that_lets_go("SET NULL" if null else "SET DEFAULT")
+
+    def foreign_key_that_lets_go(self, action: str) -> Plan:
+        """NOT VALID, as own_foreign_key() exchanges it for one that is validated."""
+        if not self.has_foreign_key:
+            return ()
+        quoted, rule = self.editor.quote_name(self.foreign_key_name), f" ON DELETE {action}"
         return (
             Statement(
-                why=f"{self.label}: foreign key {name} holds for new rows",
-                sql=f"{reference} NOT VALID",
+                why=f"{self.label}: when the old release deletes a parent, {action} {self.name}",
+                sql=f"ALTER TABLE {self.table} ADD CONSTRAINT {quoted} {self._foreign_key(rule)} NOT VALID",
                 locks={self.parent: Lock.SHARE_ROW_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
-                done=catalog.constraint_exists(self.table, name),
-                undo=(drop,),
+                done=catalog.constraint_exists(self.table, self.foreign_key_name),
+                undo=(self._drop_foreign_key(),),
                 about=self.title,
-            ),
-            Online(
-                why=f"{self.label}: foreign key {name} holds for every row (checked without blocking)",
-                sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {quoted}",
-                locks={self.parent: Lock.ROW_SHARE, self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
-                done=catalog.constraint_exists(self.table, name, validated=True),
-                on_failure=(drop,),
-                violators=self._orphans(),
-                about=self.title,
+                instead=self._on_leaves(
+                    f"DROP CONSTRAINT IF EXISTS {quoted}, ADD CONSTRAINT {quoted} {self._foreign_key(rule)} NOT VALID"
+                ),
             ),
         )
 
@@ -369,6 +501,45 @@ class Column:
             undo=undo,
         )
 
+    def own_foreign_key(self) -> Plan:
+        """Django's own foreign key in the place of the one that lets go."""
+        if not self.has_foreign_key:
+            return ()
+        quoted = self.editor.quote_name(self.foreign_key_name)
+        drop = self._drop_foreign_key()
+        exchange = Statement(
+            why=f"{self.label}: foreign key {self.foreign_key_name} keeps its parents from now on",
+            sql=(
+                f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {quoted},"
+                f" ADD CONSTRAINT {quoted} {self._foreign_key(self.on_delete)} NOT VALID"
+            ),
+            locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
+            done=self._own_foreign_key(),
+            undo=(drop,),
+            about=self.title,
+            instead=self._on_leaves(
+                f"DROP CONSTRAINT IF EXISTS {quoted},"
+                f" ADD CONSTRAINT {quoted} {self._foreign_key(self.on_delete)} NOT VALID"
+            ),
+        )
+        return (exchange, *self._validate_foreign_key(on_failure=(drop,)))
+
+    def exchanged_foreign_key(self) -> Plan:
+        """Django's own foreign key in the place of whichever the column has, whatever that is called."""
+        quoted, keys = self.editor.quote_name(self.foreign_key_name), catalog.foreign_keys(self.table, self.name)
+        add = f"ADD CONSTRAINT {quoted} {self._foreign_key(self.on_delete)} NOT VALID"
+        change = (
+            f"format('ALTER TABLE %s DROP CONSTRAINT %I, %s', {literal(self.table)}, found.conname, {literal(add)})"
+        )
+        exchange = Statement(
+            why=f"{self.label}: foreign key {self.foreign_key_name} has{self.on_delete or ' no ON DELETE'}",
+            sql=catalog.for_each(keys, f"EXECUTE {change};"),
+            locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
+            done=self._own_foreign_key(),
+            about=self.title,
+        )
+        return (exchange, *self._validate_foreign_key(on_failure=()))  # its rows were checked by the one that goes
+
     def on_parent_delete(self, action: str) -> Plan:
         """Let the database answer for a release that doesn't know the foreign key and deletes a parent.
 
@@ -378,9 +549,7 @@ class Column:
         https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
         """
         others = f"{catalog.foreign_keys(self.table, self.name)} AND confdeltype <> '{ON_DELETE[action]}'"
-        reference = self.editor._create_fk_sql(self.model, self.field, FK_SUFFIX)  # type: ignore[attr-defined]
-        target = f"({self.quoted}) REFERENCES {reference.parts['to_table']} ({reference.parts['to_column']})"
-        rest = f" FOREIGN KEY {target} ON DELETE {action}{self.editor.connection.ops.deferrable_sql()} NOT VALID"
+        rest = f" {self._foreign_key(f' ON DELETE {action}')} NOT VALID"
         exchange = "'ALTER TABLE %1$s DROP CONSTRAINT %2$I, ADD CONSTRAINT %2$I%3$s'"
         return (
             Statement(
@@ -392,5 +561,15 @@ class Column:
                 locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
                 done=f"SELECT 1 WHERE NOT EXISTS ({others})",
                 undo=(self.drop_foreign_key(action), *self.foreign_key()),
+                instead=Instead(when=self._has_leaves, sql=self._exchange_on_leaves(others, rest)),
             ),
+        )
+
+    def _exchange_on_leaves(self, others: str, rest: str) -> str:
+        add = literal(f"ADD CONSTRAINT {self.editor.quote_name(self.foreign_key_name)}{rest}")
+        leaves = f"pg_partition_tree({catalog.regclass(self.table)}) WHERE isleaf"
+        return catalog.for_each(
+            others,
+            f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(self.table)}, found.conname);"
+            f" EXECUTE (SELECT string_agg(format('ALTER TABLE %s %s', relid::regclass, {add}), '; ') FROM {leaves});",
         )

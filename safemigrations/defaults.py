@@ -126,6 +126,11 @@ def sql(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
         return twin.sql
     if kind(field) is Kind.PYTHON:
         raise ValueError(f"{field}: PostgreSQL can't compute {field.default!r}.")
+    return one_value(connection, field)
+
+
+def one_value(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
+    """The default as Django computes it, once for all rows."""
     with connection.schema_editor(collect_sql=True, atomic=False) as editor:
         return _compose(connection, "%s", [editor.effective_default(field)])
 

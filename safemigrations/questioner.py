@@ -18,7 +18,7 @@ from django.db.models import functions
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from .operations.add_field_nullable_then_backfill import Answer, is_expression, path_of
+from .operations.filling import Answer, is_expression, path_of
 
 
 def wrap(questions: MigrationQuestioner | None, to_state: ProjectState) -> MigrationQuestioner | None:

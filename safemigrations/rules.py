@@ -13,15 +13,20 @@ from django.db.migrations.operations.models import ModelOptionOperation
 from django.db.migrations.state import ModelState
 
 from .operations import (
+    add_field,
     add_field_nullable_then_backfill,
     add_field_with_default,
     add_index,
+    alter_field,
+    alter_order_with_respect_to,
     alter_unique_together,
     delete_model,
+    drop_default,
     remove_constraint,
     remove_field,
     remove_index,
     rename_field,
+    set_not_null,
 )
 from .operations.base import Change, Context, Finding, Rule
 
@@ -31,10 +36,17 @@ RULES: list[Rule] = [
     remove_index.rule,
     add_field_nullable_then_backfill.rule,
     add_field_with_default.rule,
+    add_field.rule,
     remove_field.rule,
     remove_constraint.rule,
     alter_unique_together.rule,
     delete_model.rule,
+    alter_order_with_respect_to.rule,
+    # Of an AlterField each sees to its part, and leaves the rest to the ones after it.
+    alter_field.rewrite_rule,
+    set_not_null.rule,
+    drop_default.rule,
+    alter_field.rule,
 ]
 
 

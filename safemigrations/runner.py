@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 from typing import Any, Literal
 
@@ -172,7 +172,11 @@ class Runner:
 
     @execute.register
     def _statement(self, step: Statement) -> str:
-        return self._in_short_transaction(step, step.locks, step.statements)
+        return self._in_short_transaction(step, step.locks, (self._sql_of(step),))
+
+    def _sql_of(self, step: Statement | Online) -> str:
+        instead = step.instead
+        return instead.sql if instead and self.rows(instead.when) else step.sql
 
     @execute.register
     def _together(self, step: Together) -> str:
@@ -200,7 +204,7 @@ class Runner:
     @execute.register
     def _online(self, step: Online) -> str:
         try:
-            return self._without_timeouts(step, step.sql, step.locks)
+            return self._without_timeouts(step, self._sql_of(step), step.locks)
         except IntegrityError as error:
             found = self._contradictions(step.violators) if step.violators else ""
             self.run(step.on_failure)
@@ -365,6 +369,9 @@ class Runner:
     def _drop_index(self, step: DropIndex) -> str:
         if not self.rows(catalog.table_exists(step.table)):
             return "its table is gone"
+        if step.query:
+            details = [self._drop_index(replace(step, name=name, query="")) for (name,) in self.rows(step.query)]
+            return ", ".join(filter(None, details)) if details else "was gone already"
         state = self._index_state(step.table, step.name)
         if not state.index:
             return "was gone already"

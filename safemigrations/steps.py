@@ -68,10 +68,11 @@ class Statement(Step):
 
     sql: str
     locks: Mapping[str, Lock]  # quoted table -> mode, in the order in which they are taken: parents first
+    instead: Instead | None = None
 
     @property
     def statements(self) -> tuple[str, ...]:
-        return (self.sql,)
+        return (self.sql,) if self.sql else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ class Online(Step):
     locks: Mapping[str, Lock]
     on_failure: tuple[Step, ...] = ()
     violators: str = ""
+    instead: Instead | None = None
 
     transactional: ClassVar[bool] = False
 
@@ -130,10 +132,14 @@ class BuildIndex(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class DropIndex(Step):
-    """An index dropped without blocking anybody; of a partitioned table, in one short transaction."""
+    """An index dropped without blocking anybody; of a partitioned table, in one short transaction.
+
+    Where it may be called otherwise than Django calls it today, `query` finds its names.
+    """
 
     table: str
     name: str
+    query: str = ""
 
     transactional: ClassVar[bool] = False
 
@@ -222,6 +228,14 @@ class Backfill(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Instead:
+    """Another statement, where `when`, a query, returns a row: what the one for most databases can't do there."""
+
+    when: str
+    sql: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RowFunction:
     """A Python function that computes a column's value; the model is the one of this migration's state."""
 
@@ -271,6 +285,9 @@ def _encode(value: Any) -> Any:
     return value
 
 
+PARTS: dict[str, type] = {"RowFunction": RowFunction, "Instead": Instead}  # what steps are made of
+
+
 def _decode(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_decode(item) for item in value)
@@ -278,6 +295,6 @@ def _decode(value: Any) -> Any:
         return value
     if value["kind"] == "locks":
         return {table: Lock(lock) for table, lock in value["pairs"]}
-    kind = RowFunction if value["kind"] == "RowFunction" else type_of_kind[value["kind"]]
+    kind = PARTS.get(value["kind"]) or type_of_kind[value["kind"]]
     known = {f.name for f in dataclasses.fields(kind)}
     return kind(**{name: _decode(item) for name, item in value.items() if name in known})

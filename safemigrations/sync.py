@@ -21,7 +21,7 @@ from . import catalog
 from .catalog import temporary_name
 from .columns import Column
 from .runner import StepFailed
-from .steps import Lock, Statement, Together
+from .steps import Lock, Together
 
 LAST = f"zzz_{catalog.PREFIX}"  # sorts after the names that people give
 
@@ -79,14 +79,14 @@ def _trigger(
     )
 
 
-def fill_on_insert(column: Column, value: str, *, marker: str = "") -> Together:
-    """Rows that the old release inserts get a value; `marker` (a quoted column) remembers which ones they are."""
+def fill_null(column: Column, value: str, *, on_update: bool = False, marker: str = "") -> Together:
+    """Rows that the old release writes get a value; `marker` (a quoted column) remembers which ones they are."""
     also = f" NEW.{marker} := TRUE;" if marker else ""
     return _trigger(
         column,
-        why=f"fills {column.name} of rows that the old release inserts",
+        why=f"fills {column.name} of rows that the old release {'writes' if on_update else 'inserts'}",
         role="fill",
-        operation=Insert,
+        operation=Insert | Update if on_update else Insert,
         condition=f"NEW.{column.quoted} IS NULL",
         body=f"NEW.{column.quoted} := {value};{also}",
     )

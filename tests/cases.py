@@ -21,6 +21,8 @@ from django.db.migrations.operations import (
     AddConstraint,
     AddField,
     AddIndex,
+    AlterField,
+    AlterOrderWithRespectTo,
     AlterUniqueTogether,
     CreateModel,
     DeleteModel,
@@ -38,7 +40,7 @@ from django.db.models.functions import Concat, Lower, Now, Upper
 from django.utils import timezone
 
 from safemigrations.autodetector import replace_unsafe, split
-from safemigrations.operations import AddFieldNullableThenBackfill
+from safemigrations.operations import AddFieldNullableThenBackfill, AlterFieldConcurrently, SetNotNullLater
 
 LABEL = "shop"
 
@@ -49,7 +51,8 @@ class Case:
     `rows_differ`: stock operations give every row the same value, or a moment's, so only the schemas can be compared.
     `none_until_contract`: fields ("order.extra") that the new release may find null, as their documentation says.
     `values_are_lost`: the contract drops values that the way back can't invent.
-    `leaves_orphans`: the release before doesn't know a new foreign key, and may delete a parent that it points at.
+    `nulls_are_filled`: fields that no row has null any more, whatever was written, once the change is expanded.
+    `named_anew`: going back Django gives a constraint the name of one that is added, not of one that was created.
     `safe`: stock operations do no harm, so the rules leave them alone.
     """
 
@@ -60,12 +63,14 @@ class Case:
         rows_differ: bool = False,
         none_until_contract: frozenset[str] = frozenset(),
         values_are_lost: bool = False,
+        nulls_are_filled: frozenset[str] = frozenset(),
+        named_anew: bool = False,
         safe: bool = False,
-        leaves_orphans: bool = False,
     ) -> None:
         self.name, self.operations = name, operations
         self.rows_differ, self.none_until_contract = rows_differ, none_until_contract
-        self.values_are_lost, self.safe, self.leaves_orphans = values_are_lost, safe, leaves_orphans
+        self.values_are_lost, self.safe = values_are_lost, safe
+        self.nulls_are_filled, self.named_anew = nulls_are_filled, named_anew
 
     def __repr__(self) -> str:
         return self.name
@@ -168,6 +173,7 @@ BASE: Sequence[Operation] = (
             ("limit", models.IntegerField()),
             ("due", models.DateField()),
             ("placed", models.DateTimeField(auto_now_add=True)),
+            ("badge", _points_at("Tag", null=True, db_constraint=False, related_name="badges")),
         ],
         {
             "unique_together": {("channel", "reference")},
@@ -216,7 +222,20 @@ def _text(**options: Any) -> models.CharField[Any, Any]:
     return models.CharField(**{"max_length": 200, **options})
 
 
+def _alter(name: str, field: models.Field[Any, Any], *, preserve_default: bool = True) -> AlterField:
+    return AlterField("order", name, field, preserve_default)
+
+
+def _remark(**options: Any) -> models.CharField[Any, Any]:
+    return models.CharField(**{"max_length": 40, **options})
+
+
+def _not_null(name: str, field: models.Field[Any, Any], **how: Any) -> SetNotNullLater:
+    return SetNotNullLater("order", name, field, **how)
+
+
 EXTRA = frozenset({"order.extra"})
+REMARK = frozenset({"order.remark"})
 
 CASES: Sequence[Case] = (
     Case("add_index", _index("order_total", fields=["total"])),
@@ -259,7 +278,7 @@ CASES: Sequence[Case] = (
     Case("add_field_auto_now", _add(models.DateField(auto_now=True)), rows_differ=True),
     Case("add_field_positive", _add(models.PositiveIntegerField(default=0))),
     Case("add_field_db_index", _add(_text(default="x", db_index=True))),
-    Case("add_field_foreign_key", _add(_points_at("Tag", default=1, on_delete=models.PROTECT)), leaves_orphans=True),
+    Case("add_field_foreign_key", _add(_points_at("Tag", default=1, on_delete=models.PROTECT))),
     Case("add_field_awkward_column", _add(_text(db_column="Ex tra", default="a"))),
     Case("add_field_db_comment", _add(_text(default="a", db_comment="it's a comment"))),
     Case("add_field_db_default", _add(_text(db_default="it's")), safe=True),
@@ -299,8 +318,94 @@ CASES: Sequence[Case] = (
         "backfill_foreign_key",
         _filled(_points_at("Customer"), backfill=F("customer")),
         rows_differ=True,
-        leaves_orphans=True,
     ),
+    Case("add_field_nullable", _add(models.IntegerField(null=True)), safe=True),
+    Case("add_field_nullable_indexed", _add(_text(null=True, db_index=True))),
+    Case("add_field_nullable_unique", _add(_text(null=True, unique=True))),
+    Case("add_field_nullable_positive", _add(models.PositiveIntegerField(null=True))),
+    Case("add_field_nullable_with_default", _add(models.IntegerField(null=True, default=5, db_index=True))),
+    Case("add_field_nullable_on_partitioned_table", _add(models.IntegerField(null=True, db_index=True), model="visit")),
+    Case("add_field_nullable_foreign_key", _add(_points_at("Customer", null=True, related_name="+"))),
+    Case("add_field_nullable_foreign_key_protect", _add(_points_at("Tag", null=True, on_delete=models.PROTECT))),
+    Case("add_field_nullable_foreign_key_to_itself", _add(_points_at("Order", null=True))),
+    Case("add_field_nullable_foreign_key_on_child_model", _add(_points_at("Tag", null=True), model="courier")),
+    Case("add_field_nullable_foreign_key_on_partitioned_table", _add(_points_at("Tag", null=True), model="visit")),
+    Case("add_field_foreign_key_on_partitioned_table", _add(_points_at("Tag", default=1), model="visit")),
+    Case("add_field_one_to_one", _add(models.OneToOneField("shop.Tag", models.SET_NULL, null=True))),
+    Case("add_field_db_default_foreign_key", _add(_points_at("Customer", db_default=1, related_name="+"))),
+    Case("add_field_db_default_positive", _add(models.PositiveIntegerField(db_default=0))),
+    Case("add_field_many_to_many", _add(models.ManyToManyField("shop.Customer", related_name="+"))),
+    Case("add_field_many_to_many_to_itself", _add(models.ManyToManyField("shop.Order"))),
+    Case("alter_field_choices", _alter("channel", models.CharField(max_length=30, choices=[("web", "W")])), safe=True),
+    Case("alter_field_wider", _alter("channel", models.CharField(max_length=50)), safe=True),
+    Case("alter_field_may_be_null", _alter("weight", models.IntegerField(null=True)), safe=True),
+    Case(
+        "alter_field_db_default",
+        _alter("lane", models.CharField(max_length=10, db_default="a", db_index=True)),
+        safe=True,
+    ),
+    Case("alter_field_unique", _alter("remark", _remark(null=True, unique=True))),
+    Case("alter_field_not_unique", _alter("number", _remark()), named_anew=True),
+    Case("alter_field_db_index", _alter("region", models.CharField(max_length=30, db_index=True))),
+    Case("alter_field_no_db_index", _alter("lane", models.CharField(max_length=10))),
+    Case("alter_field_unique_for_db_index", _alter("lane", models.CharField(max_length=10, unique=True))),
+    Case("alter_field_db_index_for_unique", _alter("number", _remark(db_index=True)), named_anew=True),
+    Case("alter_field_wider_and_unique", _alter("remark", models.TextField(null=True, unique=True))),
+    Case("alter_field_text_indexed", _alter("lane", models.TextField(db_index=True))),
+    Case("alter_field_text_unique", _alter("number", models.TextField(unique=True)), named_anew=True),
+    Case("alter_field_positive", _alter("weight", models.PositiveIntegerField())),
+    Case("alter_field_not_positive", _alter("quantity", models.IntegerField()), safe=True, named_anew=True),
+    Case(
+        "alter_field_foreign_key_nullable", _alter("customer", _points_at("Customer", null=True, related_name="orders"))
+    ),
+    Case("alter_field_with_db_constraint", _alter("badge", _points_at("Tag", null=True, related_name="badges"))),
+    Case(
+        "alter_field_without_db_constraint",
+        _alter("customer", _points_at("Customer", db_constraint=False, related_name="orders")),
+    ),
+    Case("alter_field_to_parent_model", _alter("courier", _points_at("Person", null=True, on_delete=models.PROTECT))),
+    Case("alter_field_one_to_one", _alter("courier", models.OneToOneField("shop.Courier", models.PROTECT, null=True))),
+    Case("alter_field_not_one_to_one", _alter("invoice", _points_at("Invoice")), named_anew=True),
+    Case(
+        "set_not_null",
+        _alter("remark", _remark(default="it's 100%"), preserve_default=False),
+        nulls_are_filled=REMARK,
+    ),
+    Case("set_not_null_db_default", _alter("remark", _remark(db_default="it's")), nulls_are_filled=REMARK),
+    Case(
+        "set_not_null_over_row",
+        _not_null("remark", _remark(), backfill=F("number")),
+        nulls_are_filled=REMARK,
+        rows_differ=True,
+    ),
+    Case(
+        "set_not_null_over_relation",
+        _not_null("remark", _remark(), backfill=Lower("customer__country")),
+        nulls_are_filled=REMARK,
+        rows_differ=True,
+    ),
+    Case(
+        "set_not_null_by_function",
+        _not_null("remark", _remark(), backfill=shouted_note),
+        nulls_are_filled=REMARK,
+        none_until_contract=REMARK,
+        rows_differ=True,
+    ),
+    Case(
+        "set_not_null_foreign_key",
+        _alter("category", _points_at("Category", default=1), preserve_default=False),
+        nulls_are_filled=frozenset({"order.category"}),
+    ),
+    Case(
+        "set_not_null_unique",
+        AlterFieldConcurrently("order", "remark", _remark(unique=True, null=True)),
+        _not_null("remark", _remark(unique=True), backfill=F("number")),
+        nulls_are_filled=REMARK,
+        rows_differ=True,
+    ),
+    Case("drop_default", _alter("state", models.CharField(max_length=10))),
+    Case("drop_default_and_index", _alter("state", models.CharField(max_length=10, db_index=True))),
+    Case("order_with_respect_to", AlterOrderWithRespectTo("order", "customer")),
     Case("remove_field_text", RemoveField("customer", "name")),
     Case("remove_field_number", RemoveField("category", "position"), values_are_lost=True),
     Case("remove_field_positive", RemoveField("order", "quantity"), values_are_lost=True),

@@ -79,7 +79,8 @@ def _serve(pipe: Any, database: str, name: str, release: str) -> None:
     state, near = before, neighbourhood(before, case.models)
     if release == "new":
         state, start = state_after([base(), *ours(case)]), 2_000_000
-    traffic = Traffic(state, case.models, near, Values(release, start), pipe.poll, old_names(case, before, state))
+    names = old_names(case, before, state)
+    traffic = Traffic(state, case.models, near, Values(release, start), pipe.poll, names, case.nulls_are_filled)
     while True:
         try:
             method, args = pipe.recv()

@@ -18,6 +18,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
+from django.db.models.fields.proxy import OrderWrt
 from django.test import override_settings
 
 from safemigrations import queue
@@ -95,7 +96,7 @@ def sent(model: Any) -> list[Any]:
         field
         for field in model._meta.concrete_fields
         if not (
-            isinstance(field, models.AutoField)
+            isinstance(field, models.AutoField | OrderWrt)
             or field.generated
             or getattr(field, "auto_now", False)
             or getattr(field, "auto_now_add", False)
@@ -123,6 +124,8 @@ class Values:
         number = next(self.numbers)
         if field.remote_field:
             return self._parent(field, number)
+        if field.null and not number % 3:
+            return None
         if field.choices:
             return field.choices[number % len(field.choices)][0]
         if isinstance(field, ArrayField):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -91,6 +92,16 @@ def difference(before: Snapshot, after: Snapshot) -> dict[str, tuple[Any, Any]]:
         for name in before[kind].keys() | after[kind].keys()
         if before[kind].get(name) != after[kind].get(name)
     }
+
+
+def nameless(before: Snapshot) -> Snapshot:
+    """The same with constraints, and indexes, called by what they are."""
+    indexes = {re.sub(r" INDEX .* ON ", " ON ", details[0]): details[1:] for details in before["indexes"].values()}
+    constraints = {
+        f"{name.partition('.')[0]} {details[1]}": [*details[:5], *details[6:]]
+        for name, details in before["constraints"].items()
+    }
+    return {**before, "indexes": indexes, "constraints": constraints}
 
 
 def rows(connection: BaseDatabaseWrapper, leaving_out: str = "") -> dict[str, list[Any]]:

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce, Concat, Upper
 from django.test import override_settings
 
 from safemigrations.operations import AddFieldNullableThenBackfill
-from safemigrations.operations.add_field_nullable_then_backfill import path_of
+from safemigrations.operations.filling import path_of
 from safemigrations.runner import StepFailed
 from safemigrations.writer import written
 

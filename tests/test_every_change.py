@@ -25,7 +25,7 @@ from safemigrations.steps import Backfill, BuildIndex, DropIndex, Lock, Online, 
 from . import forked
 from .cases import CASES, Case, base, ours, state_after, stock
 from .releases import contract, fill, installed, migrate, write
-from .snapshot import Snapshot, difference, rows, snapshot
+from .snapshot import Snapshot, difference, nameless, rows, snapshot
 
 every_change = pytest.mark.parametrize("case", CASES, ids=repr)
 BEFORE = base().name
@@ -56,6 +56,13 @@ class Release:
                 self.back()
             empty()
         self.back(report)
+
+    def assert_is(self, there: Snapshot) -> None:
+        """The same schema again; Django comes back to another name where it alters what CREATE TABLE named."""
+        now = snapshot(connection)
+        if self.case.named_anew:
+            there, now = nameless(there), nameless(now)
+        assert difference(there, now) == {}
 
 
 @pytest.fixture
@@ -257,14 +264,14 @@ def test_killed_after_any_statement_and_rerun_it_arrives(release, connect):
 
     killer = Killer(connect)
     assert killer.until_it_arrives(release.expand) > 0
-    assert difference(expanded, snapshot(connection)) == {}
+    release.assert_is(expanded)
     killer.until_it_arrives(release.contract)
-    assert difference(contracted, snapshot(connection)) == {}
+    release.assert_is(contracted)
     assert killer.until_it_arrives(release.back) > 0
-    assert difference(start, snapshot(connection)) == {}
+    release.assert_is(start)
     killer.until_it_arrives(release.expand)
     assert killer.until_it_arrives(release.back) > 0
-    assert difference(start, snapshot(connection)) == {}
+    release.assert_is(start)
     assert list(queue.rows(connection)) == []
 
 
@@ -309,11 +316,11 @@ def test_killed_while_an_index_is_built_and_rerun_it_arrives(release, connect):
 
     killer = KillInFlight(connect)
     killer.until_it_arrives(release.expand)
-    assert difference(expanded, snapshot(connection)) == {}
+    release.assert_is(expanded)
     killer.until_it_arrives(release.contract)
-    assert difference(contracted, snapshot(connection)) == {}
+    release.assert_is(contracted)
     killer.until_it_arrives(release.back)
-    assert difference(start, snapshot(connection)) == {}
+    release.assert_is(start)
     assert killer.survived
 
 
@@ -331,7 +338,7 @@ def test_process_killed_and_run_again_it_arrives(release):
             break
         assert ended == -signal.SIGKILL
     assert number > 2
-    assert difference(expanded, snapshot(connection)) == {}
+    release.assert_is(expanded)
 
 
 # There and back.
@@ -344,19 +351,20 @@ def test_forwards_backwards_forwards(release):
     release.expand()
     expanded = snapshot(connection)
     release.back()
-    assert difference(start, snapshot(connection)) == {}
-    assert rows(connection) == before
+    release.assert_is(start)
+    if not release.case.nulls_are_filled:
+        assert rows(connection) == before
     release.expand()
-    assert difference(expanded, snapshot(connection)) == {}
+    release.assert_is(expanded)
     release.contract()
     contracted = snapshot(connection)
     release.back_after_contract()
-    assert difference(start, snapshot(connection)) == {}
+    release.assert_is(start)
     assert list(queue.rows(connection)) == []
     release.expand()
-    assert difference(expanded, snapshot(connection)) == {}
+    release.assert_is(expanded)
     release.contract()
-    assert difference(contracted, snapshot(connection)) == {}
+    release.assert_is(contracted)
 
 
 # Django's own end.

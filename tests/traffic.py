@@ -27,12 +27,14 @@ class Traffic:
         values: Values,
         over: Callable[[], bool],
         old_names: Mapping[Key, str] | None = None,
+        filled: frozenset[str] = frozenset(),
     ) -> None:
         self.names, self.models = names, {m._meta.model_name: m for m in models_of(state) if m._meta.model_name in near}
         self.values, self.over = values, over
         self.old_names = old_names or {}  # (model, attribute) -> attribute of the release before
         self.ledger: Ledger = {}
         self.errors: list[str] = []
+        self.filled = filled
 
     @contextmanager
     def request(self, model: Any, what: str) -> Iterator[None]:
@@ -95,7 +97,7 @@ class Traffic:
             return created
 
     def create_several(self, model: Any) -> Sequence[Any]:
-        if model._meta.parents:  # Django has no bulk_create for these
+        if model._meta.parents or model._meta.order_with_respect_to:  # Django has no bulk_create for these
             return self.create(model), self.create(model)
         with self.request(model, "bulk_create"):
             rows = [self.values.row(model) for _ in range(2)]
@@ -141,13 +143,13 @@ class Traffic:
     def upsert(self, row: Any) -> None:
         """INSERT ... ON CONFLICT of a row that is there, for each unique set, and of one that isn't."""
         model = row._meta.model
-        for unique in () if model._meta.parents else unique_sets(model):
+        for unique in () if model._meta.parents or model._meta.order_with_respect_to else unique_sets(model):
             with self.request(model, f"upsert over {', '.join(unique)}"):
                 there = model.objects.get(pk=row.pk)
                 same = {field.name: getattr(there, field.name) for field in sent(model)}
                 changes = self.changes(model)
                 how = {"update_conflicts": True, "unique_fields": unique, "update_fields": list(changes)}
-                if changes:
+                if changes and None not in [same[name] for name in unique]:  # nulls don't conflict
                     model.objects.bulk_create([model(**{**same, **changes})], **how)
                     (again,) = model.objects.filter(**{name: same[name] for name in unique})
                     self.wrote(again, changes)
@@ -221,11 +223,11 @@ class Traffic:
 
     def read_children(self, families: Sequence[Family]) -> None:
         """Whatever has become of them, reading them is no error; and nothing points at what is gone."""
-        for child, pk, name, parent, _ in families:
+        for child, pk, name, parent, parent_pk in families:
             with self.request(self.models[child], f"read after its {name} was deleted"):
                 for row in self.models[child].objects.filter(pk=pk):
-                    # Of a relation that the new release removes, null: as RemoveFieldLater's documentation says.
-                    if getattr(row, row._meta.get_field(name).attname) is not None:
+                    # Of a relation that one release doesn't know, null, or its default.
+                    if getattr(row, row._meta.get_field(name).attname) == parent_pk:
                         self.errors.append(f"{self.values.name}: {child} still has its {parent}")
                     row.save()
                     row.delete()
@@ -254,9 +256,16 @@ class Traffic:
                     known = {self.known_as(field): field.attname for field in model._meta.concrete_fields}
                     row = model.objects.get(pk=pk)
                     read = {name: getattr(row, known[name]) for name in known.keys() & written.keys()}
-                    expected = {name: written[name] for name in read}
+                    expected = {
+                        name: read[name] if self.may_be_filled(model, known[name], written[name]) else written[name]
+                        for name in read
+                    }
                     if read != expected:
                         self.errors.append(f"{self.values.name}: {name} {pk} has {read}, was given {expected}")
+
+    def may_be_filled(self, model: Any, attname: str, value: Any) -> bool:
+        fields = {f"{model._meta.model_name}.{field.name}": field.attname for field in model._meta.concrete_fields}
+        return value is None and attname in {fields[name] for name in self.filled & fields.keys()}
 
     def touch(self, ledger: Ledger) -> Ledger:
         """Change rows of the other release as this one would, all their columns, and tell what they have now."""

@@ -13,42 +13,19 @@ proves NOT NULL without a scan under a lock, and takes trigger and marker away.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from django.db.migrations.operations import AddField
-from django.db.models import NOT_PROVIDED, Field, Value
+from django.db.models import NOT_PROVIDED, Field
 
-from .. import catalog, defaults
-from ..catalog import temporary_name
+from .. import defaults
 from ..columns import Column
 from ..defaults import Kind
-from ..runner import current_run
-from ..steps import Backfill, Lock, Plan, Proof, RowFunction, Statement
+from ..steps import Plan
 from .add_field_with_default import field_with_default, has_column
 from .base import Change, Context, Finding, Rule, Situation
-
-
-def is_expression(value: Any) -> bool:
-    return hasattr(value, "resolve_expression")
-
-
-def path_of(function: Any) -> str:
-    """The import path of a function, as pkgutil.resolve_name() takes it.
-
-    Raises ValueError for one that can't be imported, such as a lambda.
-    """
-    name = getattr(function, "__qualname__", "")
-    if not name or "<" in name:
-        raise ValueError(f"{function!r} can't be imported: write a function at the top level of a module.")
-    return f"{function.__module__}:{name}"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a person typed at makemigrations' prompt to have each row computed; it travels as the field's default."""
-
-    backfill: Any
+from .filling import Answer, Filling, is_function, path_of, row_function
 
 
 class AddFieldNullableThenBackfill(Change, AddField):
@@ -120,7 +97,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
 
     @property
     def _is_python(self) -> bool:
-        return self.backfill is None or (callable(self.backfill) and not is_expression(self.backfill))
+        return self.backfill is None or is_function(self.backfill)
 
     def _path(self) -> str:
         """Of the function; empty where the state's field still has it, which then need not be importable."""
@@ -131,126 +108,41 @@ class AddFieldNullableThenBackfill(Change, AddField):
     def _column(self, at: Situation) -> Column:
         return Column(at.editor, at.new(self.model_name), field_with_default(at, self))
 
-    def _marker(self, column: Column) -> str:
-        """The quoted name of the column that remembers the rows which carry `meanwhile`."""
-        return f'"{temporary_name(column.name, "meanwhile")}"' if self.meanwhile is not None else ""
+    def _filling(self, at: Situation) -> Filling:
+        column = self._column(at)
+        filling = Filling(at=at, column=column, value=self.backfill, meanwhile=self.meanwhile)
+        if not self._is_python:
+            return filling
+        takes_row, marker = self.backfill is not None, filling.marker
+        function = row_function(at, self, column, self._path(), takes_row=takes_row, marker=marker)
+        return replace(filling, function=function)
 
     def contract_label(self, at: Situation) -> str:
         column = self._column(at)
         return f"forbid null in {column.name} of {column.label}, after filling the rows that are left"
 
     def expand(self, at: Situation) -> Plan:
-        column = self._column(at)
+        column, filling = self._column(at), self._filling(at)
         return (
             *column.add(f"add column {column.name}, still nullable", null=True),
-            *self._add_marker(column),
-            *self._triggers(at, column),
-            self._fill(at, column, why=f"fill {column.name} of the rows that are there"),
-            *self._filled_proof(column),
+            *column.foreign_key_of_expand(null=True),
+            *filling.add_marker(),
+            *filling.triggers(),
+            filling.fill(f"fill {column.name} of the rows that are there"),
+            *filling.filled_proof(f"{self.model_name}.{self.name}"),
             *column.indexes(),
             *column.unique(),
             *column.check(),
         )
 
     def contract(self, at: Situation) -> Plan:
-        from ..sync import drop_of  # see _triggers()
-
-        column = self._column(at)
+        column, filling = self._column(at), self._filling(at)
         return (
-            self._fill(at, column, why=f"fill {column.name} of the rows that the old release inserted last"),
+            filling.fill(f"fill {column.name} of the rows that the old release inserted last"),
             *column.not_null(),
-            *column.foreign_key(),
-            *(drop_of(trigger) for trigger in self._triggers(at, column)),
-            *(step for added in self._add_marker(column) for step in added.undo),
-        )
-
-    def _triggers(self, at: Situation, column: Column) -> tuple[Any, ...]:
-        # django-pgtrigger loads psycopg: a tenth of a second that no `manage.py check` should pay.
-        from ..sync import fill_on_insert, unmark_on_update
-
-        if not self._is_python:
-            return (fill_on_insert(column, self._value(at, column, self.backfill, row="NEW")),)
-        if self.meanwhile is None:
-            return ()
-        marker = self._marker(column)
-        value = self._value(at, column, self.meanwhile, row="NEW")
-        return (fill_on_insert(column, value, marker=marker), unmark_on_update(column, marker))
-
-    def _value(self, at: Situation, column: Column, value: Any, *, row: str) -> str:
-        from ..sync import row_expression  # see _triggers()
-
-        expression = value if is_expression(value) else Value(value, output_field=column.field)
-        return row_expression(at.connection, column.model, column.field, expression, row=row)
-
-    def _fill(self, at: Situation, column: Column, *, why: str) -> Backfill:
-        guard, marker = f"{column.quoted} IS NULL", self._marker(column)
-        function, assign = None, ""
-        if self._is_python:
-            function = self._row_function(at, column)
-            guard = f"({guard} OR {marker})" if marker else guard
-        else:
-            assign = f"{column.quoted} = {self._value(at, column, self.backfill, row=column.table)}"
-        return Backfill(
-            why=f"{column.label}: {why}",
-            table=column.table,
-            key=column.key,
-            guard=guard,
-            assign=assign,
-            function=function,
-            about=column.title,
-        )
-
-    def _row_function(self, at: Situation, column: Column) -> RowFunction:
-        migration, marker = current_run().migration, self._marker(column)
-        return RowFunction(
-            path=self._path(),
-            takes_row=self.backfill is not None,
-            app_label=at.app_label,
-            migration=migration.name if migration else "",
-            model=self.model_name,
-            field=self.name,
-            column=column.quoted,
-            also=f", {marker} = NULL" if marker else "",
-        )
-
-    def _filled_proof(self, column: Column) -> Plan:
-        """An expression that gives NULL is found out before new code runs; a function is asked row by row."""
-        if self._is_python:
-            return ()
-        keys = ", ".join(column.key)
-        return (
-            Proof(
-                why=f"{column.label}: every row has {column.name}",
-                query=f"SELECT {keys} FROM {column.table} WHERE {column.quoted} IS NULL",
-                failure=(
-                    f"The backfill of {self.model_name}.{self.name} gives NULL, which the field forbids, for "
-                    f"{', '.join(column.key)} {{rows}}. The column stays nullable and both releases can go on. Give "
-                    "these rows what the expression needs, or wrap it: Coalesce(..., Value(...)); then run the same "
-                    "command again."
-                ),
-                done=catalog.column_not_null(column.table, column.name),
-            ),
-        )
-
-    def _add_marker(self, column: Column) -> Plan:
-        marker = self._marker(column)
-        if not marker:
-            return ()
-        locks = {column.table: Lock.ACCESS_EXCLUSIVE}
-        drop = Statement(
-            why=f"{column.label}: forget which rows carried a stand-in for {column.name}",
-            sql=f"ALTER TABLE {column.table} DROP COLUMN IF EXISTS {marker}",
-            locks=locks,
-            done=catalog.column_missing(column.table, marker.strip('"')),
-        )
-        return (
-            Statement(
-                why=f"{column.label}: remember which rows carry a stand-in for {column.name}",
-                sql=f"ALTER TABLE {column.table} ADD COLUMN IF NOT EXISTS {marker} boolean",
-                locks=locks,
-                done=catalog.column_exists(column.table, marker.strip('"')),
-                undo=(drop,),
-            ),
+            *column.own_foreign_key(),
+            *filling.drop_triggers(),
+            *filling.drop_marker(),
         )
 
 

@@ -8,8 +8,7 @@ https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
 PostgreSQL stores a constant or STABLE default once for all rows: the column comes instantly, and keeps its default
 until the contract, so rows of the old release get their value. A volatile one is set as the default of a nullable
 column, rows are filled in batches, and NOT NULL follows without a scan under a lock. Index, UNIQUE and check are
-built online. A foreign key waits for the contract: it would keep the old release from deleting a parent that a new
-row points at.
+built online. A foreign key lets go until the contract: the old release may delete a parent that a new row points at.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import dataclasses
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.migrations.operations import AddField
+from django.db.migrations.operations import AddField, AlterField
 from django.db.models import Field
 from django.db.models.fields import AutoFieldMixin
 
@@ -31,7 +30,7 @@ from ..steps import Backfill, Plan, Proof, Together
 from .base import Change, Context, Finding, Rule, Situation
 
 
-def field_with_default(at: Situation, operation: AddField) -> Field[Any, Any]:
+def field_with_default(at: Situation, operation: AddField | AlterField) -> Field[Any, Any]:
     """The new field of the state after, with the one-off default that the operation may carry."""
     field = copy.copy(at.new(operation.model_name)._meta.get_field(operation.name))
     field.__dict__.pop("_get_default", None)  # cached of the default before
@@ -76,7 +75,15 @@ class AddFieldWithDefault(Change, AddField):
     def expand(self, at: Situation) -> Plan:
         column = self._column(at)
         add = self._volatile(column) if defaults.kind(column.field) is Kind.VOLATILE else self._instant(column)
-        return (*self._one_value_proof(column), *add, *column.indexes(), *column.unique(), *column.check())
+        foreign_key = column.foreign_key_of_expand(null=column.field.null)
+        return (
+            *one_value_proof(self, column),
+            *add,
+            *foreign_key,
+            *column.indexes(),
+            *column.unique(),
+            *column.check(),
+        )
 
     def _instant(self, column: Column) -> Plan:
         default = defaults.sql(column.editor.connection, column.field)
@@ -100,29 +107,31 @@ class AddFieldWithDefault(Change, AddField):
             *(() if column.field.null else column.not_null()),
         )
 
-    def _one_value_proof(self, column: Column) -> Plan:
-        """A unique column that has the same value in every row is found out before anything is touched."""
-        if not column.field.unique or defaults.kind(column.field) is Kind.VOLATILE:
-            return ()
-        return (
-            Proof(
-                why=f"{column.label}: at most one row, as {column.name} is unique and has one default",
-                query=f"SELECT 1 FROM (SELECT FROM {column.table} LIMIT 2) two HAVING count(*) = 2",
-                failure=(
-                    f"{self.model_name}.{self.name} is unique, and its default would be the same in every row of "
-                    f"{column.label}. Nothing was changed. Use a default that differs for each row (uuid.uuid4, or "
-                    "a function), or AddFieldNullableThenBackfill with an expression over the row."
-                ),
-                done=f"SELECT 1 WHERE EXISTS ({column.exists}) OR {regclass(column.table)} IS NULL",
-            ),
-        )
-
     def contract(self, at: Situation) -> Plan:
         column = self._column(at)
         if self.field.has_db_default():
-            return column.foreign_key()
+            return column.own_foreign_key()
         default = defaults.sql(at.connection, column.field)
-        return (*column.foreign_key(), column.drop_default(undo=(column.unless_gone(column.set_default(default)),)))
+        return (*column.own_foreign_key(), column.drop_default(undo=(column.unless_gone(column.set_default(default)),)))
+
+
+def one_value_proof(operation: AddField, column: Column) -> Plan:
+    """A unique column that has the same value in every row is found out before anything is touched."""
+    field, kind = column.field, defaults.kind(column.field)
+    if not field.unique or kind in (Kind.VOLATILE, Kind.NONE) or (field.has_default() and field.default is None):
+        return ()
+    return (
+        Proof(
+            why=f"{column.label}: at most one row, as {column.name} is unique and has one default",
+            query=f"SELECT 1 FROM (SELECT FROM {column.table} LIMIT 2) two HAVING count(*) = 2",
+            failure=(
+                f"{operation.model_name}.{operation.name} is unique, and its default would be the same in every row of "
+                f"{column.label}. Nothing was changed. Use a default that differs for each row (uuid.uuid4, or "
+                "a function), or AddFieldNullableThenBackfill with an expression over the row."
+            ),
+            done=f"SELECT 1 WHERE EXISTS ({column.exists}) OR {regclass(column.table)} IS NULL",
+        ),
+    )
 
 
 def find(operation: AddField, context: Context) -> Finding | None:
@@ -137,8 +146,13 @@ def find(operation: AddField, context: Context) -> Finding | None:
     if kind in (Kind.NONE, Kind.PYTHON) or (field.null and kind is not Kind.VOLATILE):
         return None
     replacement = (AddFieldWithDefault(operation.model_name, operation.name, field, operation.preserve_default),)
-    if field.has_db_default():
-        return _db_default_finding(what, field, kind, replacement)
+    if kind is Kind.VOLATILE and field.has_db_default():
+        return Finding(
+            f"{what} has a volatile db_default: PostgreSQL rewrites the whole table while nobody can read or write.",
+            replacement,
+        )
+    if field.has_db_default() and not field.unique:
+        return None  # instant; AddFieldConcurrently sees to what hangs on it
     if field.unique and kind is Kind.INSTANT:
         return Finding(
             f"{what} is unique and has one default: the second row, and the second one that the release which is "
@@ -153,20 +167,6 @@ def find(operation: AddField, context: Context) -> Finding | None:
         "and fails on NOT NULL.",
         replacement,
     )
-
-
-def _db_default_finding(what: str, field: Field[Any, Any], kind: Kind, replacement: Any) -> Finding | None:
-    if kind is Kind.VOLATILE:
-        return Finding(
-            f"{what} has a volatile db_default: PostgreSQL rewrites the whole table while nobody can read or write.",
-            replacement,
-        )
-    if not field.null and (field.unique or field.db_index or field.remote_field):  # type: ignore[attr-defined]
-        return Finding(
-            f"{what} builds its index or constraint under a lock: nobody can write to the table until it is done.",
-            replacement,
-        )
-    return None
 
 
 def _refused(what: str, field: Field[Any, Any]) -> Finding | None:

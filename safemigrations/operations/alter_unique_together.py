@@ -68,7 +68,7 @@ class AlterUniqueTogetherConcurrently(Change, AlterUniqueTogether):
         return tuple(
             step
             for names in sorted(self._added(at))
-            for step in (_no_duplicates(at, model, names), *_build(at, model, names))
+            for step in (no_duplicates(at, model, names), *_build(at, model, names))
         )
 
     def contract(self, at: Situation) -> Plan:
@@ -86,7 +86,7 @@ def _build(at: Situation, model: type[Model], names: tuple[str, ...]) -> Plan:
     return unique_constraint(at.editor, table, name, tuple(map(at.editor.quote_name, columns)))
 
 
-def _no_duplicates(at: Situation, model: type[Model], names: tuple[str, ...]) -> Proof:
+def no_duplicates(at: Situation, model: type[Model], names: tuple[str, ...]) -> Proof:
     table = at.editor.quote_name(model._meta.db_table)
     columns = ", ".join(map(at.editor.quote_name, _columns(model, names)))
     complete = " AND ".join(f"{at.editor.quote_name(column)} IS NOT NULL" for column in _columns(model, names))

@@ -178,6 +178,8 @@ class Change(SeparateDatabaseAndState):
         """What sqlmigrate shows: the plan with its reasons; the contract's statements as comments."""
         lines = at.editor.collected_sql
         for step in plan:
+            if not step.statements:  # one that only a partitioned table needs
+                continue
             if isinstance(step, Proof):
                 lines.append(f"-- {step.why} (looked up when it is run)")
             else:

@@ -96,7 +96,7 @@ class RemoveFieldLater(Change, RemoveField):
         if defaults.kind(field) is Kind.VOLATILE:
             return ()
         drop = column.drop_default(undo=(column.set_default(defaults.sql(at.connection, field)),))
-        may_be_null = () if field.null else (self._may_be_null(column),)
+        may_be_null = () if field.null else (column.may_be_null(),)
         if self._one_value_collides(at, column):
             return (drop, *may_be_null)
         return tuple(_only_where_unique(column, step) for step in (drop, *may_be_null))
@@ -104,29 +104,13 @@ class RemoveFieldLater(Change, RemoveField):
     def _stop_requiring_a_value(self, at: Situation, column: Column) -> Plan:
         default = self._default(at, column)
         if not default:
-            return (self._may_be_null(column),)
+            return (column.may_be_null(),)
         set_default = replace(column.set_default(default), undo=(column.drop_default(),))
         if defaults.kind(column.field) is Kind.VOLATILE:
             return (set_default,)
         unique = catalog.unique_index_on(column.table, column.name)
         unless_unique = replace(set_default, done=f"{set_default.done} UNION ALL {unique}")
-        return (unless_unique, _only_where_unique(column, self._may_be_null(column)))
-
-    def _may_be_null(self, column: Column) -> Statement:
-        keys = ", ".join(column.key)
-        has_value = Proof(
-            why=f"{column.label}: every row has {column.name}",
-            query=f"SELECT {keys} FROM {column.table} WHERE {column.quoted} IS NULL",
-            failure=(
-                f"Rows of {column.label} have no {column.name}, which can't be null in the release that you go back "
-                f"to: {keys} {{rows}}. The new release, or the contract, left them so. The column is there and may "
-                f"be null: fill it (UPDATE {column.table} SET {column.quoted} = ... WHERE {column.quoted} IS NULL), "
-                "then run the same command again."
-            ),
-            done=catalog.column_not_null(column.table, column.name),
-        )
-        # Taken back from the last to the first: the proof comes before NOT NULL.
-        return column.drop_not_null(undo=(has_value, *column.not_null()))
+        return (unless_unique, _only_where_unique(column, column.may_be_null()))
 
     def _default(self, at: Situation, column: Column) -> str:
         """SQL of the value that rows of the new release carry; empty where they carry NULL."""

@@ -1,0 +1,179 @@
+"""AddField, nullable or with db_default, that brings an index, UNIQUE, check or foreign key -> AddFieldConcurrently.
+
+The column alone comes instantly. But its index and UNIQUE are built, and its check is tried on every row, while nobody
+can write to the table; and its foreign key keeps the release that is still running, which doesn't know it, from
+deleting a parent that a row of the new release points at. So do both ends of a many-to-many field.
+https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
+
+So the bare column comes first, then its indexes online. The foreign key lets go until the contract: when the old
+release deletes a parent, the column is set null, and relations of a many-to-many field vanish.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from django.db.migrations.operations import AddField
+from django.db.models import Field, Model
+
+from .. import catalog, defaults
+from ..columns import Column
+from ..defaults import Kind
+from ..steps import Lock, Plan, Statement, Together
+from .add_field_with_default import field_with_default, has_column, one_value_proof
+from .base import Change, Context, Finding, Rule, Situation
+
+
+class AddFieldConcurrently(Change, AddField):
+    """Add a field that rows may lack, or that the database fills, together with what hangs on it."""
+
+    category = AddField.category
+
+    def __init__(self, model_name: str, name: str, field: Field[Any, Any], preserve_default: bool = True) -> None:
+        if not (field.null or field.many_to_many or field.has_db_default()):
+            raise ValueError(
+                f"AddFieldConcurrently {model_name}.{name}: rows of the release that is still running would have no "
+                "value. Use AddFieldWithDefault or AddFieldNullableThenBackfill, or let the field be null."
+            )
+        AddField.__init__(self, model_name, name, field, preserve_default)
+        self.wrap(AddField(model_name, name, field, preserve_default))
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        return AddField.deconstruct(self)
+
+    def describe(self) -> str:
+        return f"{AddField.describe(self)}, and what hangs on it concurrently"
+
+    @property
+    def identity(self) -> str:
+        return f"AddFieldConcurrently({self.model_name_lower}.{self.name_lower})"
+
+    def contract_label(self, at: Situation) -> str:
+        if self.field.many_to_many:
+            return f"let the foreign keys of {self._through(at)._meta.db_table} keep their parents"
+        column = self._column(at)
+        return f"let the foreign key of {column.name} of {column.label} keep its parents"
+
+    def _column(self, at: Situation) -> Column:
+        return Column(at.editor, at.new(self.model_name), field_with_default(at, self))
+
+    def _through(self, at: Situation) -> type[Model]:
+        return through(at.new(self.model_name)._meta.get_field(self.name))
+
+    def expand(self, at: Situation) -> Plan:
+        if self.field.many_to_many:
+            return self._expand_through_table(at)
+        column = self._column(at)
+        return (
+            *one_value_proof(self, column),
+            *self._bare_column(column),
+            *column.foreign_key_of_expand(null=column.field.null),
+            *column.indexes(),
+            *column.unique(),
+            *column.check(),
+        )
+
+    def _bare_column(self, column: Column) -> Plan:
+        """A nullable field's default is for the rows that are there; Django drops it from the database at once."""
+        null, field, why = column.field.null, column.field, f"add column {column.name}"
+        if field.has_db_default() or not field.has_default() or field.default is None:
+            default = defaults.sql(column.editor.connection, field) if field.has_db_default() else ""
+            return column.add(why, null=null, default=default)
+        default = defaults.one_value(column.editor.connection, field)
+        (add,) = column.add(f"{why}, {default} for the rows that are there", null=null, default=default)
+        assert isinstance(add, Together)
+        return (replace(add, sql=(*add.sql, *column.drop_default().statements)),)
+
+    def _expand_through_table(self, at: Situation) -> Plan:
+        model = self._through(at)
+        if not model._meta.auto_created:
+            return ()  # a model of its own, with a migration operation of its own
+        lets_go = (step for end in ends(at, model) for step in end.foreign_key_that_lets_go("CASCADE"))
+        return (create_table(at, model), *lets_go)
+
+    def contract(self, at: Situation) -> Plan:
+        if not self.field.many_to_many:
+            column = self._column(at)
+            return column.own_foreign_key() if column.has_foreign_key and not column.on_delete else ()
+        model = self._through(at)
+        if not model._meta.auto_created:
+            return ()
+        return tuple(step for end in ends(at, model) for step in end.own_foreign_key())
+
+
+def through(field: Any) -> type[Model]:
+    return field.remote_field.through  # type: ignore[no-any-return]
+
+
+def ends(at: Situation, model: type[Model]) -> list[Column]:
+    """The two foreign keys of a many-to-many field's table."""
+    return [Column(at.editor, model, end) for end in model._meta.local_fields if end.remote_field]
+
+
+def create_table(at: Situation, model: type[Model]) -> Together:
+    """The table with its indexes, and without its foreign keys."""
+    table = at.editor.quote_name(model._meta.db_table)
+    label = catalog.bare(table)
+    with at.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        editor.create_model(model)
+        deferred = [str(sql) for sql in editor.deferred_sql if "FOREIGN KEY" not in str(sql)]
+        editor.deferred_sql.clear()
+    drop = Statement(
+        why=f"{label}: drop the table",
+        sql=f"DROP TABLE IF EXISTS {table}",
+        locks={table: Lock.ACCESS_EXCLUSIVE},
+        done=catalog.table_missing(table),
+        frees=(f"table {label}",),
+    )
+    return Together(
+        why=f"{label}: create the table",
+        sql=tuple(sql.rstrip(";") for sql in (*editor.collected_sql, *deferred)),
+        locks={},
+        done=catalog.table_exists(table),
+        undo=(drop,),
+        takes=(f"table {label}",),
+    )
+
+
+def find(operation: AddField, context: Context) -> Finding | None:
+    if type(operation) is not AddField or operation.field.generated:
+        return None
+    what = f"AddField {operation.name} of {operation.model_name}"
+    safe = AddFieldConcurrently
+    if operation.field.many_to_many:
+        return _find_many_to_many(what, operation)
+    if not (has_column(operation) and (harm := _harm(operation.field))):
+        return None
+    return Finding(
+        f"{what} {harm}.",
+        (safe(operation.model_name, operation.name, operation.field, operation.preserve_default),),
+    )
+
+
+def _find_many_to_many(what: str, operation: AddField) -> Finding | None:
+    if operation.field.remote_field.through:  # type: ignore[union-attr]
+        return None
+    return Finding(
+        f"{what} creates a table whose foreign keys keep the release that is still running from deleting what new "
+        "rows point at.",
+        (AddFieldConcurrently(operation.model_name, operation.name, operation.field, operation.preserve_default),),
+    )
+
+
+def _harm(field: Any) -> str:
+    nullable = field.null and defaults.kind(field) is not Kind.VOLATILE
+    if not nullable and not (field.has_db_default() and defaults.kind(field) is Kind.INSTANT):
+        return ""
+    if field.remote_field and getattr(field, "db_constraint", False):
+        return "has a foreign key: the release that is still running can't delete what new rows point at"
+    if field.unique or field.db_index:
+        return "builds its index while nobody can write to the table"
+    if field.get_internal_type() in POSITIVE:
+        return "tries its check on every row while nobody can use the table"
+    return ""
+
+
+POSITIVE = {"PositiveBigIntegerField", "PositiveIntegerField", "PositiveSmallIntegerField"}
+
+rule = Rule("safemigrations.E012", find)

@@ -1,0 +1,341 @@
+"""AlterField that adds or removes an index, UNIQUE, a check or a foreign key -> AlterFieldConcurrently.
+
+Each of them is built or checked while nobody can write to the table, and some stop the other release: a check or a
+foreign key refuses what the release that is still running writes or deletes; a unique constraint that goes takes the
+index away that its upserts name. Of a foreign key Django drops and checks anew even what doesn't change.
+https://www.postgresql.org/docs/current/sql-altertable.html
+
+So indexes and UNIQUE are built online during expand, because upserts of new code need them; a check or a foreign key
+is asked about first, and comes with the contract. What would refuse the new release's writes goes during expand, the
+rest with the contract.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from django.db.migrations.operations import AlterField
+from django.db.models import Field
+
+from .. import catalog, defaults
+from ..catalog import literal, temporary_name
+from ..columns import Column, build_index, raw
+from ..steps import BuildIndex, DropIndex, Lock, Plan, Proof, Statement, Together
+from .alter_unique_together import no_duplicates
+from .alteration import Alteration, alteration_at, alteration_in
+from .base import Change, Context, Finding, Rule, Situation
+
+
+class AlterFieldConcurrently(Change, AlterField):
+    """Add or remove an index, UNIQUE, a check or a foreign key of a column that both releases use."""
+
+    category = AlterField.category
+
+    def __init__(self, model_name: str, name: str, field: Field[Any, Any], preserve_default: bool = True) -> None:
+        AlterField.__init__(self, model_name, name, field, preserve_default)
+        self.wrap(AlterField(model_name, name, field, preserve_default))
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        return AlterField.deconstruct(self)
+
+    def describe(self) -> str:
+        return f"{AlterField.describe(self)}, concurrently; what could refuse a release waits for the contract"
+
+    @property
+    def identity(self) -> str:
+        return f"AlterFieldConcurrently({self.model_name_lower}.{self.name_lower})"
+
+    def _columns(self, at: Situation) -> tuple[Alteration, Column, Column]:
+        change = alteration_at(at, self.model_name, self.name)
+        self._refuse_what_it_cannot_do(change)
+        old = Column(at.editor, at.old(self.model_name), change.old.field)
+        return change, old, Column(at.editor, at.new(self.model_name), change.new.field)
+
+    def _refuse_what_it_cannot_do(self, change: Alteration) -> None:
+        what = f"AlterFieldConcurrently {self.model_name}.{self.name}"
+        if change.rewrites:
+            raise ValueError(f"{what}: the column gets another type or name, which takes a column of its own.")
+        if change.tightens_null:
+            raise ValueError(f"{what}: the field may not be null any more. Use SetNotNullLater for that.")
+        if change.drops_default:
+            raise ValueError(f"{what}: the field loses its db_default. Use DropDefaultLater for that.")
+
+    def contract_label(self, at: Situation) -> str:
+        change, _, new = self._columns(at)
+        parts = [text for text, is_left in _left(change) if is_left]
+        return f"{' and '.join(parts)} of {new.name} of {new.label}"
+
+    def expand(self, at: Situation) -> Plan:
+        change, old, new = self._columns(at)
+        return (
+            *self._proofs(at, change, new),
+            *(_let_go(old) if change.removes_foreign_key or change.retargets else ()),
+            *(_drop_check(old) if change.removes_check else ()),
+            *_alter_column(change, old, new),
+            *_build_indexes(old, new),
+            *(new.unique_by_name() if change.adds_unique else ()),
+            *(_exchange(old, new) if change.changes_on_delete and change.new.on_delete else ()),
+        )
+
+    def contract(self, at: Situation) -> Plan:
+        change, old, new = self._columns(at)
+        return (
+            *(_drop_unique(old) if change.removes_unique else ()),
+            *_drop_indexes(old, new),
+            *(new.check_by_name() if change.adds_check else ()),
+            *(new.foreign_key() if change.adds_foreign_key or change.retargets else ()),
+            *(_exchange(old, new) if change.changes_on_delete and not change.new.on_delete else ()),
+        )
+
+    # The data is asked before anything is changed.
+
+    def _proofs(self, at: Situation, change: Alteration, column: Column) -> Plan:
+        return (
+            *((no_duplicates(at, column.model, (self.name,)),) if change.adds_unique else ()),
+            *((self._no_violators(column),) if change.adds_check else ()),
+            *((self._no_orphans(column),) if change.adds_foreign_key or change.retargets else ()),
+        )
+
+    def _no_violators(self, column: Column) -> Proof:
+        keys = ", ".join(column.key)
+        return Proof(
+            why=f"{column.label}: every {column.name} is what its new type allows",
+            query=f"SELECT {keys} FROM {column.table} WHERE NOT ({column.check_condition})",
+            failure=(
+                f"{self.model_name}.{self.name}: rows violate {column.check_condition}: {keys} {{rows}}. Nothing was "
+                "changed. Mend them, then run the same command again."
+            ),
+        )
+
+    def _no_orphans(self, column: Column) -> Proof:
+        keys = ", ".join(column.key)
+        return Proof(
+            why=f"{column.label}: every {column.name} is in {catalog.bare(column.parent)}",
+            query=column.orphans(),
+            failure=(
+                f"{self.model_name}.{self.name}: rows point at nothing in {catalog.bare(column.parent)}: {keys} "
+                "{rows}. Nothing was changed. Mend them, then run the same command again."
+            ),
+        )
+
+
+def _left(change: Alteration) -> list[tuple[str, bool]]:
+    return [
+        ("drop the unique constraint", change.removes_unique),
+        ("drop the index", change.removes_index or (change.removes_unique and not change.adds_index)),
+        ("add the check", change.adds_check),
+        ("add the foreign key", change.adds_foreign_key or change.retargets),
+        ("take ON DELETE from the foreign key", change.changes_on_delete and not change.new.on_delete),
+    ]
+
+
+# What changes only the catalog.
+
+
+def _alter_column(change: Alteration, old: Column, new: Column) -> Plan:
+    return (
+        *(_alter_type(change, old, new) if change.changes_type else ()),
+        *((new.may_be_null(),) if change.relaxes_null else ()),
+        *((_set_default(change, old, new),) if change.sets_default else ()),
+        *((_comment(old, new),) if change.changes_comment else ()),
+    )
+
+
+def _alter_type(change: Alteration, old: Column, new: Column) -> Plan:
+    """Instant; the index for LIKE belongs to a type, so the new one is built first and takes the name over."""
+    index = _like_index(new) if change.changes_like_index else None
+    back = _like_index(old) if change.changes_like_index else None
+    forth = _type_statement(new, change.new.type, index, f"{new.name} becomes {change.new.type}")
+    undo = _type_statement(old, change.old.type, back, f"{old.name} becomes {change.old.type} again")
+    return (*_ahead(index), replace(forth, undo=(*_ahead(back), undo)))
+
+
+def _like_index(column: Column) -> BuildIndex | None:
+    reference = column.editor._create_like_index_sql(column.model, column.field)  # type: ignore[attr-defined]
+    return build_index("", column.table, reference) if reference else None
+
+
+def _ahead(index: BuildIndex | None) -> Plan:
+    """The index under a name of its own, beside the one that it will replace."""
+    if index is None:
+        return ()
+    name, label = temporary_name(index.name), catalog.bare(index.table)
+    drop = DropIndex(why=f"{label}: drop index {name}", table=index.table, name=name)
+    why = f"{label}: index {index.name} for the new type"
+    return (replace(index, why=why, name=name, takes=(), undo=(drop,)),)
+
+
+def _type_statement(column: Column, type_: str, index: BuildIndex | None, why: str) -> Together:
+    exchange = _take_over(column, index.name) if index else ()
+    return Together(
+        why=f"{column.label}: {why}",
+        sql=(f"ALTER TABLE {column.table} ALTER COLUMN {column.quoted} TYPE {type_}", *exchange),
+        locks={column.table: Lock.ACCESS_EXCLUSIVE},
+        done=catalog.column_has_type(column.table, column.name, type_),
+        about=column.title,
+    )
+
+
+def _take_over(column: Column, name: str) -> tuple[str, ...]:
+    beside = partial(catalog.beside, column.table)
+    new = beside(temporary_name(name))
+    return (
+        f"DROP INDEX IF EXISTS {beside(name)}",
+        f"ALTER INDEX IF EXISTS {new} RENAME TO {column.editor.quote_name(name)}",
+    )
+
+
+def _set_default(change: Alteration, old: Column, new: Column) -> Statement:
+    default = defaults.sql(new.editor.connection, new.field)
+    back = old.drop_default()
+    if change.old.field.has_db_default():
+        back = replace(old.set_default(defaults.sql(old.editor.connection, old.field)), done="")
+    return replace(new.set_default(default), done="", undo=(back,))
+
+
+def _comment(old: Column, new: Column) -> Statement:
+    def comment(column: Column) -> Statement:
+        text = literal(column.field.db_comment) if column.field.db_comment else "NULL"
+        return Statement(
+            why=f"{column.label}: comment on {column.name}",
+            sql=f"COMMENT ON COLUMN {column.table}.{column.quoted} IS {text}",
+            locks={column.table: Lock.SHARE_UPDATE_EXCLUSIVE},
+        )
+
+    return replace(comment(new), undo=(comment(old),))
+
+
+# Indexes of db_index=True and the ones for LIKE; their names tell them apart.
+
+
+def _references(column: Column) -> dict[str, Any]:
+    found = column.editor._field_indexes_sql(column.model, column.field)  # type: ignore[attr-defined]
+    return {raw(str(reference.parts["name"])): reference for reference in found}
+
+
+def _index(column: Column, name: str) -> BuildIndex:
+    step = build_index(f"{column.label}: index {name}", column.table, _references(column)[name])
+    return replace(step, undo=(_drop_index(column, name),))
+
+
+def _drop_index(column: Column, name: str) -> DropIndex:
+    """By what it indexes: a table or a column that was renamed keeps indexes whose names nobody can compute."""
+    keep = [index.name for index in column.model._meta.indexes]
+    query = catalog.indexes_of_column(column.table, column.name, like=name.endswith("_like"), keep=keep)
+    return DropIndex(
+        why=f"{column.label}: drop index {name}", table=column.table, name=name, query=query, frees=(f"index {name}",)
+    )
+
+
+def _build_indexes(old: Column, new: Column) -> Plan:
+    missing = [name for name in _references(new) if name not in _references(old)]
+    return tuple(_index(new, name) for name in missing)
+
+
+def _drop_indexes(old: Column, new: Column) -> Plan:
+    left = [name for name in _references(old) if name not in _references(new)]
+    return tuple(replace(_drop_index(old, name), undo=(replace(_index(old, name), undo=()),)) for name in left)
+
+
+# Constraints that go.
+
+
+def _drop_by_query(column: Column, why: str, query: str, locks: dict[str, Lock], undo: Plan) -> Plan:
+    drop = f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(column.table)}, found.conname);"
+    return (
+        Statement(
+            why=f"{column.label}: {why}",
+            sql=catalog.for_each(query, drop),
+            locks=locks,
+            done=f"SELECT 1 WHERE NOT EXISTS ({query})",
+            undo=undo,
+            about=column.title,
+        ),
+    )
+
+
+def _drop_unique(column: Column) -> Plan:
+    query = catalog.constraints_of_column(column.table, column.name, "u", keep=_constraint_names(column))
+    locks = {column.table: Lock.ACCESS_EXCLUSIVE}
+    return _drop_by_query(column, f"{column.name} is not unique any more", query, locks, column.unique_by_name())
+
+
+def _drop_check(column: Column) -> Plan:
+    query = catalog.constraints_of_column(column.table, column.name, "c", keep=_constraint_names(column))
+    locks = {column.table: Lock.ACCESS_EXCLUSIVE}
+    return _drop_by_query(column, f"drop the check of {column.name}", query, locks, column.check_by_name())
+
+
+def _constraint_names(column: Column) -> list[str]:
+    return [constraint.name for constraint in column.model._meta.constraints]
+
+
+def _let_go(column: Column) -> Plan:
+    """The old foreign key would refuse what new code writes."""
+    query = catalog.foreign_keys(column.table, column.name)
+    locks = {column.parent: Lock.ACCESS_EXCLUSIVE, column.table: Lock.ACCESS_EXCLUSIVE}
+    return _drop_by_query(column, f"drop the foreign key of {column.name}", query, locks, column.foreign_key())
+
+
+def _exchange(old: Column, new: Column) -> Plan:
+    (exchange, *rest), back = new.exchanged_foreign_key(), old.exchanged_foreign_key()
+    return (replace(exchange, undo=back), *rest)
+
+
+def find(operation: AlterField, context: Context) -> Finding | None:
+    if type(operation) is not AlterField:
+        return None
+    change = alteration_in(context, operation)
+    if change is None or not (harm := _harm(change)):
+        return None
+    safe = AlterFieldConcurrently(operation.model_name, operation.name, operation.field, operation.preserve_default)
+    what = f"AlterField {operation.name} of {operation.model_name}"
+    return Finding(f"{what} {harm}.", (safe,), notice=_notice(operation, change))
+
+
+def _harm(change: Alteration) -> str:
+    if change.adds_unique or change.adds_index or change.changes_like_index:
+        return "builds its index while nobody can write to the table"
+    if change.adds_foreign_key or change.retargets:
+        return "checks every row while nobody can write to the table, and refuses what the running release deletes"
+    if change.adds_check:
+        return "checks every row while nobody can use the table, and refuses what the running release writes"
+    if change.removes_unique or change.removes_index:
+        return "drops the index that queries of the running release want at once"
+    if change.changes_on_delete or change.checks_foreign_key_again:
+        return "drops its foreign key and checks every row anew while nobody can write to the table"
+    return "drops a constraint behind a lock for which everybody queues" if change.removes_foreign_key else ""
+
+
+def _notice(operation: AlterField, change: Alteration) -> str:
+    name = f"{operation.model_name}.{operation.name}"
+    if change.adds_unique:
+        return f"{name} becomes unique with migrate: from then on the running release can't write duplicates either."
+    if change.removes_unique:
+        return f"{name} stays unique until the contract, because upserts of the running release need it."
+    return ""
+
+
+def find_rewrite(operation: AlterField, context: Context) -> Finding | None:
+    if type(operation) is not AlterField:
+        return None
+    change = alteration_in(context, operation)
+    if change is None or not change.rewrites:
+        return None
+    what = f"AlterField {operation.name} of {operation.model_name}"
+    kind = "another name" if change.renames_column else "another type"
+    return Finding(
+        f"{what} gives its column {kind}: the release that is still running fails, or nobody can use the table while "
+        "it is rewritten.",
+        way_by_hand=(
+            "Add a new field beside it (AddFieldNullableThenBackfill fills it for both releases), let the code use "
+            "that one, and remove the old one in a later release; or decide that the table is small, with "
+            "allow_unsafe on the migration."
+        ),
+    )
+
+
+rule = Rule("safemigrations.E041", find)
+rewrite_rule = Rule("safemigrations.E043", find_rewrite)

@@ -1,0 +1,311 @@
+"""What an AlterField changes, as PostgreSQL sees it.
+
+The rules ask with fields as the migration state has them, the operations with fields that are bound to a model: the
+answers are the same, as BaseDatabaseSchemaEditor._alter_field() gives them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.operations import AlterField
+from django.db.migrations.state import ProjectState
+from django.db.migrations.utils import resolve_relation
+from django.db.models import Field
+
+from .base import Context, Situation
+
+TEXT = ("varchar", "text", "citext")  # types whose indexes come with one for LIKE
+
+
+@dataclass(frozen=True)
+class Form:
+    """A field as its column has it."""
+
+    field: Any
+    type: str  # as in CREATE TABLE; empty where there is no column
+    target: tuple[str, str]  # what a foreign key points at; two empty strings for anything else
+
+    @property
+    def has_foreign_key(self) -> bool:
+        return bool(self.field.remote_field) and bool(getattr(self.field, "db_constraint", False))
+
+    @property
+    def on_delete(self) -> str:
+        """ON DELETE in the database (Django 6.1: DB_CASCADE and the like); empty where Django answers."""
+        return str(getattr(getattr(self.field.remote_field, "on_delete", None), "operation", ""))
+
+
+@dataclass(frozen=True)
+class Alteration:
+    """Two forms of a field. Each property is something that the change does."""
+
+    connection: BaseDatabaseWrapper
+    old: Form
+    new: Form
+
+    @property
+    def tightens_null(self) -> bool:
+        return bool(self.old.field.null and not self.new.field.null)
+
+    @property
+    def relaxes_null(self) -> bool:
+        return bool(not self.old.field.null and self.new.field.null)
+
+    @property
+    def drops_default(self) -> bool:
+        return bool(self.old.field.has_db_default() and not self.new.field.has_db_default())
+
+    @property
+    def sets_default(self) -> bool:
+        old, new = self.old.field, self.new.field
+        return new.has_db_default() and not (old.has_db_default() and old.db_default == new.db_default)
+
+    @property
+    def adds_unique(self) -> bool:
+        old, new = self.old.field, self.new.field
+        return bool(new.unique and not new.primary_key and not old.unique)
+
+    @property
+    def removes_unique(self) -> bool:
+        return bool(self.old.field.unique and not self.new.field.unique)
+
+    @property
+    def adds_index(self) -> bool:
+        return _has_index(self.new.field) and not _has_index(self.old.field)
+
+    @property
+    def removes_index(self) -> bool:
+        return _has_index(self.old.field) and not _has_index(self.new.field)
+
+    @property
+    def adds_check(self) -> bool:
+        return bool(self._check(self.new)) and self._check(self.old) != self._check(self.new)
+
+    @property
+    def removes_check(self) -> bool:
+        return bool(self._check(self.old)) and self._check(self.old) != self._check(self.new)
+
+    def _check(self, form: Form) -> str:
+        checks: Any = self.connection.data_type_check_constraints
+        return str(checks.get(form.field.get_internal_type(), ""))
+
+    @property
+    def removes_foreign_key(self) -> bool:
+        return self.old.has_foreign_key and not self.new.has_foreign_key
+
+    @property
+    def adds_foreign_key(self) -> bool:
+        return self.new.has_foreign_key and not self.old.has_foreign_key
+
+    @property
+    def retargets(self) -> bool:
+        return self.old.has_foreign_key and self.new.has_foreign_key and self.old.target != self.new.target
+
+    @property
+    def changes_on_delete(self) -> bool:
+        return self._keeps_foreign_key and self.old.on_delete != self.new.on_delete
+
+    @property
+    def _keeps_foreign_key(self) -> bool:
+        return self.old.has_foreign_key and self.new.has_foreign_key and not self.retargets
+
+    @property
+    def checks_foreign_key_again(self) -> bool:
+        """Would the stock operation drop and add a foreign key that doesn't change?"""
+        return self._keeps_foreign_key and self.is_of_the_database
+
+    @property
+    def is_of_the_database(self) -> bool:
+        """Would the stock operation send anything at all?"""
+        return _described(self.old.field) != _described(self.new.field) or self.renames_column
+
+    @property
+    def renames_column(self) -> bool:
+        return bool(self.old.field.column != self.new.field.column)
+
+    @property
+    def changes_type(self) -> bool:
+        return self.old.type != self.new.type
+
+    @property
+    def changes_collation(self) -> bool:
+        return bool(getattr(self.old.field, "db_collation", None) != getattr(self.new.field, "db_collation", None))
+
+    @property
+    def rewrites(self) -> bool:
+        """Does it take another column: a new type that PostgreSQL has to compute, another name, another identity?"""
+        suffixes = {form.field.db_type_suffix(connection=self.connection) or "" for form in (self.old, self.new)}
+        return (
+            self.renames_column
+            or self.changes_collation
+            or len(suffixes) > 1
+            or (self.changes_type and not is_instant(self.old.type, self.new.type))
+        )
+
+    @property
+    def changes_like_index(self) -> bool:
+        """Is the index for LIKE one of the old type?"""
+        both = all(field.db_index or field.unique for field in (self.old.field, self.new.field))
+        return both and _text(self.old.type) != _text(self.new.type)
+
+    @property
+    def changes_comment(self) -> bool:
+        return bool(getattr(self.old.field, "db_comment", None) != getattr(self.new.field, "db_comment", None))
+
+    @property
+    def alters_column(self) -> bool:
+        return any(getattr(self, name) for name in WORK)
+
+    def with_new(self, field: Field[Any, Any]) -> Alteration:
+        """The change to another new form, of the same type."""
+        bound = field.clone()
+        bound.set_attributes_from_name(self.new.field.name)
+        return replace(self, new=replace(self.new, field=bound))
+
+
+# The properties that stand for work in the database.
+WORK = (
+    "changes_type",
+    "tightens_null",
+    "relaxes_null",
+    "drops_default",
+    "sets_default",
+    "adds_unique",
+    "removes_unique",
+    "adds_index",
+    "removes_index",
+    "adds_check",
+    "removes_check",
+    "adds_foreign_key",
+    "removes_foreign_key",
+    "retargets",
+    "changes_on_delete",
+    "changes_comment",
+)
+
+
+def _has_index(field: Any) -> bool:
+    """Has it the index of db_index=True? Not where UNIQUE serves for it."""
+    return bool(field.db_index and not field.unique)
+
+
+def _text(type_: str) -> str:
+    return next((text for text in TEXT if type_.startswith(text)), "")
+
+
+def _described(field: Any) -> tuple[Any, ...]:
+    _, path, args, kwargs = field.deconstruct()
+    return path, args, {key: value for key, value in kwargs.items() if key not in field.non_db_attrs}
+
+
+def is_instant(old: str, new: str) -> bool:
+    """Does ALTER TYPE only change the catalog? https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
+
+    Between binary coercible types, and where only a limit is widened.
+    """
+    (old_name, old_size), (new_name, new_size) = _name_and_size(old), _name_and_size(new)
+    if old_name == new_name == "numeric":
+        return not new_size or (len(old_size) == len(new_size) == 2 and _is_wider_numeric(old_size, new_size))
+    if old_name == new_name:
+        return not new_size or (bool(old_size) and old_size <= new_size)
+    return not new_size and (old_name, new_name) in BINARY_COERCIBLE
+
+
+BINARY_COERCIBLE = {
+    ("varchar", "text"),
+    ("text", "varchar"),
+    ("citext", "text"),
+    ("text", "citext"),
+    ("varchar", "citext"),
+    ("citext", "varchar"),
+    ("cidr", "inet"),
+}
+
+
+def _is_wider_numeric(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
+    return old[0] <= new[0] and old[1] == new[1]
+
+
+def _name_and_size(type_: str) -> tuple[str, tuple[int, ...]]:
+    """ "numeric(8, 2)" -> ("numeric", (8, 2))"""
+    name, _, size = type_.partition("(")
+    return name.strip(), tuple(int(number) for number in re.findall(r"\d+", size))
+
+
+def refuse_besides(change: Alteration, operation: Any, own: str) -> None:
+    """Raise ValueError for what an operation that does one thing to a column doesn't do to it."""
+    others = [name.replace("_", " ") for name in ("rewrites", *WORK) if name != own and getattr(change, name)]
+    if others:
+        raise ValueError(
+            f"{type(operation).__name__} {operation.model_name}.{operation.name} also {', '.join(others)}. Put that "
+            "into an operation of its own before this one, or let makemigrations write them."
+        )
+
+
+# For operations: fields bound to models.
+
+
+def alteration_at(at: Situation, model_name: str, name: str) -> Alteration:
+    old, new = at.old(model_name)._meta.get_field(name), at.new(model_name)._meta.get_field(name)
+    return Alteration(at.connection, _bound(at, old), _bound(at, new))
+
+
+def _bound(at: Situation, field: Any) -> Form:
+    target = ("", "")
+    if field.remote_field and not field.many_to_many:
+        target = (field.target_field.model._meta.db_table, field.target_field.column)
+    return Form(field, field.db_parameters(at.connection)["type"] or "", target)
+
+
+# For rules: fields as the states have them, because rendering all models takes as long as the rest of a check.
+
+
+def alteration_in(context: Context, operation: AlterField) -> Alteration | None:
+    """None where no column is altered."""
+    old = context.model_before(operation.model_name).fields.get(operation.name)
+    if old is None or old.generated or operation.field.generated:
+        return None
+    if old.many_to_many or operation.field.many_to_many:
+        return None
+    connection = connections[DEFAULT_DB_ALIAS]
+    forms = (
+        _unbound(connection, old, operation, context, context.before),
+        _unbound(connection, operation.field, operation, context, context.after),
+    )
+    return Alteration(connection, *forms)
+
+
+def _unbound(
+    connection: BaseDatabaseWrapper,
+    field: Field[Any, Any],
+    operation: AlterField,
+    context: Context,
+    state: ProjectState,
+) -> Form:
+    bound: Any = field.clone()
+    bound.set_attributes_from_name(operation.name)
+    if not bound.remote_field:
+        return Form(bound, bound.db_parameters(connection)["type"] or "", ("", ""))
+    key = resolve_relation(bound.remote_field.model, context.app_label, operation.model_name.lower())
+    to_field = bound.to_fields[0] or ""
+    return Form(bound, _type_of_target(connection, state, key, to_field), (".".join(key), to_field))
+
+
+def _type_of_target(connection: BaseDatabaseWrapper, state: ProjectState, key: tuple[str, str], to_field: str) -> str:
+    """The type of a foreign key: that of what it points at; empty where the state doesn't know it."""
+    model = state.models.get(key)
+    if model is None:
+        return ""
+    keys = [field for name, field in model.fields.items() if (name == to_field if to_field else field.primary_key)]
+    if not keys:  # inherited
+        return ""
+    target: Any = keys[0]
+    if target.remote_field:
+        nearest = resolve_relation(target.remote_field.model, *key)
+        return _type_of_target(connection, state, nearest, target.to_fields[0] or "")
+    return str(target.rel_db_type(connection) or "")

@@ -1,0 +1,78 @@
+"""AlterField that drops db_default -> DropDefaultLater.
+
+Dropping it is instant. But the release that is still running leaves the column to the database: its INSERT says
+DEFAULT, which then is NULL.
+https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-SET-DROP-DEFAULT
+
+So the default stays until the contract. New code doesn't mind: it sends a value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.migrations.operations import AlterField
+from django.db.models import Field
+
+from .. import defaults
+from ..columns import Column
+from ..steps import Plan
+from .alteration import alteration_at, alteration_in, refuse_besides
+from .base import Change, Context, Finding, Rule, Situation
+
+
+class DropDefaultLater(Change, AlterField):
+    """Drop the database default when the old release, whose INSERTs rely on it, has gone."""
+
+    category = AlterField.category
+
+    def __init__(self, model_name: str, name: str, field: Field[Any, Any], preserve_default: bool = True) -> None:
+        if field.has_db_default():
+            raise ValueError(f"DropDefaultLater {model_name}.{name}: the field still has a db_default.")
+        AlterField.__init__(self, model_name, name, field, preserve_default)
+        self.wrap(AlterField(model_name, name, field, preserve_default))
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        return AlterField.deconstruct(self)
+
+    def describe(self) -> str:
+        return f"{AlterField.describe(self)}; its database default is dropped by the contract"
+
+    @property
+    def identity(self) -> str:
+        return f"DropDefaultLater({self.model_name_lower}.{self.name_lower})"
+
+    def _column(self, at: Situation) -> Column:
+        refuse_besides(alteration_at(at, self.model_name, self.name), self, "drops_default")
+        return Column(at.editor, at.old(self.model_name), at.old(self.model_name)._meta.get_field(self.name))
+
+    def contract_label(self, at: Situation) -> str:
+        column = self._column(at)
+        return f"drop the default of {column.name} of {column.label}"
+
+    def contract(self, at: Situation) -> Plan:
+        column = self._column(at)
+        if not column.field.has_db_default():
+            return ()
+        return (column.drop_default(undo=(column.set_default(defaults.sql(at.connection, column.field)),)),)
+
+
+def find(operation: AlterField, context: Context) -> Finding | None:
+    if type(operation) is not AlterField:
+        return None
+    change = alteration_in(context, operation)
+    if change is None or change.rewrites or not change.drops_default:
+        return None
+    field = operation.field.clone()
+    field.db_default = change.old.field.db_default
+    first = AlterField(operation.model_name, operation.name, field, operation.preserve_default)
+    besides = change.with_new(field).alters_column
+    safe = DropDefaultLater(operation.model_name, operation.name, operation.field, operation.preserve_default)
+    return Finding(
+        f"AlterField {operation.name} of {operation.model_name} drops its db_default at once: the release that is "
+        "still running inserts rows that rely on it, and they get NULL or fail.",
+        (first, safe) if besides else (safe,),
+    )
+
+
+rule = Rule("safemigrations.E042", find)

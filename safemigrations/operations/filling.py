@@ -1,0 +1,162 @@
+"""How the rows of a column that may not stay null get their values while two releases run.
+
+Where the value is an expression, a trigger gives it to the rows that the old release writes, before the existing rows
+are filled in batches: the other way round rows are lost in between. A Python function PostgreSQL can't call: such
+rows stay NULL until the contract computes them, or carry `meanwhile`, a value or an expression that stands in; a
+marker column remembers which ones they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Value
+
+from .. import catalog
+from ..catalog import temporary_name
+from ..columns import Column
+from ..runner import current_run
+from ..steps import Backfill, Lock, Plan, Proof, RowFunction, Statement, Together
+
+if TYPE_CHECKING:
+    from .base import Situation
+
+
+def is_expression(value: Any) -> bool:
+    return hasattr(value, "resolve_expression")
+
+
+def is_function(value: Any) -> bool:
+    return callable(value) and not is_expression(value)
+
+
+def path_of(function: Any) -> str:
+    """The import path of a function, as pkgutil.resolve_name() takes it.
+
+    Raises ValueError for one that can't be imported, such as a lambda.
+    """
+    name = getattr(function, "__qualname__", "")
+    if not name or "<" in name:
+        raise ValueError(f"{function!r} can't be imported: write a function at the top level of a module.")
+    return f"{function.__module__}:{name}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person typed at makemigrations' prompt to have each row computed; it travels as the field's default."""
+
+    backfill: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filling:
+    """The values of one column: a constant or an expression over the row, SQL, or what a function gives."""
+
+    at: Situation
+    column: Column
+    value: Any = None
+    sql: str = ""
+    function: RowFunction | None = None
+    meanwhile: Any = None  # what rows of the old release carry until the contract calls the function
+    on_update: bool = False  # may the old release set the column to NULL?
+
+    @property
+    def marker(self) -> str:
+        """The quoted name of the column that remembers the rows which carry `meanwhile`."""
+        return f'"{temporary_name(self.column.name, "meanwhile")}"' if self.meanwhile is not None else ""
+
+    def _sql(self, value: Any, *, row: str) -> str:
+        # django-pgtrigger loads psycopg: a tenth of a second that no `manage.py check` should pay.
+        from ..sync import row_expression
+
+        column = self.column
+        expression = value if is_expression(value) else Value(value, output_field=column.field)
+        return row_expression(self.at.connection, column.model, column.field, expression, row=row)
+
+    def triggers(self) -> tuple[Together, ...]:
+        from ..sync import fill_null, unmark_on_update  # see _sql()
+
+        if not self.function:
+            value = self.sql or self._sql(self.value, row="NEW")
+            return (fill_null(self.column, value, on_update=self.on_update),)
+        if self.meanwhile is None:
+            return ()
+        value = self._sql(self.meanwhile, row="NEW")
+        fill = fill_null(self.column, value, on_update=self.on_update, marker=self.marker)
+        return (fill, unmark_on_update(self.column, self.marker))
+
+    def drop_triggers(self) -> Plan:
+        return tuple(step for trigger in self.triggers() for step in trigger.undo)
+
+    def fill(self, why: str) -> Backfill:
+        column, guard, assign = self.column, f"{self.column.quoted} IS NULL", ""
+        if self.function:
+            guard = f"({guard} OR {self.marker})" if self.marker else guard
+        else:
+            assign = f"{column.quoted} = {self.sql or self._sql(self.value, row=column.table)}"
+        return Backfill(
+            why=f"{column.label}: {why}",
+            table=column.table,
+            key=column.key,
+            guard=guard,
+            assign=assign,
+            function=self.function,
+            about=column.title,
+        )
+
+    def filled_proof(self, what: str) -> Plan:
+        """An expression that gives NULL is found out before new code runs; a function is asked row by row."""
+        if self.function:
+            return ()
+        column, keys = self.column, ", ".join(self.column.key)
+        return (
+            Proof(
+                why=f"{column.label}: every row has {column.name}",
+                query=f"SELECT {keys} FROM {column.table} WHERE {column.quoted} IS NULL",
+                failure=(
+                    f"The backfill of {what} gives NULL, which the field forbids, for {keys} {{rows}}. The column "
+                    "stays nullable and both releases can go on. Give these rows what the expression needs, or wrap "
+                    "it: Coalesce(..., Value(...)); then run the same command again."
+                ),
+                done=catalog.column_not_null(column.table, column.name),
+            ),
+        )
+
+    def add_marker(self) -> Plan:
+        if not self.marker:
+            return ()
+        column, locks = self.column, {self.column.table: Lock.ACCESS_EXCLUSIVE}
+        drop = Statement(
+            why=f"{column.label}: forget which rows carried a stand-in for {column.name}",
+            sql=f"ALTER TABLE {column.table} DROP COLUMN IF EXISTS {self.marker}",
+            locks=locks,
+            done=catalog.column_missing(column.table, self.marker.strip('"')),
+        )
+        return (
+            Statement(
+                why=f"{column.label}: remember which rows carry a stand-in for {column.name}",
+                sql=f"ALTER TABLE {column.table} ADD COLUMN IF NOT EXISTS {self.marker} boolean",
+                locks=locks,
+                done=catalog.column_exists(column.table, self.marker.strip('"')),
+                undo=(drop,),
+            ),
+        )
+
+    def drop_marker(self) -> Plan:
+        return tuple(step for added in self.add_marker() for step in added.undo)
+
+
+def row_function(at: Situation, operation: Any, column: Column, path: str, *, takes_row: bool, marker: str = "") -> Any:
+    """The step's description of a Python function; an empty path calls the default of the field."""
+    migration = current_run().migration
+    return RowFunction(
+        path=path,
+        takes_row=takes_row,
+        app_label=at.app_label,
+        migration=migration.name if migration else "",
+        model=operation.model_name,
+        field=operation.name,
+        column=column.quoted,
+        also=f", {marker} = NULL" if marker else "",
+    )

@@ -1,0 +1,186 @@
+"""AlterField null -> NOT NULL -> SetNotNullLater.
+
+SET NOT NULL reads the whole table while nobody can use it, and the release that is still running, which takes null
+for allowed, fails from then on. What fills the rows that are null is one UPDATE of them all.
+https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-SET-DROP-NOT-NULL
+
+So a trigger gives the rows that the old release writes without a value the one of `backfill`, and the existing rows
+are filled in batches; new code never reads null. The contract fills what is left, proves NOT NULL without a scan under
+a lock, and drops the trigger. Where nothing fills them, null rows are looked for before anything is changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from django.db.migrations.operations import AlterField
+from django.db.models import NOT_PROVIDED, Field
+
+from .. import defaults
+from ..columns import Column
+from ..defaults import Kind
+from ..steps import Plan, Proof
+from .add_field_with_default import field_with_default
+from .alteration import Alteration, alteration_at, alteration_in, refuse_besides
+from .base import Change, Context, Finding, Rule, Situation
+from .filling import Answer, Filling, is_function, path_of, row_function
+
+
+class SetNotNullLater(Change, AlterField):
+    """Forbid null in a column whose rows of the old release may still be null.
+
+    `backfill` fills them: a constant, an expression over the row and its relations (F("price") * 2), or a function
+    that is given an instance of the model as it is in this migration. Without it the field's default does; without
+    one, nothing: rows that are null then stop migrate before anything is changed, and the contract.
+    """
+
+    category = AlterField.category
+
+    def __init__(
+        self,
+        model_name: str,
+        name: str,
+        field: Field[Any, Any],
+        backfill: Any = None,
+        preserve_default: bool = True,
+    ) -> None:
+        if field.null:
+            raise ValueError(f"SetNotNullLater {model_name}.{name}: the field has null=True.")
+        if is_function(backfill):
+            path_of(backfill)
+        self.backfill = backfill
+        AlterField.__init__(self, model_name, name, field, preserve_default)
+        self.wrap(AlterField(model_name, name, field, preserve_default))
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        name, args, kwargs = AlterField.deconstruct(self)
+        return name, args, kwargs if self.backfill is None else {**kwargs, "backfill": self.backfill}
+
+    def describe(self) -> str:
+        fill = ", and fill the rows that are null" if self._fills else ""
+        return f"{AlterField.describe(self)}; null is forbidden by the contract{fill}"
+
+    @property
+    def identity(self) -> str:
+        return f"SetNotNullLater({self.model_name_lower}.{self.name_lower})"
+
+    @property
+    def _fills(self) -> bool:
+        return self.backfill is not None or has_value(self.field)
+
+    @property
+    def _calls_python(self) -> bool:
+        if self.backfill is not None:
+            return is_function(self.backfill)
+        return self._fills and defaults.kind(self.field) is Kind.PYTHON
+
+    def notice(self) -> str:
+        """What new code may meet until the contract, if it may meet anything."""
+        what = f"{self.model_name}.{self.name}"
+        if not self._fills:
+            return (
+                f"{what}: nothing fills the rows that are null. migrate stops if there are any, before anything is "
+                "changed, and so does the contract if the running release has written more. Give SetNotNullLater "
+                "backfill=, or fill them with a Backfill in a migration before this one."
+            )
+        if self._calls_python:
+            return (
+                f"{what}: PostgreSQL can't call the function that fills it, so rows that the running release sets to "
+                "null after migrate stay null until the contract: new code may read None there."
+            )
+        return ""
+
+    def _column(self, at: Situation) -> Column:
+        refuse_besides(alteration_at(at, self.model_name, self.name), self, "tightens_null")
+        return Column(at.editor, at.new(self.model_name), field_with_default(at, self))
+
+    def _filling(self, at: Situation) -> Filling:
+        column = self._column(at)
+        filling = Filling(at=at, column=column, value=self.backfill, on_update=True)
+        if self._calls_python:
+            takes_row = self.backfill is not None
+            path = path_of(self.backfill if takes_row else self.field.default)
+            return replace(filling, function=row_function(at, self, column, path, takes_row=takes_row))
+        if self.backfill is None:
+            return replace(filling, sql=defaults.sql(at.connection, column.field))
+        return filling
+
+    def contract_label(self, at: Situation) -> str:
+        column = self._column(at)
+        return f"forbid null in {column.name} of {column.label}"
+
+    def expand(self, at: Situation) -> Plan:
+        if not self._fills:
+            return (self._no_nulls(self._column(at)),)
+        filling = self._filling(at)
+        return (
+            *filling.triggers(),
+            filling.fill(f"fill {filling.column.name} of the rows where it is null"),
+            *filling.filled_proof(f"{self.model_name}.{self.name}"),
+        )
+
+    def contract(self, at: Situation) -> Plan:
+        column = self._column(at)
+        if not self._fills:
+            return column.not_null()
+        filling = self._filling(at)
+        return (
+            filling.fill(f"fill {column.name} of the rows that are still null"),
+            *column.not_null(),
+            *filling.drop_triggers(),
+        )
+
+    def _no_nulls(self, column: Column) -> Proof:
+        keys = ", ".join(column.key)
+        return Proof(
+            why=f"{column.label}: no row has {column.name} null, as nothing will fill it",
+            query=f"SELECT {keys} FROM {column.table} WHERE {column.quoted} IS NULL",
+            failure=(
+                f"{self.model_name}.{self.name} may not be null any more, and nothing fills the rows that are: {keys} "
+                "{rows}. Nothing was changed. Give SetNotNullLater backfill=, a constant, an expression or a function "
+                "of the row, or fill them with a Backfill before; then run the same command again."
+            ),
+        )
+
+
+def has_value(field: Any) -> bool:
+    """Does the field itself say what fills a row that is null?"""
+    return field.has_db_default() or (field.has_default() and field.default is not None)
+
+
+def find(operation: AlterField, context: Context) -> Finding | None:
+    if type(operation) is not AlterField:
+        return None
+    change = alteration_in(context, operation)
+    if change is None or change.rewrites or not change.tightens_null:
+        return None
+    safe = replacement(operation)
+    return Finding(
+        f"AlterField {operation.name} of {operation.model_name} reads the whole table while nobody can use it to set "
+        "it NOT NULL, and the release that is still running fails when it writes null.",
+        (*rest(operation, change), safe),
+        notice=safe.notice(),
+    )
+
+
+def replacement(operation: AlterField) -> SetNotNullLater:
+    field, answer = operation.field, operation.field.default
+    if not isinstance(answer, Answer):
+        return SetNotNullLater(operation.model_name, operation.name, field, preserve_default=operation.preserve_default)
+    field = field.clone()
+    field.default = NOT_PROVIDED
+    return SetNotNullLater(operation.model_name, operation.name, field, backfill=answer.backfill)
+
+
+def rest(operation: AlterField, change: Alteration) -> tuple[AlterField, ...]:
+    """What the operation changes besides, in one of its own that goes first and still allows null."""
+    field = operation.field.clone()
+    field.null = True
+    if isinstance(field.default, Answer) or not operation.preserve_default:
+        field.default = NOT_PROVIDED
+    first = AlterField(operation.model_name, operation.name, field)
+    return (first,) if change.with_new(field).alters_column else ()
+
+
+rule = Rule("safemigrations.E040", find)
