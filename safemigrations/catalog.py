@@ -78,6 +78,14 @@ def constraint_exists(table: str, name: str, *, validated: bool = False) -> str:
     return f"SELECT 1 FROM pg_constraint WHERE conrelid = {regclass(table)} AND conname = {literal(name)}{valid}"
 
 
+def foreign_key_of_partitions(table: str, name: str, code: str) -> str:
+    """Have the partitions a foreign key of this name, and of this confdeltype, that is not yet the table's?"""
+    return (
+        f"SELECT 1 FROM pg_constraint WHERE conname = {literal(name)} AND contype = 'f' AND confdeltype = '{code}'"
+        f" AND conrelid IN (SELECT relid FROM pg_partition_tree({regclass(table)}))"
+    )
+
+
 def constraint_missing_everywhere(table: str, name: str) -> str:
     """Have neither the table nor its partitions a constraint of this name?"""
     parts = f"SELECT {regclass(table)}::oid UNION SELECT relid::oid FROM pg_partition_tree({regclass(table)})"

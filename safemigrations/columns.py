@@ -385,8 +385,16 @@ class Column:
 
     def _own_foreign_key(self) -> str:
         """Does the column have the foreign key that Django would make?"""
-        name, code = self.foreign_key_name, ON_DELETE[self.on_delete.strip().removeprefix("ON DELETE ")]
-        return f"{catalog.constraint_exists(self.table, name)} AND contype = 'f' AND confdeltype = '{code}'"
+        exists = catalog.constraint_exists(self.table, self.foreign_key_name)
+        return f"{exists} AND contype = 'f' AND confdeltype = '{self._on_delete_code}'"
+
+    def _own_foreign_key_or_of_leaves(self) -> str:
+        of_leaves = catalog.foreign_key_of_partitions(self.table, self.foreign_key_name, self._on_delete_code)
+        return f"{self._own_foreign_key()} UNION ALL {of_leaves}"
+
+    @property
+    def _on_delete_code(self) -> str:
+        return ON_DELETE[self.on_delete.strip().removeprefix("ON DELETE ")]
 
     # Before PostgreSQL 18 a partitioned table can't have a foreign key that is NOT VALID. Its partitions can; and when
     # each has a valid one, the table's own takes them over without looking at a row.
@@ -400,14 +408,13 @@ class Column:
 
     def _drop_foreign_key(self) -> Statement:
         drop = f"DROP CONSTRAINT IF EXISTS {self.editor.quote_name(self.foreign_key_name)}"
-        everywhere = catalog.alter_partitions(self.table, drop, leaves_only=False)
         return Statement(
             why=f"{self.label}: drop foreign key {self.foreign_key_name}",
             sql=f"ALTER TABLE {self.table} {drop}",
             locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
             done=catalog.constraint_missing_everywhere(self.table, self.foreign_key_name),
             about=self.title,
-            instead=Instead(when=self._has_leaves, sql=everywhere),
+            instead=Instead(when=self._has_leaves, sql=self._drop_everywhere()),
         )
 
     def foreign_key(self) -> Plan:
@@ -420,10 +427,10 @@ class Column:
             why=f"{self.label}: foreign key {self.foreign_key_name} holds for new rows",
             sql=f"{self._reference()} NOT VALID",
             locks={self.parent: Lock.SHARE_ROW_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
-            done=self._own_foreign_key(),
+            done=self._own_foreign_key_or_of_leaves(),
             undo=(drop,),
             about=self.title,
-            instead=self._on_leaves(f"DROP CONSTRAINT IF EXISTS {quoted}, {change}"),
+            instead=self._on_leaves(change),
         )
         return (add, *self._validate_foreign_key(on_failure=(drop,)))
 
@@ -442,7 +449,7 @@ class Column:
         take_over = Statement(
             why=f"{self.label}: the foreign keys of the partitions are the table's",
             sql="",
-            locks={self.parent: Lock.SHARE_ROW_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
+            locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
             done=f"{self._own_foreign_key()} UNION ALL SELECT 1 WHERE NOT EXISTS ({self._has_leaves})",
             about=self.title,
             instead=Instead(when=self._has_leaves, sql=str(self._reference())),
@@ -477,12 +484,13 @@ class Column:
                 why=f"{self.label}: when the old release deletes a parent, {action} {self.name}",
                 sql=f"ALTER TABLE {self.table} ADD CONSTRAINT {quoted} {self._foreign_key(rule)} NOT VALID",
                 locks={self.parent: Lock.SHARE_ROW_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
-                done=catalog.constraint_exists(self.table, self.foreign_key_name),
+                done=(
+                    f"{catalog.constraint_exists(self.table, self.foreign_key_name)} UNION ALL"
+                    f" {catalog.foreign_key_of_partitions(self.table, self.foreign_key_name, ON_DELETE[action])}"
+                ),
                 undo=(self._drop_foreign_key(),),
                 about=self.title,
-                instead=self._on_leaves(
-                    f"DROP CONSTRAINT IF EXISTS {quoted}, ADD CONSTRAINT {quoted} {self._foreign_key(rule)} NOT VALID"
-                ),
+                instead=self._on_leaves(f"ADD CONSTRAINT {quoted} {self._foreign_key(rule)} NOT VALID"),
             ),
         )
 
@@ -491,15 +499,21 @@ class Column:
         keys = catalog.foreign_keys(self.table, self.name)
         if action:
             keys += f" AND confdeltype = '{ON_DELETE[action]}'"
+        of_leaves = catalog.foreign_key_of_partitions(self.table, self.foreign_key_name, ON_DELETE[action])
         return Statement(
             why=f"{self.label}: drop the foreign key of {self.name}{action and f' that says {action}'}",
             sql=catalog.for_each(
                 keys, f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(self.table)}, found.conname);"
             ),
             locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
-            done=f"SELECT 1 WHERE NOT EXISTS ({keys})",
+            done=f"SELECT 1 WHERE NOT EXISTS ({keys}) AND NOT EXISTS ({of_leaves})",
             undo=undo,
+            instead=Instead(when=of_leaves, sql=self._drop_everywhere()),
         )
+
+    def _drop_everywhere(self) -> str:
+        drop = f"DROP CONSTRAINT IF EXISTS {self.editor.quote_name(self.foreign_key_name)}"
+        return catalog.alter_partitions(self.table, drop, leaves_only=False)
 
     def own_foreign_key(self) -> Plan:
         """Django's own foreign key in the place of the one that lets go."""
@@ -514,7 +528,7 @@ class Column:
                 f" ADD CONSTRAINT {quoted} {self._foreign_key(self.on_delete)} NOT VALID"
             ),
             locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
-            done=self._own_foreign_key(),
+            done=self._own_foreign_key_or_of_leaves(),
             undo=(drop,),
             about=self.title,
             instead=self._on_leaves(

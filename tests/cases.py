@@ -173,7 +173,7 @@ BASE: Sequence[Operation] = (
             ("limit", models.IntegerField()),
             ("due", models.DateField()),
             ("placed", models.DateTimeField(auto_now_add=True)),
-            ("badge", _points_at("Tag", null=True, db_constraint=False, related_name="badges")),
+            ("refund", _points_at("Invoice", null=True, db_constraint=False, related_name="refunds")),
         ],
         {
             "unique_together": {("channel", "reference")},
@@ -358,7 +358,7 @@ CASES: Sequence[Case] = (
     Case(
         "alter_field_foreign_key_nullable", _alter("customer", _points_at("Customer", null=True, related_name="orders"))
     ),
-    Case("alter_field_with_db_constraint", _alter("badge", _points_at("Tag", null=True, related_name="badges"))),
+    Case("alter_field_with_db_constraint", _alter("refund", _points_at("Invoice", null=True, related_name="refunds"))),
     Case(
         "alter_field_without_db_constraint",
         _alter("customer", _points_at("Customer", db_constraint=False, related_name="orders")),

@@ -146,12 +146,9 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
     "indexed db_default": (
         add(models.IntegerField(db_default=3, db_index=True)),
         (),
-        "safemigrations.E010",
-        (
-            "AddField extra of book builds its index or constraint under a lock: nobody can write to the table until "
-            "it is done."
-        ),
-        with_default("models.IntegerField(db_default=3, db_index=True)"),
+        "safemigrations.E012",
+        "AddField extra of book builds its index while nobody can write to the table.",
+        with_default("models.IntegerField(db_default=3, db_index=True)").replace("WithDefault", "Concurrently"),
     ),
     "unique constant": (
         add(models.IntegerField(default=0, unique=True)),
@@ -299,7 +296,6 @@ SAFE: dict[str, tuple[Operation, tuple[Operation, ...]]] = {
     "nullable with a default": (add(models.IntegerField(null=True, default=5)), ()),
     "constant db_default": (add(models.IntegerField(db_default=5)), ()),
     "stable db_default": (add(models.DateTimeField(db_default=Now())), ()),
-    "many to many": (add(models.ManyToManyField("shop.author")), ()),
     "virtual generated": (
         add(models.GeneratedField(expression=Upper("title"), output_field=models.TextField(), db_persist=False)),
         (),

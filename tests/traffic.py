@@ -195,7 +195,7 @@ class Traffic:
         made: list[Family] = []
         for child, model in self.models.items():
             for field in sent(model) if only in ("", child) else ():
-                parent = field.remote_field and field.remote_field.model
+                parent = getattr(field, "db_constraint", False) and field.remote_field.model
                 if parent and parent._meta.model_name in self.models and parent is not model:
                     with self.request(model, f"create with {field.name}"):
                         of = self.values.create(parent)
