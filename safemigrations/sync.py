@@ -131,9 +131,9 @@ def keep_equal(old: Column, twin: Column, *, to_twin: str, to_old: str, default:
     )
 
 
-def drop_of(trigger: Together) -> Statement | Together:
+def drop_of(trigger: Together) -> Together:
     (drop,) = trigger.undo
-    assert isinstance(drop, Statement | Together)
+    assert isinstance(drop, Together)
     return drop
 
 

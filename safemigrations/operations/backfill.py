@@ -25,8 +25,8 @@ from .. import steps
 from ..columns import raw
 from ..runner import current_run
 from ..steps import Plan
-from .add_field_nullable_then_backfill import is_expression, path_of
 from .base import Change, Situation
+from .filling import is_expression, path_of
 
 Values = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None]
 
