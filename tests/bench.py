@@ -1,6 +1,6 @@
 """What safemigrations costs, and what it spares the users, beside stock Django in the same minute.
 
-    python -m tests.bench [--migrations 200] [--hold 10]
+    python -m tests.bench [--migrations 200] [--hold 10] [--rows 1000000]
 
 Prints a table of ratios; absolute times depend on the machine.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -63,7 +64,7 @@ class Project:
     def models(self, source: str) -> None:
         (self.folder / "shop" / "models.py").write_text(source)
 
-    def manage(self, *arguments: str) -> float:
+    def manage(self, *arguments: str, answers: str = "") -> float:
         """Run a management command and return the seconds that it took."""
         began = time.perf_counter()
         environment = {
@@ -72,7 +73,7 @@ class Project:
             "PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}",
         }
         command = [sys.executable, "-W", "ignore", "-m", "django", *arguments]
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, input=answers)
         if done.returncode:
             raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}")
         return time.perf_counter() - began
@@ -230,14 +231,126 @@ def wait_while_held(folder: Path, dsn: str, seconds: float) -> None:
         print(f"  {side:<15} migrate {took:5.1f} s   {len(waits):6} queries   worst wait {max(waits):6.3f} s")
 
 
+# A rename of a unique, indexed foreign key while both releases read and write.
+
+TICKETS = """
+from django.db import models
+
+
+class Customer(models.Model):
+    name = models.CharField(max_length=20)
+
+
+class Ticket(models.Model):
+    {name} = models.OneToOneField(Customer, models.CASCADE)
+    note = models.CharField(max_length=20)
+"""
+MANY_TICKETS = """
+    INSERT INTO shop_customer (name) SELECT 'c' FROM generate_series(1, {rows} * 2);
+    INSERT INTO shop_ticket (customer_id, note) SELECT n, 'n' FROM generate_series(1, {rows}) n;
+    CREATE SEQUENCE fresh START {rows};
+    SELECT setval('fresh', {rows});
+    ANALYZE
+"""
+REQUESTS = (
+    "SELECT c.name FROM shop_ticket t JOIN shop_customer c ON c.id = t.{column} WHERE t.{column} = {any}",
+    "INSERT INTO shop_ticket ({column}, note) VALUES (nextval('fresh'), 'new') RETURNING id, {column}",
+    "UPDATE shop_ticket SET {column} = nextval('fresh') WHERE id = {mine} RETURNING id, {column}",
+    (
+        "INSERT INTO shop_ticket ({column}, note) VALUES ({any}, 'again')"
+        " ON CONFLICT ({column}) DO UPDATE SET note = EXCLUDED.note RETURNING note"
+    ),
+    "SELECT id, {column}, note FROM shop_ticket WHERE id = {mine}",
+)
+
+
+class Requests:
+    """What two servers of one release do all the time, until they are stopped."""
+
+    def __init__(self, project: Project, column: str, rows: int, number: int) -> None:
+        self.project, self.column, self.rows = project, column, rows
+        self.waits: list[float] = []
+        self.errors: list[str] = []
+        self.written: dict[int, int] = {}  # ticket -> customer
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.go_on, args=(number * 2 + i,)) for i in range(2)]
+        for thread in self.threads:
+            thread.start()
+
+    def go_on(self, number: int) -> None:
+        chosen = random.Random(number)
+        with self.project.connect() as connection:
+            while not self.over.is_set():
+                mine = chosen.randrange(self.rows // 8) * 8 + number  # nobody else writes these
+                sql = chosen.choice(REQUESTS).format(column=self.column, any=chosen.randrange(self.rows), mine=mine)
+                began = time.perf_counter()
+                try:
+                    rows = connection.execute(sql).fetchall()
+                    self.written.update(dict(rows) if "RETURNING id" in sql else {})
+                except psycopg.Error as error:
+                    self.errors.append(f"{type(error).__name__}: {error}")
+                self.waits.append(time.perf_counter() - began)
+                time.sleep(0.001)
+
+    def stop(self) -> None:
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def lost(project: Project, column: str, *releases: Requests) -> int:
+    """How many of the tickets that somebody wrote have another customer now."""
+    with project.connect() as connection:
+        now: dict[int, int] = dict(connection.execute(f"SELECT id, {column} FROM shop_ticket").fetchall())
+    written = {ticket: customer for release in releases for ticket, customer in release.written.items()}
+    return sum(now[ticket] != customer for ticket, customer in written.items())
+
+
+def rename_under_traffic(folder: Path, dsn: str, rows: int) -> None:
+    for side in SIDES:
+        project = Project(folder, dsn, side, "rename")
+        project.models(TICKETS.format(name="customer"))
+        project.manage("makemigrations", "shop", "-v0")
+        project.manage("migrate", "-v0")
+        with project.connect() as connection:
+            connection.execute(MANY_TICKETS.format(rows=rows))
+        project.models(TICKETS.format(name="client"))
+        project.manage("makemigrations", "shop", "-v0", answers="y\n")
+        old = Requests(project, "customer_id", rows, 0)
+        time.sleep(1)
+        took = project.manage("migrate", "-v0")
+        new = Requests(project, "client_id", rows, 1)
+        time.sleep(2)
+        differing = 0
+        old.stop()
+        if side == "safemigrations":
+            with project.connect() as connection:
+                query = "SELECT count(*) FROM shop_ticket WHERE customer_id IS DISTINCT FROM client_id"
+                ((differing,),) = connection.execute(query).fetchall()
+            took += project.manage("migrate", "--contract", "-v0")
+        time.sleep(1)
+        new.stop()
+        waits, errors = old.waits + new.waits, old.errors + new.errors
+        print(
+            f"  {side:<15} {took:5.1f} s   {len(waits):6} requests   {len(errors):5} errors   "
+            f"{differing} rows differ   {lost(project, 'client_id', old, new)} lost   worst wait {max(waits):6.3f} s",
+            flush=True,
+        )
+        for error in sorted({error.splitlines()[0] for error in errors})[:5]:
+            print(f"    {error}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="safemigrations beside stock Django.")
     parser.add_argument("--migrations", type=int, default=200)
     parser.add_argument("--hold", type=float, default=10.0, help="seconds that the table is held")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the table whose field is renamed")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, server() as dsn:
         print(f"Worst wait of a query while an unrelated transaction holds the table for {options.hold:.0f} s:")
         wait_while_held(Path(folder), dsn, options.hold)
+        print(f"A rename of a unique foreign key of {options.rows:,} rows, under the traffic of both releases:")
+        rename_under_traffic(Path(folder), dsn, options.rows)
         print(f"The cost of a command in a project with {options.migrations} migrations:")
         ratios(Path(folder), dsn, options.migrations)
 
