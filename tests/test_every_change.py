@@ -309,7 +309,15 @@ class KillInFlight(Report):
             connection.close()
 
 
-IN_FLIGHT = {"add_index", "remove_index", "replace_index", "add_field_db_index", "add_field_uuid4_unique"}
+IN_FLIGHT = {
+    "add_index",
+    "remove_index",
+    "replace_index",
+    "add_field_db_index",
+    "add_field_uuid4_unique",
+    "rename_field_unique",
+    "rename_field_and_change_its_index",
+}
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in IN_FLIGHT], ids=repr)
@@ -331,7 +339,13 @@ def test_killed_while_an_index_is_built_and_rerun_it_arrives(release, connect):
     assert killer.survived
 
 
-PROCESSES = {"add_index", "add_field_uuid4", "backfill_with_meanwhile", "remove_field_foreign_key"}
+PROCESSES = {
+    "add_index",
+    "add_field_uuid4",
+    "backfill_with_meanwhile",
+    "remove_field_foreign_key",
+    "rename_field_unique",
+}
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in PROCESSES], ids=repr)

@@ -446,6 +446,32 @@ def test_what_depends_on_the_twin_stops_the_contract(database):
     assert "extra" not in shop.columns()
 
 
+def test_the_trigger_survives_what_django_pgtrigger_does(project):
+    """Its commands, its trigger on the same table, and the autodetector, which must not see ours."""
+    project.set(INSTALLED_APPS=["safemigrations", "pgtrigger", "shop"], PGTRIGGER_INSTALL_ON_MIGRATE=True)
+    models_of_release = (
+        "import pgtrigger\n"
+        "class Book(models.Model):\n"
+        "    {} = models.CharField(max_length=100)\n"
+        "    class Meta:\n"
+        "        triggers = [pgtrigger.Protect(name='keep', operation=pgtrigger.Delete)]\n"
+    )
+    project.write_models("shop", models_of_release.format("title"))
+    project.manage("makemigrations").check()
+    project.manage("migrate").check()
+    project.write_models("shop", models_of_release.format("name"))
+    project.manage("makemigrations", input="y\n").check()
+    project.manage("migrate").check()
+    for command in ("prune", "uninstall", "install", "disable", "enable", "ls"):
+        assert "safemig" not in project.manage("pgtrigger", command).check().stdout
+    assert project.manage("makemigrations", "--check", "--dry-run").returncode == 0
+    project.sql("INSERT INTO shop_book (name) VALUES ('new')")
+    assert project.sql("SELECT title FROM shop_book") == [("new",)]
+    project.manage("migrate", "--contract").check()
+    assert project.sql("SELECT name FROM shop_book") == [("new",)]
+    assert project.sql("SELECT 1 FROM pg_trigger WHERE tgname LIKE '%safemig%'") == []
+
+
 # Later releases, while the contract waits.
 
 
