@@ -42,6 +42,7 @@ from .steps import (
 ROWS_NAMED = 5  # how many of the rows that contradict a proof are named
 INVALID_INDEX_POLL = 0.5  # seconds between looks at an index that somebody else is building
 SHAPE = f"{catalog.PREFIX}shape"  # a table that no other session ever sees
+PAGES = 10_000  # of a table, read under one snapshot
 PROGRESS_AFTER = 2.0  # seconds before the progress of a long statement is shown
 
 
@@ -497,17 +498,30 @@ class Runner:
 
     @execute.register
     def _proof(self, step: Proof) -> str:
-        if found := self._contradictions(step.query):
+        if found := self._contradictions(step.query, step.pages_of):
             raise StepFailed(step.failure.format(rows=found))
         return ""
 
-    def _contradictions(self, query: str) -> str:
+    def _contradictions(self, query: str, pages_of: str = "") -> str:
         """The first rows of a query that should find none, and how many more there are; empty if there is none."""
+        named: list[str] = []
+        count = 0
         with self._session(statement_timeout=0):
-            rows = self.rows(f"SELECT count(*) OVER (), found.* FROM ({query}) AS found LIMIT {ROWS_NAMED}")
-        named = ", ".join(" ".join(map(str, row)) for _, *row in rows)
-        more = rows[0][0] - len(rows) if rows else 0
-        return f"{named} and {more:,} more" if more else named
+            for pages in self._page_ranges(pages_of) if pages_of else ("",):
+                rows = self.rows(f"SELECT count(*) OVER (), found.* FROM ({query}{pages}) AS found LIMIT {ROWS_NAMED}")
+                named += [" ".join(map(str, row)) for _, *row in rows]
+                count += rows[0][0] if rows else 0
+        first = ", ".join(named[:ROWS_NAMED])
+        return f"{first} and {count - ROWS_NAMED:,} more" if count > ROWS_NAMED else first
+
+    def _page_ranges(self, table: str) -> Iterator[str]:
+        """Conditions that select some pages each, of a partitioned table those of every partition."""
+        size = "pg_relation_size(relid) / current_setting('block_size')::int"
+        oid = catalog.regclass(table)
+        tree = f"SELECT {oid} AS relid UNION SELECT relid FROM pg_partition_tree({oid})"
+        ((last,),) = self.rows(f"SELECT coalesce(max({size}), 0) FROM ({tree}) AS tree")
+        for page in range(0, int(last), PAGES):
+            yield f" AND ctid >= '({page},0)' AND ctid < '({page + PAGES},0)'"
 
     @execute.register
     def _backfill(self, step: Backfill) -> str:

@@ -188,10 +188,15 @@ class MoveAdditions(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class Proof(Step):
-    """A query that must return no row; `failure` explains those that it does return, which {rows} names and counts."""
+    """A query that must return no row; `failure` explains those that it does return, which {rows} names and counts.
+
+    With `pages_of` (a quoted table, whose rows the query reads and whose condition comes last) it is asked for some
+    pages at a time, so that no snapshot is held for long. That is a proof where no row can become one meanwhile.
+    """
 
     query: str
     failure: str
+    pages_of: str = ""
 
     @property
     def statements(self) -> tuple[str, ...]:

@@ -145,6 +145,7 @@ class Twins:
         return Proof(
             why=f"{self.label}: {twin.name} equals {old.name} in every row",
             query=f"SELECT {keys} FROM {self.table} WHERE {self.differ}",
+            pages_of=self.table,
             failure=(
                 f"{old.name} and {twin.name} of {self.label} differ, so neither is dropped: {keys} {{rows}}. Somebody "
                 "wrote while the trigger that keeps them equal was disabled. Look at these rows. Where the old "

@@ -20,6 +20,7 @@ from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from django.db.models.functions import Now, Upper
 from django.test import override_settings
 
+from safemigrations import queue, runner
 from safemigrations.operations import (
     AddFieldWithDefault,
     AddIndexConcurrently,
@@ -29,6 +30,7 @@ from safemigrations.operations import (
     RemoveIndexLater,
 )
 from safemigrations.runner import StepFailed
+from safemigrations.steps import Proof
 
 from .shop import (
     AWKWARD,
@@ -427,6 +429,20 @@ def test_rows_that_differ_stop_the_contract(database):
     shop.execute(repair)
     shop.contract()
     assert shop.execute("SELECT more FROM shop_book ORDER BY id") == list(range(1, 10))
+
+
+def test_it_is_proved_for_some_pages_at_a_time(database, monkeypatch):
+    monkeypatch.setattr(runner, "PAGES", 2)
+    shop = Shop(database, with_extra(models.IntegerField()))
+    shop.execute("INSERT INTO shop_book (title, extra) SELECT repeat('x', 100), n FROM generate_series(1, 1000) n")
+    shop.migrate(EXTRA)
+    shop.execute("ALTER TABLE shop_book DISABLE TRIGGER USER; UPDATE shop_book SET more = 0 WHERE id IN (1, 500, 1000)")
+    with pytest.raises(StepFailed, match='differ, so neither is dropped: "id" '):
+        shop.contract()
+    proof = next(step for row in queue.open_rows(connection) for step in row.steps if step.why.endswith("every row"))
+    assert isinstance(proof, Proof)
+    found = runner.Runner(connection)._contradictions(proof.query, proof.pages_of)
+    assert sorted(found.split(", ")) == ["1", "1000", "500"]
 
 
 def test_what_depends_on_the_twin_stops_the_contract(database):
