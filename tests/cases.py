@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import django
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.contrib.postgres.indexes import GinIndex, OpClass
@@ -362,6 +363,14 @@ CASES: Sequence[Case] = (
     Case(
         "alter_field_without_db_constraint",
         _alter("customer", _points_at("Customer", db_constraint=False, related_name="orders")),
+    ),
+    *(
+        (
+            Case("alter_field_db_cascade", _alter("customer", _points_at("Customer", on_delete=models.DB_CASCADE))),
+            Case("add_field_db_cascade", _add(_points_at("Tag", null=True, on_delete=models.DB_CASCADE))),
+        )
+        if django.VERSION >= (6, 1)
+        else ()
     ),
     Case("alter_field_to_parent_model", _alter("courier", _points_at("Person", null=True, on_delete=models.PROTECT))),
     Case("alter_field_one_to_one", _alter("courier", models.OneToOneField("shop.Courier", models.PROTECT, null=True))),
