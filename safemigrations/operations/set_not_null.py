@@ -24,7 +24,7 @@ from ..steps import Plan, Proof
 from .add_field_with_default import field_with_default
 from .alteration import Alteration, alteration_at, alteration_in, refuse_besides
 from .base import Change, Context, Finding, Rule, Situation
-from .filling import Answer, Filling, is_function, path_of, row_function
+from .filling import Answer, Filling, is_expression, is_function, path_of, row_function
 
 
 class SetNotNullLater(Change, AlterField):
@@ -49,6 +49,11 @@ class SetNotNullLater(Change, AlterField):
             raise ValueError(f"SetNotNullLater {model_name}.{name}: the field has null=True.")
         if is_function(backfill):
             path_of(backfill)
+        if field.unique and gives_one_value(field, backfill):
+            raise ValueError(
+                f"SetNotNullLater {model_name}.{name}: the field is unique, and every row that is null would get the "
+                "same value. Give backfill= an expression over the row, or a function of it."
+            )
         self.backfill = backfill
         AlterField.__init__(self, model_name, name, field, preserve_default)
         self.wrap(AlterField(model_name, name, field, preserve_default))
@@ -149,16 +154,32 @@ def has_value(field: Any) -> bool:
     return field.has_db_default() or (field.has_default() and field.default is not None)
 
 
+def gives_one_value(field: Field[Any, Any], backfill: Any) -> bool:
+    """Would all rows get the same?"""
+    if backfill is not None:
+        return not is_expression(backfill) and not is_function(backfill)
+    return has_value(field) and defaults.kind(field) is Kind.INSTANT
+
+
 def find(operation: AlterField, context: Context) -> Finding | None:
     if type(operation) is not AlterField:
         return None
     change = alteration_in(context, operation)
     if change is None or change.rewrites or not change.tightens_null:
         return None
+    field, what = operation.field, f"AlterField {operation.name} of {operation.model_name}"
+    if field.unique and not isinstance(field.default, Answer) and gives_one_value(field, None):
+        return Finding(
+            f"{what} gives every row that is null the same value, and the field is unique: the second one fails.",
+            way_by_hand=(
+                f"Write SetNotNullLater for {operation.name} with backfill=, an expression over the row or a function "
+                "of it, and a field without this default."
+            ),
+        )
     safe = replacement(operation)
     return Finding(
-        f"AlterField {operation.name} of {operation.model_name} reads the whole table while nobody can use it to set "
-        "it NOT NULL, and the release that is still running fails when it writes null.",
+        f"{what} reads the whole table while nobody can use it to set it NOT NULL, and the release that is still "
+        "running fails when it writes null.",
         (*rest(operation, change), safe),
         notice=safe.notice(),
     )
