@@ -19,6 +19,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def identifier(name: str) -> str:
+    """A name as PostgreSQL keeps it: cut, without a word, where it is too long."""
+    return _clip(name, NAME_LENGTH)
+
+
 def regclass(table: str) -> str:
     return f"to_regclass({literal(table)})"
 
@@ -73,9 +78,12 @@ def column_has_no_default(table: str, column: str) -> str:
     return _attribute(table, column, " AND d.oid IS NULL")
 
 
-def constraint_exists(table: str, name: str, *, validated: bool = False) -> str:
-    valid = " AND convalidated" if validated else ""
-    return f"SELECT 1 FROM pg_constraint WHERE conrelid = {regclass(table)} AND conname = {literal(name)}{valid}"
+def constraint_exists(table: str, name: str, *, validated: bool = False, kind: str = "") -> str:
+    """`kind` as pg_constraint.contype has it: one of another kind doesn't count."""
+    more = f" AND contype = {literal(kind)}" if kind else ""
+    more += " AND convalidated" if validated else ""
+    name = literal(identifier(name))
+    return f"SELECT 1 FROM pg_constraint WHERE conrelid = {regclass(table)} AND conname = {name}{more}"
 
 
 def foreign_key_of_partitions(table: str, name: str, code: str) -> str:
@@ -93,8 +101,17 @@ def constraint_missing_everywhere(table: str, name: str) -> str:
     return f"SELECT 1 WHERE NOT EXISTS ({found})"
 
 
-def constraint_missing(table: str, name: str) -> str:
-    return f"SELECT 1 WHERE NOT EXISTS ({constraint_exists(table, name)})"
+def unique_exists(table: str, name: str) -> str:
+    """A unique constraint; of a partitioned table, one that all partitions have."""
+    return (
+        "SELECT 1 FROM pg_constraint k JOIN pg_index i ON i.indexrelid = k.conindid"
+        f" WHERE k.conrelid = {regclass(table)} AND k.conname = {literal(identifier(name))} AND k.contype = 'u'"
+        " AND i.indisvalid"
+    )
+
+
+def constraint_missing(table: str, name: str, *, kind: str = "") -> str:
+    return f"SELECT 1 WHERE NOT EXISTS ({constraint_exists(table, name, kind=kind)})"
 
 
 def _number(column: str, relation: str) -> str:
@@ -146,8 +163,12 @@ def _canonical(type_: str) -> str:
 def index_exists(table: str, name: str) -> str:
     return (
         "SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
-        f" WHERE i.indrelid = {regclass(table)} AND c.relname = {literal(name)}"
+        f" WHERE i.indrelid = {regclass(table)} AND c.relname = {literal(identifier(name))}"
     )
+
+
+def valid_index_exists(table: str, name: str) -> str:
+    return f"{index_exists(table, name)} AND i.indisvalid"
 
 
 def unique_index_on(table: str, column: str) -> str:
@@ -307,7 +328,7 @@ def index_state(table: str, name: str) -> str:
         " (SELECT p.pid FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid"
         " AND p.datname = current_database() LIMIT 1)"
         " FROM pg_class t LEFT JOIN (pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
-        f" AND c.relname = {literal(name)}) ON i.indrelid = t.oid WHERE t.oid = {regclass(table)}"
+        f" AND c.relname = {literal(identifier(name))}) ON i.indrelid = t.oid WHERE t.oid = {regclass(table)}"
     )
 
 
@@ -323,6 +344,23 @@ def partitions(table: str) -> str:
 def index_attached(parent: str, child: str) -> str:
     """Is one index (qualified) a partition of the other?"""
     return f"SELECT 1 FROM pg_inherits WHERE inhparent = {regclass(parent)} AND inhrelid = {regclass(child)}"
+
+
+def index_of_partition(parent: str, partition: str) -> str:
+    """Has a partition an index that belongs to this one (qualified) of its table?"""
+    return (
+        "SELECT 1 FROM pg_inherits h JOIN pg_index i ON i.indexrelid = h.inhrelid"
+        f" WHERE h.inhparent = {regclass(parent)} AND i.indrelid = {regclass(partition)}"
+    )
+
+
+def name_taken(schema: str, name: str, partition: str) -> str:
+    """Does something have this name that isn't an index of the partition which still lacks its parent?"""
+    return (
+        "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE n.nspname = {literal(schema)} AND c.relname = {literal(name)} AND NOT EXISTS (SELECT FROM pg_index i"
+        f" WHERE i.indexrelid = c.oid AND i.indrelid = {regclass(partition)} AND NOT c.relispartition)"
+    )
 
 
 def beside(table: str, name: str) -> str:
@@ -352,6 +390,11 @@ def temporary_name(*parts: str, prefix: str = PREFIX) -> str:
 def name_of_copy(table: str, definition: str) -> str:
     """The name of an index that stands in for another one until the contract: the same definition, the same name."""
     return f"{COPY}{hashlib.sha256(f'{table} {definition}'.encode()).hexdigest()[:16]}"
+
+
+def numbered(name: str, number: int) -> str:
+    """name, name1, name2: as PostgreSQL finds one that is free."""
+    return _clip(name, NAME_LENGTH - len(str(number))) + str(number) if number else name
 
 
 def object_name(table: str, column: str, label: str) -> str:

@@ -34,6 +34,7 @@ from .writer import written
 
 # What a rule could object to, and decisions of a person; our own operations don't match.
 UNSAFE = (
+    "AddConstraint",
     "AddField",
     "AddIndex",
     "AlterField",

@@ -16,7 +16,7 @@ from django.db.models import NOT_PROVIDED, Model
 
 from . import catalog
 from .catalog import literal, object_name, temporary_name
-from .steps import BuildIndex, DropIndex, Instead, Lock, Online, Plan, Proof, Statement, Together
+from .steps import AddUnique, BuildIndex, DropIndex, Instead, Lock, Online, Plan, Proof, Statement, Together
 
 FK_SUFFIX = "_fk_%(to_table)s_%(to_column)s"  # BaseDatabaseSchemaEditor.add_field()
 # pg_constraint.confdeltype: https://www.postgresql.org/docs/current/catalog-pg-constraint.html
@@ -31,14 +31,15 @@ def raw(name: str) -> str:
 def build_index(why: str, table: str, reference: Reference, *, analyze: bool = False) -> BuildIndex:
     """The step for an index that Django's builder described."""
     head, _, tail = reference.template.partition("%(table)s")
+    name = catalog.identifier(raw(str(reference.parts["name"])))
     return BuildIndex(
         why=why,
         table=table,
-        name=raw(str(reference.parts["name"])),
+        name=name,
         definition=str(Reference(tail, **reference.parts)).strip(),
         unique="UNIQUE" in head,
         analyze=analyze,
-        takes=(f"index {raw(str(reference.parts['name']))}",),
+        takes=(f"index {name}",),
     )
 
 
@@ -52,64 +53,80 @@ def unique_constraint(
     nulls_distinct: str = "",
 ) -> Plan:
     """UNIQUE over quoted columns: the index is built without blocking, the constraint takes it over."""
-    exists = catalog.constraint_exists(table, name)
-    label, quoted = catalog.bare(table), editor.quote_name(name)
+    name = catalog.identifier(name)
+    exists, label = catalog.unique_exists(table, name), catalog.bare(table)
     drop = Statement(
         why=f"{label}: drop unique constraint {name}",
-        sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quoted}",
+        sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {editor.quote_name(name)}",
         locks={table: Lock.ACCESS_EXCLUSIVE},
         done=catalog.constraint_missing(table, name),
+    )
+    add = AddUnique(
+        why=f"{label}: ({', '.join(map(raw, columns))}) is unique",
+        table=table,
+        name=name,
+        columns=columns,
+        deferrable=deferrable,
+        nulls_distinct=nulls_distinct,
+        done=exists,
+        undo=(drop,),
     )
     return (
         BuildIndex(
             why=f"{label}: unique index {name}",
             table=table,
             name=name,
-            definition=f"({', '.join(columns)}){nulls_distinct}",
+            definition=add.definition,
             unique=True,
+            for_constraint=True,
             done=exists,
             takes=(f"index {name}",),
             undo=(DropIndex(why=f"{label}: drop index {name}", table=table, name=name),),
         ),
-        Statement(
-            why=f"{label}: ({', '.join(map(raw, columns))}) is unique",
-            sql=f"ALTER TABLE {table} ADD CONSTRAINT {quoted} UNIQUE USING INDEX {quoted}{deferrable}",
-            locks={table: Lock.ACCESS_EXCLUSIVE},
-            done=exists,
-            undo=(drop,),
-        ),
+        add,
     )
 
 
 def check_constraint(
-    editor: BaseDatabaseSchemaEditor, table: str, name: str, add: str, *, about: str = "", violators: str = ""
+    editor: BaseDatabaseSchemaEditor,
+    table: str,
+    name: str,
+    add: str,
+    *,
+    about: str = "",
+    uses: tuple[str, ...] = (),
+    violators: str = "",
 ) -> Plan:
     """A check added NOT VALID, behind a short lock, then validated online; `add` is the statement that does both."""
+    name = catalog.identifier(name)
     label, quoted = catalog.bare(table), editor.quote_name(name)
     drop = Statement(
         why=f"{label}: drop check {name}",
         sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quoted}",
         locks={table: Lock.ACCESS_EXCLUSIVE},
-        done=catalog.constraint_missing(table, name),
+        done=catalog.constraint_missing(table, name, kind="c"),
         about=about,
+        uses=uses,
     )
     return (
         Statement(
             why=f"{label}: check {name} holds for new rows",
             sql=f"{add} NOT VALID",
             locks={table: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.constraint_exists(table, name),
+            done=catalog.constraint_exists(table, name, kind="c"),
             undo=(drop,),
             about=about,
+            uses=uses,
         ),
         Online(
             why=f"{label}: check {name} holds for every row (checked without blocking)",
             sql=f"ALTER TABLE {table} VALIDATE CONSTRAINT {quoted}",
             locks={table: Lock.SHARE_UPDATE_EXCLUSIVE},
-            done=catalog.constraint_exists(table, name, validated=True),
+            done=catalog.constraint_exists(table, name, validated=True, kind="c"),
             on_failure=(drop,),
             violators=violators,
             about=about,
+            uses=uses,
         ),
     )
 

@@ -67,12 +67,19 @@ class Contract(models.Model):
         return from_json(self.plan)
 
     @property
+    def frees(self) -> set[str]:
+        """What is gone when the plan is done."""
+        return {name for step in self.steps for name in step.frees}
+
+    @property
     def names(self) -> set[str]:
         """What the plan works on, as in "column note of shop_order"; nobody else may touch it meanwhile."""
         steps = self.steps
         # The table that a step changes is the last that it locks; those before it are parents.
         tables = [list(step.locks)[-1] for step in steps if getattr(step, "locks", ())]  # type: ignore[attr-defined]
-        return {name for step in steps for name in (*step.frees, step.about)} | {f"table {bare(t)}" for t in tables}
+        return {name for step in steps for name in (*step.frees, step.about, *step.uses)} | {
+            f"table {bare(t)}" for t in tables
+        }
 
 
 def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Contract]:
@@ -122,14 +129,15 @@ def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
 def holders(connection: BaseDatabaseWrapper, names: Iterable[str], *, own: Mapping[str, Any]) -> dict[str, Contract]:
     """Which of these names ("column note of shop_order") an open contract still has to work on.
 
-    `own` selects the row that the asking operation left itself, in a run that was killed before it was recorded.
+    `own` selects the row that the asking operation left itself, in a run that was killed before it was recorded. Rows
+    that other operations of its migration left in that run only count for what they free.
     """
-    wanted = set(names)
-    return {
-        name: row
-        for row in (rows(connection, status__in=OPEN).exclude(**own) if wanted else ())
-        for name in sorted(wanted & row.names)
-    }
+    wanted, held = set(names), {}
+    others = rows(connection, status__in=OPEN).exclude(**own) if wanted else ()
+    for row in others:
+        same_migration = row.app_label == own.get("app_label") and row.migration in own.get("migration__in", ())
+        held.update(dict.fromkeys(sorted(wanted & (row.frees if same_migration else row.names)), row))
+    return held
 
 
 def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
@@ -157,7 +165,7 @@ def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
 def _is_pointless(step: Step, gone: set[str]) -> bool:
     """Is it about a column that is dropped, alone or with its table?"""
     table = step.about.rpartition(" of ")[2]
-    return bool(step.about) and (step.about in gone or f"table {table}" in gone)
+    return bool(step.about) and not gone.isdisjoint((step.about, *step.uses, f"table {table}"))
 
 
 def _freed_after(connection: BaseDatabaseWrapper, row: Contract, chosen: list[Contract]) -> set[str]:

@@ -13,10 +13,13 @@ from django.db.migrations.operations.models import ModelOptionOperation
 from django.db.migrations.state import ModelState
 
 from .operations import (
+    add_check_constraint,
+    add_exclusion_constraint,
     add_field,
     add_field_nullable_then_backfill,
     add_field_with_default,
     add_index,
+    add_unique_constraint,
     alter_field,
     alter_order_with_respect_to,
     alter_unique_together,
@@ -47,6 +50,9 @@ RULES: list[Rule] = [
     set_not_null.rule,
     drop_default.rule,
     alter_field.rule,
+    add_unique_constraint.rule,
+    add_check_constraint.rule,
+    add_exclusion_constraint.rule,
 ]
 
 

@@ -7,6 +7,7 @@ again, and what to tell. Every step can be run twice: after a crash the same com
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from django.db.migrations import Migration
 from . import catalog, conf, locks
 from .locks import Blocker
 from .steps import (
+    AddUnique,
     Backfill,
     BuildIndex,
     CopyIndexes,
@@ -273,6 +275,8 @@ class Runner:
     @execute.register
     def _build_index(self, step: BuildIndex) -> str:
         state = self._wait_for_builder(step)
+        if state.partitioned and step.for_constraint:
+            return "with the constraint, partition by partition"
         if state.partitioned:
             return self._build_partitioned(step)
         if state.valid:
@@ -342,8 +346,10 @@ class Runner:
         return ""
 
     def _build_partitions(self, step: BuildIndex) -> None:
-        for partition, bare, _, schema in self.rows(catalog.partitions(step.table)):
-            name = catalog.temporary_name(bare, step.name).removeprefix(catalog.PREFIX)
+        parent = str(self._index_state(step.table, step.name).index)
+        for partition, bare, schema in self._partitions_without(parent, step.table):
+            wanted = catalog.temporary_name(bare, step.name).removeprefix(catalog.PREFIX)
+            name = self._free_name(schema, wanted, partition)
             child = BuildIndex(
                 why=f"{step.why}: partition {bare}",
                 table=partition,
@@ -353,14 +359,69 @@ class Runner:
                 analyze=step.analyze,
             )
             self.run((child,))
-            index = self._index_state(step.table, step.name).index
-            attach = Statement(
-                why=f"{step.why}: attach partition {bare}",
-                sql=f'ALTER INDEX {index} ATTACH PARTITION "{schema}"."{name}"',
-                locks={},
-                done=catalog.index_attached(str(index), f'"{schema}"."{name}"'),
+            self._attach(step, parent, bare, f'"{schema}"."{name}"')
+
+    def _partitions_without(self, parent: str, table: str) -> Iterator[tuple[str, str, str]]:
+        """The partitions that have no index of this parent: not those that were made since it is there."""
+        for partition, bare, _, schema in self.rows(catalog.partitions(table)):
+            if not self.rows(catalog.index_of_partition(parent, partition)):
+                yield partition, bare, schema
+
+    def _attach(self, step: Step, parent: str, partition: str, index: str) -> None:
+        attach = Statement(
+            why=f"{step.why}: attach partition {partition}",
+            sql=f"ALTER INDEX {parent} ATTACH PARTITION {index}",
+            locks={},
+            done=catalog.index_attached(parent, index),
+        )
+        self.run((attach,))
+
+    def _free_name(self, schema: str, wanted: str, partition: str) -> str:
+        """The first of name, name1, name2 that nothing has but, after a crash, the index that is to be attached."""
+        names = (catalog.numbered(wanted, number) for number in itertools.count())
+        return next(name for name in names if not self.rows(catalog.name_taken(schema, name, partition)))
+
+    @execute.register
+    def _add_unique(self, step: AddUnique) -> str:
+        if not self._index_state(step.table, step.name).partitioned:
+            return self._in_short_transaction(step, {step.table: Lock.ACCESS_EXCLUSIVE}, step.statements)
+        # First, because it refuses columns that don't include the partition key before anything is built.
+        parent = Statement(
+            why=f"{step.why}: the partitioned table's own, empty until its partitions are attached",
+            sql=step.of_the_whole,
+            locks={step.table: Lock.ACCESS_EXCLUSIVE},
+            done=catalog.constraint_exists(step.table, step.name),
+        )
+        self.run((parent,))
+        try:
+            self._add_unique_to_partitions(step)
+        except StepFailed as error:
+            if isinstance(error.__cause__, IntegrityError):
+                # The partitions that are done would refuse duplicates that were no error before.
+                drop = f'ALTER TABLE {step.table} DROP CONSTRAINT IF EXISTS "{step.name}"'
+                self._in_short_transaction(step, {step.table: Lock.ACCESS_EXCLUSIVE}, (drop,))
+            raise
+        return ""
+
+    def _add_unique_to_partitions(self, step: AddUnique) -> None:
+        parent = str(self._index_state(step.table, step.name).index)
+        columns = "_".join(column.strip('"') for column in step.columns)
+        for partition, bare, schema in self._partitions_without(parent, step.table):
+            name = self._free_name(schema, catalog.object_name(bare, columns, "key"), partition)
+            build = BuildIndex(
+                why=f"{step.why}: index of partition {bare}",
+                table=partition,
+                name=name,
+                definition=step.definition,
+                unique=True,
+                for_constraint=True,
+                done=catalog.unique_exists(partition, name),
             )
-            self.run((attach,))
+            add = replace(
+                step, why=f"{step.why}: partition {bare}", table=partition, name=name, done=build.done, undo=()
+            )
+            self.run((build, add))
+            self._attach(step, parent, bare, f'"{schema}"."{name}"')
 
     def _drop_partitioned(self, step: BuildIndex | DropIndex) -> str:
         """DROP INDEX CONCURRENTLY is not supported for an index of a partitioned table."""

@@ -46,6 +46,7 @@ class Step:
     takes: tuple[str, ...] = ()  # what it creates, as in "column note of shop_order"
     frees: tuple[str, ...] = ()  # what it removes, in the same words
     about: str = ""  # the column it works on, in the same words: pointless once that is removed
+    uses: tuple[str, ...] = ()  # further columns it works on
 
     transactional: ClassVar[bool] = True  # may it run inside a transaction?
 
@@ -120,6 +121,7 @@ class BuildIndex(Step):
     definition: str
     unique: bool = False
     analyze: bool = False  # PostgreSQL gathers statistics of an expression only by ANALYZE
+    for_constraint: bool = False  # an AddUnique takes it over; of a partitioned table, it also sees to building it
 
     transactional: ClassVar[bool] = False
 
@@ -128,6 +130,39 @@ class BuildIndex(Step):
         unique = "UNIQUE " if self.unique else ""
         create = f'CREATE {unique}INDEX CONCURRENTLY "{self.name}" ON {self.table} {self.definition}'
         return (create, f"ANALYZE {self.table}") if self.analyze else (create,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddUnique(Step):
+    """A unique constraint that takes over the index of its name, in one short transaction.
+
+    A partitioned table can't do that; there each partition does it, and the table's own is attached to theirs.
+    """
+
+    table: str
+    name: str
+    columns: tuple[str, ...]  # quoted
+    deferrable: str = ""
+    nulls_distinct: str = ""
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def definition(self) -> str:
+        """Of the index, after the table's name."""
+        return f"({', '.join(self.columns)}){self.nulls_distinct}"
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        add = f'ALTER TABLE {self.table} ADD CONSTRAINT "{self.name}"'
+        return (f'{add} UNIQUE USING INDEX "{self.name}"{self.deferrable}',)
+
+    @property
+    def of_the_whole(self) -> str:
+        """The constraint of a partitioned table, empty until those of the partitions are attached."""
+        columns = f"({', '.join(self.columns)})"
+        add = f'ALTER TABLE ONLY {self.table} ADD CONSTRAINT "{self.name}"'
+        return f"{add} UNIQUE{self.nulls_distinct} {columns}{self.deferrable}"
 
 
 @dataclass(frozen=True, kw_only=True)

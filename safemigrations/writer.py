@@ -20,9 +20,15 @@ ATOMIC = "\n    atomic = False\n"
 
 def why_not_atomic(operations: Sequence[Operation]) -> str:
     """The reason for `atomic = False` that a reviewer reads."""
-    from .operations import AddFieldNullableThenBackfill, AddIndexConcurrently, ExpandRename
+    from .operations import (
+        AddConstraintConcurrently,
+        AddFieldNullableThenBackfill,
+        AddIndexConcurrently,
+        ExpandRename,
+    )
 
-    builds = any(isinstance(operation, AddIndexConcurrently) for operation in operations)
+    building = AddIndexConcurrently | AddConstraintConcurrently
+    builds = any(isinstance(operation, building) for operation in operations)
     fills = any(isinstance(operation, AddFieldNullableThenBackfill | ExpandRename) for operation in operations)
     if builds and fills:
         return "builds an index concurrently and fills rows in batches"

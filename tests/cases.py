@@ -36,12 +36,17 @@ from django.db.migrations.operations import (
 )
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint, Value
+from django.db.models import BaseConstraint, CheckConstraint, Deferrable, F, Index, Q, UniqueConstraint, Value
 from django.db.models.functions import Concat, Lower, Now, Upper
 from django.utils import timezone
 
 from safemigrations.autodetector import replace_unsafe, split
-from safemigrations.operations import AddFieldNullableThenBackfill, AlterFieldConcurrently, SetNotNullLater
+from safemigrations.operations import (
+    AddFieldNullableThenBackfill,
+    AlterFieldConcurrently,
+    SetNotNullLater,
+    ValidateConstraintLater,
+)
 
 LABEL = "shop"
 
@@ -235,6 +240,17 @@ def _not_null(name: str, field: models.Field[Any, Any], **how: Any) -> SetNotNul
     return SetNotNullLater("order", name, field, **how)
 
 
+def _constraint(constraint: BaseConstraint, model: str = "order") -> AddConstraint:
+    return AddConstraint(model, constraint)
+
+
+def _replaced(constraint: BaseConstraint) -> tuple[Operation, ...]:
+    """Another of that name goes."""
+    return RemoveConstraint("order", constraint.name), AddConstraint("order", constraint)
+
+
+REGION = "order_region_sequence"
+WEIGHT = CheckConstraint(condition=Q(weight__gte=0) & ~Q(lane="50%"), name="order_extra")
 EXTRA = frozenset({"order.extra"})
 REMARK = frozenset({"order.remark"})
 
@@ -415,6 +431,110 @@ CASES: Sequence[Case] = (
     Case("drop_default", _alter("state", models.CharField(max_length=10))),
     Case("drop_default_and_index", _alter("state", models.CharField(max_length=10, db_index=True))),
     Case("order_with_respect_to", AlterOrderWithRespectTo("order", "customer")),
+    Case("add_unique_constraint", _constraint(UniqueConstraint(fields=["lane", "weight"], name="order_extra"))),
+    Case(
+        "add_unique_constraint_with_condition",
+        _constraint(UniqueConstraint(fields=["lane"], name="order_extra", condition=Q(weight__gt=2, remark="50%"))),
+    ),
+    Case(
+        "add_unique_constraint_on_expressions",
+        _constraint(UniqueConstraint(Lower("lane"), F("weight").desc(), name="order_extra")),
+    ),
+    Case(
+        "add_unique_constraint_with_include",
+        _constraint(UniqueConstraint(fields=["lane", "weight"], name="order_extra", include=["total"])),
+    ),
+    Case(
+        "add_unique_constraint_with_opclasses",
+        _constraint(UniqueConstraint(fields=["lane"], name="order_extra", opclasses=["varchar_pattern_ops"])),
+    ),
+    Case(
+        "add_unique_constraint_with_expression_opclass",
+        _constraint(UniqueConstraint(OpClass(Lower("lane"), "text_pattern_ops"), name="order_extra")),
+    ),
+    Case(
+        "add_unique_constraint_deferrable",
+        _constraint(UniqueConstraint(fields=["lane"], name="order_extra", deferrable=Deferrable.DEFERRED)),
+    ),
+    Case(
+        "add_unique_constraint_nulls_are_same",
+        _constraint(UniqueConstraint(fields=["remark", "weight"], name="order_extra", nulls_distinct=False)),
+    ),
+    Case("add_unique_constraint_of_long_name", _constraint(UniqueConstraint(fields=["lane"], name="o" * 70))),
+    Case(
+        "add_unique_constraint_on_child_model",
+        _constraint(UniqueConstraint(fields=["bike"], name="courier_bike"), model="courier"),
+    ),
+    Case(
+        "add_unique_constraint_on_partitioned_table",
+        _constraint(UniqueConstraint(fields=["path", "id"], name="visit_path"), model="visit"),
+    ),
+    Case(
+        "add_unique_constraint_on_expressions_of_partitioned_table",
+        _constraint(UniqueConstraint(Lower("path"), "id", name="visit_path"), model="visit"),
+    ),
+    Case(
+        "add_unique_constraint_on_new_field",
+        _add(models.UUIDField(default=uuid.uuid4)),
+        _constraint(UniqueConstraint(fields=["extra", "lane"], name="order_extra")),
+        rows_differ=True,
+    ),
+    Case("add_check_constraint", _constraint(WEIGHT)),
+    Case("add_check_constraint_of_long_name", _constraint(CheckConstraint(condition=Q(weight__gte=0), name="o" * 70))),
+    Case(
+        "add_check_constraint_on_child_model",
+        _constraint(CheckConstraint(condition=~Q(bike="50%"), name="courier_bike"), model="courier"),
+    ),
+    Case(
+        "add_check_constraint_on_partitioned_table",
+        _constraint(CheckConstraint(condition=Q(seconds__gte=0), name="visit_seconds_positive"), model="visit"),
+    ),
+    Case(
+        "add_check_constraint_on_new_field",
+        _add(models.IntegerField(default=7)),
+        _constraint(CheckConstraint(condition=Q(extra__gte=0), name="order_extra")),
+    ),
+    Case("add_check_constraint_enforced_by_expand", ValidateConstraintLater("order", WEIGHT, enforce="expand")),
+    Case("replace_unique_constraint", *_replaced(UniqueConstraint(fields=["region"], name=REGION))),
+    Case("replace_unique_constraint_by_index_like", *_replaced(UniqueConstraint(Lower("region"), name=REGION))),
+    Case("replace_unique_constraint_by_check", *_replaced(CheckConstraint(condition=Q(weight__gte=0), name=REGION))),
+    Case("replace_unique_constraint_by_index", RemoveConstraint("order", REGION), _index(REGION, fields=["region"])),
+    Case(
+        "replace_check_constraint", *_replaced(CheckConstraint(condition=Q(weight__gte=0), name="order_weight_limit"))
+    ),
+    Case(
+        "replace_check_constraint_by_unique", *_replaced(UniqueConstraint(fields=["lane"], name="order_weight_limit"))
+    ),
+    Case(
+        "replace_check_constraint_by_index",
+        RemoveConstraint("order", "order_weight_limit"),
+        _index("order_weight_limit", fields=["lane"]),
+    ),
+    Case(
+        "replace_index_by_unique_constraint",
+        RemoveIndex("order", "order_due"),
+        _constraint(UniqueConstraint(fields=["lane"], name="order_due")),
+    ),
+    Case(
+        "replace_index_by_check_constraint",
+        RemoveIndex("order", "order_due"),
+        _constraint(CheckConstraint(condition=Q(weight__gte=0), name="order_due")),
+    ),
+    Case(
+        "replace_index_of_partitioned_table",
+        RemoveIndex("visit", "visit_seconds"),
+        _index("visit_seconds", model="visit", fields=["path"]),
+    ),
+    Case(
+        "replace_index_of_partitioned_table_by_unique_constraint",
+        RemoveIndex("visit", "visit_seconds"),
+        _constraint(UniqueConstraint(fields=["seconds", "id"], name="visit_seconds"), model="visit"),
+    ),
+    Case("add_unique_together", AlterUniqueTogether("order", {("channel", "reference"), ("lane", "number")})),
+    Case("add_unique_together_on_partitioned_table", AlterUniqueTogether("visit", {("id", "path")})),
+    Case("remove_unique_together", AlterUniqueTogether("order", set())),
+    Case("remove_unique_constraint", RemoveConstraint("order", "order_region_sequence")),
+    Case("remove_check_constraint", RemoveConstraint("order", "order_weight_limit")),
     Case("remove_field_text", RemoveField("customer", "name")),
     Case("remove_field_number", RemoveField("category", "position"), values_are_lost=True),
     Case("remove_field_positive", RemoveField("order", "quantity"), values_are_lost=True),

@@ -37,7 +37,7 @@ QUERIES = {
         SELECT coalesce(h.inhparent::regclass::text || ' on ' || i.indrelid::regclass::text, c.oid::regclass::text),
             CASE WHEN h.inhparent IS NULL THEN pg_get_indexdef(c.oid)
                 ELSE substring(pg_get_indexdef(c.oid) FROM ' USING .*') END,
-            i.indisvalid, i.indisready, i.indislive, i.indisprimary, i.indisreplident, i.indisclustered,
+            i.indisvalid, i.indisready, i.indislive, i.indisprimary, i.indimmediate, i.indisreplident, i.indisclustered,
             obj_description(c.oid, 'pg_class')
         FROM {RELATIONS} c JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_inherits h ON h.inhrelid = c.oid
     """,

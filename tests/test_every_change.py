@@ -16,14 +16,26 @@ import psycopg
 import pytest
 from django.core.management.base import CommandError
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 
 from safemigrations import queue
 from safemigrations.runner import Report, StepFailed
-from safemigrations.steps import Backfill, BuildIndex, DropIndex, Lock, Online, Proof, Statement, Step, Together
+from safemigrations.steps import (
+    AddUnique,
+    Backfill,
+    BuildIndex,
+    DropIndex,
+    Lock,
+    Online,
+    Proof,
+    Statement,
+    Step,
+    Together,
+)
 
 from . import forked
-from .cases import CASES, Case, base, ours, state_after, stock
+from .cases import CASES, LABEL, Case, base, ours, state_after, stock
 from .releases import contract, fill, installed, migrate, write
 from .snapshot import Snapshot, difference, nameless, rows, snapshot
 
@@ -103,6 +115,8 @@ class Locks(Report):
                 self.compare(step, found, self.declared({step.table: Lock.ROW_EXCLUSIVE}))
             case Proof():
                 self.compare(step, self.tried(*step.statements), {})
+            case AddUnique() if not self.is_partitioned(step.table):
+                self.compare(step, self.tried(*step.statements), self.declared({step.table: Lock.ACCESS_EXCLUSIVE}))
             case BuildIndex() | DropIndex() if not self.is_partitioned(step.table):
                 self.watching.enter_context(self.in_flight(step))
 
@@ -279,6 +293,27 @@ def test_killed_after_any_statement_and_rerun_it_arrives(release, connect):
     killer.until_it_arrives(release.expand)
     assert killer.until_it_arrives(release.back) > 0
     release.assert_is(start)
+    assert list(queue.rows(connection)) == []
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.safe], ids=repr)
+def test_killed_before_it_was_recorded_and_rerun_it_arrives(release):
+    start, recorder = snapshot(connection), MigrationRecorder(connection)
+    names = [part.name for part in ours(release.case)]
+    release.expand()
+    expanded, left = snapshot(connection), list(queue.rows(connection).values())
+    for name in names:
+        recorder.record_unapplied(LABEL, name)
+    release.expand()
+    assert difference(expanded, snapshot(connection)) == {}
+
+    release.back()
+    for name in names:
+        recorder.record_applied(LABEL, name)
+    for values in left:
+        queue.Contract._base_manager.create(**values)
+    release.back()
+    assert difference(start, snapshot(connection)) == {}
     assert list(queue.rows(connection)) == []
 
 

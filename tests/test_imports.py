@@ -20,6 +20,7 @@ LAYERS = [
     {"queue", "backfill", "report"},
     {"columns"},
     {"tables"},
+    {"constraints"},
     {"sync"},
     {"twins"},
     {"operations"},

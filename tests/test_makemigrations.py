@@ -104,6 +104,8 @@ def test_the_file_of_an_index_a_default_and_a_removal(project):
     assert project.manage("check").check().stdout == "System check identified no issues (0 silenced).\n"
 
 
+ONCE = "    class Meta:\n        constraints = [{}, name='book_once')]\n"
+
 # What each change of a model becomes; every one leaves --check clean.
 CHANGES: dict[str, tuple[str, str, list[str]]] = {
     "index": (
@@ -138,9 +140,38 @@ CHANGES: dict[str, tuple[str, str, list[str]]] = {
         "",
         ["AlterUniqueTogetherConcurrently", "RemoveFieldLater"],
     ),
+    "unique constraint": ("", ONCE.format("models.UniqueConstraint(fields=['title']"), ["AddConstraintConcurrently"]),
+    "check constraint": ("", ONCE.format("models.CheckConstraint(condition=LONG"), ["ValidateConstraintLater"]),
+    "another unique constraint of that name": (
+        ONCE.format("models.UniqueConstraint(fields=['title']"),
+        ONCE.format("models.UniqueConstraint(fields=['title', 'id']"),
+        ["RemoveConstraintLater", "AddConstraintConcurrently"],
+    ),
+    "a check constraint of that name": (
+        ONCE.format("models.UniqueConstraint(fields=['title']"),
+        ONCE.format("models.CheckConstraint(condition=LONG"),
+        ["RemoveConstraintLater", "ValidateConstraintLater"],
+    ),
+    "a unique constraint with the name of an index": (
+        "    class Meta:\n        indexes = [models.Index(fields=['title'], name='book_once')]\n",
+        ONCE.format("models.UniqueConstraint(fields=['title', 'id']"),
+        ["RemoveIndexLater", "AddConstraintConcurrently"],
+    ),
+    "exclusion constraint": (
+        "",
+        ONCE.format("ExclusionConstraint(expressions=[(LOWER, '&&')]"),
+        ["migrations.AddConstraint"],
+    ),
     "options": ("", "    class Meta:\n        ordering = ['title']\n", ["migrations.AlterModelOptions"]),
 }
-HELPERS = "import uuid\ndef number():\n    return 5\n\n\n"
+HELPERS = """import uuid
+from django.contrib.postgres.constraints import ExclusionConstraint
+LONG, LOWER = models.Q(title__gt="a"), models.Func("id", "id", function="int8range")
+def number():
+    return 5
+
+
+"""
 
 
 @pytest.mark.parametrize("what", CHANGES)
@@ -173,6 +204,23 @@ def test_models_that_point_at_each_other_are_deleted(project):
     project.manage("migrate").check()
     project.manage("migrate", "--contract").check()
     assert project.sql("SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^shop_'") == []
+
+
+def test_the_person_is_told_whom_a_new_constraint_meets(project):
+    with_book(project)
+    change(project, ONCE.format("models.UniqueConstraint(fields=['title']"))
+    result = project.manage("makemigrations").check()
+    assert result.stderr == (
+        "book: from migrate on, unique (title) also refuses what the running release writes, which doesn't know it. "
+        "If that may write duplicates, let a release before this one stop it.\n"
+    )
+    change(project, ONCE.format("ExclusionConstraint(expressions=[(LOWER, '&&')]"), book=HELPERS + BOOK)
+    result = project.manage("makemigrations", "--name", "exclusion").check()
+    assert result.stderr.partition("\n")[2].startswith(
+        "safemigrations.E034: AddConstraint book_once on book builds its index while nobody can read or write, and "
+        "PostgreSQL has no online way to add an exclusion constraint. The release that is still running fails where "
+        "it writes what the constraint forbids.\n    Measure it on a copy of the table. "
+    )
 
 
 def test_all_changes_together_are_clean(project):

@@ -13,7 +13,13 @@ from django.db.models import Deferrable, F, Func, Q, Value
 from django.db.models.functions import Lower
 from django.test import override_settings
 
-from safemigrations.operations import RemoveConstraintLater
+from safemigrations.operations import (
+    AddConstraintConcurrently,
+    AddIndexConcurrently,
+    RemoveConstraintLater,
+    ValidateConstraintLater,
+)
+from safemigrations.operations.base import Change
 from safemigrations.writer import written
 
 from .shop import (
@@ -141,6 +147,62 @@ def test_backwards_and_forwards_again(database, what, contracted):
         assert shop.left() == []
 
 
+# Another of that name in the same release.
+
+ASIDE = RemoveConstraintLater("book", NAME, set_aside=True)
+OTHERS: dict[str, Change] = {
+    "unique": AddConstraintConcurrently("book", models.UniqueConstraint(fields=["pages"], name=NAME), takes_over=True),
+    "condition": AddConstraintConcurrently(
+        "book", models.UniqueConstraint(fields=["pages"], name=NAME, condition=Q(pages__gt=7)), takes_over=True
+    ),
+    "index": AddIndexConcurrently("book", models.Index(fields=["pages"], name=NAME), takes_over=True),
+    "check": ValidateConstraintLater("book", models.CheckConstraint(condition=Q(pages__gt=-5), name=NAME)),
+    "check at once": ValidateConstraintLater(
+        "book", models.CheckConstraint(condition=Q(pages__gt=-5), name=NAME), enforce="expand"
+    ),
+}
+
+
+def test_the_plan_when_another_takes_the_name(database):
+    shop = Shop(database, with_constraint())
+    assert shop.plan(ASIDE) == (
+        "-- shop_book: index book_constraint is called safemig_shop_book_book_constraint until it is dropped\n"
+        'ALTER INDEX IF EXISTS "book_constraint" RENAME TO "safemig_shop_book_book_constraint";\n'
+        "-- Left for the contract:\n"
+        "--   shop_book: drop constraint safemig_shop_book_book_constraint\n"
+        '--   ALTER TABLE "shop_book" DROP CONSTRAINT IF EXISTS "safemig_shop_book_book_constraint";'
+    )
+
+
+@pytest.mark.parametrize("contracted", [False, True])
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("what", [*LATER, *NOW])
+def test_another_takes_its_name(database, what, other, contracted):
+    shop = Shop(database, with_constraint({**LATER, **NOW}[what]))
+    before, add = there(shop), OTHERS[other]
+    shop.migrate(RemoveConstraint("book", NAME), add.stock)
+    stock = there(shop)
+    shop.back()
+    for _ in range(2):
+        shop.migrate(ASIDE, add)
+        shop.again()
+        if contracted:
+            shop.contract()
+            assert there(shop) == stock
+        shop.back()
+        assert there(shop) == before
+        assert shop.left() == []
+
+
+def test_both_unique_constraints_hold_until_the_contract(database):
+    shop = Shop(database, with_constraint())
+    shop.migrate(ASIDE, OTHERS["unique"])
+    assert shop.constraints() == {NAME: "UNIQUE (pages)", f"safemig_shop_book_{NAME}": "UNIQUE (title)"}
+    assert shop.left() == ["drop constraint book_constraint of shop_book"]
+    shop.contract()
+    assert shop.constraints() == {NAME: "UNIQUE (pages)"}
+
+
 # The written form.
 
 
@@ -155,6 +217,7 @@ def test_the_file():
 
 def test_the_file_is_read_back():
     assert_is_read_back(REMOVE)
+    assert_is_read_back(ASIDE)
 
 
 def test_what_it_says_of_itself():
@@ -215,6 +278,23 @@ def test_awkward_names(database, table, name, kind):
     assert shop.constraints(where) == shop.indexes(where) == {}
     shop.back()
     assert (shop.constraints(where), shop.indexes(where)) == before
+
+
+@pytest.mark.parametrize("kind", ["unique", "condition", "check"])
+def test_a_name_that_postgresql_cuts(database, kind):
+    constraint: models.BaseConstraint = {
+        "unique": models.UniqueConstraint(fields=["title"], name="ü" * 50),
+        "condition": models.UniqueConstraint(fields=["title"], name="ü" * 50, condition=Q(pages__gt=5)),
+        "check": models.CheckConstraint(condition=Q(pages__gt=0), name="ü" * 50),
+    }[kind]
+    shop = Shop(database, with_constraint(constraint))
+    before = there(shop)
+    for set_aside in (False, True):
+        shop.migrate(RemoveConstraintLater("book", "ü" * 50, set_aside))
+        shop.contract()
+        assert there(shop) == ({}, {})
+        shop.back()
+        assert there(shop) == before
 
 
 # Wrong arguments.

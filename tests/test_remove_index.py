@@ -58,8 +58,10 @@ def test_the_plan_when_another_index_takes_the_name(database):
     )
     assert shop.plan(ASIDE, backwards=True) == (
         "-- shop_book: index book_title\n"
-        'CREATE INDEX CONCURRENTLY "book_title" ON "shop_book" ("title");\n'
-        "-- shop_book: index book_title gets its name back\n"
+        'CREATE INDEX CONCURRENTLY "safemig_shop_book_book_title" ON "shop_book" ("title");\n'
+        "-- shop_book: index book_title gets its name back from what took it\n"
+        'ALTER TABLE "shop_book" DROP CONSTRAINT IF EXISTS "book_title";\n'
+        'DROP INDEX IF EXISTS "book_title";\n'
         'ALTER INDEX IF EXISTS "safemig_shop_book_book_title" RENAME TO "book_title";'
     )
 
@@ -177,6 +179,19 @@ def test_backwards_with_an_index_that_took_the_name(database):
     shop.migrate(ASIDE, AddIndexConcurrently("book", OTHER))
     shop.contract()
     shop.back()
+    assert shop.indexes() == HERE
+
+
+def test_before_the_contract_another_may_not_be_set_aside(database):
+    """There is one name for what is set aside, and the first that has it is still to be dropped."""
+    shop = Shop(database, BOOK)
+    over = AddIndexConcurrently("book", OTHER, takes_over=True)
+    shop.migrate(ASIDE, over)
+    with pytest.raises(StepFailed, match="The index safemig_shop_book_book_title still belongs to the contract of"):
+        shop.migrate(ASIDE, AddIndexConcurrently("book", TITLE, takes_over=True))
+    shop.contract()
+    shop.migrate(ASIDE, AddIndexConcurrently("book", TITLE, takes_over=True))
+    shop.contract()
     assert shop.indexes() == HERE
 
 

@@ -32,6 +32,15 @@ def number() -> int:
     return 5
 
 
+def _function(row: Any) -> str:
+    return str(row.title)
+
+
+def filled(backfill: Any, **options: Any) -> Operation:
+    field: Any = models.CharField(max_length=9)
+    return safemigrations.operations.AddFieldNullableThenBackfill("book", "extra", field, backfill, **options)
+
+
 def context(operation: Operation, *before: Operation, release: tuple[Operation, ...] = ()) -> Context:
     state = ProjectState()
     for earlier in before or (AUTHOR, book()):
@@ -81,6 +90,17 @@ BY_HAND = (
     "Add a plain nullable field, fill it with a trigger and in batches, and make it generated in a short maintenance "
     "window; or decide that the table is small, with allow_unsafe on the migration."
 )
+EXCLUSION = (
+    "Measure it on a copy of the table. Where the wait can be borne, say so with allow_unsafe on the migration: "
+    "migrate takes the lock without queueing anybody. Where it can't, make a new table with the constraint, let a "
+    "release write to both, copy the rows in batches, and let the next release read the new one."
+)
+
+
+class Frozen(models.BaseConstraint):
+    """A constraint of somebody's own."""
+
+
 UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
     "index": (
         stock.AddIndex("book", TITLE),
@@ -252,6 +272,53 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         "AlterUniqueTogether of book builds an index while nobody can read or write.",
         "AlterUniqueTogetherConcurrently(\n    name='book',\n    unique_together={('title', 'id')},\n)",
     ),
+    "unique constraint": (
+        stock.AddConstraint("book", models.UniqueConstraint(Upper("title"), name="book_unique")),
+        (),
+        "safemigrations.E032",
+        (
+            "AddConstraint book_unique on book builds its index under a lock: nobody can write to the table until it "
+            "is ready."
+        ),
+        (
+            "AddConstraintConcurrently(\n    model_name='book',\n    constraint=models.UniqueConstraint("
+            "django.db.models.functions.text.Upper('title'), name='book_unique'),\n)"
+        ),
+    ),
+    "check constraint": (
+        stock.AddConstraint("book", models.CheckConstraint(condition=models.Q(id__gt=0), name="book_check")),
+        (),
+        "safemigrations.E033",
+        (
+            "AddConstraint book_check on book reads the whole table while nobody can read or write, and then "
+            f"{STILL_RUNNING} fails where it writes what the check forbids."
+        ),
+        (
+            "ValidateConstraintLater(\n    model_name='book',\n    constraint=models.CheckConstraint("
+            "condition=models.Q(('id__gt', 0)), name='book_check'),\n)"
+        ),
+    ),
+    "exclusion constraint": (
+        stock.AddConstraint("book", ExclusionConstraint(name="book_once", expressions=[("title", "=")])),
+        (),
+        "safemigrations.E034",
+        (
+            "AddConstraint book_once on book builds its index while nobody can read or write, and PostgreSQL has no "
+            "online way to add an exclusion constraint. The release that is still running fails where it writes what "
+            "the constraint forbids."
+        ),
+        EXCLUSION,
+    ),
+    "constraint of somebody's own": (
+        stock.AddConstraint("book", Frozen(name="book_frozen")),
+        (),
+        "safemigrations.E034",
+        "AddConstraint book_frozen on book adds a Frozen, and nothing is known about what it locks or reads.",
+        (
+            "Look at its SQL with sqlmigrate; where it is harmless, or the table small, say so with allow_unsafe on "
+            "the migration."
+        ),
+    ),
     "removal from unique_together": (
         stock.AlterUniqueTogether("book", set()),
         (book(unique_together={("title", "id")}),),
@@ -362,10 +429,100 @@ def test_an_index_whose_name_another_one_takes_is_set_aside():
     assert instead == "RemoveIndexLater(\n    model_name='book',\n    name='book_title',\n    set_aside=True,\n)"
 
 
-def test_a_constraint_whose_name_another_one_takes_is_left():
-    new = stock.AddConstraint("book", models.UniqueConstraint(fields=["title", "id"], name="book_unique"))
-    old = book(constraints=[models.UniqueConstraint(fields=["title"], name="book_unique")])
-    assert found(stock.RemoveConstraint("book", "book_unique"), old, release=(new,)) is None
+NAMED: dict[str, tuple[Operation, Operation, dict[str, Any]]] = {
+    "index": (stock.AddIndex("book", TITLE), stock.RemoveIndex("book", "book_title"), {"indexes": [TITLE]}),
+    "unique": (
+        stock.AddConstraint("book", models.UniqueConstraint(fields=["id", "title"], name="book_title")),
+        stock.RemoveConstraint("book", "book_title"),
+        {"constraints": [models.UniqueConstraint(fields=["title"], name="book_title")]},
+    ),
+    "check": (
+        stock.AddConstraint("book", models.CheckConstraint(condition=models.Q(id__gt=0), name="book_title")),
+        stock.RemoveConstraint("book", "book_title"),
+        {"constraints": [models.CheckConstraint(condition=models.Q(id__gt=1), name="book_title")]},
+    ),
+}
+
+
+@pytest.mark.parametrize("new", NAMED)
+@pytest.mark.parametrize("old", NAMED)
+def test_what_another_takes_the_name_of_is_set_aside(old, new):
+    (add, *_), (_, remove, options) = NAMED[new], NAMED[old]
+    _, _, instead = found(remove, book(**options), release=(add,))
+    assert "set_aside=True" in instead
+    _, _, instead = found(add, release=(remove,))
+    assert ("takes_over=True" in instead) is (new != "check")
+
+
+def test_a_name_that_another_model_takes_is_set_aside_too():
+    """Names of indexes are those of the schema."""
+    created = stock.CreateModel("Loan", [KEY], {"indexes": [models.Index(fields=["id"], name="book_title")]})
+    for other in (created, stock.AddIndex("author", models.Index(fields=["id"], name="book_title"))):
+        _, _, instead = found(stock.RemoveIndex("book", "book_title"), book(indexes=[TITLE]), release=(other,))
+        assert "set_aside=True" in instead
+
+
+# What rows of the release that is still running carry in fields of the new one.
+
+FLAG = models.BooleanField(default=False)
+CODE = models.CharField(max_length=9, null=True)
+UNIQUE_OVER: dict[str, tuple[str, models.Field[Any, Any] | Operation, dict[str, Any]]] = {
+    "one default": ("refused", FLAG, {}),
+    "one default, in an expression": ("refused", FLAG, {"expressions": True}),
+    "one default, that the condition leaves out": ("quiet", FLAG, {"condition": models.Q(extra=True)}),
+    "one default, that another condition leaves in": ("refused", FLAG, {"condition": models.Q(extra=False)}),
+    "one default, of which one condition is enough": (
+        "refused",
+        FLAG,
+        {"condition": models.Q(extra=True) | models.Q(title="a")},
+    ),
+    "one db_default": ("refused", models.IntegerField(db_default=5), {}),
+    "one moment": ("refused", models.DateTimeField(db_default=Now()), {}),
+    "one default of existing rows": ("refused", models.IntegerField(default=5, null=True), {}),
+    "another value for each row": ("told", models.UUIDField(default=uuid.uuid4), {}),
+    "null": ("quiet", CODE, {}),
+    "null, which is the same": ("refused", CODE, {"nulls_distinct": False}),
+    "null, that the condition leaves out": ("quiet", CODE, {"nulls_distinct": False, "condition": models.Q(extra="a")}),
+    "computed later": ("quiet", models.IntegerField(default=number), {}),
+    "computed by an expression": ("told", filled(Upper("title")), {}),
+    "one value by an expression": ("refused", filled(models.Value("a")), {}),
+    "one value meanwhile": ("refused", filled(_function, meanwhile="a"), {}),
+    "computed meanwhile": ("told", filled(_function, meanwhile=Upper("title")), {}),
+}
+
+
+@pytest.mark.parametrize("what", UNIQUE_OVER)
+def test_a_unique_constraint_over_a_field_of_the_same_release(what):
+    expected, field, options = UNIQUE_OVER[what]
+    adding = field if isinstance(field, Operation) else add(field)
+    keys = ("extra", "title") if options.pop("expressions", False) else ()
+    rest = options if keys else {"fields": ["extra", "title"], **options}
+    operation = stock.AddConstraint("book", models.UniqueConstraint(*keys, name="book_unique", **rest))
+    assert outcome(operation, adding) == expected
+    if not options:
+        assert outcome(stock.AlterUniqueTogether("book", {("extra", "title")}), adding) == expected
+
+
+def outcome(operation: Operation, adding: Operation) -> str:
+    """What becomes of a constraint over a field that `adding` adds in the same release."""
+    result = rules.find(operation, context(operation, AUTHOR, book(), adding, release=(adding,)))
+    assert result
+    _, finding = result
+    if not finding.replacement:
+        assert finding.way_by_hand.startswith("Add extra in this release, and the ")
+        return "refused"
+    return "told" if finding.notice else "quiet"
+
+
+def test_the_person_is_told_that_old_code_does_not_know_a_unique_constraint():
+    unique = models.UniqueConstraint(fields=["title"], name="book_unique")
+    operation = stock.AddConstraint("book", unique)
+    result = rules.find(operation, context(operation))
+    assert result
+    assert result[1].notice == (
+        "book: from migrate on, unique (title) also refuses what the running release writes, which doesn't know it. "
+        "If that may write duplicates, let a release before this one stop it."
+    )
 
 
 @pytest.mark.parametrize("name", ["author", "id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 from django.db import NotSupportedError, models, transaction
@@ -13,6 +14,7 @@ from safemigrations import runner as runner_module
 from safemigrations.locks import LockNotAcquired
 from safemigrations.runner import Runner, StepFailed
 from safemigrations.steps import (
+    AddUnique,
     Backfill,
     BuildIndex,
     DropIndex,
@@ -386,6 +388,74 @@ def test_a_unique_build_that_fails_in_one_partition_leaves_nothing_in_any(databa
     with pytest.raises(StepFailed) as caught:
         run(database, BY_ID)
     assert "Key (id, price)=(25, 25) is duplicated." in str(caught.value)
+    assert [indexes(nested, part) for part in PARTS] == [[]] * 5
+
+
+def test_a_partition_that_came_with_an_index_gets_no_other(database, nested):
+    """Created while the index is built, it has one already; a second could not be attached."""
+    nested.execute('CREATE UNIQUE INDEX by_id ON ONLY item ("id", "price")')
+    nested.execute("CREATE TABLE item_new PARTITION OF item FOR VALUES FROM (30) TO (40)")
+    run(database, BY_ID)
+    assert [valid for part in (*PARTS, "item_new") for _, valid in indexes(nested, part)] == [True] * 6
+
+
+def test_indexes_of_partitions_whose_names_are_taken_get_others(database, nested):
+    """The index of that name was renamed, for this one to take its place; those of its partitions were not."""
+    run(database, BY_ID)
+    nested.execute("ALTER INDEX by_id RENAME TO by_id_until_the_contract")
+    nested.execute("CREATE TABLE item_low_by_id1 ()")
+    run(database, BY_ID)
+    assert [indexes(nested, part) for part in PARTS[:2]] == [
+        [("by_id", True), ("by_id_until_the_contract", True)],
+        [("item_low_by_id", True), ("item_low_by_id2", True)],
+    ]
+
+
+ADD_UNIQUE = AddUnique(
+    why="item: unique", table='"item"', name="by_id", columns=('"id"', '"price"'), deferrable=" DEFERRABLE"
+)
+OWN_BY_ID = replace(BY_ID, for_constraint=True)
+
+
+def uniques(session, table):
+    return session.execute(
+        "SELECT conname, condeferrable, conislocal, (SELECT indisvalid FROM pg_index WHERE indexrelid = conindid)"
+        f" FROM pg_constraint WHERE conrelid = '{table}'::regclass AND contype = 'u' ORDER BY 1"
+    ).fetchall()
+
+
+def test_a_partitioned_table_gets_a_unique_constraint_part_by_part(database, nested):
+    run(database, OWN_BY_ID)
+    assert [indexes(nested, part) for part in PARTS] == [[]] * 5
+    told = run(database, ADD_UNIQUE)
+    assert [uniques(nested, part) for part in PARTS] == [
+        [("by_id", True, True, True)],
+        [("item_low_id_price_key", True, False, True)],
+        [("item_high_id_price_key", True, False, True)],
+        [("item High 1_id_price_key", True, False, True)],
+        [("item_high_2_id_price_key", True, False, True)],
+    ]
+    assert [why for why, _ in told.finished][:4] == [
+        "item: unique: the partitioned table's own, empty until its partitions are attached",
+        "item: unique: index of partition item_low",
+        "item: unique: partition item_low",
+        "item: unique: attach partition item_low",
+    ]
+    nested.execute("ALTER TABLE item DROP CONSTRAINT by_id")
+    assert [uniques(nested, part) for part in PARTS] == [[]] * 5
+
+
+def test_a_unique_constraint_that_fails_in_one_partition_leaves_nothing_in_any(database, nested):
+    nested.execute("INSERT INTO item VALUES (25, 25)")
+    with pytest.raises(StepFailed) as caught:
+        run(database, ADD_UNIQUE)
+    assert "Key (id, price)=(25, 25) is duplicated." in str(caught.value)
+    assert [indexes(nested, part) for part in PARTS] == [[]] * 5
+
+
+def test_a_unique_constraint_without_the_partition_key_is_refused_before_anything_is_built(database, nested):
+    with pytest.raises(StepFailed, match="must include all partitioning columns"):
+        run(database, replace(ADD_UNIQUE, columns=('"price"',)))
     assert [indexes(nested, part) for part in PARTS] == [[]] * 5
 
 

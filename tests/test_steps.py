@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from safemigrations.steps import (
+    AddUnique,
     Backfill,
     BuildIndex,
     CopyIndexes,
@@ -61,6 +62,15 @@ STEPS: dict[str, Step] = {
     ),
     "CopyIndexes": CopyIndexes(why="indexes for the twin", table='"shop_item"', column="note", twin="remark"),
     "MoveAdditions": MoveAdditions(why="and back", table='"shop_item"', column="note", twin="remark"),
+    "AddUnique": AddUnique(
+        why="a constraint",
+        table='"shop_item"',
+        name="i",
+        columns=('"a"', '"b"'),
+        deferrable=" DEFERRABLE INITIALLY DEFERRED",
+        nulls_distinct=" NULLS NOT DISTINCT",
+        undo=(DROP,),
+    ),
     "DropIndex": DropIndex(why="drop an index", table='"tenant"."shop_item"', name="i", frees=("index i",)),
     "Proof": Proof(why="no row is without", query="SELECT 1 WHERE FALSE", failure="These are: {rows}"),
     "Backfill": Backfill(
@@ -182,6 +192,7 @@ PRINTED: dict[str, tuple[str, ...]] = {
     "BuildIndex": ('CREATE UNIQUE INDEX CONCURRENTLY "i" ON "shop_item" ("note")', 'ANALYZE "shop_item"'),
     "CopyIndexes": ('-- CREATE INDEX CONCURRENTLY, with remark, for each index of "shop_item" that has note',),
     "MoveAdditions": ("-- each index and constraint that a later migration gave remark: built for note",),
+    "AddUnique": ('ALTER TABLE "shop_item" ADD CONSTRAINT "i" UNIQUE USING INDEX "i" DEFERRABLE INITIALLY DEFERRED',),
     "DropIndex": ('DROP INDEX CONCURRENTLY IF EXISTS "tenant"."i"',),
     "Proof": ("SELECT 1 WHERE FALSE",),
     "Backfill": ('-- UPDATE "shop_item" SET "note" = shop.notes.note_of WHERE "note" IS NULL',),

@@ -293,11 +293,13 @@ class Traffic:
 
 
 def unique_sets(model: Any) -> list[tuple[str, ...]]:
-    """What ON CONFLICT may name, without relations."""
+    """What ON CONFLICT may name, without relations and conditions."""
     single = [(field.name,) for field in sent(model) if field.unique and not field.remote_field]
     together = [tuple(names) for names in model._meta.unique_together]
-    constraints = [c.fields for c in model._meta.constraints if isinstance(c, UniqueConstraint) and c.fields]
-    return single + together + constraints
+    unique = [c for c in model._meta.constraints if isinstance(c, UniqueConstraint)]
+    constraints = [c.fields for c in unique if c.fields and not c.condition and not c.deferrable]
+    given = {field.name for field in sent(model)}
+    return [names for names in single + together + constraints if given.issuperset(names)]
 
 
 def neighbourhood(state: Any, names: set[str]) -> set[str]:

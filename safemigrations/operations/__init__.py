@@ -1,9 +1,11 @@
 """The operations that stand in migration files. Names and arguments may be added here, never removed."""
 
+from .add_check_constraint import ValidateConstraintLater
 from .add_field import AddFieldConcurrently
 from .add_field_nullable_then_backfill import AddFieldNullableThenBackfill
 from .add_field_with_default import AddFieldWithDefault
 from .add_index import AddIndexConcurrently
+from .add_unique_constraint import AddConstraintConcurrently
 from .alter_field import AlterFieldConcurrently
 from .alter_order_with_respect_to import AlterOrderWithRespectToConcurrently
 from .alter_unique_together import AlterUniqueTogetherConcurrently
@@ -17,6 +19,7 @@ from .rename_field import ExpandRename
 from .set_not_null import SetNotNullLater
 
 __all__ = [
+    "AddConstraintConcurrently",
     "AddFieldConcurrently",
     "AddFieldNullableThenBackfill",
     "AddFieldWithDefault",
@@ -32,4 +35,5 @@ __all__ = [
     "RemoveFieldLater",
     "RemoveIndexLater",
     "SetNotNullLater",
+    "ValidateConstraintLater",
 ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from django.db.migrations.operations import AddIndex
+from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConstraint, RemoveIndex
 from django.db.models import Index
 
 from .. import catalog
@@ -42,16 +42,21 @@ def index_step(at: Situation, model: type, index: Index) -> BuildIndex:
 
 
 class AddIndexConcurrently(Change, AddIndex):
-    """Build an index while both releases read and write."""
+    """Build an index while both releases read and write.
+
+    With `takes_over` it has the name of one that the same migration sets aside; going back, that one sees to it.
+    """
 
     category = AddIndex.category
 
-    def __init__(self, model_name: str, index: Index) -> None:
+    def __init__(self, model_name: str, index: Index, takes_over: bool = False) -> None:
         AddIndex.__init__(self, model_name, index)
+        self.takes_over = takes_over
         self.wrap(AddIndex(model_name, index))
 
     def deconstruct(self):  # type: ignore[no-untyped-def]
-        return AddIndex.deconstruct(self)
+        name, args, kwargs = AddIndex.deconstruct(self)
+        return name, args, {**kwargs, "takes_over": True} if self.takes_over else kwargs
 
     def describe(self) -> str:
         return f"{AddIndex.describe(self)}, concurrently"
@@ -61,16 +66,32 @@ class AddIndexConcurrently(Change, AddIndex):
         return f"AddIndexConcurrently({self.model_name_lower}.{self.index.name})"
 
     def expand(self, at: Situation) -> Plan:
-        return (index_step(at, at.new(self.model_name), self.index),)
+        build = index_step(at, at.new(self.model_name), self.index)
+        return (dataclasses.replace(build, undo=()) if self.takes_over else build,)
 
 
 def find(operation: AddIndex, context: Context) -> Finding | None:
     if type(operation) is not AddIndex:
         return None
+    name = operation.index.name
     return Finding(
-        f"AddIndex {operation.index.name} on {operation.model_name} builds the index under a SHARE lock: nobody can "
+        f"AddIndex {name} on {operation.model_name} builds the index under a SHARE lock: nobody can "
         "write to the table until it is ready.",
-        (AddIndexConcurrently(operation.model_name, operation.index),),
+        (AddIndexConcurrently(operation.model_name, operation.index, takes_over(operation, name, context)),),
+    )
+
+
+def takes_over(operation: AddIndex | AddConstraint, name: str, context: Context) -> bool:
+    """Does the same release remove an index or constraint of this name from the model?
+
+    Going back after a crash nobody could tell the new one of that name from the old one that is there again.
+    """
+    return any(
+        isinstance(other, RemoveIndex | RemoveConstraint)
+        and label == context.app_label
+        and other.model_name_lower == operation.model_name_lower
+        and other.name == name
+        for label, other in context.release
     )
 
 

@@ -13,15 +13,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from django.db.migrations.operations import AddField, AlterUniqueTogether
+from django.db.migrations.operations import AlterUniqueTogether
 from django.db.migrations.state import ProjectState
-from django.db.models import Model
+from django.db.models import Model, UniqueConstraint
 
-from .. import catalog, defaults
+from .. import catalog, constraints
 from ..catalog import literal, regclass
 from ..columns import raw, unique_constraint
-from ..defaults import Kind
 from ..steps import Lock, Plan, Proof, Statement
+from .add_unique_constraint import notice, same_in_rows_of_old_code
 from .base import Change, Context, Finding, Rule, Situation
 
 Sets = frozenset[tuple[str, ...]]
@@ -68,7 +68,8 @@ class AlterUniqueTogetherConcurrently(Change, AlterUniqueTogether):
         return tuple(
             step
             for names in sorted(self._added(at))
-            for step in (no_duplicates(at, model, names), *_build(at, model, names))
+            for build in (_build(at, model, names),)
+            for step in (no_duplicates(at, model, names, done=build[-1].done), *build)
         )
 
     def contract(self, at: Situation) -> Plan:
@@ -86,19 +87,12 @@ def _build(at: Situation, model: type[Model], names: tuple[str, ...]) -> Plan:
     return unique_constraint(at.editor, table, name, tuple(map(at.editor.quote_name, columns)))
 
 
-def no_duplicates(at: Situation, model: type[Model], names: tuple[str, ...]) -> Proof:
-    table = at.editor.quote_name(model._meta.db_table)
-    columns = ", ".join(map(at.editor.quote_name, _columns(model, names)))
-    complete = " AND ".join(f"{at.editor.quote_name(column)} IS NOT NULL" for column in _columns(model, names))
-    together = f"({', '.join(names)})"
-    return Proof(
-        why=f"{catalog.bare(table)}: no two rows have the same {together}",
-        query=f"SELECT {columns} FROM {table} WHERE {complete} GROUP BY {columns} HAVING count(*) > 1",
-        failure=(
-            f"{model._meta.label}: several rows have the same {together}: {{rows}}. Nothing was changed. Remove the "
-            "duplicates, then run the same command again."
-        ),
-    )
+def no_duplicates(at: Situation, model: type[Model], names: tuple[str, ...], *, done: str = "") -> Proof:
+    return constraints.no_duplicates(at.editor, model, _as_constraint(names), done=done)
+
+
+def _as_constraint(names: tuple[str, ...]) -> UniqueConstraint:
+    return UniqueConstraint(fields=names, name="unique_together")
 
 
 def _drop(at: Situation, model: type[Model], names: tuple[str, ...]) -> Statement:
@@ -130,33 +124,27 @@ def find(operation: AlterUniqueTogether, context: Context) -> Finding | None:
     after = sets_of(context.after, context.app_label, operation.name)
     if before == after:
         return None
-    if field := _one_value_added(operation, after - before, context):
-        return Finding(
-            f"AlterUniqueTogether of {operation.name} makes {field} unique together with others in the release that "
-            "adds it with one default: the second row that the release which is still running inserts is refused.",
-            way_by_hand=f"Add {field} in this release, and the set to unique_together in the next.",
-        )
+    added = sorted(after - before)
+    for names in added:
+        if field := same_in_rows_of_old_code(context, operation.name, names, _as_constraint(names)):
+            return Finding(
+                f"AlterUniqueTogether of {operation.name} makes {field} unique together with others in the release "
+                "that adds it with one value for all rows of the release which is still running: the second of them "
+                "is refused.",
+                way_by_hand=f"Add {field} in this release, and the set to unique_together in the next.",
+            )
     harm = (
         "builds an index while nobody can read or write"
-        if after - before
+        if added
         else "takes away the index that upserts of the release which is still running need"
     )
     return Finding(
         f"AlterUniqueTogether of {operation.name} {harm}.",
         (AlterUniqueTogetherConcurrently(operation.name, operation.option_value),),
+        notice="\n".join(
+            filter(None, (notice(context, operation.name, names, _as_constraint(names)) for names in added))
+        ),
     )
-
-
-def _one_value_added(operation: AlterUniqueTogether, added: Sets, context: Context) -> str:
-    """A member of the added sets that the same release adds with the same value for all rows of the old one."""
-    members = {name for names in added for name in names}
-    for label, other in context.release:
-        same_model = isinstance(other, AddField) and other.model_name_lower == operation.name_lower
-        if same_model and label == context.app_label and other.name in members:  # type: ignore[attr-defined]
-            field = other.field  # type: ignore[attr-defined]
-            if not field.null and defaults.kind(field) is Kind.INSTANT:
-                return str(other.name)  # type: ignore[attr-defined]
-    return ""
 
 
 rule = Rule("safemigrations.E031", find)

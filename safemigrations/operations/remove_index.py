@@ -4,19 +4,20 @@ DROP INDEX takes ACCESS EXCLUSIVE and queues everybody behind it; and the releas
 index: its queries become table scans, its ON CONFLICT fails without its unique index.
 https://www.postgresql.org/docs/current/sql-dropindex.html
 
-So the index stays until the contract, which drops it CONCURRENTLY. When the same release adds another index of that
-name, the outgoing one is renamed first, which locks nothing but the index.
+So the index stays until the contract, which drops it CONCURRENTLY. When the same release gives its name to another
+index or constraint, the outgoing one is renamed first, which locks nothing but the index.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
-from django.db.migrations.operations import AddIndex, RemoveIndex
+from django.db.migrations.operations import AddConstraint, AddIndex, CreateModel, RemoveIndex
+from django.db.migrations.operations.base import Operation
 
 from .. import catalog
 from ..catalog import beside, temporary_name
-from ..steps import DropIndex, Plan, Statement
+from ..steps import DropIndex, Lock, Plan, Statement, Together
 from .add_index import index_step
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -24,7 +25,7 @@ from .base import Change, Context, Finding, Rule, Situation
 class RemoveIndexLater(Change, RemoveIndex):
     """Drop an index when the old release, whose queries still use it, has gone.
 
-    With `set_aside` it is renamed at once, because another index takes its name.
+    With `set_aside` it is renamed at once, because another index or constraint takes its name.
     """
 
     category = RemoveIndex.category
@@ -49,41 +50,15 @@ class RemoveIndexLater(Change, RemoveIndex):
         return f"drop index {self.name} of {at.old(self.model_name)._meta.db_table}"
 
     def expand(self, at: Situation) -> Plan:
-        if not self.set_aside:
-            return ()
         table = at.editor.quote_name(at.old(self.model_name)._meta.db_table)
-        label, aside = catalog.bare(table), self._name_until_dropped(table)
-
-        def rename(why: str, old: str, new: str, **rest: Any) -> Statement:
-            return Statement(
-                why=f"{label}: {why}",
-                sql=f'ALTER INDEX IF EXISTS {beside(table, old)} RENAME TO "{new}"',
-                locks={},
-                **rest,
-            )
-
-        back = rename(
-            f"index {self.name} gets its name back",
-            aside,
-            self.name,
-            done=f"SELECT 1 WHERE NOT EXISTS ({catalog.index_exists(table, aside)})",
-        )
-        return (
-            rename(
-                f"index {self.name} is called {aside} until it is dropped",
-                self.name,
-                aside,
-                done=catalog.index_exists(table, aside),
-                undo=(back,),
-            ),
-        )
+        return set_aside(table, self.name) if self.set_aside else ()
 
     def contract(self, at: Situation) -> Plan:
         model = at.old(self.model_name)
         table = at.editor.quote_name(model._meta.db_table)
         name = self._name_until_dropped(table)
         index = at.before.models[at.app_label, self.model_name_lower].get_index_by_name(self.name)
-        build = index_step(at, model, index)
+        build = replace(index_step(at, model, index), name=name, takes=(f"index {name}",))
         return (
             DropIndex(
                 why=f"{catalog.bare(table)}: drop index {name}",
@@ -95,23 +70,85 @@ class RemoveIndexLater(Change, RemoveIndex):
         )
 
     def _name_until_dropped(self, table: str) -> str:
-        return temporary_name(catalog.bare(table), self.name) if self.set_aside else self.name
+        return name_aside(table, self.name) if self.set_aside else self.name
+
+
+def name_aside(table: str, name: str) -> str:
+    return temporary_name(catalog.bare(table), name)
+
+
+def set_aside(table: str, name: str) -> Plan:
+    """An index, and the constraint that it belongs to, under another name: another index or constraint takes it.
+
+    ALTER INDEX, which locks nothing but the index; ALTER TABLE RENAME CONSTRAINT would stop everybody.
+    """
+    label, aside = catalog.bare(table), name_aside(table, name)
+    back = Together(
+        why=f"{label}: index {name} gets its name back from what took it",
+        sql=(*_drop_by_name(table, name), _rename(table, aside, name)),
+        locks={table: Lock.ACCESS_EXCLUSIVE},
+        done=f"SELECT 1 WHERE NOT EXISTS ({catalog.index_exists(table, aside)})",
+    )
+    return (
+        Statement(
+            why=f"{label}: index {name} is called {aside} until it is dropped",
+            sql=_rename(table, name, aside),
+            locks={},
+            done=catalog.index_exists(table, aside),
+            undo=(back,),
+            takes=(f"index {aside}",),
+        ),
+    )
+
+
+def make_way(table: str, name: str) -> Plan:
+    """The index or constraint that took the name taken away, so that the one before can come again."""
+    return (
+        Together(
+            why=f"{catalog.bare(table)}: drop what took the name {name}",
+            sql=_drop_by_name(table, name),
+            locks={table: Lock.ACCESS_EXCLUSIVE},
+            done=f"SELECT 1 WHERE NOT EXISTS ({catalog.index_exists(table, name)})",
+        ),
+    )
+
+
+def _drop_by_name(table: str, name: str) -> tuple[str, str]:
+    return (
+        f'ALTER TABLE {table} DROP CONSTRAINT IF EXISTS "{name}"',
+        f"DROP INDEX IF EXISTS {beside(table, name)}",
+    )
+
+
+def _rename(table: str, old: str, new: str) -> str:
+    return f'ALTER INDEX IF EXISTS {beside(table, old)} RENAME TO "{new}"'
+
+
+def is_taken_over(name: str, context: Context) -> bool:
+    """Does another index or constraint take this name in the same release?
+
+    Names of indexes, those of unique constraints among them, are those of the schema, not of the table.
+    """
+    return any(label == context.app_label and name in _names_taken(other) for label, other in context.release)
+
+
+def _names_taken(operation: Operation) -> set[str]:
+    if isinstance(operation, AddIndex):
+        return {operation.index.name}
+    if isinstance(operation, AddConstraint):
+        return {operation.constraint.name}
+    if isinstance(operation, CreateModel):
+        return {part.name for kind in ("indexes", "constraints") for part in operation.options.get(kind, ())}
+    return set()
 
 
 def find(operation: RemoveIndex, context: Context) -> Finding | None:
     if type(operation) is not RemoveIndex:
         return None
-    set_aside = any(
-        isinstance(other, AddIndex)
-        and label == context.app_label
-        and other.model_name_lower == operation.model_name_lower
-        and other.index.name == operation.name
-        for label, other in context.release
-    )
     return Finding(
         f"RemoveIndex {operation.name} from {operation.model_name} drops the index at once: everybody queues behind "
         "its ACCESS EXCLUSIVE lock, and the queries of the release that is still running want the index.",
-        (RemoveIndexLater(operation.model_name, operation.name, set_aside),),
+        (RemoveIndexLater(operation.model_name, operation.name, is_taken_over(operation.name, context)),),
     )
 
 

@@ -1,0 +1,189 @@
+"""AddConstraint of a UniqueConstraint -> AddConstraintConcurrently.
+
+ALTER TABLE ... ADD CONSTRAINT UNIQUE builds its index under a lock that stops everybody, CREATE UNIQUE INDEX under one
+that stops writers. Built CONCURRENTLY it stops nobody, but where rows are the same it leaves an INVALID index, which
+refuses duplicates from then on.
+https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT-USING-INDEX
+
+So duplicates are looked for first, the index is built online, and where Django makes it a constraint, the constraint
+takes it over. That comes with expand, because upserts of new code name the index. The release that is still running
+then meets a constraint of which it knows nothing: what it would always violate is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from django.db.migrations.operations import AddConstraint, AddField
+from django.db.models import Q, UniqueConstraint, Value
+
+from .. import catalog, constraints, defaults
+from ..defaults import Kind
+from ..steps import Plan
+from .add_field_nullable_then_backfill import AddFieldNullableThenBackfill
+from .add_index import takes_over
+from .base import Change, Context, Finding, Rule, Situation
+from .filling import is_expression
+
+
+class AddConstraintConcurrently(Change, AddConstraint):
+    """Make rows unique while both releases read and write.
+
+    With `takes_over` the constraint has the name of one, or of an index, that the same migration sets aside; going
+    back, that one sees to it.
+    """
+
+    category = AddConstraint.category
+    constraint: UniqueConstraint
+
+    def __init__(self, model_name: str, constraint: UniqueConstraint, takes_over: bool = False) -> None:
+        if not isinstance(constraint, UniqueConstraint):
+            raise TypeError(
+                f"AddConstraintConcurrently {model_name}.{constraint.name} is for a UniqueConstraint. Use "
+                "ValidateConstraintLater for a CheckConstraint."
+            )
+        AddConstraint.__init__(self, model_name, constraint)
+        self.takes_over = takes_over
+        self.wrap(AddConstraint(model_name, constraint))
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        name, args, kwargs = AddConstraint.deconstruct(self)
+        return name, args, {**kwargs, "takes_over": True} if self.takes_over else kwargs
+
+    def describe(self) -> str:
+        return f"{AddConstraint.describe(self)}, concurrently"
+
+    @property
+    def identity(self) -> str:
+        return f"AddConstraintConcurrently({self.model_name_lower}.{self.constraint.name})"
+
+    def expand(self, at: Situation) -> Plan:
+        model, constraint = at.new(self.model_name), self.constraint
+        build = constraints.add_unique(at.editor, model, constraint)
+        if not build:
+            return ()
+        table = constraints.table_of(at.editor, model)
+        there = catalog.valid_index_exists(table, constraint.name)
+        if self.takes_over:
+            build = tuple(replace(step, undo=()) for step in build)
+        return (constraints.no_duplicates(at.editor, model, constraint, done=there), *build)
+
+
+def find(operation: AddConstraint, context: Context) -> Finding | None:
+    if type(operation) is not AddConstraint or not isinstance(operation.constraint, UniqueConstraint):
+        return None
+    constraint, what = operation.constraint, f"AddConstraint {operation.constraint.name} on {operation.model_name}"
+    names = names_in(constraint)
+    if field := same_in_rows_of_old_code(context, operation.model_name, names, constraint):
+        return Finding(
+            f"{what} makes {field} unique, alone or with others, in the release that adds it with one value for all "
+            "rows of the release which is still running: the second of them is refused.",
+            way_by_hand=f"Add {field} in this release, and the constraint in the next.",
+        )
+    return Finding(
+        f"{what} builds its index under a lock: nobody can write to the table until it is ready.",
+        (AddConstraintConcurrently(operation.model_name, constraint, takes_over(operation, constraint.name, context)),),
+        notice=notice(context, operation.model_name, names, constraint),
+    )
+
+
+def names_in(constraint: UniqueConstraint) -> set[str]:
+    """The fields that have to differ."""
+    if constraint.fields:
+        return set(constraint.fields)
+    return {name for expression in constraint.expressions for name in _names(expression)}
+
+
+def _names(expression: Any) -> Iterable[str]:
+    if hasattr(expression, "name"):  # F
+        yield expression.name.partition("__")[0]
+    for source in getattr(expression, "get_source_expressions", list)():
+        if source is not None:
+            yield from _names(source)
+
+
+def notice(context: Context, model_name: str, names: Iterable[str], constraint: UniqueConstraint) -> str:
+    """What the person has to know about the release that doesn't know the constraint, if that could violate it."""
+    if _lets_old_rows_pass(constraint, names, rows_of_old_code(context, model_name)):
+        return ""
+    return (
+        f"{model_name}: from migrate on, unique ({', '.join(sorted(names))}) also refuses what the running release "
+        "writes, which doesn't know it. If that may write duplicates, let a release before this one stop it."
+    )
+
+
+def same_in_rows_of_old_code(
+    context: Context, model_name: str, names: Iterable[str], constraint: UniqueConstraint
+) -> str:
+    """A field of this release that has one value in all rows of the one before, so that they would collide."""
+    rows = rows_of_old_code(context, model_name)
+    if _lets_old_rows_pass(constraint, names, rows):
+        return ""
+    unlike = VARIED if constraint.nulls_distinct is False else EMPTY
+    return next((name for name in sorted(names) if rows.get(name, VARIED) not in (VARIED, unlike)), "")
+
+
+# What rows of the old release carry in fields of the new one.
+
+VARIED, EMPTY = "varied", "null"  # anything else: the same in each, and what
+Carried = str | tuple[Any]
+
+
+def rows_of_old_code(context: Context, model_name: str) -> dict[str, Carried]:
+    """By the fields that the release adds to the model."""
+    return {
+        other.name: _carried(other)
+        for label, other in context.release
+        if isinstance(other, AddField) and label == context.app_label and other.model_name_lower == model_name.lower()
+    }
+
+
+def _carried(operation: AddField) -> Carried:
+    field = operation.field
+    if isinstance(operation, AddFieldNullableThenBackfill):
+        value = operation.backfill if is_expression(operation.backfill) else operation.meanwhile
+        return EMPTY if value is None else _constant(value)
+    kind = defaults.kind(field)
+    if kind is Kind.NONE or (kind is Kind.PYTHON and not field.null):
+        return EMPTY
+    if kind is Kind.VOLATILE:
+        return VARIED
+    return _constant(field.db_default if field.has_db_default() else field.default)
+
+
+def _constant(value: Any) -> Carried:
+    if isinstance(value, Value):
+        return (value.value,)
+    varied = is_expression(value) and (any(_names(value)) or defaults.is_volatile(value))
+    return VARIED if varied else (value,)
+
+
+def _lets_old_rows_pass(constraint: UniqueConstraint, names: Iterable[str], rows: dict[str, Carried]) -> bool:
+    """Are all rows of the old release outside of the constraint?"""
+    nulls_differ = constraint.nulls_distinct is not False
+    return any(nulls_differ and rows.get(name) == EMPTY for name in names) or (
+        constraint.condition is not None and _never_holds(constraint.condition, rows)
+    )
+
+
+def _never_holds(condition: Q, rows: dict[str, Carried]) -> bool:
+    """Does a part of the condition, which all rows would have to satisfy, ask for another value than they carry?"""
+    if condition.negated or condition.connector != Q.AND:
+        return False
+    return any(
+        _never_holds(part, rows) if isinstance(part, Q) else isinstance(part, tuple) and _differs(part, rows)
+        for part in condition.children
+    )
+
+
+def _differs(lookup: tuple[str, Any], rows: dict[str, Carried]) -> bool:
+    name, wanted = lookup
+    carried = rows.get(name.removesuffix("__exact"), VARIED)
+    if isinstance(carried, tuple) and not is_expression(carried[0]) and not callable(carried[0]):
+        return not is_expression(wanted) and carried[0] != wanted
+    return carried == EMPTY and wanted is not None
+
+
+rule = Rule("safemigrations.E032", find)
