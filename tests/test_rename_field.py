@@ -16,7 +16,7 @@ from django.db.migrations import (
     RenameField,
     SeparateDatabaseAndState,
 )
-from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
+from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint, Value
 from django.db.models.functions import Now, Upper
 from django.test import override_settings
 
@@ -24,10 +24,12 @@ from safemigrations import queue, runner
 from safemigrations.operations import (
     AddFieldWithDefault,
     AddIndexConcurrently,
+    AlterFieldConcurrently,
     AlterUniqueTogetherConcurrently,
     ExpandRename,
     RemoveFieldLater,
     RemoveIndexLater,
+    SetNotNullLater,
 )
 from safemigrations.runner import StepFailed
 from safemigrations.steps import Proof
@@ -541,6 +543,42 @@ def test_a_later_rename_of_it_waits_for_the_contract(database):
     shop.migrate(AddFieldWithDefault("book", "extra", models.IntegerField(default=1)))
     shop.contract()
     assert list(shop.columns()) == ["id", "title", "most", "extra"]
+
+
+OURS = {
+    "not null": SetNotNullLater("book", "more", models.IntegerField(), backfill=Value(0)),
+    "not null with a default": SetNotNullLater("book", "more", models.IntegerField(default=0)),
+}
+
+
+@pytest.mark.parametrize("what", OURS)
+def test_what_would_change_the_twin_alone_waits_for_the_contract(database, what):
+    shop = Shop(database, with_extra(models.IntegerField(null=True)))
+    shop.migrate(EXTRA)
+    before = snapshot(connection)
+    with pytest.raises(StepFailed, match="The twin more of shop_book still belongs to the contract"):
+        shop.migrate(OURS[what])
+    assert difference(before, snapshot(connection)) == {}
+    shop.contract()
+    shop.migrate(OURS[what])
+    shop.contract()
+
+
+ADDED = {
+    "index": models.IntegerField(null=True, db_index=True),
+    "unique": models.IntegerField(null=True, unique=True),
+    "check": models.PositiveIntegerField(null=True),
+}
+
+
+@pytest.mark.parametrize("what", ADDED)
+def test_what_a_later_alteration_adds_stays(database, what):
+    shop = Shop(database, with_extra(models.IntegerField(null=True)))
+    shop.migrate(EXTRA)
+    shop.migrate(AlterFieldConcurrently("book", "more", ADDED[what]))
+    shop.contract()
+    assert (len(shop.constraints()), len(shop.indexes())) == {"index": (0, 1), "unique": (1, 1), "check": (1, 0)}[what]
+    assert all("more" in text for text in (*shop.constraints().values(), *shop.indexes().values()))
 
 
 def test_a_rename_of_what_an_open_contract_works_on_waits_for_it(database):
