@@ -535,6 +535,11 @@ CASES: Sequence[Case] = (
     Case("remove_unique_together", AlterUniqueTogether("order", set())),
     Case("remove_unique_constraint", RemoveConstraint("order", "order_region_sequence")),
     Case("remove_check_constraint", RemoveConstraint("order", "order_weight_limit")),
+    Case(
+        "backfill_on_partitioned_table",
+        AddFieldNullableThenBackfill("visit", "extra", models.IntegerField(), backfill=F("seconds") * 2),
+        rows_differ=True,
+    ),
     Case("remove_field_text", RemoveField("customer", "name")),
     Case("remove_field_number", RemoveField("category", "position"), values_are_lost=True),
     Case("remove_field_positive", RemoveField("order", "quantity"), values_are_lost=True),

@@ -18,9 +18,12 @@ from safemigrations.defaults import Kind
 from safemigrations.operations import (
     AddFieldNullableThenBackfill,
     AddFieldWithDefault,
+    AlterFieldConcurrently,
     AlterUniqueTogetherConcurrently,
+    DropDefaultLater,
     RemoveConstraintLater,
     RemoveFieldLater,
+    SetNotNullLater,
 )
 from safemigrations.runner import StepFailed
 from safemigrations.steps import Lock
@@ -328,3 +331,38 @@ def test_a_role_that_sees_little_measures_itself_how_old_a_transaction_is(restri
     assert seen.pid == measured.pid == other_connection.info.backend_pid
     assert seen.age == 0  # as PostgreSQL tells this role
     assert measured.is_long
+
+
+# An alteration that the open contract of an earlier migration would undo.
+
+NULLABLE = models.CharField(max_length=5, null=True)
+REWORKED = {
+    "null": (
+        SetNotNullLater("book", "code", models.CharField(max_length=5), backfill="x"),
+        AlterFieldConcurrently("book", "code", models.CharField(max_length=5, null=True, db_index=True)),
+    ),
+    "default": (
+        DropDefaultLater("book", "state", models.CharField(max_length=5)),
+        AlterFieldConcurrently("book", "state", models.CharField(max_length=5, db_default="b", db_index=True)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REWORKED)
+def test_a_column_that_an_open_contract_decides_about_is_not_altered_otherwise(database, name):
+    state = models.CharField(max_length=5, db_default="a")
+    shop = Shop(database, book(("code", NULLABLE), ("state", state)))
+    first, second = REWORKED[name]
+    shop.migrate(first)
+    with pytest.raises(StepFailed, match=r"still belongs to the contract of shop\.0002"):
+        shop.migrate(second)
+    shop.contract()
+    shop.migrate(second)
+
+
+def test_an_index_on_a_column_that_an_open_contract_forbids_null_in_is_built(database):
+    shop = Shop(database, book(("code", NULLABLE)))
+    shop.migrate(SetNotNullLater("book", "code", models.CharField(max_length=5), backfill="x"))
+    shop.migrate(AlterFieldConcurrently("book", "code", models.CharField(max_length=5, db_index=True)))
+    shop.contract()
+    assert "NOT NULL" in shop.columns()["code"]

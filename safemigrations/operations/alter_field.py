@@ -67,6 +67,11 @@ class AlterFieldConcurrently(Change, AlterField):
         parts = [text for text, is_left in _left(change) if is_left]
         return f"{' and '.join(parts)} of {new.name} of {new.label}"
 
+    def reworks(self, at: Situation) -> tuple[str, ...]:
+        change, _, new = self._columns(at)
+        decided = change.relaxes_null or change.sets_default or change.removes_foreign_key or change.retargets
+        return (new.title,) if decided else ()
+
     def expand(self, at: Situation) -> Plan:
         change, old, new = self._columns(at)
         return (

@@ -82,6 +82,10 @@ class Change(SeparateDatabaseAndState):
     def contract(self, at: Situation) -> Plan:
         return ()
 
+    def reworks(self, at: Situation) -> tuple[str, ...]:
+        """What this changes so that the open contract of an earlier migration would undo it, as in Step.takes."""
+        return ()
+
     # Both directions.
 
     def database_forwards(
@@ -134,7 +138,10 @@ class Change(SeparateDatabaseAndState):
         plan, later = self.expand(at), self.contract(at)
         at_once = run.contract == "immediately" or self._is_alone(at, run)
         self._refuse_inside_transaction(at, plan + later if at_once else plan)
-        make_room(at.connection, run, _needed_by(plan), own=self._row(at, run))
+        own = self._row(at, run)
+        make_room(at.connection, run, _needed_by(plan), own=own)
+        same_migration = {key: value for key, value in own.items() if key != "operation"}
+        make_room(at.connection, run, self.reworks(at), own=same_migration)
         runner = Runner(at.connection, run.report, at.after.apps)
         runner.run(plan)
         if at_once:
