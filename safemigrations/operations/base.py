@@ -17,7 +17,6 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
-from .. import queue
 from ..backfill import progress as backfills
 from ..runner import NeedsAutocommit, Run, Runner, StepFailed, current_run
 from ..steps import Backfill, Plan, Proof, Step, reverse
@@ -135,6 +134,8 @@ class Change(SeparateDatabaseAndState):
         return not at.editor.collect_sql and run.is_alone(at.app_label, self.model_name)
 
     def _expand(self, at: Situation, run: Run) -> None:
+        from .. import queue  # with its tables; what only `migrate` needs, no `manage.py check` should load
+
         plan, later = self.expand(at), self.contract(at)
         at_once = run.contract == "immediately" or self._is_alone(at, run)
         self._refuse_inside_transaction(at, plan + later if at_once else plan)
@@ -157,6 +158,8 @@ class Change(SeparateDatabaseAndState):
             )
 
     def _take_back(self, at: Situation, run: Run) -> None:
+        from .. import queue  # see _expand()
+
         waiting = queue.rows(at.connection, **self._row(at, run))
         untouched = waiting.filter(status=queue.Status.PENDING).exists()
         plan = reverse(self.expand(at))
@@ -220,6 +223,8 @@ def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any, *, own: Map
 
     Without this a column of the same name would count as already added, and the contract would drop it.
     """
+    from .. import queue  # see Change._expand()
+
     names = list(names)
     held = queue.holders(connection, names, own=own)
     if held and run.finish:
