@@ -10,9 +10,10 @@ class SafeMigrationsConfig(AppConfig):
     verbose_name = "Zero-downtime migrations"
 
     def ready(self) -> None:
-        from . import autodetector, checks, executor, writer
+        from . import autodetector, checks, executor, grouping, writer
 
         autodetector.install()
         executor.install()
         writer.install()
         checks.install()
+        grouping.install()

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 NAME_LENGTH = 63  # bytes; NAMEDATALEN - 1
 PREFIX = "safemig_"
 COPY = f"{PREFIX}twin_"  # of the indexes that a twin has until the contract
+VIEW_MARK = "safemigrations: the old name of a table, until migrate --contract"
 
 
 def literal(text: str) -> str:
@@ -34,6 +35,19 @@ def table_exists(table: str) -> str:
 
 def table_missing(table: str) -> str:
     return f"SELECT 1 WHERE {regclass(table)} IS NULL"
+
+
+def is_table(table: str) -> str:
+    return f"SELECT 1 FROM pg_class WHERE oid = {regclass(table)} AND relkind IN ('r', 'p')"
+
+
+def is_marked_view(view: str) -> str:
+    """One of ours, which the contract drops."""
+    return f"SELECT 1 FROM pg_class WHERE oid = {regclass(view)} AND relkind = 'v' AND {_marked('oid')}"
+
+
+def _marked(oid: str) -> str:
+    return f"coalesce(obj_description({oid}, 'pg_class') = {literal(VIEW_MARK)}, FALSE)"
 
 
 def _attribute(table: str, column: str, condition: str = "") -> str:
@@ -206,6 +220,7 @@ def users_of_column(table: str, column: str) -> str:
         " JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass"
         " JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
         f" WHERE d.refobjid = {regclass(table)} AND a.attname = {literal(column)} AND r.ev_class <> d.refobjid"
+        f" AND NOT {_marked('r.ev_class')}"
     )
 
 
@@ -233,7 +248,7 @@ def users_of_table(table: str, *, also_dropped: Iterable[str] = (), foreign_keys
         " LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid"
         f" WHERE t.oid = {regclass(table)}"
         f" AND coalesce(r.ev_class, k.conrelid, p.polrelid, g.tgrelid, a.adrelid, 0) NOT IN ({ours})"
-        f" AND (k.contype IS DISTINCT FROM 'f' OR {foreign_keys})"
+        f" AND (k.contype IS DISTINCT FROM 'f' OR {foreign_keys}) AND (r.oid IS NULL OR NOT {_marked('r.ev_class')})"
     )
 
 

@@ -38,6 +38,7 @@ UNSAFE = (
     "AddField",
     "AddIndex",
     "AlterField",
+    "AlterModelTable",
     "AlterOrderWithRespectTo",
     "AlterUniqueTogether",
     "DeleteModel",
@@ -45,6 +46,7 @@ UNSAFE = (
     "RemoveField",
     "RemoveIndex",
     "RenameField",
+    "RenameModel",
 )
 SUSPECTS = re.compile(rf"\b({'|'.join(UNSAFE)})\(|allow_unsafe")
 OURS_IN_A_TRANSACTION = re.compile(r"(?s)(?!.*atomic = False).*\bsafemigrations\.operations\b")

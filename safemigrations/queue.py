@@ -19,7 +19,7 @@ from django.utils.timezone import now
 from .backfill import progress as backfills
 from .catalog import bare
 from .runner import Report, Runner, StepFailed
-from .steps import Plan, Step, from_json, to_json
+from .steps import Plan, Step, from_json, nested, to_json
 from .storage import ensure_table, has_table
 
 TABLE = "safemigrations_contract"
@@ -75,11 +75,14 @@ class Contract(models.Model):
     def names(self) -> set[str]:
         """What the plan works on, as in "column note of shop_order"; nobody else may touch it meanwhile."""
         steps = self.steps
-        # The table that a step changes is the last that it locks; those before it are parents.
-        tables = [list(step.locks)[-1] for step in steps if getattr(step, "locks", ())]  # type: ignore[attr-defined]
-        return {name for step in steps for name in (*step.frees, step.about, *step.uses)} | {
-            f"table {bare(t)}" for t in tables
-        }
+        tables = {bare(table) for step in nested(steps) for table in _tables(step)}
+        named = {name for step in steps for name in (*step.frees, *step.takes, *step.uses, step.about)}
+        return named | {f"table {table}" for table in tables}
+
+
+def _tables(step: Step) -> Iterable[str]:
+    """Every table that the step's statements name, parents of foreign keys included."""
+    return [*getattr(step, "locks", ()), *filter(None, [getattr(step, "table", "")])]
 
 
 def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Contract]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from django.apps import apps
 from django.conf import settings
 from django.db import connections, router
-from django.db.migrations.operations import DeleteModel
+from django.db.migrations.operations import DeleteModel, RenameModel
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.models import ModelOptionOperation
 from django.db.migrations.state import ModelState
@@ -21,6 +21,7 @@ from .operations import (
     add_index,
     add_unique_constraint,
     alter_field,
+    alter_model_table,
     alter_order_with_respect_to,
     alter_unique_together,
     delete_model,
@@ -29,6 +30,7 @@ from .operations import (
     remove_field,
     remove_index,
     rename_field,
+    rename_model,
     set_not_null,
 )
 from .operations.base import Change, Context, Finding, Rule
@@ -53,6 +55,8 @@ RULES: list[Rule] = [
     add_unique_constraint.rule,
     add_check_constraint.rule,
     add_exclusion_constraint.rule,
+    rename_model.rule,
+    alter_model_table.rule,
 ]
 
 
@@ -90,7 +94,7 @@ def _complete(finding: Finding, context: Context) -> Finding:
 
 def model_named_by(operation: Operation) -> str:
     """The model that an operation on it, or on a field, an index, a constraint or an option of it, is about."""
-    if isinstance(operation, ModelOptionOperation | DeleteModel):
+    if isinstance(operation, ModelOptionOperation | DeleteModel | RenameModel):
         return str(operation.name)
     return str(getattr(operation, "model_name", None) or "")
 

@@ -23,6 +23,7 @@ from django.db.migrations.operations import (
     AddField,
     AddIndex,
     AlterField,
+    AlterModelTable,
     AlterOrderWithRespectTo,
     AlterUniqueTogether,
     CreateModel,
@@ -31,6 +32,7 @@ from django.db.migrations.operations import (
     RemoveField,
     RemoveIndex,
     RenameField,
+    RenameModel,
     RunSQL,
     SeparateDatabaseAndState,
 )
@@ -86,6 +88,12 @@ class Case:
         """Names of the models that change."""
         names = [getattr(operation, "model_name", None) or operation.name for operation in self.operations]  # type: ignore[attr-defined]
         return {name.lower() for name in names}
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """What the new release calls a model -> what the old one calls it."""
+        renames = [operation for operation in self.operations if isinstance(operation, RenameModel)]
+        return {operation.new_name_lower: operation.old_name_lower for operation in renames}
 
 
 def key() -> tuple[str, models.Field[Any, Any]]:
@@ -672,6 +680,14 @@ CASES: Sequence[Case] = (
     Case("rename_field_on_child_model", RenameField("courier", "bike", "vehicle")),
     Case("rename_field_on_parent_model", RenameField("person", "name", "full_name")),
     Case("rename_field_on_partitioned_table", RenameField("visit", "path", "address")),
+    Case("rename_model", RenameModel("Order", "Purchase")),
+    Case("rename_model_that_is_pointed_at", RenameModel("Customer", "Client")),
+    Case("rename_model_with_many_to_many_to_it", RenameModel("Tag", "Label")),
+    Case("rename_model_that_points_at_itself", RenameModel("Category", "Genre")),
+    Case("rename_model_of_child", RenameModel("Courier", "Rider")),
+    Case("rename_model_of_partitioned_table", RenameModel("Visit", "Call")),
+    Case("alter_model_table", AlterModelTable("order", "purchases")),
+    Case("alter_model_table_awkward", AlterModelTable("customer", "The Customer's")),
 )
 
 

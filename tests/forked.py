@@ -80,7 +80,8 @@ def _serve(pipe: Any, database: str, name: str, release: str) -> None:
     if release == "new":
         state, start = state_after([base(), *ours(case)]), 2_000_000
     names = old_names(case, before, state)
-    traffic = Traffic(state, case.models, near, Values(release, start), pipe.poll, names, case.nulls_are_filled)
+    values = Values(release, start)
+    traffic = Traffic(state, case.models, near, values, pipe.poll, names, case.nulls_are_filled, case.renamed)
     while True:
         try:
             method, args = pipe.recv()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from django.db import migrations, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.operations import AddIndex, CreateModel, RemoveField
+from django.db.migrations.operations import AddField, AddIndex, CreateModel, RemoveField, RenameModel
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -25,6 +25,7 @@ from safemigrations import checks, conf, rules
 from safemigrations.operations import (
     AddFieldWithDefault,
     Backfill,
+    ExpandRenameModel,
     RemoveConstraintLater,
     RemoveFieldLater,
     RemoveIndexLater,
@@ -189,6 +190,11 @@ ALSO: dict[str, list[Operation]] = {
         AddFieldWithDefault("order", "buyer", models.ForeignKey("shop.Customer", models.CASCADE, default=1)),
     ],
     "remove_field": [RemoveFieldLater("order", "customer")],
+    "rename_model": [
+        RenameModel("Purchase", "Order"),
+        AddField("customer", "favourites", models.ManyToManyField("shop.Order")),
+        ExpandRenameModel("Order", "Purchase"),
+    ],
     "remove_constraint": [RemoveConstraintLater("order", "order_total_positive")],
 }
 

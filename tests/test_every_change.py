@@ -157,15 +157,16 @@ class Locks(Report):
             self.wrong.append(f"{step.why}: declares {declared}, takes {harmful}")
 
     def declared(self, locks: Mapping[str, Lock]) -> dict[str, Lock]:
-        """By bare names; a partition counts as its table, with which it is locked."""
+        """By bare names, of what is there; a partition counts as its table, with which it is locked."""
         root = "SELECT coalesce(pg_partition_root(to_regclass(%s)), to_regclass(%s))::text"
-        return {bare(self.watch.execute(root, [table, table]).fetchone()[0]): lock for table, lock in locks.items()}
+        found = {table: self.watch.execute(root, [table, table]).fetchone()[0] for table in locks}
+        return {bare(name): locks[table] for table, name in found.items() if name}
 
 
 LOCKS = """
     SELECT coalesce(pg_partition_root(relation), relation)::regclass::text, mode
     FROM pg_locks JOIN pg_class ON pg_class.oid = relation
-    WHERE pid = %s AND granted AND locktype = 'relation' AND relkind IN ('r', 'p')
+    WHERE pid = %s AND granted AND locktype = 'relation' AND relkind IN ('r', 'p', 'v')
         AND relnamespace <> 'pg_catalog'::regnamespace
 """
 

@@ -12,7 +12,7 @@ import safemigrations
 
 PACKAGE = Path(safemigrations.__file__).parent
 LAYERS = [
-    {"", "conf", "catalog", "storage"},
+    {"", "conf", "catalog", "storage", "grouping"},
     {"steps"},
     {"defaults"},
     {"locks"},
@@ -21,6 +21,7 @@ LAYERS = [
     {"columns"},
     {"tables"},
     {"constraints"},
+    {"views"},
     {"sync"},
     {"twins"},
     {"operations"},

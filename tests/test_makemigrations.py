@@ -223,6 +223,34 @@ def test_the_person_is_told_whom_a_new_constraint_meets(project):
     )
 
 
+def test_a_model_is_renamed(project):
+    with_book(project)
+    project.write_models("shop", BOOK.replace("Book", "Novel"))
+    result = project.manage("makemigrations", "--name", "novel", input="y\n").check()
+    assert result.stderr == (
+        "RenameModel Book to Novel: the database gets views under the old names, until the contract. Where only the "
+        "class gets another name, db_table = 'shop_book' in the Meta of Novel leaves the table alone, which costs "
+        "nothing.\n"
+    )
+    assert "        ExpandRenameModel(\n" in project.read_migration("shop", "0002_novel")
+    assert is_clean(project)
+    project.manage("check").check()
+
+
+def test_a_model_is_renamed_and_keeps_its_table(project):
+    with_book(project)
+    project.manage("migrate").check()
+    project.write_models("shop", BOOK.replace("Book", "Novel") + "    class Meta:\n        db_table = 'shop_book'\n")
+    assert project.manage("makemigrations", "--name", "novel", input="y\n").check().stderr == ""
+    assert "safemigrations" not in project.read_migration("shop", "0002_novel")
+    assert is_clean(project)
+    project.manage("check").check()
+    (before,) = project.sql("SELECT 'shop_book'::regclass::oid")
+    project.manage("migrate").check()
+    assert project.sql("SELECT 'shop_book'::regclass::oid") == [before]
+    assert project.sql("SELECT relname FROM pg_class WHERE relkind = 'v' AND relname ~ '^shop_'") == []
+
+
 def test_all_changes_together_are_clean(project):
     with_book(project, "    isbn = models.CharField(max_length=13)\n    pages = models.IntegerField(null=True)\n")
     change(

@@ -172,8 +172,9 @@ def test_the_open_rows_that_hold_a_name(database, log):
         "column note of item": first,
         "index old": first,
         "table a": second,
+        "table b": second,
     }
-    assert queue.holders(database, names, own={"operation": "Change(1)"}) == {"table a": second}
+    assert queue.holders(database, names, own={"operation": "Change(1)"}) == {"table a": second, "table b": second}
     queue.rows(database).update(status=Status.DONE)
     assert queue.holders(database, names, own={}) == {}
 

@@ -255,6 +255,38 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
             "Python's name changes, at no cost."
         ),
     ),
+    "rename of a model": (
+        stock.RenameModel("Book", "Novel"),
+        (AUTHOR, book(("authors", models.ManyToManyField("shop.author")))),
+        "safemigrations.E051",
+        (
+            f"RenameModel Book to Novel renames shop_book, shop_book_authors at once: {STILL_RUNNING} goes on under "
+            "the old name. Where only the class gets another name, db_table = 'shop_book' in the Meta of Novel leaves "
+            "the table alone, which costs nothing."
+        ),
+        "ExpandRenameModel(\n    old_name='Book',\n    new_name='Novel',\n)",
+    ),
+    "rename of a model with a table of its own, which others call after it": (
+        stock.RenameModel("Author", "Writer"),
+        (
+            stock.CreateModel("Author", [KEY], {"db_table": "authors"}),
+            book(("authors", models.ManyToManyField("shop.author"))),
+        ),
+        "safemigrations.E051",
+        (
+            f"RenameModel Author to Writer renames shop_book_authors at once: {STILL_RUNNING} goes on under the old "
+            "name. Where only the class gets another name, db_table = 'authors' in the Meta of Writer leaves the table "
+            "alone, which costs nothing."
+        ),
+        "ExpandRenameModel(\n    old_name='Author',\n    new_name='Writer',\n)",
+    ),
+    "another table": (
+        stock.AlterModelTable("book", "novels"),
+        (),
+        "safemigrations.E052",
+        f"AlterModelTable book renames shop_book at once: {STILL_RUNNING} goes on under the old name.",
+        "ExpandAlterModelTable(\n    name='book',\n    table='novels',\n)",
+    ),
     "removal of a constraint": (
         stock.RemoveConstraint("book", "book_unique"),
         (book(constraints=[models.UniqueConstraint(fields=["title"], name="book_unique")]),),
@@ -396,6 +428,15 @@ SAFE: dict[str, tuple[Operation, tuple[Operation, ...]]] = {
         (book(), stock.CreateModel("Tale", [], {"proxy": True}, bases=("shop.book",))),
     ),
     "deletion of an unmanaged model": (stock.DeleteModel("Book"), (book(managed=False),)),
+    "rename of a model whose table has a name of its own": (
+        stock.RenameModel("Book", "Novel"),
+        (book(db_table="books"),),
+    ),
+    "rename of a proxy": (
+        stock.RenameModel("Tale", "Story"),
+        (book(), stock.CreateModel("Tale", [], {"proxy": True}, bases=("shop.book",))),
+    ),
+    "the same table": (stock.AlterModelTable("book", "shop_book"), ()),
     "ours": (safemigrations.operations.AddIndexConcurrently("book", TITLE), ()),
     "python code": (migrations.RunPython(migrations.RunPython.noop), ()),
 }
@@ -643,6 +684,16 @@ def test_a_rename_with_another_change_of_the_field_is_refused(other):
 def test_a_rename_with_a_change_of_choices():
     other = stock.AlterField("book", "name", models.CharField(max_length=100, choices=[("a", "A")]))
     assert "ExpandRename" in found(RENAME, release=(other,))[2]
+
+
+def test_a_class_that_is_renamed_keeps_its_table():
+    """Django would move the table to the new default name, and back."""
+    release = (stock.AlterModelTable("novel", "shop_book"),)
+    _, _, instead = found(stock.RenameModel("Book", "Novel"), release=release)
+    assert instead == (
+        "migrations.AlterModelTable(\n    name='Book',\n    table='shop_book',\n)\n"
+        "migrations.RenameModel(\n    old_name='Book',\n    new_name='Novel',\n)"
+    )
 
 
 def test_a_subclass_of_a_stock_operation_is_its_authors_business():

@@ -28,13 +28,19 @@ class Traffic:
         over: Callable[[], bool],
         old_names: Mapping[Key, str] | None = None,
         filled: frozenset[str] = frozenset(),
+        renamed: Mapping[str, str] | None = None,
     ) -> None:
-        self.names, self.models = names, {m._meta.model_name: m for m in models_of(state) if m._meta.model_name in near}
+        self.renamed = renamed or {}
+        self.names, self.models = names, {self.name_of(m): m for m in models_of(state) if self.name_of(m) in near}
         self.values, self.over = values, over
         self.old_names = old_names or {}  # (model, attribute) -> attribute of the release before
         self.ledger: Ledger = {}
         self.errors: list[str] = []
         self.filled = filled
+
+    def name_of(self, model: Any) -> str:
+        """What both releases call a model here: its name in the old one."""
+        return self.renamed.get(model._meta.model_name, model._meta.model_name)
 
     @contextmanager
     def request(self, model: Any, what: str) -> Iterator[None]:
@@ -81,7 +87,7 @@ class Traffic:
 
     def wrote(self, row: Any, names: Any) -> None:
         fields = [row._meta.get_field(name) for name in names]
-        self.ledger.setdefault((row._meta.model_name, row.pk), {}).update(
+        self.ledger.setdefault((self.name_of(row), row.pk), {}).update(
             {self.known_as(field): getattr(row, field.attname) for field in fields}
         )
 
@@ -162,7 +168,7 @@ class Traffic:
         model = rows[0]._meta.model
         mine = model.objects.filter(pk__in=[row.pk for row in rows])
         with self.request(model, "get"):
-            keys = [(model._meta.model_name, row.pk) for row in rows]
+            keys = [(self.name_of(model), row.pk) for row in rows]
             self.audit({key: self.ledger[key] for key in keys})
         for field in model._meta.concrete_fields:
             if field.remote_field:
@@ -176,13 +182,13 @@ class Traffic:
 
     def delete(self, row: Any) -> None:
         with self.request(row, "delete"):
-            key = row._meta.model_name, row.pk
+            key = self.name_of(row), row.pk
             row.delete()
             self.ledger.pop(key, None)
 
     def delete_parents(self, model: Any) -> None:
         """Parents of rows of our own, as their ON DELETE has it."""
-        for child, pk, name, parent, parent_pk in self.families(model._meta.model_name):
+        for child, pk, name, parent, parent_pk in self.families(self.name_of(model)):
             with self.request(model, f"delete of {name}"):
                 on_delete = self.models[child]._meta.get_field(name).remote_field.on_delete
                 self.delete_parent((child, pk, name, parent, parent_pk))
@@ -196,11 +202,11 @@ class Traffic:
         for child, model in self.models.items():
             for field in sent(model) if only in ("", child) else ():
                 parent = getattr(field, "db_constraint", False) and field.remote_field.model
-                if parent and parent._meta.model_name in self.models and parent is not model:
+                if parent and self.name_of(parent) in self.models and parent is not model:
                     with self.request(model, f"create with {field.name}"):
                         of = self.values.create(parent)
                         row = self.values.create(model, **{field.name: of})
-                        made.append((child, row.pk, field.name, parent._meta.model_name, of.pk))
+                        made.append((child, row.pk, field.name, self.name_of(parent), of.pk))
         return made
 
     def delete_parent(self, family: Family) -> None:

@@ -7,6 +7,7 @@ from .add_field_with_default import AddFieldWithDefault
 from .add_index import AddIndexConcurrently
 from .add_unique_constraint import AddConstraintConcurrently
 from .alter_field import AlterFieldConcurrently
+from .alter_model_table import ExpandAlterModelTable
 from .alter_order_with_respect_to import AlterOrderWithRespectToConcurrently
 from .alter_unique_together import AlterUniqueTogetherConcurrently
 from .backfill import Backfill
@@ -16,6 +17,7 @@ from .remove_constraint import RemoveConstraintLater
 from .remove_field import RemoveFieldLater
 from .remove_index import RemoveIndexLater
 from .rename_field import ExpandRename
+from .rename_model import ExpandRenameModel
 from .set_not_null import SetNotNullLater
 
 __all__ = [
@@ -30,7 +32,9 @@ __all__ = [
     "Backfill",
     "DeleteModelLater",
     "DropDefaultLater",
+    "ExpandAlterModelTable",
     "ExpandRename",
+    "ExpandRenameModel",
     "RemoveConstraintLater",
     "RemoveFieldLater",
     "RemoveIndexLater",

@@ -1,0 +1,72 @@
+"""AlterModelTable -> ExpandAlterModelTable.
+
+ALTER TABLE ... RENAME is instant, but the release that is still running goes on under the old name and fails; and so it
+does with the tables of the many-to-many fields, which Django calls after the model's.
+https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-RENAME
+
+So during expand each table is renamed in one short transaction together with an updatable view under its old name. The
+contract drops the views.
+"""
+
+from __future__ import annotations
+
+from django.db.migrations import AlterModelTable
+from django.db.models import Model
+
+from .. import views
+from ..steps import Plan
+from .base import Change, Context, Finding, Rule, Situation
+
+
+class ExpandAlterModelTable(Change, AlterModelTable):
+    """Rename a model's table now, with a view under the old name; drop the view when the old release has gone."""
+
+    category = AlterModelTable.category
+
+    def __init__(self, name: str, table: str | None) -> None:
+        AlterModelTable.__init__(self, name, table)
+        self.wrap(AlterModelTable(name, table))
+
+    @property
+    def model_name(self) -> str:  # type: ignore[override]
+        return str(self.name)
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        return AlterModelTable.deconstruct(self)
+
+    def describe(self) -> str:
+        return f"{AlterModelTable.describe(self)}; both names work until the contract"
+
+    @property
+    def identity(self) -> str:
+        return f"ExpandAlterModelTable({self.name_lower}, {self.table})"
+
+    def contract_label(self, at: Situation) -> str:
+        return f"drop the old name of {self._models(at)[1]._meta.db_table}"
+
+    def _models(self, at: Situation) -> tuple[type[Model], type[Model]]:
+        return at.old(self.name), at.new(self.name)
+
+    def expand(self, at: Situation) -> Plan:
+        return views.expand(at.editor, views.renamed_with_table(*self._models(at)))
+
+    def contract(self, at: Situation) -> Plan:
+        return views.contract(at.editor, views.renamed_with_table(*self._models(at)))
+
+
+def find(operation: AlterModelTable, context: Context) -> Finding | None:
+    if type(operation) is not AlterModelTable:
+        return None
+    old = context.before.apps.get_model(context.app_label, operation.name)
+    new = context.after.apps.get_model(context.app_label, operation.name)
+    moved = views.labels(views.renamed_with_table(old, new))
+    if not moved:
+        return None
+    return Finding(
+        f"AlterModelTable {operation.name} renames {moved} at once: the release that is still running goes "
+        "on under the old name.",
+        (ExpandAlterModelTable(operation.name, operation.table),),
+    )
+
+
+rule = Rule("safemigrations.E052", find)

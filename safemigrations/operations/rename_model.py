@@ -1,0 +1,107 @@
+"""RenameModel -> ExpandRenameModel.
+
+ALTER TABLE ... RENAME is instant, but the release that is still running goes on under the old name and fails. So do its
+many-to-many fields: Django names their tables, and the columns of those that point at the model, after the model.
+https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-RENAME
+
+So during expand each table is renamed in one short transaction together with an updatable view under its old name. A
+table that keeps its name while a column changes is set aside, and a view under its name has the column under both. The
+contract drops the views. Foreign keys that point at the table follow it by themselves; their names, which Django
+derives from the table's, are changed by the contract.
+"""
+
+from __future__ import annotations
+
+from django.db.migrations import AlterModelTable, RenameModel
+from django.db.models import Model
+
+from .. import tables, views
+from ..steps import Plan
+from .base import Change, Context, Finding, Rule, Situation
+
+
+class ExpandRenameModel(Change, RenameModel):
+    """Rename a model's tables now, with views under the old names; drop the views when the old release has gone."""
+
+    category = RenameModel.category
+
+    def __init__(self, old_name: str, new_name: str) -> None:
+        RenameModel.__init__(self, old_name, new_name)
+        self.wrap(RenameModel(old_name, new_name))
+
+    @property
+    def model_name(self) -> str:  # type: ignore[override]
+        return str(self.old_name)
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        return RenameModel.deconstruct(self)
+
+    def describe(self) -> str:
+        return f"{RenameModel.describe(self)}; both names work until the contract"
+
+    @property
+    def identity(self) -> str:
+        return f"ExpandRenameModel({self.old_name_lower}, {self.new_name_lower})"
+
+    def contract_label(self, at: Situation) -> str:
+        return f"drop the old names of {self._models(at)[1]._meta.db_table}"
+
+    def _models(self, at: Situation) -> tuple[type[Model], type[Model]]:
+        return at.old(self.old_name), at.new(self.new_name)
+
+    def expand(self, at: Situation) -> Plan:
+        return views.expand(at.editor, views.renamed_with_model(*self._models(at)))
+
+    def contract(self, at: Situation) -> Plan:
+        return (
+            *views.contract(at.editor, views.renamed_with_model(*self._models(at))),
+            *views.names_of_foreign_keys(at.editor, *self._models(at)),
+        )
+
+
+def find(operation: RenameModel, context: Context) -> Finding | None:
+    if type(operation) is not RenameModel:
+        return None
+    what = f"RenameModel {operation.old_name} to {operation.new_name}"
+    old = tables.name_of(context.model_before(operation.old_name))
+    if _keeps_its_table(operation, context):
+        # In this order nothing moves but what is called after the model.
+        return Finding(
+            f"{what} moves the table, and back.",
+            (AlterModelTable(operation.old_name, old), RenameModel(operation.old_name, operation.new_name)),
+        )
+    moved = _moved(operation, context)
+    if not moved:
+        return None
+    cheaper = (
+        f"Where only the class gets another name, db_table = '{old}' in the Meta of {operation.new_name} leaves the "
+        "table alone, which costs nothing."
+    )
+    return Finding(
+        f"{what} renames {moved} at once: the release that is still running goes on under the old name. {cheaper}",
+        (ExpandRenameModel(operation.old_name, operation.new_name),),
+        notice=f"{what}: the database gets views under the old names, until the contract. {cheaper}",
+    )
+
+
+def _keeps_its_table(operation: RenameModel, context: Context) -> bool:
+    """Does the same release give the old table's name, which was no option before, to the model?"""
+    state = context.model_before(operation.old_name)
+    return not state.options.get("db_table") and any(
+        app_label == context.app_label
+        and isinstance(other, AlterModelTable)
+        and other.name_lower == operation.new_name_lower
+        and other.table is not None
+        and tables.bare_name(other.table) == tables.name_of(state)
+        for app_label, other in context.release
+    )
+
+
+def _moved(operation: RenameModel, context: Context) -> str:
+    """The tables that are renamed, or have a column that is."""
+    old = context.before.apps.get_model(context.app_label, operation.old_name)
+    new = context.after.apps.get_model(context.app_label, operation.new_name)
+    return views.labels(views.renamed_with_model(old, new))
+
+
+rule = Rule("safemigrations.E051", find)
