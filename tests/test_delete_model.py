@@ -272,7 +272,7 @@ AGAIN = {
         CreateModel("Novel", [KEY], {"db_table": "shop_book_authors"}),
         "table shop_book_authors",
     ),
-    "another table": (AlterModelTable("author", "shop_book"), "table shop_book"),
+    "another table": (AlterModelTable("author", "shop_book"), "table shop_author"),
     "quoted": (CreateModel("Novel", [KEY], {"db_table": '"shop_book"'}), "table shop_book"),
 }
 

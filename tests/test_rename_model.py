@@ -14,6 +14,7 @@ from safemigrations.operations import (
     AddFieldWithDefault,
     DeleteModelLater,
     ExpandAlterModelTable,
+    ExpandRename,
     ExpandRenameModel,
     RemoveFieldLater,
 )
@@ -321,6 +322,20 @@ def test_a_column_that_the_release_before_removed_is_still_there_for_the_old_one
     shop.contract()
     assert list(shop.columns("shop_novel")) == ["id", "title", "extra"]
     assert shop.execute("SELECT relname FROM pg_class WHERE relkind = 'v' AND relname ~ 'shop'") == []
+
+
+def test_a_field_is_renamed_in_the_same_release(database):
+    shop = Shop(database, book())
+    old = shop.model()
+    row = old.objects.create(title="Emma")
+    shop.migrate(RENAME, ExpandRename("novel", "title", "name"))
+    new = shop.model("Novel")
+    assert new.objects.get().name == "Emma"
+    new.objects.update(name="Evelina")
+    assert old.objects.get(pk=row.pk).title == "Evelina"
+    use(old)
+    shop.contract()
+    assert list(shop.columns("shop_novel")) == ["id", "name"]
 
 
 def test_the_renamed_model_may_be_deleted_before_the_contract(database):
