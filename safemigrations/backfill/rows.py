@@ -34,6 +34,7 @@ def short_transaction(connection: BaseDatabaseWrapper, patience: float) -> Itera
             "statement_timeout": "0",
             "idle_in_transaction_session_timeout": "0",
             "synchronous_commit": "off",
+            "jit": "off",  # it would compile anew for each batch
         }
         if connection.pg_version >= 170000:  # type: ignore[attr-defined]
             settings["transaction_timeout"] = "0"

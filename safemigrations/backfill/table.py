@@ -16,14 +16,13 @@ Key = list[str]  # of one row: each column's value as PostgreSQL writes it; cast
 INTEGERS = {"int2", "int4", "int8"}
 HASHED = {"text", "varchar", "bpchar", "uuid", "numeric", "date", "timestamp", "timestamptz", "bytea", *INTEGERS}
 PASSES = 10
-ORDERED = 0.5  # correlation from which the order of keys is taken for the order on disk
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """What is filled as one: a table, or a partition that has no partitions of its own.
 
-    `by_key`: in the order of its key; otherwise in the order in which its rows lie on disk.
+    `by_key`: in the order of its key; otherwise in that of its pages.
     """
 
     name: str  # quoted, perhaps qualified
@@ -83,7 +82,9 @@ def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
             f" WHERE attrelid = {table} AND attname IN ({names})",
         )
     )
-    by_key = partitioned or not step.clears or _has_order(connection, name, keys, types)
+    # Pages are read for two thirds of what an index costs. But a row that was filled may move to a page that is still
+    # to come, and where the guard can't tell, it would be filled twice; a key stays where it is.
+    by_key = partitioned or not step.clears
     per_page = max(1, round(tuples / pages)) if tuples > 0 and pages else 50
     return Part(
         name=name,
@@ -93,29 +94,6 @@ def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
         rows_per_page=per_page,
         residue=_residue(connection, step, name, [types.get(key, "") for key in keys]),
     )
-
-
-def _has_order(connection: BaseDatabaseWrapper, name: str, keys: list[str], types: dict[str, str]) -> bool:
-    """Is there an index over the key, in about the order in which the rows lie on disk?"""
-    wanted = ", ".join(catalog.literal(key) for key in keys)
-    indexed = fetch(
-        connection,
-        f"SELECT 1 FROM pg_index i WHERE i.indrelid = {catalog.regclass(name)} AND i.indisvalid AND i.indpred IS NULL"
-        f" AND ARRAY[{wanted}]::name[] = ARRAY(SELECT a.attname FROM unnest(i.indkey::int[]) WITH ORDINALITY k (n, at)"
-        " LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n"
-        f" WHERE k.at <= {len(keys)} ORDER BY k.at)",
-    )
-    if not indexed:
-        return False
-    known = fetch(
-        connection,
-        "SELECT s.correlation FROM pg_stats s JOIN pg_class c ON c.relname = s.tablename JOIN pg_namespace n ON n.oid ="
-        f" c.relnamespace AND n.nspname = s.schemaname WHERE c.oid = {catalog.regclass(name)}"
-        f" AND NOT s.inherited AND s.attname = {catalog.literal(keys[0])} AND s.correlation IS NOT NULL",
-    )
-    if known:
-        return abs(float(known[0][0])) >= ORDERED
-    return types.get(keys[0]) != "uuid"
 
 
 def _last_key(connection: BaseDatabaseWrapper, name: str, key: tuple[str, ...]) -> Key:

@@ -430,8 +430,8 @@ class Work:
             for at in range(0, len(keys), CHUNK):
                 if not self._fill_keys(section, part, keys[at : at + CHUNK]):
                     return False
-            if len(keys) < CHUNK * 200:
-                break
+            if len(keys) < CHUNK * 200 or self.rows.keys(part, condition(self.step.key, keys[:1])):
+                break  # that was all, or what is set doesn't make a row one that is filled
         return True
 
     def _fill_keys(self, section: Section | None, part: str, keys: list[Key]) -> bool:
