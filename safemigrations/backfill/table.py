@@ -92,7 +92,7 @@ def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
         last=_last_key(connection, name, step.key) if by_key else [str(pages)] if pages else [],
         rows=int(tuples) if tuples >= 0 else pages * per_page,
         rows_per_page=per_page,
-        residue=_residue(connection, step, name, [types.get(key, "") for key in keys]),
+        residue=_residue(connection, step, name, [types.get(key, "") for key in keys], by_key=by_key),
     )
 
 
@@ -107,15 +107,17 @@ def texts(key: tuple[str, ...]) -> str:
     return ", ".join(f"{column}::text AS text{number}" for number, column in enumerate(key))
 
 
-def _residue(connection: BaseDatabaseWrapper, step: Backfill, name: str, types: list[str]) -> str:
-    if not set(types) <= HASHED:
-        return ""
+def _residue(connection: BaseDatabaseWrapper, step: Backfill, name: str, types: list[str], *, by_key: bool) -> str:
     if len(types) == 1 and types[0] in INTEGERS:
         plain = f"abs({step.key[0]} % {PASSES})"
         sample = f"SELECT {plain} AS class FROM {name} LIMIT 1000"
         # Keys of a sharded table may all leave the same remainder.
         if fetch(connection, f"SELECT count(DISTINCT class) FROM ({sample}) AS sample")[0][0] == PASSES:
             return plain
+    if not by_key:
+        return f"abs(hashtid(ctid) % {PASSES})"  # an unfilled row that moves changes its class, and is found at the end
+    if not set(types) <= HASHED:
+        return ""
     return f"abs(hash_record(ROW({', '.join(step.key)})) % {PASSES})"
 
 
