@@ -607,7 +607,7 @@ def test_a_rename_with_all_that_hangs_on_the_field(project):
     text = project.read_migration("shop", project.migration_files("shop")[-1])
     assert set(re.findall(r"^        ([\w.]+)\($", text, re.MULTILINE)) == {
         "ExpandRename",
-        "migrations.SeparateDatabaseAndState",
+        "FollowRename",
     }
     assert is_clean(project)
     assert project.manage("check").check().stdout == "System check identified no issues (0 silenced).\n"

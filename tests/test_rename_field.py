@@ -10,11 +10,13 @@ from django.db import IntegrityError, connection, models
 from django.db.migrations import (
     AddConstraint,
     AddField,
+    AddIndex,
     AlterField,
     CreateModel,
+    RemoveConstraint,
     RemoveField,
+    RemoveIndex,
     RenameField,
-    SeparateDatabaseAndState,
 )
 from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint, Value
 from django.db.models.functions import Now, Upper
@@ -27,12 +29,14 @@ from safemigrations.operations import (
     AlterFieldConcurrently,
     AlterUniqueTogetherConcurrently,
     ExpandRename,
+    FollowRename,
     RemoveFieldLater,
     RemoveIndexLater,
     SetNotNullLater,
 )
 from safemigrations.runner import StepFailed
 from safemigrations.steps import Proof
+from safemigrations.writer import written
 
 from .shop import (
     AWKWARD,
@@ -46,6 +50,7 @@ from .shop import (
     file_of,
     optimized,
     quoted,
+    sqlite,
 )
 from .snapshot import difference, snapshot
 
@@ -635,7 +640,7 @@ def test_a_generated_field_follows(database):
     shop = Shop(database, book(("extra", models.IntegerField()), ("double", twice("extra"))))
     old = shop.model()
     before = snapshot(connection)
-    follows = SeparateDatabaseAndState(state_operations=[AlterField("book", "double", twice("more"))])
+    follows = FollowRename(AlterField("book", "double", twice("more")))
     shop.migrate(EXTRA, follows)
     new = shop.model()
     new.objects.create(title="new", more=1)
@@ -732,6 +737,15 @@ def test_the_file_is_read_back():
     assert_is_read_back(RENAME)
 
 
+def test_the_file_of_what_follows():
+    assert written(FollowRename(RemoveIndex("book", "book_title"))) == (
+        "FollowRename(\n    operation=migrations.RemoveIndex(\n        model_name='book',\n        name='book_title',\n"
+        "    ),\n)"
+    )
+    assert FollowRename(RemoveIndex("book", "x")).describe() == "Remove index x from book; it follows the rename"
+    assert FollowRename(RemoveIndex("book", "x")).migration_name_fragment == "remove_book_x"
+
+
 def test_what_it_says_of_itself():
     assert RENAME.describe() == "Rename field title on book to name; both names work until the contract"
     assert RENAME.migration_name_fragment == "rename_title_book_name"
@@ -769,6 +783,33 @@ def test_where_the_router_says_no_nothing_happens(database):
 @pytest.mark.parametrize("field", [models.IntegerField(null=True), models.CharField(max_length=5, db_index=True)])
 def test_another_backend_does_what_stock_does(tmp_path, field):
     assert_does_what_stock_does(tmp_path, EXTRA, RenameField("book", "extra", "more"), with_extra(field))
+
+
+def test_another_backend_keeps_what_follows(tmp_path):
+    """SQLite builds the table of a renamed foreign key anew, from what the state knows."""
+    index, unique = Index(fields=["more", "title"], name="both"), UniqueConstraint(fields=["more"], name="once")
+    author = CreateModel("Author", [KEY])
+    before = with_extra(
+        models.ForeignKey("shop.author", models.CASCADE),
+        indexes=[Index(fields=["extra", "title"], name="both")],
+        constraints=[UniqueConstraint(fields=["extra"], name="once")],
+    )
+    schemas = []
+    for number, (rename, follow) in enumerate(((EXTRA, FollowRename), (EXTRA.stock, lambda operation: operation))):
+        place = tmp_path / str(number)
+        place.mkdir()
+        with sqlite(place) as lite:
+            shop = Shop(lite, author, before)
+            shop.migrate(
+                follow(RemoveIndex("book", "both")),
+                follow(RemoveConstraint("book", "once")),
+                rename,
+                follow(AddIndex("book", index)),
+                follow(AddConstraint("book", unique)),
+            )
+            schemas.append(shop.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"))
+    assert schemas[0] == schemas[1]
+    assert any('"both"' in sql for sql in schemas[0])
 
 
 # Awkward names.

@@ -641,8 +641,7 @@ def replaced(old: Any, new: Any) -> list[str]:
 
 @pytest.mark.parametrize("what", FOLLOWERS)
 def test_what_follows_a_rename_is_neither_dropped_nor_built(what):
-    state_only = "SeparateDatabaseAndState"
-    assert replaced(*FOLLOWERS[what]) == [state_only, "ExpandRename", state_only]
+    assert replaced(*FOLLOWERS[what]) == ["FollowRename", "ExpandRename", "FollowRename"]
 
 
 def generated(expression: Any) -> Any:
@@ -657,7 +656,7 @@ def test_a_generated_field_follows_the_rename_of_what_it_is_computed_from(expres
     state = ProjectState()
     book(("loud", generated(Upper("title")))).state_forwards(Shop.label, state)
     replace_unsafe(state, {Shop.label: [migration]}, lambda text: None)
-    assert isinstance(migration.operations[1], stock.SeparateDatabaseAndState) is safe
+    assert isinstance(migration.operations[1], safemigrations.operations.FollowRename) is safe
 
 
 def test_an_index_that_changes_with_the_rename_is_replaced():

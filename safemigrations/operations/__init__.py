@@ -16,7 +16,7 @@ from .drop_default import DropDefaultLater
 from .remove_constraint import RemoveConstraintLater
 from .remove_field import RemoveFieldLater
 from .remove_index import RemoveIndexLater
-from .rename_field import ExpandRename
+from .rename_field import ExpandRename, FollowRename
 from .rename_model import ExpandRenameModel
 from .set_not_null import SetNotNullLater
 
@@ -35,6 +35,7 @@ __all__ = [
     "ExpandAlterModelTable",
     "ExpandRename",
     "ExpandRenameModel",
+    "FollowRename",
     "RemoveConstraintLater",
     "RemoveFieldLater",
     "RemoveIndexLater",

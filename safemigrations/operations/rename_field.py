@@ -24,7 +24,6 @@ from django.db.migrations.operations import (
     RemoveField,
     RemoveIndex,
     RenameField,
-    SeparateDatabaseAndState,
 )
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -128,6 +127,34 @@ class ExpandRename(Change, RenameField):
         )
 
 
+class FollowRename(Change):
+    """Of an index, a constraint or a generated field that Django makes anew after a rename: it follows the column.
+
+    On another backend, which may build the whole table anew, the stock operation does its work.
+    """
+
+    stock_when_alone = False
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation, self.category = operation, operation.category  # type: ignore[misc]
+        self.model_name = getattr(operation, "model_name", None) or operation.name  # type: ignore[attr-defined]
+        self.wrap(operation)
+
+    def deconstruct(self):  # type: ignore[no-untyped-def]
+        return type(self).__name__, [], {"operation": self.operation}
+
+    def describe(self) -> str:
+        return f"{self.operation.describe()}; it follows the rename"
+
+    @property
+    def migration_name_fragment(self) -> Any:
+        return self.operation.migration_name_fragment
+
+    @property
+    def identity(self) -> str:
+        return f"FollowRename({self.operation.describe()})"
+
+
 def _is_renamed(old: Column, new: Column) -> str:
     return f"{new.exists} AND NOT EXISTS ({old.exists})"
 
@@ -157,7 +184,7 @@ def find(operation: Operation, context: Context) -> Finding | None:
     if type(operation) in FOLLOWERS and _follows_a_rename(operation, context):
         return Finding(
             f"{operation.describe()}: what is here made anew is there already and follows the rename of its field.",
-            (SeparateDatabaseAndState(state_operations=[operation]),),
+            (FollowRename(operation),),
         )
     return None
 
