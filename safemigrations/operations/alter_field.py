@@ -154,7 +154,8 @@ def _alter_type(change: Alteration, old: Column, new: Column) -> Plan:
     back = _like_index(old) if change.changes_like_index else None
     forth = _type_statement(new, change.new.type, index, f"{new.name} becomes {change.new.type}")
     undo = _type_statement(old, change.old.type, back, f"{old.name} becomes {change.old.type} again")
-    return (*_ahead(index), replace(forth, undo=(*_ahead(back), undo)))
+    # Built ahead again after the exchange, which a run that was killed before it was recorded had done, it would stay.
+    return (*_ahead(index, forth.done), replace(forth, undo=(*_ahead(back, undo.done), undo)))
 
 
 def _like_index(column: Column) -> BuildIndex | None:
@@ -162,14 +163,14 @@ def _like_index(column: Column) -> BuildIndex | None:
     return build_index("", column.table, reference) if reference else None
 
 
-def _ahead(index: BuildIndex | None) -> Plan:
-    """The index under a name of its own, beside the one that it will replace."""
+def _ahead(index: BuildIndex | None, exchanged: str) -> Plan:
+    """The index under a name of its own, beside the one that it will replace, unless that is done."""
     if index is None:
         return ()
     name, label = temporary_name(index.name), catalog.bare(index.table)
     drop = DropIndex(why=f"{label}: drop index {name}", table=index.table, name=name)
     why = f"{label}: index {index.name} for the new type"
-    return (replace(index, why=why, name=name, takes=(), undo=(drop,)),)
+    return (replace(index, why=why, name=name, takes=(), undo=(drop,), done=exchanged),)
 
 
 def _type_statement(column: Column, type_: str, index: BuildIndex | None, why: str) -> Together:
