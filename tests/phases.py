@@ -94,12 +94,13 @@ class Line:
 
 def book(release: Any, **values: Any) -> Any:
     """A new book, with what this release knows of the usual values."""
-    names = {field.name for field in release.Book._meta.fields}
+    model = getattr(release, "Book", None) or release.Tale
+    names = {field.name for field in model._meta.fields}
     usual = {"title": "Emma", "code": "e", "pages": 7, "length": 7}
     known = {name: value for name, value in usual.items() if name in names}
     if "author" in names and "author" not in values:
         values["author"] = release.Author.objects.create(name="Jane")
-    return release.Book.objects.create(**{**known, **values})
+    return model.objects.create(**{**known, **values})
 
 
 def twice(release: Any, **values: Any) -> None:
@@ -325,6 +326,22 @@ LINES: Sequence[Line] = (
         ours.DeleteModelLater("book"),
         [
             may(NEW, "delete parents that old rows point at: those go too", lambda o, n: delete_author_of(book(o), n)),
+            cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
+        ],
+    ),
+    Line(
+        ours.ExpandRenameModel("Book", "Tale"),
+        [
+            may(OLD, "read what the new code wrote", lambda o, n: o.Book.objects.get(pk=book(n).pk)),
+            may(NEW, "read what the old code wrote", lambda o, n: n.Tale.objects.get(pk=book(o).pk)),
+            cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
+        ],
+    ),
+    Line(
+        ours.ExpandAlterModelTable("book", "shop_tale"),
+        [
+            may(OLD, "read what the new code wrote", lambda o, n: o.Book.objects.get(pk=book(n).pk)),
+            may(NEW, "read what the old code wrote", lambda o, n: n.Book.objects.get(pk=book(o).pk)),
             cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
         ],
     ),
