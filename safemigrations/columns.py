@@ -177,6 +177,7 @@ class Column:
         """The column's type, collation and nullability, and nothing that scans or builds."""
         bare = copy.copy(self.field)
         bare.null, bare._unique, bare.primary_key = null, False, False
+        bare.__dict__.pop("unique", None)  # a cached property of these two
         if not bare.generated:
             bare.db_default = NOT_PROVIDED
         sql, params = self.editor.column_sql(self.model, bare)
