@@ -110,13 +110,19 @@ def test_the_plan_of_a_foreign_key(database):
     shop = Shop(database, AUTHOR, book())
     plan = shop.plan(add(models.ForeignKey("shop.author", models.CASCADE, default=1), "author"))
     assert plan == (
+        "-- shop_book: the default of author_id is in shop_author (looked up when it is run)\n"
         "-- shop_book: add column author_id, 1 for every row\n"
         'ALTER TABLE "shop_book" ADD COLUMN "author_id" bigint NOT NULL DEFAULT 1;\n'
         "-- shop_book: index shop_book_author_id_82b8ab51\n"
         'CREATE INDEX CONCURRENTLY "shop_book_author_id_82b8ab51" ON "shop_book" ("author_id");\n'
+        "-- shop_book: when the old release deletes a parent, SET DEFAULT author_id\n"
+        'ALTER TABLE "shop_book" ADD CONSTRAINT "shop_book_author_id_82b8ab51_fk_shop_author_id" FOREIGN KEY'
+        ' ("author_id") REFERENCES "shop_author" ("id") ON DELETE SET DEFAULT'
+        " DEFERRABLE INITIALLY DEFERRED NOT VALID;\n"
         "-- Left for the contract:\n"
-        "--   shop_book: foreign key shop_book_author_id_82b8ab51_fk_shop_author_id holds for new rows\n"
-        '--   ALTER TABLE "shop_book" ADD CONSTRAINT "shop_book_author_id_82b8ab51_fk_shop_author_id" FOREIGN KEY'
+        "--   shop_book: foreign key shop_book_author_id_82b8ab51_fk_shop_author_id keeps its parents from now on\n"
+        '--   ALTER TABLE "shop_book" DROP CONSTRAINT IF EXISTS "shop_book_author_id_82b8ab51_fk_shop_author_id",'
+        ' ADD CONSTRAINT "shop_book_author_id_82b8ab51_fk_shop_author_id" FOREIGN KEY'
         ' ("author_id") REFERENCES "shop_author" ("id") DEFERRABLE INITIALLY DEFERRED NOT VALID;\n'
         "--   shop_book: foreign key shop_book_author_id_82b8ab51_fk_shop_author_id holds for every row"
         " (checked without blocking)\n"
@@ -267,25 +273,47 @@ def test_an_answer_at_the_prompt_is_not_kept(database):
 
 def test_the_old_release_may_delete_a_parent_that_a_new_row_points_at(database):
     shop = Shop(database, AUTHOR, book())
-    author = shop.model("Author").objects.create(name="Austen")
+    nobody, austen = (shop.model("Author").objects.create(name=name).pk for name in ("Nobody", "Austen"))
     old_author = shop.model("Author")
     shop.migrate(
         AddFieldWithDefault(
-            "book",
-            "author",
-            models.ForeignKey("shop.author", models.CASCADE, default=author.pk),
-            preserve_default=False,
+            "book", "author", models.ForeignKey("shop.author", models.CASCADE, default=nobody), preserve_default=False
         )
     )
-    shop.model().objects.create(title="Emma", author_id=author.pk)
-    assert shop.constraints() == {}
+    shop.model().objects.create(title="Emma", author_id=austen)
+    (lets_go,) = shop.constraints().values()
+    assert lets_go == (
+        "FOREIGN KEY (author_id) REFERENCES shop_author(id) ON DELETE SET DEFAULT DEFERRABLE INITIALLY DEFERRED"
+        " NOT VALID"
+    )
     assert shop.left() == ["add the foreign key and drop the database default of author_id of shop_book"]
-    old_author.objects.create(name="Eliot").delete()
+    old_author.objects.get(pk=austen).delete()
+    assert shop.execute("SELECT author_id FROM shop_book") == [nobody]
 
     shop.contract()
     assert list(shop.constraints().values()) == [
         "FOREIGN KEY (author_id) REFERENCES shop_author(id) DEFERRABLE INITIALLY DEFERRED"
     ]
+
+
+def test_a_default_that_is_no_parent_is_found_out_before_anything_is_touched(database):
+    """Every row, and each that the old release inserts, would point at it."""
+    shop = Shop(database, AUTHOR, book())
+    related = models.ForeignKey("shop.author", models.CASCADE, default=7)
+    shop.migrate(add(related, "author"))  # nobody uses these tables yet
+    shop.back()
+    shop.model().objects.create(title="Emma")
+    with pytest.raises(StepFailed) as caught:
+        shop.migrate(add(related, "author"))
+    assert str(caught.value) == (
+        "book.author: its default, 7, is no row of shop_author, and every row of shop_book would point at it. Nothing "
+        "was changed. Make that row, or use the key of one that is there; then run the same command again."
+    )
+    assert list(shop.columns()) == ["id", "title"]
+    shop.model("Author")(pk=7, name="Nobody").save()
+    shop.migrate(add(related, "author"))
+    shop.contract()
+    assert shop.execute("SELECT author_id FROM shop_book") == [7]
 
 
 def test_one_default_in_a_unique_column_is_found_out_before_anything_is_touched(database):

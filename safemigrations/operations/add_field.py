@@ -21,7 +21,7 @@ from .. import catalog, defaults
 from ..columns import Column
 from ..defaults import Kind
 from ..steps import Lock, Plan, Statement, Together
-from .add_field_with_default import field_with_default, has_column, one_value_proof
+from .add_field_with_default import field_with_default, has_column, one_value_proof, parent_proof
 from .base import Change, Context, Finding, Rule, Situation
 
 
@@ -67,10 +67,12 @@ class AddFieldConcurrently(Change, AddField):
         column = self._column(at)
         return (
             *one_value_proof(self, column),
+            *parent_proof(self, column),
             *self._bare_column(column),
-            *column.foreign_key_of_expand(null=column.field.null),
+            # Its index first: without one each parent that the old release deletes would be looked for in every row.
             *column.indexes(),
             *column.unique(),
+            *column.foreign_key_of_expand(null=column.field.null),
             *column.check(),
         )
 

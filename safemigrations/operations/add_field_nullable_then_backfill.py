@@ -125,15 +125,19 @@ class AddFieldNullableThenBackfill(Change, AddField):
         column, filling = self._column(at), self._filling(at)
         return (
             *column.add(f"add column {column.name}, still nullable", null=True),
-            *column.foreign_key_of_expand(null=True),
+            *self._foreign_key(column),
             *filling.add_marker(),
             *filling.triggers(),
             filling.fill(f"fill {column.name} of the rows that are there"),
             *filling.filled_proof(f"{self.model_name}.{self.name}"),
-            *column.indexes(),
+            *(() if column.has_foreign_key else column.indexes()),
             *column.unique(),
             *column.check(),
         )
+
+    def _foreign_key(self, column: Column) -> Plan:
+        """Before rows are filled, as a parent may be deleted meanwhile; after its index, by which rows are found."""
+        return (*column.indexes(), *column.foreign_key_of_expand(null=True)) if column.has_foreign_key else ()
 
     def contract(self, at: Situation) -> Plan:
         column, filling = self._column(at), self._filling(at)

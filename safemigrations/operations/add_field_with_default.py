@@ -22,7 +22,7 @@ from django.db.migrations.operations import AddField, AlterField
 from django.db.models import Field
 from django.db.models.fields import AutoFieldMixin
 
-from .. import defaults
+from .. import catalog, defaults
 from ..catalog import regclass
 from ..columns import Column
 from ..defaults import Kind
@@ -75,13 +75,14 @@ class AddFieldWithDefault(Change, AddField):
     def expand(self, at: Situation) -> Plan:
         column = self._column(at)
         add = self._volatile(column) if defaults.kind(column.field) is Kind.VOLATILE else self._instant(column)
-        foreign_key = column.foreign_key_of_expand(null=column.field.null)
         return (
             *one_value_proof(self, column),
+            *parent_proof(self, column),
             *add,
-            *foreign_key,
+            # Its index first: without one each parent that the old release deletes would be looked for in every row.
             *column.indexes(),
             *column.unique(),
+            *column.foreign_key_of_expand(null=column.field.null),
             *column.check(),
         )
 
@@ -128,6 +129,32 @@ def one_value_proof(operation: AddField, column: Column) -> Plan:
                 f"{operation.model_name}.{operation.name} is unique, and its default would be the same in every row of "
                 f"{column.label}. Nothing was changed. Use a default that differs for each row (uuid.uuid4, or "
                 "a function), or AddFieldNullableThenBackfill with an expression over the row."
+            ),
+            done=f"SELECT 1 WHERE EXISTS ({column.exists}) OR {regclass(column.table)} IS NULL",
+        ),
+    )
+
+
+def parent_proof(operation: AddField, column: Column) -> Plan:
+    """A default that is no parent: no row could be written, by either release, once the foreign key is there."""
+    field = column.field
+    if not column.has_foreign_key or defaults.kind(field) is not Kind.INSTANT or field.default is None:
+        return ()
+    default, target = defaults.sql(column.editor.connection, field), field.target_field.column
+    parents = f"SELECT FROM {column.parent} WHERE {column.editor.quote_name(target)} = {default}"
+    parent = catalog.bare(column.parent)
+    return (
+        Proof(
+            why=f"{column.label}: the default of {column.name} is in {parent}",
+            # Where both tables are empty, as on a laptop, nothing points at it.
+            query=(
+                f"SELECT 1 WHERE NOT EXISTS ({parents})"
+                f" AND (EXISTS (SELECT FROM {column.table}) OR EXISTS (SELECT FROM {column.parent}))"
+            ),
+            failure=(
+                f"{operation.model_name}.{operation.name}: its default, {default}, is no row of {parent}, and every "
+                f"row of {column.label} would point at it. Nothing was changed. Make that row, or use the key of one "
+                "that is there; then run the same command again."
             ),
             done=f"SELECT 1 WHERE EXISTS ({column.exists}) OR {regclass(column.table)} IS NULL",
         ),

@@ -194,9 +194,10 @@ class Change(SeparateDatabaseAndState):
                 lines.append(f"-- {step.why} (looked up when it is run)")
             else:
                 lines.extend([f"-- {step.why}", *(f"{sql};" for sql in step.statements)])
-        if later:
+        shown = [step for step in later if step.statements]
+        if shown:
             lines.append("-- Left for the contract:")
-        for step in later:
+        for step in shown:
             lines.append(f"--   {step.why}")
             lines.extend(f"--   {line}" for sql in step.statements for line in f"{sql};".splitlines())
 
