@@ -23,7 +23,9 @@ from django.db.migrations.state import ProjectState
 import safemigrations.operations
 from safemigrations import checks, conf, rules
 from safemigrations.operations import (
+    AddFieldConcurrently,
     AddFieldWithDefault,
+    AlterFieldConcurrently,
     Backfill,
     ExpandRenameModel,
     RemoveConstraintLater,
@@ -167,6 +169,8 @@ SHOP = [
             ("number", models.CharField(max_length=20)),
             ("total", models.DecimalField(max_digits=10, decimal_places=2)),
             ("note", models.TextField(default="")),
+            ("remark", models.CharField(max_length=40, null=True)),
+            ("state", models.CharField(max_length=10, db_default="open")),
             ("placed", models.DateTimeField(auto_now_add=True)),
         ],
         {
@@ -188,6 +192,13 @@ ALSO: dict[str, list[Operation]] = {
         AddFieldWithDefault("order", "token", models.UUIDField(default=uuid.uuid4, unique=True)),
         RemoveField("order", "buyer"),
         AddFieldWithDefault("order", "buyer", models.ForeignKey("shop.Customer", models.CASCADE, default=1)),
+    ],
+    "add_field": [
+        AddFieldConcurrently("order", "watchers", models.ManyToManyField("shop.Customer", related_name="watched")),
+    ],
+    "alter_field": [
+        AddField("order", "weight", models.IntegerField(default=0)),
+        AlterFieldConcurrently("order", "weight", models.PositiveIntegerField(default=0)),
     ],
     "remove_field": [RemoveFieldLater("order", "customer")],
     "rename_model": [
