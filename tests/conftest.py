@@ -33,9 +33,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseDatabaseWrapper]:
-    """Django's connection "default", to an empty database of this test alone."""
-    with _empty_database("default", monkeypatch) as connection:
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseDatabaseWrapper]:
+    """Django's connection "default", to a database of this test alone: empty, or for a test on a release a used one."""
+    on_release = {"release", "last"} & set(request.fixturenames)
+    template = request.getfixturevalue("used") if on_release else ""
+    with new_database("default", monkeypatch, template) as connection:
         yield connection
 
 
@@ -44,7 +46,7 @@ def two_databases(
     database: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[BaseDatabaseWrapper, BaseDatabaseWrapper]]:
     """Django's connections "default" and "other", each to an empty database of this test alone."""
-    with _empty_database("other", monkeypatch) as other:
+    with new_database("other", monkeypatch) as other:
         yield database, other
 
 
@@ -80,15 +82,33 @@ def other_connection(connect: Connect) -> psycopg.Connection:
 
 
 @contextmanager
-def _empty_database(alias: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseDatabaseWrapper]:
+def new_database(alias: str, monkeypatch: pytest.MonkeyPatch, template: str = "") -> Iterator[BaseDatabaseWrapper]:
     name = f"safemigrations_{uuid4().hex}"
-    _on_server("CREATE DATABASE {}", name)
+    _on_server("CREATE DATABASE {} TEMPLATE {}", name, template or "template1")
     with monkeypatch.context() as patch:
         patch.setenv(f"SAFEMIGRATIONS_TEST_DATABASE_{alias.upper()}", name)
         patch.setitem(connections.settings[alias], "NAME", name)
         yield connections[alias]
         _forget(alias)
     _on_server("DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture(scope="session")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a database that the release before a case has migrated and filled, to make others of."""
+    from .cases import base, state_after
+    from .releases import fill, installed, migrate, write
+
+    name, folder = f"safemigrations_used_{uuid4().hex}", tmp_path_factory.mktemp("used")
+    with pytest.MonkeyPatch.context() as patch, new_database("default", patch) as connection:
+        with installed(folder, write(folder, [base()])):
+            migrate(base().name)
+            fill(state_after([base()]))
+        filled = connection.settings_dict["NAME"]
+        _forget("default")
+        _on_server("CREATE DATABASE {} TEMPLATE {}", name, filled)
+    yield name
+    _on_server("DROP DATABASE {}", name)
 
 
 def _forget(alias: str) -> None:
@@ -99,9 +119,9 @@ def _forget(alias: str) -> None:
     ContentType.objects.clear_cache()  # it remembers keys of a database that is gone
 
 
-def _on_server(statement: str, name: str) -> None:
+def _on_server(statement: str, *names: str) -> None:
     with psycopg.connect(_server(), autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 def _server() -> str:

@@ -210,7 +210,7 @@ def test_the_file():
         Backfill("order", set=note_of, reverse={"note": None}),
         Backfill("order", set={"note": "x"}, can_wait=True, elidable=True),
     ],
-    ids=repr,
+    ids=["by a relation", "a function", "can wait"],
 )
 def test_it_is_read_back(operation):
     assert_is_read_back(operation)

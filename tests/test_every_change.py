@@ -35,8 +35,9 @@ from safemigrations.steps import (
 )
 
 from . import forked
-from .cases import CASES, LABEL, Case, base, ours, state_after, stock
-from .releases import contract, fill, installed, migrate, write
+from .cases import CASES, LABEL, Case, base, ours, stock
+from .conftest import new_database
+from .releases import contract, installed, migrate, write
 from .snapshot import Snapshot, difference, nameless, rows, snapshot
 
 every_change = pytest.mark.parametrize("case", CASES, ids=repr)
@@ -82,14 +83,12 @@ def release(case: Case, database: Any, tmp_path: Path) -> Iterator[Release]:
     parts = ours(case)
     package = write(tmp_path, [base(), *parts])
     with installed(tmp_path, package):
-        migrate(BEFORE)
-        fill(state_after([base()]))
         yield Release(case, tmp_path, package, parts[-1].name)
 
 
-def empty() -> None:
-    tables = ", ".join(name for name, (kind, *_) in snapshot(connection)["tables"].items() if kind in "rp")
-    with connection.cursor() as cursor:
+def empty(database: Any = connection) -> None:
+    tables = ", ".join(name for name, (kind, *_) in snapshot(database)["tables"].items() if kind in "rp")
+    with database.cursor() as cursor:
         cursor.execute(f"TRUNCATE {tables}")
 
 
@@ -426,16 +425,20 @@ def test_forwards_backwards_forwards(release):
 # Django's own end.
 
 
+ENDS: dict[str, tuple[Snapshot, Any]] = {}  # case -> what stock operations make of it; the same for every test
+
+
 @pytest.fixture
-def stock_end(case: Case, two_databases: Any, tmp_path: Path) -> tuple[Snapshot, Any]:
+def stock_end(case: Case, used: str, monkeypatch: Any, tmp_path: Path) -> tuple[Snapshot, Any]:
     """The catalog and the rows after the stock operations, in a database of their own."""
-    _, other = two_databases
-    with installed(tmp_path, write(tmp_path, [base(), *stock(case)])):
-        migrate(BEFORE, alias=other.alias)
-        if not case.rows_differ:
-            fill(state_after([base()]), other.alias)
-        migrate("0002_change", alias=other.alias)
-    return snapshot(other), rows(other, leaving_out="placed")
+    if case.name not in ENDS:
+        with new_database("other", monkeypatch, used) as other:
+            if case.rows_differ:
+                empty(other)
+            with installed(tmp_path, write(tmp_path, [base(), *stock(case)])):
+                migrate("0002_change", alias=other.alias)
+            ENDS[case.name] = snapshot(other), rows(other, leaving_out="placed")
+    return ENDS[case.name]
 
 
 @every_change
@@ -460,7 +463,7 @@ def test_contract_immediately_ends_like_stock(stock_end, release):
 
 
 @every_change
-def test_fresh_database_ends_like_stock(stock_end, case, tmp_path):
+def test_fresh_database_ends_like_stock(stock_end, case, database, tmp_path):
     schema, _ = stock_end
     parts = ours(case)
     with installed(tmp_path, write(tmp_path, [base(), *parts])):

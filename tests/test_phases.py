@@ -64,7 +64,8 @@ def failure_of(request: Any, releases: tuple[Any, Any]) -> str:
 
 
 def test_every_change_is_in_the_table():
-    missing = set(safemigrations.operations.__all__) - {type(line.operation).__name__ for line in LINES}
+    changes = set(safemigrations.operations.__all__) - {"FollowRename"}  # that does nothing in the database
+    missing = changes - {type(line.operation).__name__ for line in LINES}
     assert missing == set(), "Add a Line for each to LINES in tests/phases.py, then run: python -m tests.phases"
 
 
