@@ -24,12 +24,15 @@ def why_not_atomic(operations: Sequence[Operation]) -> str:
         AddConstraintConcurrently,
         AddFieldNullableThenBackfill,
         AddIndexConcurrently,
+        Backfill,
         ExpandRename,
+        SetNotNullLater,
     )
 
     building = AddIndexConcurrently | AddConstraintConcurrently
     builds = any(isinstance(operation, building) for operation in operations)
-    fills = any(isinstance(operation, AddFieldNullableThenBackfill | ExpandRename) for operation in operations)
+    filling = AddFieldNullableThenBackfill | ExpandRename | SetNotNullLater | Backfill
+    fills = any(isinstance(operation, filling) for operation in operations)
     if builds and fills:
         return "builds an index concurrently and fills rows in batches"
     if builds:
@@ -52,13 +55,14 @@ class OperationWriter(writer.OperationWriter):
 class MigrationWriter(writer.MigrationWriter):
     def as_string(self) -> str:
         migration: Any = self.migration
-        if any(isinstance(operation, Change) for operation in migration.operations):
+        ours = any(isinstance(operation, Change) for operation in migration.operations)
+        if ours:
             if not migration.replaces:
                 refuse_mixture(migration)
             migration.atomic = False
         text = super().as_string()
         if not migration.atomic:
-            text = _with_reason(text, why_not_atomic(migration.operations))
+            text = _not_atomic(text, why_not_atomic(migration.operations) if ours else "")
         return _with_merged_imports(text)
 
 
@@ -74,11 +78,11 @@ def refuse_mixture(migration: Migration) -> None:
         )
 
 
-def _with_reason(text: str, reason: str) -> str:
+def _not_atomic(text: str, reason: str) -> str:
     if ATOMIC not in text:  # Django 5.2
         head, class_line, rest = text.partition("class Migration(migrations.Migration):\n")
         text = head + class_line + ATOMIC + rest
-    return text.replace(ATOMIC, f"{ATOMIC[:-1]}  # {reason}\n", 1)
+    return text.replace(ATOMIC, f"{ATOMIC[:-1]}  # {reason}\n", 1) if reason else text
 
 
 def _with_merged_imports(text: str) -> str:

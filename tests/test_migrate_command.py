@@ -195,13 +195,13 @@ def test_plan_lists_what_would_be_left(shop):
     nothing = "Planned operations:\n  No planned migration operations.\n"
     assert shop.manage("migrate", "--plan").check().stdout == nothing + left
     shop.manage("migrate", "--contract").check()
-    assert shop.manage("migrate", "--plan").check().stdout == nothing + "Left for the contract:\n  Nothing.\n"
+    assert shop.manage("migrate", "--plan").check().stdout == nothing
 
 
 def test_plan_lists_only_what_its_target_would_leave(shop):
     next_release(shop)
     assert shop.manage("migrate", "shop", "0002", "--plan").check().stdout.endswith("contract:\n" + LEFT_SIZE)
-    assert shop.manage("migrate", "shop", "0001", "--plan").check().stdout.endswith("contract:\n  Nothing.\n")
+    assert "Left for" not in shop.manage("migrate", "shop", "0001", "--plan").check().stdout
 
 
 def test_plan_leaves_nothing_where_the_contract_runs_at_once(shop):
@@ -219,12 +219,12 @@ def test_plan_leaves_nothing_where_the_contract_runs_at_once(shop):
         'AddFieldWithDefault("box", "size", models.IntegerField(default=0)),',
         after="0002_box",
     )
-    assert shop.manage("migrate", "--plan").check().stdout.endswith("contract:\n  Nothing.\n")
+    assert "Left for" not in shop.manage("migrate", "--plan").check().stdout
     shop.manage("migrate").check()
     assert queue(shop) is None
     write(shop, "0004_size", ADD_SIZE, after="0003_box_size")
     shop.set(SAFEMIGRATIONS={"CONTRACT": "immediately"})
-    assert shop.manage("migrate", "--plan").check().stdout.endswith("contract:\n  Nothing.\n")
+    assert "Left for" not in shop.manage("migrate", "--plan").check().stdout
 
 
 def test_check_of_unapplied_migrations_stays_django_s(shop):

@@ -87,6 +87,26 @@ def test_a_relation_and_the_model_that_it_points_at_are_removed_in_one_release(p
     project.sql(INSERT)
 
 
+def test_a_model_is_made_beside_the_rename_of_the_one_that_it_points_at(project):
+    """Its foreign key is made at the end of the migration, when the name that it was to refer to has gone."""
+    released(project, BOOK)
+    by_hand(
+        project,
+        "0002_loan_and_tale",
+        "migrations.CreateModel('Loan', [('id', models.BigAutoField(primary_key=True)),"
+        " ('book', models.ForeignKey('shop.Book', models.CASCADE))]), ExpandRenameModel('Book', 'Tale')",
+        after="0001_initial",
+        head="from safemigrations.operations import ExpandRenameModel\n",
+        options="    atomic = False\n",
+    )
+    project.manage("migrate").check()
+    ((parent,),) = project.sql(
+        "SELECT confrelid::regclass::text FROM pg_constraint WHERE conrelid = 'shop_loan'::regclass AND contype = 'f'"
+    )
+    assert parent == "shop_tale"
+    project.manage("migrate", "--contract").check()
+
+
 def test_new_code_inserts_rows_where_a_field_is_removed_with_its_unique_constraint(database):
     one = models.UniqueConstraint(fields=["code"], name="one_code")
     shop = Shop(database, book(("code", models.TextField()), constraints=[one]))

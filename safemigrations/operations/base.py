@@ -139,6 +139,7 @@ class Change(SeparateDatabaseAndState):
         plan, later = self.expand(at), self.contract(at)
         at_once = run.contract == "immediately" or self._is_alone(at, run)
         self._refuse_inside_transaction(at, plan + later if at_once else plan)
+        _send_deferred(at.editor)
         own = self._row(at, run)
         make_room(at.connection, run, _needed_by(plan), own=own)
         same_migration = {key: value for key, value in own.items() if key != "operation"}
@@ -166,6 +167,7 @@ class Change(SeparateDatabaseAndState):
         if not untouched:  # done, begun, or done without ever having waited
             plan = reverse(self.contract(at)) + plan
         self._refuse_inside_transaction(at, plan)
+        _send_deferred(at.editor)
         Runner(at.connection, run.report, at.after.apps).run(plan)
         for step in (*self.expand(at), *self.contract(at)):
             if isinstance(step, Backfill):
@@ -209,6 +211,12 @@ class Change(SeparateDatabaseAndState):
         if reduced is True or reduced == []:
             return reduced
         return False
+
+
+def _send_deferred(editor: BaseDatabaseSchemaEditor) -> None:
+    """What stock operations beside this one left for the end of the migration names things as they still are."""
+    while editor.deferred_sql and not editor.connection.in_atomic_block:
+        editor.execute(editor.deferred_sql.pop(0), None)
 
 
 def _needed_by(plan: Plan) -> Iterator[str]:

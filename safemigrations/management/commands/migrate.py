@@ -84,8 +84,9 @@ class Command(migrate.Command):
         lines = [str(row) for row in queue.open_rows(connection)]
         if connection.vendor == "postgresql":
             lines += _would_be_left(executor, self._targets(executor, options))
-        self.stdout.write("Left for the contract:", self.style.MIGRATE_LABEL)
-        for line in lines or ["Nothing."]:
+        if lines:
+            self.stdout.write("Left for the contract:", self.style.MIGRATE_LABEL)
+        for line in lines:
             self.stdout.write(f"  {line}")
 
     def _targets(self, executor: MigrationExecutor, options: dict[str, Any]) -> list[Any]:
