@@ -1,6 +1,6 @@
 """What safemigrations costs, and what it spares the users, beside stock Django in the same minute.
 
-    python -m tests.bench [--migrations 200] [--hold 10] [--rows 1000000]
+    python -m tests.bench [held|rename|commands ...] [--migrations 200] [--hold 10] [--rows 1000000]
 
 Prints a table of ratios; absolute times depend on the machine.
 """
@@ -342,17 +342,22 @@ def rename_under_traffic(folder: Path, dsn: str, rows: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="safemigrations beside stock Django.")
+    parser.add_argument("what", nargs="*", help="held, rename, commands; all of them by default")
     parser.add_argument("--migrations", type=int, default=200)
     parser.add_argument("--hold", type=float, default=10.0, help="seconds that the table is held")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the table whose field is renamed")
     options = parser.parse_args()
+    chosen = options.what or ["held", "rename", "commands"]
     with tempfile.TemporaryDirectory() as folder, server() as dsn:
-        print(f"Worst wait of a query while an unrelated transaction holds the table for {options.hold:.0f} s:")
-        wait_while_held(Path(folder), dsn, options.hold)
-        print(f"A rename of a unique foreign key of {options.rows:,} rows, under the traffic of both releases:")
-        rename_under_traffic(Path(folder), dsn, options.rows)
-        print(f"The cost of a command in a project with {options.migrations} migrations:")
-        ratios(Path(folder), dsn, options.migrations)
+        if "held" in chosen:
+            print(f"Worst wait of a query while an unrelated transaction holds the table for {options.hold:.0f} s:")
+            wait_while_held(Path(folder), dsn, options.hold)
+        if "rename" in chosen:
+            print(f"A rename of a unique foreign key of {options.rows:,} rows, under the traffic of both releases:")
+            rename_under_traffic(Path(folder), dsn, options.rows)
+        if "commands" in chosen:
+            print(f"The cost of a command in a project with {options.migrations} migrations:")
+            ratios(Path(folder), dsn, options.migrations)
 
 
 if __name__ == "__main__":
