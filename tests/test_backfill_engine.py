@@ -65,7 +65,7 @@ TABLES = {
     "one gap": ("id bigint PRIMARY KEY", '"id"', "CASE WHEN n < 1500 THEN -n ELSE n + 9000000000000000000 END"),
     "numbers of a shard": ("id bigint PRIMARY KEY", '"id"', "n * 100"),
     "random uuids": ("id uuid PRIMARY KEY", '"id"', "gen_random_uuid()"),
-    "texts": ("id text PRIMARY KEY", '"id"', "chr(39) || '% \\ ' || n"),
+    "texts": ("id text PRIMARY KEY", '"id"', "chr(39) || '% {n} \\ ' || n"),
     "moments": ("id timestamptz PRIMARY KEY", '"id"', "now() + n * interval '1 month'"),
     "floats": ("id float8 PRIMARY KEY", '"id"', "CASE n WHEN 7 THEN 'NaN' WHEN 8 THEN '-Infinity' ELSE n / 3.0 END"),
     "two columns": ("a int, id uuid, PRIMARY KEY (a, id)", '"a", "id"', "n % 7, gen_random_uuid()"),

@@ -75,15 +75,18 @@ def _keys(connection: BaseDatabaseWrapper, step: Backfill, part: Part, after: Ke
     key, columns = step.key, ", ".join(step.key)
     inner = ", ".join(f"found.{column}" for column in key)
     below = f"({columns}) <= {row_of(part.last)}"
-    one = f"SELECT {columns} FROM {part.name} WHERE {{where}} AND {below} ORDER BY {columns} OFFSET {{skip}} LIMIT 1"
+
+    def one(where: str, skip: int) -> str:
+        return f"SELECT {columns} FROM {part.name} WHERE {where} AND {below} ORDER BY {columns} OFFSET {skip} LIMIT 1"
+
     start = f"({columns}) > {row_of(after)}" if after else "TRUE"
-    if not fetch(connection, one.format(where=start, skip=0)):
+    if not fetch(connection, one(start, 0)):
         return []
     query = (
         f"WITH RECURSIVE found (n, {columns}) AS ("
-        f"(SELECT 1, first.* FROM ({one.format(where=start, skip=every - 1)}) AS first)"
+        f"(SELECT 1, first.* FROM ({one(start, every - 1)}) AS first)"
         f" UNION ALL SELECT found.n + 1, next.* FROM found CROSS JOIN LATERAL ("
-        f"{one.format(where=f'({_of(part.name, key)}) > ({inner})', skip=every - 1)}) AS next WHERE found.n < {FENCES})"
+        f"{one(f'({_of(part.name, key)}) > ({inner})', every - 1)}) AS next WHERE found.n < {FENCES})"
         f" SELECT {texts(key)} FROM found ORDER BY n"
     )
     return [list(row) for row in fetch(connection, query)] or [part.last]
