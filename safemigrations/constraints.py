@@ -108,16 +108,11 @@ def no_duplicates(editor: Editor, model: type[Model], constraint: UniqueConstrai
         why=f"{catalog.bare(table)}: no two rows have the same {together}{among}",
         query=f"SELECT {', '.join(keys)} FROM {table}{condition} GROUP BY {numbers} HAVING count(*) > 1",
         failure=(
-            f"{model._meta.label}: several rows have the same {_plain(together + among)}: {{rows}}. Nothing was "
+            f"{model._meta.label}: several rows have the same {together}{among}: {{rows}}. Nothing was "
             "changed. Remove the duplicates, then run the same command again."
         ),
         done=done,
     )
-
-
-def _plain(text: str) -> str:
-    """What str.format() leaves as it is."""
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _keys(editor: Editor, model: type[Model], constraint: UniqueConstraint) -> list[str]:
@@ -168,7 +163,7 @@ def no_violators(editor: Editor, model: type[Model], constraint: CheckConstraint
         why=f"{catalog.bare(table)}: every row satisfies {constraint.name}",
         query=_violators(editor, model, constraint),
         failure=(
-            f"{model._meta.label}: rows violate the check {_plain(constraint.name)}; their {_plain(key)}: {{rows}}. "
+            f"{model._meta.label}: rows violate the check {constraint.name}; their {key}: {{rows}}. "
             "Nothing was changed. Mend them, then run the same command again."
         ),
         done=catalog.constraint_exists(table, constraint.name, kind="c"),

@@ -561,7 +561,8 @@ class Runner:
     @execute.register
     def _proof(self, step: Proof) -> str:
         if found := self._contradictions(step.query, step.pages_of):
-            raise StepFailed(step.failure.format(rows=found))
+            # Not format(): a name in the text may have braces of its own.
+            raise StepFailed(step.failure.replace("{rows}", found))
         return ""
 
     def _contradictions(self, query: str, pages_of: str = "") -> str:
