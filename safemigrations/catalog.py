@@ -393,9 +393,9 @@ def _clip(text: str, length: int) -> str:
     return text.encode()[:length].decode(errors="ignore")
 
 
-def temporary_name(*parts: str, prefix: str = PREFIX) -> str:
+def temporary_name(*parts: str, prefix: str = PREFIX, between: str = "_") -> str:
     """A name for an object that doesn't outlive the contract, from the names it belongs to."""
-    name = prefix + "_".join(parts)
+    name = prefix + between.join(parts)
     if len(name.encode()) <= NAME_LENGTH:
         return name
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]

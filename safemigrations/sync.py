@@ -24,6 +24,7 @@ from .runner import StepFailed
 from .steps import Lock, Together
 
 LAST = f"zzz_{catalog.PREFIX}"  # sorts after the names that people give
+QUOTE = '"'
 
 
 class FunctionSql(UpsertTriggerSql):
@@ -49,8 +50,10 @@ class TriggerSql(UpsertTriggerSql):
 def _trigger(
     column: Column, *, why: str, role: str, operation: Any, condition: str, body: str, always: bool = False
 ) -> Together:
-    parts = (column.label, column.name, role)
-    trigger, function = f'"{temporary_name(*parts, prefix=LAST)}"', f'"{temporary_name(*parts)}"()'
+    trigger = f'"{temporary_name(column.label, column.name, role, prefix=LAST)}"'
+    # Triggers have names of their own in each table, but functions share those of a schema: "_" would make the same of
+    # order_item.code and order.item_code.
+    function = f'"{temporary_name(column.table.replace(QUOTE, ""), column.name, role, between=".")}"()'
     compiled = {
         "pgid": trigger,
         "table": column.table,

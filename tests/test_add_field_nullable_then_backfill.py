@@ -67,11 +67,11 @@ def test_the_plan_of_an_expression(database):
         "-- shop_book: add column shout, still nullable\n"
         'ALTER TABLE "shop_book" ADD COLUMN "shout" varchar(100) NULL;\n'
         "-- shop_book: a trigger fills shout of rows that the old release inserts\n"
-        'CREATE OR REPLACE FUNCTION "safemig_shop_book_shout_fill"() RETURNS trigger LANGUAGE plpgsql'
+        'CREATE OR REPLACE FUNCTION "safemig_shop_book.shout.fill"() RETURNS trigger LANGUAGE plpgsql'
         f' SET search_path FROM CURRENT AS $safemig$ BEGIN NEW."shout" := {value.format("NEW")}; RETURN NEW; END;'
         " $safemig$;\n"
         'CREATE OR REPLACE TRIGGER "zzz_safemig_shop_book_shout_fill" BEFORE INSERT ON "shop_book" FOR EACH ROW'
-        ' WHEN (NEW."shout" IS NULL) EXECUTE FUNCTION "safemig_shop_book_shout_fill"();\n'
+        ' WHEN (NEW."shout" IS NULL) EXECUTE FUNCTION "safemig_shop_book.shout.fill"();\n'
         "-- shop_book: fill shout of the rows that are there\n"
         f'UPDATE "shop_book" SET "shout" = {filled} WHERE "shout" IS NULL;\n'
         "-- shop_book: every row has shout (looked up when it is run)\n"
@@ -88,7 +88,7 @@ def test_the_plan_of_an_expression(database):
         '--   ALTER TABLE "shop_book" DROP CONSTRAINT IF EXISTS "safemig_shop_book_shout_not_null";\n'
         "--   shop_book: drop the trigger that fills shout of rows that the old release inserts\n"
         '--   DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_shout_fill" ON "shop_book";\n'
-        '--   DROP FUNCTION IF EXISTS "safemig_shop_book_shout_fill"();'
+        '--   DROP FUNCTION IF EXISTS "safemig_shop_book.shout.fill"();'
     )
     assert shop.plan(EXPRESSION, backwards=True) == (
         "-- shop_book: drop the check behind shout NOT NULL\n"
@@ -97,7 +97,7 @@ def test_the_plan_of_an_expression(database):
         'ALTER TABLE "shop_book" ALTER COLUMN "shout" DROP NOT NULL;\n'
         "-- shop_book: drop the trigger that fills shout of rows that the old release inserts\n"
         'DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_shout_fill" ON "shop_book";\n'
-        'DROP FUNCTION IF EXISTS "safemig_shop_book_shout_fill"();\n'
+        'DROP FUNCTION IF EXISTS "safemig_shop_book.shout.fill"();\n'
         "-- shop_book: drop column shout\n"
         'ALTER TABLE "shop_book" DROP COLUMN IF EXISTS "shout";'
     )
@@ -131,7 +131,7 @@ def test_the_plan_of_a_function_with_a_stand_in(database):
         "-- shop_book: remember which rows carry a stand-in for shout\n"
         'ALTER TABLE "shop_book" ADD COLUMN IF NOT EXISTS "safemig_shout_meanwhile" boolean;\n'
         "-- shop_book: a trigger fills shout of rows that the old release inserts\n"
-        'CREATE OR REPLACE FUNCTION "safemig_shop_book_shout_fill"() RETURNS trigger LANGUAGE plpgsql'
+        'CREATE OR REPLACE FUNCTION "safemig_shop_book.shout.fill"() RETURNS trigger LANGUAGE plpgsql'
         " SET search_path FROM CURRENT AS $safemig$ BEGIN NEW.\"shout\" := (SELECT 'it''s 100% %s' AS"
         ' "safemig_value" FROM (SELECT NEW.*) AS "safemig_row"); NEW."safemig_shout_meanwhile" := TRUE; RETURN NEW;'
         " END; $safemig$;\n"

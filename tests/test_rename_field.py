@@ -82,7 +82,7 @@ def test_the_plan(database):
         (
             'CREATE OR REPLACE TRIGGER "zzz_safemig_shop_book_name_sync" BEFORE INSERT OR UPDATE ON "shop_book" FOR '
             'EACH ROW WHEN (ROW(NEW."title")::record OPERATOR(pg_catalog.*<>) ROW(NEW."name")::record) EXECUTE '
-            'FUNCTION "safemig_shop_book_name_sync"();'
+            'FUNCTION "safemig_shop_book.name.sync"();'
         ),
         'ALTER TABLE "shop_book" ENABLE ALWAYS TRIGGER "zzz_safemig_shop_book_name_sync";',
         "-- shop_book: copy title to name",
@@ -93,7 +93,7 @@ def test_the_plan(database):
     assert plan.endswith(
         "--   shop_book: drop the twin name; from now on title is called name\n"
         '--   DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_name_sync" ON "shop_book";\n'
-        '--   DROP FUNCTION IF EXISTS "safemig_shop_book_name_sync"();\n'
+        '--   DROP FUNCTION IF EXISTS "safemig_shop_book.name.sync"();\n'
         '--   ALTER TABLE "shop_book" DROP COLUMN IF EXISTS "name";\n'
         '--   ALTER TABLE "shop_book" RENAME COLUMN "title" TO "name";'
     )
@@ -102,7 +102,7 @@ def test_the_plan(database):
         'ALTER TABLE "shop_book" RENAME COLUMN "name" TO "title";\n'
         "-- shop_book: drop column name and the trigger that kept it equal to title\n"
         'DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_name_sync" ON "shop_book";\n'
-        'DROP FUNCTION IF EXISTS "safemig_shop_book_name_sync"();\n'
+        'DROP FUNCTION IF EXISTS "safemig_shop_book.name.sync"();\n'
         'ALTER TABLE "shop_book" DROP COLUMN IF EXISTS "name";'
     )
 
@@ -842,6 +842,37 @@ def test_awkward_names(database, table, column):
     assert list(shop.columns(where)) == ["id", "title", new_name]
     shop.back()
     assert difference(before, snapshot(connection)) == {}
+
+
+def test_braces_in_the_table_name(database):
+    """They mean something to str.format()."""
+    table = "the {b}ook {0}"
+    shop = Shop(database, book(("extra", models.IntegerField()), db_table=table))
+    shop.model().objects.create(title="{title}", extra=1)
+    shop.migrate(EXTRA)
+    shop.execute(f'ALTER TABLE "{table}" DISABLE TRIGGER USER; UPDATE "{table}" SET more = 0')
+    with pytest.raises(StepFailed) as caught:
+        shop.contract()
+    assert str(caught.value).startswith(f'extra and more of {table} differ, so neither is dropped: "id" 1. Somebody')
+    shop.execute(f'UPDATE "{table}" SET more = extra')
+    shop.contract()
+    assert shop.model().objects.get().more == 1
+
+
+def test_names_of_two_tables_and_columns_that_run_together(database):
+    """order.item_code and order_item.code have a function each."""
+    shop = Shop(
+        database,
+        CreateModel("Order", [KEY, ("item_code", models.TextField())]),
+        CreateModel("Order_Item", [KEY, ("code", models.TextField())]),
+    )
+    order, item = shop.model("Order"), shop.model("Order_Item")
+    shop.migrate(ExpandRename("order", "item_code", "item_number"), ExpandRename("order_item", "code", "number"))
+    order.objects.create(item_code="old")
+    item.objects.create(code="old")
+    assert shop.model("Order").objects.get().item_number == shop.model("Order_Item").objects.get().number == "old"
+    shop.contract()
+    assert shop.execute("SELECT proname FROM pg_proc WHERE proname ~ 'safemig'") == []
 
 
 def test_a_field_that_the_model_lacks_is_named(database):

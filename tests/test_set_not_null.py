@@ -63,11 +63,11 @@ def test_the_plan_of_an_expression(database):
     value = 'SELECT UPPER("safemig_row"."title") AS "safemig_value" FROM'
     assert shop.plan(FILLED) == (
         "-- shop_book: a trigger fills note of rows that the old release writes\n"
-        'CREATE OR REPLACE FUNCTION "safemig_shop_book_note_fill"() RETURNS trigger LANGUAGE plpgsql'
+        'CREATE OR REPLACE FUNCTION "safemig_shop_book.note.fill"() RETURNS trigger LANGUAGE plpgsql'
         f' SET search_path FROM CURRENT AS $safemig$ BEGIN NEW."note" := ({value} (SELECT NEW.*) AS "safemig_row");'
         " RETURN NEW; END; $safemig$;\n"
         'CREATE OR REPLACE TRIGGER "zzz_safemig_shop_book_note_fill" BEFORE INSERT OR UPDATE ON "shop_book"'
-        ' FOR EACH ROW WHEN (NEW."note" IS NULL) EXECUTE FUNCTION "safemig_shop_book_note_fill"();\n'
+        ' FOR EACH ROW WHEN (NEW."note" IS NULL) EXECUTE FUNCTION "safemig_shop_book.note.fill"();\n'
         "-- shop_book: fill note of the rows where it is null\n"
         f'UPDATE "shop_book" SET "note" = ({value} (SELECT "shop_book".*) AS "safemig_row") WHERE "note" IS NULL;\n'
         "-- shop_book: every row has note (looked up when it is run)\n"
@@ -78,7 +78,7 @@ def test_the_plan_of_an_expression(database):
         f"{NOT_NULL}\n"
         "--   shop_book: drop the trigger that fills note of rows that the old release writes\n"
         '--   DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_note_fill" ON "shop_book";\n'
-        '--   DROP FUNCTION IF EXISTS "safemig_shop_book_note_fill"();'
+        '--   DROP FUNCTION IF EXISTS "safemig_shop_book.note.fill"();'
     )
     assert shop.plan(FILLED, backwards=True) == (
         "-- shop_book: drop the check behind note NOT NULL\n"
@@ -87,5 +87,5 @@ def test_the_plan_of_an_expression(database):
         'ALTER TABLE "shop_book" ALTER COLUMN "note" DROP NOT NULL;\n'
         "-- shop_book: drop the trigger that fills note of rows that the old release writes\n"
         'DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_note_fill" ON "shop_book";\n'
-        'DROP FUNCTION IF EXISTS "safemig_shop_book_note_fill"();'
+        'DROP FUNCTION IF EXISTS "safemig_shop_book.note.fill"();'
     )
