@@ -7,6 +7,7 @@ decides, exactly as it does for the statement itself. Other names are given raw.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 
 NAME_LENGTH = 63  # bytes; NAMEDATALEN - 1
@@ -203,27 +204,6 @@ def trigger_missing(table: str, name: str) -> str:
     return f"SELECT 1 WHERE NOT EXISTS ({trigger_exists(table, name)})"
 
 
-def users_of_column(table: str, column: str) -> str:
-    """The views, triggers and policies of the project's own that a DROP COLUMN would trip over."""
-    depends = (
-        " JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
-        f" WHERE d.refobjid = {regclass(table)} AND a.attname = {literal(column)}"
-    )
-    return (
-        "SELECT 'trigger ' || t.tgname FROM pg_depend d"
-        " JOIN pg_trigger t ON t.oid = d.objid AND d.classid = 'pg_trigger'::regclass"
-        f"{depends} AND NOT t.tgisinternal AND t.tgname NOT LIKE 'zzz\\_{PREFIX}%'"
-        " UNION SELECT 'policy ' || p.polname FROM pg_depend d"
-        " JOIN pg_policy p ON p.oid = d.objid AND d.classid = 'pg_policy'::regclass"
-        f"{depends}"
-        " UNION SELECT 'view ' || r.ev_class::regclass::text FROM pg_depend d"
-        " JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass"
-        " JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
-        f" WHERE d.refobjid = {regclass(table)} AND a.attname = {literal(column)} AND r.ev_class <> d.refobjid"
-        f" AND NOT {_marked('r.ev_class')}"
-    )
-
-
 def users_of_table(table: str, *, also_dropped: Iterable[str] = (), foreign_keys: str = "TRUE") -> str:
     """What a DROP TABLE would trip over: views, foreign keys, functions and whatever else is not the table's own.
 
@@ -283,16 +263,42 @@ def watchers_of_column(table: str, column: str) -> str:
     )
 
 
-def dependents_of_column(table: str, column: str) -> str:
-    """What keeps a column from being dropped: all that depends on it and doesn't vanish with it."""
+def dependents_of_column(table: str, column: str, *, but: Iterable[str] = ()) -> str:
+    """What keeps a column from being dropped: all that depends on it and doesn't vanish with it, or before it.
+
+    Generated columns and foreign keys of what is named in `but` ("column note of shop_order", "table shop_order")
+    don't count, nor do views of ours.
+    """
+    going = ", ".join(["''", *map(literal, sorted(but))])
     return (
-        "SELECT regexp_replace(pg_describe_object(d.classid, d.objid, d.objsubid), '^rule _RETURN on ', '')"
-        " FROM pg_depend d"
+        "SELECT regexp_replace(regexp_replace(pg_describe_object(d.classid, d.objid, d.objsubid), '^rule _RETURN on ',"
+        " ''), '^default value for', 'generated') FROM pg_depend d"
         f"{_depends_on(table, column)} AND d.deptype = 'n' AND NOT EXISTS (SELECT FROM pg_depend o"
         " WHERE (o.classid, o.objid, o.refobjid, o.refobjsubid) = (d.classid, d.objid, d.refobjid, d.refobjsubid)"
         " AND o.deptype = 'a')"
         f" AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.oid = d.objid AND t.tgname LIKE 'zzz\\_{PREFIX}%')"
-        " ORDER BY 1"
+        f" AND NOT EXISTS (SELECT FROM pg_rewrite r WHERE r.oid = d.objid AND {_marked('r.ev_class')})"
+        " AND NOT EXISTS (SELECT FROM (SELECT oid, adrelid, ARRAY[adnum] FROM pg_attrdef"
+        " UNION ALL SELECT oid, conrelid, conkey FROM pg_constraint WHERE contype = 'f') AS g (oid, relation, columns)"
+        " JOIN pg_class c ON c.oid = g.relation"
+        " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (g.columns)"
+        " WHERE g.oid = d.objid AND ARRAY[format('table %s', c.relname), format('column %s of %s', a.attname,"
+        f" c.relname)] && ARRAY[{going}]) ORDER BY 1"
+    )
+
+
+def functions_naming(table: str, column: str) -> str:
+    """The functions of the table's triggers that take a column of NEW or OLD without looking whether it is there.
+
+    PostgreSQL doesn't know what the text of a function depends on: it is only found when the function is called.
+    """
+    name = re.escape(column)
+    uses = literal(rf"\m(new|old)\s*\.\s*(\"{name}\"|{name}(?![\w$]))")
+    looks = literal(rf"\?\s*'{name}'")
+    return (
+        "SELECT DISTINCT p.oid::regprocedure::text FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+        f" WHERE t.tgrelid = {regclass(table)} AND NOT t.tgisinternal AND t.tgname NOT LIKE 'zzz\\_{PREFIX}%'"
+        f" AND p.prosrc ~* {uses} AND p.prosrc !~ {looks} ORDER BY 1"
     )
 
 

@@ -143,6 +143,11 @@ def holders(connection: BaseDatabaseWrapper, names: Iterable[str], *, own: Mappi
     return held
 
 
+def freed(connection: BaseDatabaseWrapper) -> frozenset[str]:
+    """What the open contracts are going to remove."""
+    return frozenset(name for row in rows(connection, status__in=OPEN) for name in row.frees)
+
+
 def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     """Run what is left, oldest first, and return how many rows that were. Stops at the first that fails."""
     chosen = open_rows(connection)

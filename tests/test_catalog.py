@@ -140,7 +140,7 @@ def test_probes_tell_what_is_there_from_what_is_not(tables, table):
         catalog.index_exists(table, "Index"),
         catalog.trigger_exists(table, "trigger"),
         catalog.trigger_missing(table, "Trigger"),
-        catalog.users_of_column(table, "Full"),
+        catalog.dependents_of_column(table, "Full"),
     }
     assert [query for query in true if not says_yes(query)] == []
     assert [query for query in false if says_yes(query)] == []
@@ -163,8 +163,8 @@ def test_probes_of_a_table_that_is_not_there_do_not_fail(tables, table):
 @pytest.mark.parametrize("table", TABLES)
 def test_views_on_a_column_are_named(tables, table):
     tables.execute(f'CREATE VIEW "Best Of" AS SELECT "Full" FROM {table}')
-    assert tables.execute(catalog.users_of_column(table, "Full")).fetchall() == [('view "Best Of"',)]
-    assert tables.execute(catalog.users_of_column(table, "empty")).fetchall() == []
+    assert tables.execute(catalog.dependents_of_column(table, "Full")).fetchall() == [('view "Best Of"',)]
+    assert tables.execute(catalog.dependents_of_column(table, "empty")).fetchall() == []
 
 
 def test_index_state_of_a_valid_an_invalid_and_a_missing_index(tables):

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from django.contrib.postgres.functions import RandomUUID
-from django.db import models
+from django.db import connection, models
 from django.db.migrations import AddField, AlterField, CreateModel, RemoveField
+from django.db.models import F
 from django.db.models.functions import Upper
 from django.test import override_settings
 from django.utils import timezone
@@ -30,6 +31,7 @@ from .shop import (
     optimized,
     quoted,
 )
+from .snapshot import difference, snapshot
 
 AUTHOR = CreateModel("Author", [KEY, ("name", models.TextField(default=""))])
 EXTRA = RemoveFieldLater("book", "extra")
@@ -42,7 +44,8 @@ def with_extra(field: Any, **options: Any) -> CreateModel:
 
 # The exact plan.
 
-NO_VIEW = "-- shop_book: no view, trigger or policy of yours uses {} (looked up when it is run)\n"
+NOTHING = "-- shop_book: nothing of yours depends on {} (looked up when it is run)\n"
+NO_FUNCTION = "--   shop_book: no function of your triggers takes {} from a row (looked up when it is run)\n"
 
 
 NOT_NULL_AGAIN = (
@@ -60,13 +63,12 @@ NOT_NULL_AGAIN = (
 def test_the_plan_with_a_neutral_value(database):
     shop = Shop(database, book())
     remove = RemoveFieldLater("book", "title")
-    assert shop.plan(remove) == NO_VIEW.format("title") + (
+    assert shop.plan(remove) == NOTHING.format("title") + (
         "-- shop_book: title defaults to ''\n"
         """ALTER TABLE "shop_book" ALTER COLUMN "title" SET DEFAULT '';\n"""
         "-- shop_book: title may be null where a unique index has it\n"
         'ALTER TABLE "shop_book" ALTER COLUMN "title" DROP NOT NULL;\n'
-        "-- Left for the contract:\n"
-        "--   shop_book: drop column title\n"
+        "-- Left for the contract:\n" + NO_FUNCTION.format("title") + "--   shop_book: drop column title\n"
         '--   ALTER TABLE "shop_book" DROP COLUMN IF EXISTS "title";'
     )
     assert shop.plan(remove, backwards=True) == (
@@ -80,11 +82,10 @@ def test_the_plan_with_a_neutral_value(database):
 
 def test_the_plan_without_one(database):
     shop = Shop(database, with_extra(models.IntegerField()))
-    assert shop.plan(EXTRA) == NO_VIEW.format("extra") + (
+    assert shop.plan(EXTRA) == NOTHING.format("extra") + (
         "-- shop_book: extra may be null\n"
         'ALTER TABLE "shop_book" ALTER COLUMN "extra" DROP NOT NULL;\n'
-        "-- Left for the contract:\n"
-        "--   shop_book: drop column extra\n"
+        "-- Left for the contract:\n" + NO_FUNCTION.format("extra") + "--   shop_book: drop column extra\n"
         '--   ALTER TABLE "shop_book" DROP COLUMN IF EXISTS "extra";'
     )
     assert shop.plan(EXTRA, backwards=True) == (
@@ -272,16 +273,81 @@ def test_meanwhile_is_what_rows_of_the_new_release_carry(database):
     assert shop.columns()["extra"] == "integer NOT NULL"
 
 
-def test_a_view_of_the_project_is_found_out_before_anything_is_touched(database):
+NOOP = "CREATE FUNCTION noop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;"
+ON_COLUMN = {
+    "view expensive": "CREATE VIEW expensive AS SELECT id FROM shop_book WHERE extra > 5",
+    "materialized view expensive": "CREATE MATERIALIZED VIEW expensive AS SELECT extra FROM shop_book",
+    "function total()": "CREATE FUNCTION total() RETURNS bigint BEGIN ATOMIC SELECT sum(extra) FROM shop_book; END",
+    "generated column double of table shop_book": (
+        "ALTER TABLE shop_book ADD COLUMN double int GENERATED ALWAYS AS (extra * 2) STORED"
+    ),
+    "publication of table shop_book in publication feed": "CREATE PUBLICATION feed FOR TABLE shop_book (id, extra)",
+    "policy own on table shop_book": "CREATE POLICY own ON shop_book USING (extra > 5)",
+    "rule also on table shop_book": (
+        "CREATE TABLE log (); CREATE RULE also AS ON UPDATE TO shop_book WHERE NEW.extra > 5 DO ALSO DELETE FROM log"
+    ),
+    "trigger watch on table shop_book": (
+        f"{NOOP} CREATE TRIGGER watch AFTER UPDATE OF extra ON shop_book EXECUTE FUNCTION noop()"
+    ),
+    "constraint loan_book_fkey on table loan": (
+        "ALTER TABLE shop_book ADD UNIQUE (extra); CREATE TABLE loan (book int REFERENCES shop_book (extra))"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ON_COLUMN)
+def test_what_depends_on_the_column_is_found_out_before_anything_is_touched(database, what):
+    if "publication" in what and database.pg_version < 150000:
+        pytest.skip("PostgreSQL 14 publishes all columns")
     shop = Shop(database, with_extra(models.IntegerField()))
-    shop.execute("CREATE VIEW expensive AS SELECT id FROM shop_book WHERE extra > 5")
+    shop.execute(ON_COLUMN[what])
+    before = snapshot(connection)
     with pytest.raises(StepFailed) as caught:
         shop.migrate(EXTRA)
     assert str(caught.value) == (
-        "The contract can't drop extra of shop_book as long as these use it: view expensive. Nothing was changed. "
+        f"The contract can't drop extra of shop_book as long as these use it: {what}. Nothing was changed. "
         "Replace them first, then run the same command again."
     )
-    assert shop.columns()["extra"] == "integer NOT NULL"
+    assert difference(before, snapshot(connection)) == {}
+
+
+LOAN, DOUBLE = RemoveFieldLater("loan", "book"), RemoveFieldLater("book", "double")
+
+
+@pytest.mark.parametrize("releases", [[[LOAN, DOUBLE, EXTRA]], [[LOAN], [DOUBLE], [EXTRA]]])
+def test_what_goes_before_it_does_not_count(database, releases):
+    twice = models.GeneratedField(expression=F("extra") * 2, output_field=models.IntegerField(), db_persist=True)
+    to = models.ForeignKey("shop.book", models.CASCADE, to_field="extra")
+    loan = CreateModel("Loan", [KEY, ("book", to)])
+    shop = Shop(database, book(("extra", models.IntegerField(unique=True)), ("double", twice)), loan)
+    for operations in releases:
+        shop.migrate(*operations)
+    shop.contract()
+    assert list(shop.columns()) == ["id", "title"]
+    assert list(shop.columns("shop_loan")) == ["id"]
+
+
+SHOUT = "CREATE OR REPLACE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} RETURN NEW; END $$;"
+
+
+def test_a_function_that_names_the_column_stops_the_contract(database):
+    """PostgreSQL would find out with the next write, and then with every one."""
+    shop = Shop(database, with_extra(models.CharField(max_length=9)))
+    shop.execute(SHOUT.format("NEW.extra := upper(NEW.extra);"))
+    shop.execute("CREATE TRIGGER loud BEFORE INSERT OR UPDATE ON shop_book FOR EACH ROW EXECUTE FUNCTION shout()")
+    shop.migrate(EXTRA)
+    with pytest.raises(StepFailed) as caught:
+        shop.contract()
+    assert str(caught.value) == (
+        "extra of shop_book can't be dropped, because functions of the table's triggers name it, and every write would "
+        "fail: shout(). Nothing was changed. Let them do without it, or look whether it is there "
+        "(IF to_jsonb(NEW) ? 'extra' THEN ...), and run the same command again."
+    )
+    shop.execute(SHOUT.format("IF to_jsonb(NEW) ? 'extra' THEN NEW.extra := upper(NEW.extra); END IF;"))
+    shop.model().objects.create(title="meanwhile")
+    shop.contract()
+    shop.model().objects.create(title="after")
+    assert list(shop.columns()) == ["id", "title"]
 
 
 def test_a_field_of_that_name_in_a_later_migration_waits_for_the_contract(database):

@@ -469,6 +469,40 @@ def test_what_depends_on_the_twin_stops_the_contract(database):
     assert "extra" not in shop.columns()
 
 
+SHOUT = "CREATE OR REPLACE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} RETURN NEW; END $$;"
+EACH = "IF to_jsonb(NEW) ? '{0}' THEN NEW.{0} := upper(NEW.{0}); END IF;"
+
+
+def test_a_function_that_knows_the_old_name_alone_stops_the_contract(database):
+    """PostgreSQL would find out with the next write, and then with every one."""
+    shop = Shop(database, with_extra(models.CharField(max_length=9)))
+    old = shop.model()
+    shop.execute(SHOUT.format("NEW.extra := upper(NEW.extra);"))
+    shop.execute("CREATE TRIGGER loud BEFORE INSERT OR UPDATE ON shop_book FOR EACH ROW EXECUTE FUNCTION shout()")
+    shop.migrate(EXTRA)
+    before = snapshot(connection)
+    with pytest.raises(StepFailed) as caught:
+        shop.contract()
+    assert str(caught.value) == (
+        "extra of shop_book can't be called more, because functions of the table's triggers take it by its old name, "
+        "and every write would fail: shout(). Nothing was changed. Both columns are there now; let the function work "
+        """on the one that is: IF to_jsonb(NEW) ? 'extra' THEN ... NEW."extra" ...; END IF; """
+        """IF to_jsonb(NEW) ? 'more' THEN ... NEW."more" ...; END IF; Then run the same command again."""
+    )
+    assert difference(before, snapshot(connection)) == {}
+
+    shop.execute(SHOUT.format(EACH.format("extra") + EACH.format("more")))
+    new = shop.model()
+    old.objects.create(title="old", extra="a")
+    new.objects.create(title="new", more="b")
+    old.objects.filter(title="new").update(extra="c")
+    new.objects.filter(title="old").update(more="d")
+    assert both(shop) == [("D", "D"), ("C", "C")]
+    shop.contract()
+    new.objects.create(title="after", more="e")
+    assert shop.execute("SELECT more FROM shop_book ORDER BY id") == ["D", "C", "E"]
+
+
 def test_the_trigger_survives_what_django_pgtrigger_does(project):
     """Its commands, its trigger on the same table, and the autodetector, which must not see ours."""
     project.set(INSTALLED_APPS=["safemigrations", "pgtrigger", "shop"], PGTRIGGER_INSTALL_ON_MIGRATE=True)

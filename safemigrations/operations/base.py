@@ -7,7 +7,7 @@ other tools know it for what it is) and two plans. Subclasses say which; nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -30,6 +30,7 @@ class Situation:
     editor: BaseDatabaseSchemaEditor
     before: ProjectState
     after: ProjectState
+    freed: frozenset[str] = frozenset()  # what open contracts are going to remove, as in Step.frees
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
@@ -136,6 +137,7 @@ class Change(SeparateDatabaseAndState):
     def _expand(self, at: Situation, run: Run) -> None:
         from .. import queue  # with its tables; what only `migrate` needs, no `manage.py check` should load
 
+        at = replace(at, freed=queue.freed(at.connection))
         plan, later = self.expand(at), self.contract(at)
         at_once = run.contract == "immediately" or self._is_alone(at, run)
         self._refuse_inside_transaction(at, plan + later if at_once else plan)
@@ -188,20 +190,11 @@ class Change(SeparateDatabaseAndState):
 
     def _print(self, at: Situation, plan: Plan, later: Plan) -> None:
         """What sqlmigrate shows: the plan with its reasons; the contract's statements as comments."""
-        lines = at.editor.collected_sql
-        for step in plan:
-            if not step.statements:  # one that only a partitioned table needs
-                continue
-            if isinstance(step, Proof):
-                lines.append(f"-- {step.why} (looked up when it is run)")
-            else:
-                lines.extend([f"-- {step.why}", *(f"{sql};" for sql in step.statements)])
-        shown = [step for step in later if step.statements]
-        if shown:
-            lines.append("-- Left for the contract:")
-        for step in shown:
-            lines.append(f"--   {step.why}")
-            lines.extend(f"--   {line}" for sql in step.statements for line in f"{sql};".splitlines())
+        at.editor.collected_sql.extend(line for step in plan for line in _shown(step))
+        left = [line for step in later for line in _shown(step)]
+        if left:
+            at.editor.collected_sql.append("-- Left for the contract:")
+        at.editor.collected_sql.extend(f"--   {line.removeprefix('-- ')}" for line in left)
 
     # A subclass inherits its stock operation's reduce(); folding must never lose the safe form.
 
@@ -217,6 +210,14 @@ def _send_deferred(editor: BaseDatabaseSchemaEditor) -> None:
     """What stock operations beside this one left for the end of the migration names things as they still are."""
     while editor.deferred_sql and not editor.connection.in_atomic_block:
         editor.execute(editor.deferred_sql.pop(0), None)
+
+
+def _shown(step: Step) -> Iterator[str]:
+    if isinstance(step, Proof):
+        yield f"-- {step.why} (looked up when it is run)"
+    elif step.statements:  # none: one that only a partitioned table needs
+        yield f"-- {step.why}"
+        yield from (line for sql in step.statements for line in f"{sql};".splitlines())
 
 
 def _needed_by(plan: Plan) -> Iterator[str]:

@@ -12,6 +12,7 @@ it. Of a many-to-many field the table goes, and until then its rows vanish with 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -82,7 +83,7 @@ class RemoveFieldLater(Change, RemoveField):
         if self.with_model:
             return _free_parents(column)
         return (
-            _nothing_uses(column),
+            _nothing_uses(column, at.freed),
             *self._stop_requiring(at, column),
             *(column.on_parent_delete("SET NULL") if column.has_foreign_key else ()),
         )
@@ -138,7 +139,7 @@ class RemoveFieldLater(Change, RemoveField):
         column = self._column(at)
         if self.with_model:
             return _drop_foreign_key(column)
-        return (column.drop(undo=self._add_again(at, column)),)
+        return (_no_function_names(column), column.drop(undo=self._add_again(at, column)))
 
     def _add_again(self, at: Situation, column: Column) -> Plan:
         """The column as expand left it, without its values; taking expand back then restores the rest."""
@@ -212,14 +213,30 @@ def _is_unique(at: Situation, model_name: str, field: Field[Any, Any]) -> bool:
     )
 
 
-def _nothing_uses(column: Column) -> Proof:
+def _nothing_uses(column: Column, going: Iterable[str]) -> Proof:
+    """`going` is what open contracts remove, as in Step.frees."""
     return Proof(
-        why=f"{column.label}: no view, trigger or policy of yours uses {column.name}",
-        query=catalog.users_of_column(column.table, column.name),
+        why=f"{column.label}: nothing of yours depends on {column.name}",
+        query=catalog.dependents_of_column(column.table, column.name, but=going),
         failure=(
             f"The contract can't drop {column.name} of {column.label} as long as these use it: {{rows}}. Nothing was "
             "changed. Replace them first, then run the same command again."
         ),
+        about=column.title,
+    )
+
+
+def _no_function_names(column: Column) -> Proof:
+    """By the contract, as the same release may give a trigger that names the column another function."""
+    return Proof(
+        why=f"{column.label}: no function of your triggers takes {column.name} from a row",
+        query=catalog.functions_naming(column.table, column.name),
+        failure=(
+            f"{column.name} of {column.label} can't be dropped, because functions of the table's triggers name it, and "
+            "every write would fail: {rows}. Nothing was changed. Let them do without it, or look whether it is there "
+            f"(IF to_jsonb(NEW) ? {catalog.literal(column.name)} THEN ...), and run the same command again."
+        ),
+        done=catalog.column_missing(column.table, column.name),
         about=column.title,
     )
 

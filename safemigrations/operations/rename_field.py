@@ -33,7 +33,7 @@ from .. import catalog, defaults
 from ..catalog import literal
 from ..columns import FK_SUFFIX, Column, raw
 from ..defaults import Kind
-from ..steps import Lock, Plan, Together
+from ..steps import Lock, Plan, Proof, Together
 from .alter_unique_together import sets_of
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -106,7 +106,7 @@ class ExpandRename(Change, RenameField):
         if self._has_same_column(at):
             return ()
         twins = self._twins(at)
-        return (twins.free(), twins.equal(), twins.move_additions(), self._swap(twins))
+        return (twins.free(), _no_function_names(twins), twins.equal(), twins.move_additions(), self._swap(twins))
 
     def _swap(self, twins: Twins) -> Together:
         old, new = twins.old, twins.twin
@@ -153,6 +153,25 @@ class FollowRename(Change):
     @property
     def identity(self) -> str:
         return f"FollowRename({self.operation.describe()})"
+
+
+def _no_function_names(twins: Twins) -> Proof:
+    """By the contract: both columns are there, so that a function can be written for both, and tried."""
+    old, new = twins.old, twins.twin
+    examples = (
+        f"IF to_jsonb(NEW) ? {literal(column.name)} THEN ... NEW.{column.quoted} ...; END IF;" for column in (old, new)
+    )
+    return Proof(
+        why=f"{old.label}: no function of your triggers knows {old.name} alone",
+        query=catalog.functions_naming(old.table, old.name),
+        failure=(
+            f"{old.name} of {old.label} can't be called {new.name}, because functions of the table's triggers take it "
+            "by its old name, and every write would fail: {rows}. Nothing was changed. Both columns are "
+            f"there now; let the function work on the one that is: {' '.join(examples)} "
+            "Then run the same command again."
+        ),
+        done=twins.over,
+    )
 
 
 def _is_renamed(old: Column, new: Column) -> str:
