@@ -43,8 +43,10 @@ rm -rf "$1"
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(extra: str = "") -> Iterator[str]:
     """Yield the connection string of the maintenance database.
+
+    `extra` is configuration for a server that is started.
 
     In this order: the server of ``SAFEMIGRATIONS_TEST_DSN``, the one of libpq's variables (``PGHOST`` and so
     on), a new one of version ``SAFEMIGRATIONS_TEST_PG`` in a temporary directory.
@@ -55,7 +57,7 @@ def server() -> Iterator[str]:
         named = "PGSERVICE" in os.environ or "PGDATABASE" in os.environ
         yield "" if named else "dbname=postgres"
     else:
-        with _embedded(os.environ.get("SAFEMIGRATIONS_TEST_PG", DEFAULT_VERSION)) as conninfo:
+        with embedded(os.environ.get("SAFEMIGRATIONS_TEST_PG", DEFAULT_VERSION), extra) as conninfo:
             yield conninfo
 
 
@@ -75,10 +77,40 @@ def settings_for(conninfo: str, name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _embedded(version: str) -> Iterator[str]:
+def embedded(version: str, extra: str = "") -> Iterator[str]:
+    """Start a server of this version that lives as long as the block."""
+    account = _account()
+    with _directory(account) as directory:
+        (directory / "bin").symlink_to(_runnable(_binaries(version), account=account, directory=directory))
+        initdb = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        _run(
+            directory / "bin" / "initdb",
+            f"--pgdata={directory / 'data'}",
+            *initdb,
+            account=account,
+            directory=directory,
+        )
+        _start(directory, account, CONFIGURATION + extra)
+        yield make_conninfo(host=str(directory), user="postgres", dbname="postgres")
+
+
+@contextmanager
+def replica(conninfo: str) -> Iterator[str]:
+    """Start a streaming replica of a server that was started here."""
+    primary, account = conninfo_to_dict(conninfo)["host"], _account()
+    with _directory(account) as directory:
+        (directory / "bin").symlink_to((Path(str(primary)) / "bin").resolve())
+        copy = [f"--pgdata={directory / 'data'}", f"--host={primary}", "--username=postgres", "--write-recovery-conf"]
+        _run(directory / "bin" / "pg_basebackup", *copy, "--checkpoint=fast", account=account, directory=directory)
+        _start(directory, account, "archive_mode = off\n")
+        yield make_conninfo(host=str(directory), user="postgres", dbname="postgres")
+
+
+@contextmanager
+def _directory(account: Account | None) -> Iterator[Path]:
+    """A directory for a server, which is stopped and removed at the end, also when this process is killed."""
     # Not tempfile.gettempdir(): the path of a Unix socket may have 103 bytes, and macOS spends half of them.
     directory = Path(tempfile.mkdtemp(prefix="safemig", dir="/tmp"))
-    account = _account()
     if account is not None:
         shutil.chown(directory, *account)
     watch = subprocess.Popen(
@@ -90,19 +122,15 @@ def _embedded(version: str) -> Iterator[str]:
         **_process_options(account, directory),
     )
     try:
-        (directory / "bin").symlink_to(_runnable(_binaries(version), account=account, directory=directory))
-        _start(directory, account)
-        yield make_conninfo(host=str(directory), user="postgres", dbname="postgres")
+        yield directory
     finally:
         watch.communicate(b"\n")  # a line, because a forked child may hold the pipe open
 
 
-def _start(directory: Path, account: Account | None) -> None:
+def _start(directory: Path, account: Account | None, configuration: str) -> None:
     data, log, programs = directory / "data", directory / "log", directory / "bin"
-    initdb = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-    _run(programs / "initdb", f"--pgdata={data}", *initdb, account=account, directory=directory)
-    with (data / "postgresql.conf").open("a") as configuration:
-        configuration.write(f"{CONFIGURATION}unix_socket_directories = '{directory}'\n")
+    with (data / "postgresql.conf").open("a") as file:
+        file.write(f"{configuration}unix_socket_directories = '{directory}'\n")
     _run(
         programs / "pg_ctl",
         f"--pgdata={data}",

@@ -14,12 +14,16 @@ from statistics import quantiles
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 context: Any = multiprocessing.get_context("spawn")
 KEYS = {"integer": ("bigint", "n"), "uuid": ("uuid", "gen_random_uuid()")}
 REQUESTS = 4  # at a time
 PAUSE = 0.01  # seconds between two requests of one user
 QUIET = 5.0  # seconds before the fill begins
+
+# As those of users are: large batches and few commits profit from one that isn't.
+DURABLE = "fsync = on\nfull_page_writes = on\nsynchronous_commit = on\n"
 
 TABLE = """
 CREATE TABLE item (id {type} PRIMARY KEY, n int, name text, price numeric(10, 2), placed timestamptz,
@@ -71,39 +75,45 @@ def template(conninfo: str, key: str, rows: int) -> Iterator[str]:
 
 @contextmanager
 def _database(conninfo: str, name: str, template: str = "template1") -> Iterator[None]:
+    drop = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
+    _ask(conninfo, drop)
+    _ask(conninfo, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield
+    finally:
+        _ask(conninfo, drop)
+
+
+def _ask(conninfo: str, query: str) -> Any:
+    """The row that a query returns; in a session of its own, because a way that yields to others would yield to it."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        try:
-            yield
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        cursor = connection.execute(query)
+        return cursor.fetchone() if cursor.description else None
+
+
+def settings(conninfo: str) -> str:
+    names = ["server_version", "shared_buffers", "max_wal_size", "autovacuum", "fsync", "full_page_writes"]
+    return ", ".join(f"{name} {_ask(conninfo, f'SHOW {name}')[0]}" for name in [*names, "synchronous_commit"])
 
 
 def measure(conninfo: str, way: str, key: str, *, users: bool) -> Figures:
     name = "bench_run"
-    with _database(conninfo, name, f"bench_{key}"), psycopg.connect(conninfo, dbname=name, autocommit=True) as look:
-        look.execute("CHECKPOINT")
+    with _database(conninfo, name, f"bench_{key}"):
+        own = make_conninfo(conninfo, dbname=name)
+        _ask(own, "CHECKPOINT")
         with _users(conninfo, name, key, users) as traffic:
-            before, rows = _size(look)
-            lsn = look.execute("SELECT pg_current_wal_lsn()").fetchone()
+            before, rows = _ask(own, SIZE)
+            (lsn,) = _ask(own, "SELECT pg_current_wal_lsn()")
             began = time.time()
             seconds, memory = _in_a_process(conninfo, name, way, key)
             requests = traffic(began, began + seconds)
-        wal = look.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), %s)::bigint", lsn).fetchone()
-        wrong = look.execute("SELECT count(*) FROM item WHERE twin IS DISTINCT FROM price").fetchone()
-        after, _ = _size(look)
-    assert wal
-    assert wrong
-    return Figures(way, seconds, rows, wal[0], after / before, memory, wrong[0], *requests)
+        (wal,) = _ask(own, f"SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '{lsn}')::bigint")
+        (wrong,) = _ask(own, "SELECT count(*) FROM item WHERE twin IS DISTINCT FROM price")
+        after, _ = _ask(own, SIZE)
+    return Figures(way, seconds, rows, wal, after / before, memory, wrong, *requests)
 
 
-def _size(connection: psycopg.Connection) -> tuple[int, int]:
-    found = connection.execute(
-        "SELECT pg_total_relation_size('item'), reltuples::int FROM pg_class WHERE oid = 'item'::regclass"
-    ).fetchone()
-    assert found
-    return found[0], found[1]
+SIZE = "SELECT pg_total_relation_size('item'), reltuples::int FROM pg_class WHERE oid = 'item'::regclass"
 
 
 def _in_a_process(conninfo: str, name: str, way: str, key: str) -> tuple[float, int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from testproject.bench.run import KEYS, measure, template
+from testproject.bench.run import DURABLE, KEYS, Figures, measure, settings, template
 from testproject.bench.ways import WAYS
 from testproject.postgres import server
 
@@ -20,15 +20,25 @@ class Command(BaseCommand):
         parser.add_argument("--rows", type=int, default=1_000_000)
         parser.add_argument("--key", choices=KEYS, action="append", help="only this kind of key")
         parser.add_argument("--way", choices=WAYS, action="append", help="only this way")
+        parser.add_argument("--repeat", type=int, default=1, help="how often, each way in turn; the median is printed")
         parser.add_argument("--quiet-only", action="store_true", help="without users")
 
     def handle(self, *, rows: int, **options: Any) -> None:
-        with server() as conninfo:
+        with server(DURABLE) as conninfo:
+            self.stdout.write(settings(conninfo))
             for key in options["key"] or KEYS:
                 with template(conninfo, key, rows):
                     for users in (False,) if options["quiet_only"] else (False, True):
                         self.stdout.write(f"{rows:,} rows, {key} key, {'with' if users else 'without'} users")
-                        for way in options["way"] or WAYS:
-                            found = measure(conninfo, way, key, users=users)
-                            self.stdout.write(f"  {found.as_line()}{' WRONG' if found.wrong and not users else ''}")
-                            self.stdout.flush()
+                        self._compare(conninfo, key, users, options["way"] or list(WAYS), options["repeat"])
+
+    def _compare(self, conninfo: str, key: str, users: bool, ways: list[str], repeat: int) -> None:
+        found: dict[str, list[Figures]] = {way: [] for way in ways}
+        for _ in range(repeat):
+            for way in ways:
+                found[way].append(measure(conninfo, way, key, users=users))
+        for way in ways:
+            figures = sorted(found[way], key=lambda each: each.seconds)[repeat // 2]
+            wrong = any(each.wrong for each in found[way]) and not users
+            self.stdout.write(f"  {figures.as_line()}{' WRONG' if wrong else ''}")
+            self.stdout.flush()
