@@ -20,6 +20,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 from . import locks, tables
+from .backfill import progress as backfills
 from .operations.base import Change, make_room
 from .runner import Report, Run, current_run, is_sending, running
 from .steps import Lock, Statement
@@ -83,7 +84,9 @@ class MigrationExecutor(executor.MigrationExecutor):
             def attempt(state: ProjectState) -> ProjectState:
                 return apply(state, migration, fake, fake_initial)
 
-            return self._protected(migration, run.report, state, attempt)
+            state = self._protected(migration, run.report, state, attempt)
+        _record_backfills(self.connection, migration)
+        return state
 
     def unapply_migration(self, state, migration, fake=False):  # type: ignore[no-untyped-def]
         unapply = super().unapply_migration
@@ -101,7 +104,9 @@ class MigrationExecutor(executor.MigrationExecutor):
                 with together:
                     return unapply(state, migration, fake)
 
-            return self._protected(migration, run.report, state, attempt)
+            state = self._protected(migration, run.report, state, attempt)
+        _record_backfills(self.connection, migration)
+        return state
 
     def _protected(
         self,
@@ -125,6 +130,11 @@ class MigrationExecutor(executor.MigrationExecutor):
                 self.progress_callback = _without_start(progress)
         finally:
             self.progress_callback = progress
+
+
+def _record_backfills(connection: BaseDatabaseWrapper, migration: Migration) -> None:
+    if any(isinstance(operation, Change) for operation in migration.operations):
+        backfills.record(connection, migration.app_label, migration.name)
 
 
 @contextlib.contextmanager

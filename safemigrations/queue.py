@@ -19,7 +19,7 @@ from django.utils.timezone import now
 from .backfill import progress as backfills
 from .catalog import bare
 from .runner import Report, Runner, StepFailed
-from .steps import Plan, Step, from_json, nested, to_json
+from .steps import Backfill, Plan, Step, from_json, nested, to_json
 from .storage import ensure_table, has_table
 
 TABLE = "safemigrations_contract"
@@ -185,13 +185,11 @@ def _freed_after(connection: BaseDatabaseWrapper, row: Contract, chosen: list[Co
 
 def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]) -> None:
     """What `migrate` left for later has to be filled before the contract forbids or drops anything there."""
-    names = {name for row in chosen for name in row.names}
+    tables = {name.removeprefix("table ") for row in chosen for name in row.names if name.startswith("table ")}
     unfilled = [
         row
         for row in backfills.rows(connection, status__in=backfills.UNFINISHED)
-        if row.backfill.can_wait
-        and f"table {bare(row.backfill.table)}" in names
-        and backfills.is_there(connection, row)
+        if row.backfill.can_wait and _may_need(row.backfill, tables) and backfills.is_there(connection, row)
     ]
     if unfilled:
         database = "" if connection.alias == "default" else f" --database {connection.alias}"
@@ -199,6 +197,12 @@ def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]
             f"Backfills that this contract needs aren't finished: {'; '.join(map(str, unfilled))}. Nothing was changed."
             f" Finish them with: python manage.py safemigrations backfill run{database}"
         )
+
+
+def _may_need(step: Backfill, tables: set[str]) -> bool:
+    """Does it fill one of these tables, or read one? What a function reads nobody knows."""
+    sql = f"{step.table} {step.assign} {step.guard}"
+    return bool(tables) and (step.function is not None or any(f'"{table}"' in sql for table in tables))
 
 
 def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: Plan) -> None:

@@ -142,7 +142,7 @@ class Runner:
             try:
                 detail = self.execute(step)
             except DatabaseError as error:
-                raise StepFailed(_explain(step, error)) from error
+                raise StepFailed(explain(step, error)) from error
             finally:
                 _sending.reset(token)
             self.report.done(step, time.monotonic() - began, detail or "")
@@ -682,7 +682,8 @@ def _missing_table(table: str, connection: BaseDatabaseWrapper) -> str:
     )
 
 
-def _explain(step: Step, error: DatabaseError) -> str:
+def explain(step: Step, error: DatabaseError) -> str:
+    """What failed, what stays, what to do."""
     return (
         f"{step.why} failed: {str(error).strip()}\nStatement: {'; '.join(step.statements)}\n"
         "What was done before this step stays and is skipped the next time. Mend the cause and run the same "

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.management.base import CommandError
+from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import localtime, now
 
-from ..runner import Report, Runner, StepFailed
+from ..runner import Report, Runner, StepFailed, explain
 from . import progress as store
 from .pace import seconds_until_window
 from .progress import Progress, Status
@@ -89,13 +90,15 @@ def work_on_all(connection: BaseDatabaseWrapper, report: Report, *, until: float
     """Work on what isn't finished, oldest first, and return whether all of it is; `until` as of time.monotonic()."""
     failures = []
     for row in store.rows(connection, status__in=store.UNFINISHED):
-        _wait_for_window(report, row, until)
-        if until is not None and time.monotonic() > until:
-            return False
-        try:
-            _work_on(connection, report, row, until)
-        except StepFailed as error:
-            failures.append(str(error))
+        while _wait_for_window(report, row, until):
+            try:
+                _work_on(connection, report, row, until)
+            except StepFailed as error:
+                failures.append(str(error))
+            if not _seconds_closed():
+                break
+        if failures and not connection.is_usable():
+            break  # the others would meet the same
     if failures:
         raise StepFailed("\n".join(failures))
     return not store.rows(connection, status__in=store.UNFINISHED).exists()
@@ -107,20 +110,38 @@ def _work_on(connection: BaseDatabaseWrapper, report: Report, row: Progress, unt
     store.rows(connection, pk=row.pk, status__in=[Status.PENDING, Status.FAILED]).update(
         status=Status.RUNNING, last_error="", started_at=now()
     )
+    work = Work(Runner(connection, report), step, row, until=until, only_in_window=True)
     try:
-        detail = Work(Runner(connection, report), step, row, until=until).run()
+        detail = work.run()
     except Stopped as error:
         report.progress(step, str(error))
-        return
-    report.done(step, time.monotonic() - began, detail)
+    except DatabaseError as error:
+        raise StepFailed(explain(step, error)) from error
+    else:
+        if work.is_over:
+            report.progress(step, f"{detail} so far; the rest comes later")
+        else:
+            report.done(step, time.monotonic() - began, detail)
 
 
-def _wait_for_window(report: Report, row: Progress, until: float | None) -> None:
+def _wait_for_window(report: Report, row: Progress, until: float | None) -> bool:
+    """Return whether it is open: after a wait, or at once where there is an `until`, which is no time to wait."""
     told = False
-    while seconds := seconds_until_window(localtime(now()) if settings.USE_TZ else now()):
-        if until is not None and time.monotonic() + POLL > until:
-            return
+    while seconds := _seconds_closed():
+        if until is not None:
+            return False
         if not told:
-            report.progress(row.backfill, f"waiting: the time window opens in {seconds / 3600:.1f} h")
+            report.progress(row.backfill, f"waiting: the time window opens in {seconds / 3600:.1f} h (BACKFILL_WINDOW)")
             told = True
         time.sleep(min(POLL, seconds))
+    return until is None or time.monotonic() < until
+
+
+def may_work(connection: BaseDatabaseWrapper) -> bool:
+    """Is there anything to do now, or is all of it paused, or the time window closed?"""
+    statuses = set(store.UNFINISHED) - {Status.PAUSED}
+    return not _seconds_closed() and store.rows(connection, status__in=statuses).exists()
+
+
+def _seconds_closed() -> float:
+    return seconds_until_window(localtime(now()) if settings.USE_TZ else now())

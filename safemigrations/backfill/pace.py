@@ -32,6 +32,11 @@ class Pace:
         return float(rate) if rate else None
 
     @property
+    def rows(self) -> float:
+        """How large the next batch is: not more than what the rate allows in a second, so that no rest is long."""
+        return min(self.size, max(SMALLEST, self.rate)) if self.rate else self.size
+
+    @property
     def rest(self) -> float:
         return float(self.given.get("rest", conf.backfill_rest()))
 

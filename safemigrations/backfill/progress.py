@@ -59,6 +59,7 @@ class Progress(models.Model):
     created_at = models.DateTimeField(default=now)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    recorded = models.BooleanField(default=False)  # its migration was recorded after it was done
 
     class Meta:
         apps = own_apps
@@ -83,7 +84,8 @@ class Section(models.Model):
     """A stretch of a part, filled in one or several passes, each in batches between two fences."""
 
     progress = models.BigIntegerField(db_index=True)
-    owner = models.IntegerField()  # the backend that works on it
+    worker = models.BigIntegerField()  # a number that it drew; a backend may serve several, behind a pooler
+    owner = models.IntegerField()  # the backend that it had when it took this
     touched_at = models.DateTimeField(default=now)
     part = models.IntegerField()
     ending = models.BooleanField(default=False)
@@ -159,8 +161,8 @@ def begin(
     incarnation, key = _incarnation(connection, step), digest(step)
     with transaction.atomic(using=connection.alias):
         known = rows(connection, digest=key).select_for_update().first()
-        if known and known.incarnation == incarnation and known.status in UNFINISHED:
-            if known.status != Status.RUNNING and status == Status.RUNNING:
+        if known and known.incarnation == incarnation and known.status in (*UNFINISHED, Status.CANCELLED):
+            if known.status == Status.CANCELLED or (known.status != Status.RUNNING and status == Status.RUNNING):
                 rows(connection, pk=known.pk).update(status=status, last_error="", started_at=now())
                 known.refresh_from_db(using=connection.alias)
             return known
@@ -179,6 +181,21 @@ def begin(
             estimate=sum(part.rows for part in parts),
             started_at=now() if status == Status.RUNNING else None,
         )
+
+
+def is_through(connection: BaseDatabaseWrapper, step: Backfill, *, app_label: str, migration: str) -> bool:
+    """Did this migration do it, and was killed before that was recorded?
+
+    To do it again is what is wanted, but where a row that is filled can't be told from one that isn't.
+    """
+    filters = {"app_label": app_label, "migration": migration, "status": Status.DONE, "recorded": False}
+    known = None if step.clears else rows(connection, digest=digest(step), **filters).first()
+    return known is not None and is_there(connection, known)
+
+
+def record(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> None:
+    """The migration that did these is recorded: applied once more, it does them once more."""
+    rows(connection, app_label=app_label, migration=migration, status=Status.DONE).update(recorded=True)
 
 
 def forget(connection: BaseDatabaseWrapper, step: Backfill) -> None:

@@ -26,7 +26,8 @@ TRIES_IN_VAIN = 100  # at rows that change between being read and being written
 def short_transaction(connection: BaseDatabaseWrapper, patience: float) -> Iterator[None]:
     """A transaction whose timeouts are ours: those of the role and of the pooler are meant for requests.
 
-    Its commit isn't waited for: what a crash of the server takes, it takes together with the position.
+    Its commit isn't waited for: what a crash of the server takes, it takes together with the position. Deferred
+    constraints are checked by each statement: at the commit nobody could say any more which row it was.
     """
     with transaction.atomic(using=connection.alias):
         settings = {
@@ -39,7 +40,8 @@ def short_transaction(connection: BaseDatabaseWrapper, patience: float) -> Itera
         if connection.pg_version >= 170000:  # type: ignore[attr-defined]
             settings["transaction_timeout"] = "0"
         with connection.cursor() as cursor:
-            cursor.execute("; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items()))
+            set_all = "; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items())
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {set_all}; SET CONSTRAINTS ALL IMMEDIATE")
         yield
 
 
@@ -59,10 +61,11 @@ class Rows:
         """A partition is called as its table, so that expressions find it."""
         return part if part == self.step.table else f'{part} AS "{catalog.bare(self.step.table)}"'
 
-    def keys(self, part: str, where: str, *, limit: int | None = None) -> list[Key]:
+    def keys(self, part: str, where: str, *, limit: int | None = None, ordered: bool = False) -> list[Key]:
+        order = f" ORDER BY {self.columns}" if ordered else ""
         most = f" LIMIT {limit}" if limit else ""
-        query = f"SELECT {texts(self.step.key)} FROM {self.target(part)} WHERE {where} AND {self.step.guard}{most}"
-        return [list(row) for row in fetch(self.connection, query)]
+        query = f"SELECT {texts(self.step.key)} FROM {self.target(part)} WHERE {where} AND {self.step.guard}"
+        return [list(row) for row in fetch(self.connection, f"{query}{order}{most}")]
 
     def unlocked(self, part: str, where: str) -> str:
         """The condition that leaves out what somebody else holds at the moment."""

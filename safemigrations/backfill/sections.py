@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..steps import Backfill
 from .progress import Progress, Section
-from .table import PASSES, Key, Part, fetch, is_indexed, row_of, texts
+from .table import PASSES, Key, Part, fetch, is_gone, is_indexed, row_of, texts
 
 FENCES = 50  # in a section
 BATCHES = 4  # in a pass; other transactions have to end meanwhile, else nothing can be pruned
@@ -37,7 +37,7 @@ def next_section(
             if not part.residue:
                 passes = 1
             return Section(
-                progress=progress.pk, owner=0, part=progress.part, fences=fences, rows=every, passes=passes, size=size
+                progress=progress.pk, part=progress.part, fences=fences, rows=every, passes=passes, size=size
             )
         progress.part, progress.after = progress.part + 1, []
     return None
@@ -52,8 +52,8 @@ def _rows_between_fences(connection: BaseDatabaseWrapper, part: Part, size: floa
 
 def _fences(connection: BaseDatabaseWrapper, step: Backfill, part: Part, after: Key, every: int) -> list[Key]:
     """The end of the section before this one, then what divides this one; nothing where there is no row left."""
-    if not part.last or not fetch(connection, f"SELECT 1 WHERE to_regclass({_quoted(part.name)}) IS NOT NULL"):
-        return []  # empty, or a partition that has been dropped since
+    if not part.last or is_gone(connection, part.name):
+        return []
     if not part.by_key:
         first, last, pages = int(after[0]) if after else 0, int(part.last[0]), max(1, every // part.rows_per_page)
         ends = [*range(first + pages, min(last, first + pages * FENCES), pages)]
@@ -64,10 +64,6 @@ def _fences(connection: BaseDatabaseWrapper, step: Backfill, part: Part, after: 
     if len(found) < FENCES and found[-1] != part.last:
         found.append(part.last)  # the last few rows; the largest key may have been deleted since
     return [after, *found]
-
-
-def _quoted(name: str) -> str:
-    return "'" + name.replace("'", "''") + "'"
 
 
 def _keys(connection: BaseDatabaseWrapper, step: Backfill, part: Part, after: Key, every: int) -> list[Key]:

@@ -70,9 +70,9 @@ def _leaves(connection: BaseDatabaseWrapper, step: Backfill) -> list[str]:
 def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
     table, keys = catalog.regclass(name), [column.strip('"') for column in step.key]
     names = ", ".join(catalog.literal(key) for key in keys)
-    ((partitioned, tuples, pages),) = fetch(
+    ((partitioned, tuples, counted, pages),) = fetch(
         connection,
-        "SELECT relkind = 'p', reltuples::float, pg_relation_size(oid) / current_setting('block_size')::int"
+        "SELECT relkind = 'p', reltuples::float, relpages, pg_relation_size(oid) / current_setting('block_size')::int"
         f" FROM pg_class WHERE oid = {table}",
     )
     types = dict(
@@ -85,15 +85,21 @@ def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
     # Pages are read for two thirds of what an index costs. But a row that was filled may move to a page that is still
     # to come, and where the guard can't tell, it would be filled twice; a key stays where it is.
     by_key = partitioned or not step.clears
-    per_page = max(1, round(tuples / pages)) if tuples > 0 and pages else 50
+    # As the planner does: what was counted may be long ago, but a page holds as much as then.
+    density = tuples / counted if tuples > 0 and counted else 50.0
     return Part(
         name=name,
         by_key=by_key,
         last=_last_key(connection, name, step.key) if by_key else [str(pages)] if pages else [],
-        rows=int(tuples) if tuples >= 0 else pages * per_page,
-        rows_per_page=per_page,
+        rows=max(0, int(tuples)) if partitioned else int(pages * density),
+        rows_per_page=max(1, round(density)),
         residue=_residue(connection, step, name, [types.get(key, "") for key in keys], by_key=by_key),
     )
+
+
+def is_gone(connection: BaseDatabaseWrapper, part: str) -> bool:
+    """Was this partition dropped since?"""
+    return fetch(connection, f"SELECT {catalog.regclass(part)} IS NULL") == [(True,)]
 
 
 def _last_key(connection: BaseDatabaseWrapper, name: str, key: tuple[str, ...]) -> Key:

@@ -11,9 +11,9 @@ from importlib import import_module
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import connections
+from django.db import DatabaseError, connections
 
-from ..runner import Report
+from ..runner import Report, StepFailed
 
 SECONDS = 60.0
 NEEDS = {
@@ -24,16 +24,29 @@ NEEDS = {
 
 def enqueue(system: str, database: str, count: int = 1) -> None:
     """Put tasks that work on the backfills of a database into the queue of `django` or `celery`."""
+    for _ in range(count):
+        _tasks(system).enqueue(database, 0)
+
+
+def _tasks(system: str) -> Any:
     try:
-        task: Any = import_module(f"safemigrations.{system}_tasks").work_on_backfills
+        return import_module(f"safemigrations.{system}_tasks")
     except ImportError:
         raise CommandError(NEEDS[system]) from None
-    for _ in range(count):
-        task.enqueue(database) if system == "django" else task.delay(database)
 
 
 def work_for_a_while(database: str, system: str) -> None:
-    from .control import work_on_all
+    """What a task does: work, and see to it that another goes on, unless all is done or has failed."""
+    from .control import may_work, work_on_all
 
-    if not work_on_all(connections[database], Report(), until=time.monotonic() + SECONDS):
-        enqueue(system, database)
+    connection, began = connections[database], time.monotonic()
+    try:
+        if work_on_all(connection, Report(), until=began + SECONDS):
+            return
+    except (StepFailed, DatabaseError):
+        if not connection.is_usable():  # the server was restarted, say
+            connection.close()
+            _tasks(system).enqueue(database, SECONDS)
+        raise
+    # While it is paused, or the time window is closed, there is nothing to hold a worker for.
+    _tasks(system).enqueue(database, 0 if may_work(connection) else SECONDS)

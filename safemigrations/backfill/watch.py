@@ -18,6 +18,7 @@ from .table import fetch
 
 AFTER = 1.0  # seconds before the first look: most backfills are over by then
 EVERY = 0.1  # seconds between two looks at who waits
+AGAIN = 5.0  # seconds after a look that failed
 STATE_EVERY = 10  # looks at who waits to one at everything else
 
 
@@ -26,7 +27,7 @@ class Watch:
 
     def __init__(self, connection: BaseDatabaseWrapper, step: Backfill) -> None:
         self.watched, self.step = connection, step
-        self.pid = connection.connection.info.backend_pid
+        ((self.pid,),) = fetch(connection, "SELECT pg_backend_pid()")  # a pooler gives libpq another number
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.waiters = 0
@@ -49,21 +50,24 @@ class Watch:
         """Why batches should rest as long as they work; empty if they needn't."""
         return self._slowly
 
-    def had_waiters(self) -> int:
-        """How many sessions were seen waiting for a batch since the last call."""
+    def had_waiters(self) -> bool:
+        """Was a session seen waiting for a batch since the last call?"""
         waiters, self.waiters = self.waiters, 0
-        return waiters
+        return waiters > 0
 
     def _watch(self) -> None:
         if self.over.wait(AFTER):
             return
         connection = self.watched.copy()
-        try:
-            self._look(connection)
-        except DatabaseError as error:
-            self._stop, self._slowly = "", f"the server's state can't be read ({str(error).strip()})"
-        finally:
-            connection.close()
+        while not self.over.is_set():
+            try:
+                self._look(connection)
+            except DatabaseError as error:
+                reason = str(error).strip().partition("\n")[0]
+                self._stop, self._slowly = "", f"the server's state can't be read ({reason})"
+                self.over.wait(AGAIN)
+            finally:
+                connection.close()
 
     def _look(self, connection: BaseDatabaseWrapper) -> None:
         number = 0
@@ -80,17 +84,17 @@ class Watch:
 def reason_to_stop(connection: BaseDatabaseWrapper) -> str:
     lag, retained, queue = conf.backfill_replica_lag(), conf.backfill_retained_wal(), conf.backfill_archive_queue()
     if lag and (found := fetch(connection, _REPLICAS.format(seconds=lag))):
-        return "replica {} is {:.1f} s behind".format(*found[0])
+        return "replica {} is {:.1f} s behind (BACKFILL_REPLICA_LAG)".format(*found[0])
     if retained and (found := fetch(connection, _SLOTS.format(bytes=round(retained * 2**30)))):
-        return "replication slot {} retains {}".format(*found[0])
+        return "replication slot {} retains {} (BACKFILL_RETAINED_WAL)".format(*found[0])
     if queue and (found := fetch(connection, _ARCHIVER.format(files=round(queue)))):
-        return str(found[0][0])
+        return f"{found[0][0]} (BACKFILL_ARCHIVE_QUEUE)"
     return ""
 
 
 def reason_to_slow_down(connection: BaseDatabaseWrapper, table: str) -> str:
     if conf.backfill_yield_to_autovacuum() and _one(connection, _AUTOVACUUM.format(table=catalog.regclass(table))):
-        return "an autovacuum of the table is at work"
+        return "an autovacuum of the table is at work (BACKFILL_YIELD_TO_AUTOVACUUM)"
     return ""
 
 

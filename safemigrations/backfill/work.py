@@ -8,23 +8,27 @@ remembered and comes last, on its own.
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import F
-from django.utils.timezone import now
+from django.db.models.functions import Now
+from django.utils.timezone import localtime, now
 
 from .. import conf, locks
 from ..runner import Run, Runner, StepFailed, current_run
 from ..steps import Backfill
 from . import progress as store
-from .pace import Pace
+from .pace import Pace, seconds_until_window
 from .progress import Progress, Section, Status
 from .rows import patience_of, rows_of, short_transaction
 from .sections import condition_of, next_fence, next_section, passes_for
-from .table import Key, Part, columns_set, condition, fetch, parts_of
+from .table import Key, Part, columns_set, condition, fetch, is_gone, parts_of, row_of
 from .watch import Watch
 
 POLL = 0.2  # seconds between looks at work that others do
@@ -32,8 +36,10 @@ ABANDONED = 60  # seconds after which a section whose owner can't be seen is tak
 MOST_LEFT = 1000  # rows that may be left for the end
 NAMED = 5  # of the rows that were rejected
 CHUNK = 500  # keys that are filled together at the end
-ROUNDS = 20  # over rows that moved while their pages were gone over
+SWEPT = 100_000  # keys of rows that moved while their pages were gone over, remembered at a time
+NAP = 1.0  # seconds of a long rest after which it is looked whether somebody changed the pace, or stopped it
 TELL_EVERY = 10.0  # seconds between two lines about the same wait
+TELL_SELDOM = 60.0  # where it goes on all the same
 SHOW_EVERY = 1.0  # seconds between two looks at how far it is
 SPARSE = 0.1  # of the rows looked at: where fewer had to be filled, one pass is enough
 
@@ -45,16 +51,22 @@ def fill(runner: Runner, step: Backfill) -> str:
     if not _is_large(runner, step):
         return Work(runner, step, None).at_once()
     run = current_run()
+    of = {
+        "app_label": run.migration.app_label if run.migration else "",
+        "migration": run.migration.name if run.migration else "",
+    }
+    if store.is_through(runner.connection, step, **of):
+        return "filled before"
     if reason := _left_for_later(runner, step, run):
         return reason
-    app_label = run.migration.app_label if run.migration else ""
-    name = run.migration.name if run.migration else ""
-    found = store.begin(runner.connection, step, app_label=app_label, migration=name, status=Status.RUNNING)
+    found = store.begin(runner.connection, step, **of, status=Status.RUNNING)
     return Work(runner, step, found).run()
 
 
 def _is_large(runner: Runner, step: Backfill) -> bool:
-    return bool(runner.rows(f"SELECT 1 FROM {step.table} OFFSET {conf.backfill_batch_size()} LIMIT 1"))
+    """Is it worth, or necessary, to remember which rows were filled? Where the guard can't tell, it always is."""
+    most = conf.backfill_batch_size() if step.clears else 0
+    return bool(runner.rows(f"SELECT 1 FROM {step.table} OFFSET {most} LIMIT 1"))
 
 
 def _left_for_later(runner: Runner, step: Backfill, run: Run) -> str:
@@ -84,7 +96,13 @@ class Work:
     """One worker on one backfill; without `progress` on a table so small that it is filled in one batch."""
 
     def __init__(
-        self, runner: Runner, step: Backfill, progress: Progress | None, *, until: float | None = None
+        self,
+        runner: Runner,
+        step: Backfill,
+        progress: Progress | None,
+        *,
+        until: float | None = None,
+        only_in_window: bool = False,
     ) -> None:
         self.runner, self.step, self.progress = runner, step, progress
         self.connection = runner.connection
@@ -92,6 +110,8 @@ class Work:
         self.pace = Pace()
         self.patience = patience_of(self.connection)
         self.until = until  # time.monotonic() at which to stop and leave the rest
+        self.only_in_window = only_in_window
+        self.number = random.SystemRandom().randrange(1, 2**63)
         self.began = time.monotonic()
         self.left: list[Left] = []  # where there is no progress to keep it in
         self.watch: Watch | None = None
@@ -99,7 +119,6 @@ class Work:
         self.sparse = False
         self.horizon: int | None = None
         self.told: dict[str, float] = {}  # kind of news -> when
-        self.resting = 0.0
 
     # All in one batch.
 
@@ -131,10 +150,12 @@ class Work:
             raise
         except (StepFailed, locks.LockNotAcquired, DatabaseError) as error:
             if self.connection.is_usable():
-                self._update(status=Status.FAILED, last_error=str(error))
+                running = store.rows(self.connection, pk=self._progress.pk, status=Status.RUNNING)
+                running.update(status=Status.FAILED, last_error=str(error))
             raise
-        if self.is_over:  # somebody else may go on at once
-            store.sections(self.connection, self._progress).filter(owner=self._pid).update(owner=0)
+        finally:
+            if self.connection.is_usable():  # somebody else may go on at once
+                store.sections(self.connection, self._progress).filter(worker=self.number).update(owner=0)
         self._progress.refresh_from_db(using=self.connection.alias)
         return self._summary(self._progress.filled)
 
@@ -147,12 +168,10 @@ class Work:
         return self.progress
 
     @property
-    def _pid(self) -> int:
-        return int(self.connection.connection.info.backend_pid)
-
-    @property
     def is_over(self) -> bool:
-        return self.until is not None and time.monotonic() > self.until
+        if self.until is not None and time.monotonic() > self.until:
+            return True
+        return self.only_in_window and seconds_until_window(localtime(now()) if settings.USE_TZ else now()) > 0
 
     def _sections(self) -> Iterator[Section]:
         while not self.is_over:
@@ -160,6 +179,8 @@ class Work:
             if section == "finished":
                 return
             if not isinstance(section, Section):
+                if self.until is not None and self._progress.status == Status.PAUSED:
+                    return  # a task holds no worker meanwhile
                 time.sleep(POLL)
             elif section.is_done:  # whoever did it was killed before it was counted
                 self._close(section)
@@ -198,15 +219,13 @@ class Work:
             raise Stopped(self._progress.last_error)
         if status == Status.PAUSED:
             self._tell("paused; to go on: python manage.py safemigrations backfill resume")
-        else:
-            self.told.clear()
         return status in (Status.RUNNING, Status.DONE)
 
     def _abandoned(self) -> Section | None:
         ids = fetch(
             self.connection,
             f"SELECT id FROM safemigrations_backfill_section WHERE progress = {self._progress.pk}"
-            " AND (owner = pg_backend_pid() OR owner NOT IN (SELECT pid FROM pg_stat_activity)"
+            f" AND (worker = {self.number} OR owner NOT IN (SELECT pid FROM pg_stat_activity)"
             f" OR touched_at < now() - interval '{ABANDONED} s') ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
         )
         return store.sections(self.connection, self._progress).get(pk=ids[0][0]) if ids else None
@@ -214,7 +233,7 @@ class Work:
     def _new(self, progress: Progress) -> Section | None:
         if progress.part >= len(progress.parts):
             return None
-        section = next_section(self.connection, self.step, progress, self.pace.size, passes=self._passes(progress))
+        section = next_section(self.connection, self.step, progress, self.pace.rows, passes=self._passes(progress))
         progress.save(using=self.connection.alias, update_fields=["part", "after"])
         return section
 
@@ -226,7 +245,7 @@ class Work:
         now_at = "pg_snapshot_xmax(pg_current_snapshot())::text::numeric % 4294967296"
         self.horizon = int(fetch(self.connection, f"SELECT {now_at}")[0][0])
         if reason:
-            self._tell(reason)
+            self._tell(reason, every=TELL_SELDOM)
         return passes
 
     def _end(self, progress: Progress) -> Section | str:
@@ -236,19 +255,24 @@ class Work:
             return "finished"
         progress.ending = True
         progress.save(using=self.connection.alias, update_fields=["ending"])
-        section = Section(progress=progress.pk, owner=0, part=0, ending=True)
+        section = Section(progress=progress.pk, part=0, ending=True)
         self._own(section)
         return section
 
     def _own(self, section: Section) -> None:
-        section.owner, section.touched_at = self._pid, now()
+        ((section.owner,),) = fetch(self.connection, "SELECT pg_backend_pid()")
+        section.worker = self.number
         section.save(using=self.connection.alias)
+        self._move(section, {})
+
+    def _move(self, section: Section, values: Mapping[str, object]) -> None:
+        """The time is the server's: clocks of machines that share the work may differ."""
+        store.sections(self.connection, self._progress).filter(pk=section.pk).update(**values, touched_at=Now())
 
     def _fill_section(self, section: Section) -> None:
         part = self._progress.all_parts[section.part]
         self.pace.size = section.size or self.pace.size
-        while not section.is_done and not self.is_over:
-            self._yield()
+        while not section.is_done and self._yield():
             if not self._batch(section, part):
                 return  # somebody else has it, or it was paused
         if section.is_done:
@@ -256,35 +280,61 @@ class Work:
             self._close(section)
 
     def _batch(self, section: Section, part: Part) -> bool:
-        upto, began = section.at, 0.0
+        upto, began, moved = section.at, 0.0, {"filled": 0}
 
         def where() -> str:
             nonlocal upto, began
-            upto, began = next_fence(section, self.pace.size), time.monotonic()
+            upto, began = next_fence(section, self.pace.rows), time.monotonic()
             return condition_of(self.step, part, section, upto)
 
         def then(filled: int) -> None:
-            section.visited += (visited := (upto - section.at) * section.rows / section.passes)
-            section.filled += filled
-            section.at = upto
-            if upto == len(section.fences) - 1:
-                section.number, section.at = section.number + 1, 0
-            self.pace.took(took := time.monotonic() - began, visited)
-            section.size, section.touched_at = self.pace.size, now()
-            section.save(using=self.connection.alias, force_update=True)
-            self.resting = self.pace.rest_after(took, filled, share=self._rest_share())
+            nonlocal moved
+            visited = (upto - section.at) * section.rows / section.passes
+            self.pace.took(time.monotonic() - began, visited)
+            moved = _moved(section, upto, visited, filled, self.pace.size)
+            self._move(section, moved)
 
-        if not self._try(section, part.name, where, then, leaving=True):
-            return False
-        time.sleep(self.resting)
+        try:
+            if not self._try(section, part.name, where, then, leaving=True):
+                return False
+        except DatabaseError:
+            if not is_gone(self.connection, part.name):
+                raise
+            self._move(section, moved := {"number": section.passes})  # nobody needs these rows any more
+        took, filled = time.monotonic() - began, int(moved.get("filled", section.filled)) - section.filled
+        for name, value in moved.items():  # only what is committed
+            setattr(section, name, value)
+        self._rest(took, filled)
         self._show()
         return True
+
+    def _rest(self, took: float, filled: int) -> None:
+        """After a batch; a long rest ends when somebody changes the pace, or stops it."""
+        began = time.monotonic()
+        while not self.is_over:
+            share = self._rest_share()
+            left = self.pace.rest_after(took, filled, share=share) - (time.monotonic() - began)
+            if left <= 0:
+                return
+            if left > took * share:
+                self._tell(f"slower: {self.pace.rate:,.0f} rows/s at most (BACKFILL_RATE)", every=math.inf)
+            time.sleep(min(left, NAP))
+            if left > NAP and not self._goes_on():
+                return
 
     def _rest_share(self) -> float:
         """Seconds of rest for a second of work: none while nobody else is there."""
         if self.watch is None or self.watch.is_alone:
             return 0
         return max(self.pace.rest, 1.0) if self.watch.slowly() else self.pace.rest
+
+    def _goes_on(self) -> bool:
+        """Does nobody want it to stop? And what pace is wanted now?"""
+        values = store.rows(self.connection, pk=self._progress.pk).values_list("status", "pace").first()
+        if values is None or values[0] != Status.RUNNING:
+            return False
+        self.pace.given = values[1]
+        return True
 
     def _close(self, section: Section) -> None:
         with transaction.atomic(using=self.connection.alias):
@@ -326,7 +376,7 @@ class Work:
                     rejected = True
                     continue
                 failures += 1
-                self.pace.halve()
+                self._halve(str(error).strip().splitlines()[0] if str(error) else "others hold many rows")
                 self._give_up(deadline, error)
                 time.sleep(random.uniform(0.05, 0.5))
 
@@ -337,11 +387,15 @@ class Work:
                 "stays filled. End that transaction and run the same command again."
             ) from error
 
+    def _halve(self, reason: str) -> None:
+        self.pace.halve()
+        self._tell(f"smaller batches: {reason}")
+
     def _lock(self, section: Section) -> bool:
         found = fetch(
             self.connection,
             "SELECT p.status, p.pace FROM safemigrations_backfill_section s JOIN safemigrations_backfill p"
-            f" ON p.id = s.progress WHERE s.id = {section.pk} AND s.owner = pg_backend_pid()"
+            f" ON p.id = s.progress WHERE s.id = {section.pk} AND s.worker = {self.number}"
             f" AND s.number = {section.number} AND s.at = {section.at} FOR UPDATE OF s SKIP LOCKED",
         )
         if not found or found[0][0] != Status.RUNNING:
@@ -400,16 +454,21 @@ class Work:
         self.progress.left = json.loads(found) if isinstance(found, str) else found
 
     def _finish(self, section: Section) -> None:
-        for part in self._progress.all_parts:
+        parts = [part for part in self._progress.all_parts if not is_gone(self.connection, part.name)]
+        for part in parts:
             if not part.by_key and not self._sweep(section, part.name):
                 return
-        left = list({(part, tuple(key)): (part, key, error) for part, key, error in self._progress.left}.values())
+        there = {part.name for part in parts}
+        known = [row for row in self._progress.left if row[0] in there]
+        left = list({(part, tuple(key)): (part, key, error) for part, key, error in known}.values())
         rejected = self._come_back(section, left)
         if rejected is None:
             return
         status = Status.FAILED if rejected else Status.DONE
         with transaction.atomic(using=self.connection.alias):
-            store.sections(self.connection, self._progress).filter(pk=section.pk).delete()
+            own = store.sections(self.connection, self._progress).filter(pk=section.pk, worker=self.number)
+            if not own.delete()[0]:
+                return  # somebody else took over, and looks once more
             # Where some were rejected the next run begins with the end again.
             self._update(
                 status=status,
@@ -423,23 +482,36 @@ class Work:
             raise StepFailed(_rejected(self.step, rejected))
 
     def _sweep(self, section: Section, part: str) -> bool:
-        """Rows that were updated while their pages were gone over may have moved to a page that was behind already."""
-        for _ in range(ROUNDS):
-            with short_transaction(self.connection, self.patience):
-                keys = self.rows.keys(part, "TRUE", limit=CHUNK * 200)
+        """Rows that were updated while their pages were gone over may have moved to a page that was behind already.
+
+        What one look finds is all there is. If it is too much to remember, then in the order of the key, which no
+        update changes.
+        """
+        keys = self._unfilled(section, part, "TRUE", ordered=False)
+        if keys is not None and len(keys) == SWEPT:
+            keys = self._unfilled(section, part, "TRUE", ordered=True)
+        while keys:
             for at in range(0, len(keys), CHUNK):
                 if not self._fill_keys(section, part, keys[at : at + CHUNK]):
                     return False
-            if len(keys) < CHUNK * 200 or self.rows.keys(part, condition(self.step.key, keys[:1])):
-                break  # that was all, or what is set doesn't make a row one that is filled
-        return True
+            if len(keys) < SWEPT:
+                return True
+            after = f"({', '.join(self.step.key)}) > {row_of(keys[-1])}"
+            keys = self._unfilled(section, part, after, ordered=True)
+        return keys is not None
+
+    def _unfilled(self, section: Section, part: str, where: str, *, ordered: bool) -> list[Key] | None:
+        """Keys of rows that aren't filled; None: the section isn't ours any more. Nobody takes it over meanwhile."""
+        with short_transaction(self.connection, self.patience):
+            return self.rows.keys(part, where, limit=SWEPT, ordered=ordered) if self._lock(section) else None
 
     def _fill_keys(self, section: Section | None, part: str, keys: list[Key]) -> bool:
+        before = section.filled if section else 0
+
         def then(filled: int) -> None:
             if section:
-                section.filled += filled
-                section.touched_at = now()
-                section.save(using=self.connection.alias, force_update=True)
+                section.filled = before + filled
+                self._move(section, {"filled": section.filled})
 
         return self._try(section, part, lambda: condition(self.step.key, keys), then, leaving=False)
 
@@ -453,21 +525,23 @@ class Work:
 
     # What a person sees.
 
-    def _yield(self) -> None:
-        """Wait while replicas, slots or the archiver can't keep up."""
-        if self.watch is None:
-            return
+    def _yield(self) -> bool:
+        """Wait while replicas, slots or the archiver can't keep up; False: it is to stop here."""
+        assert self.watch
         if self.watch.had_waiters():
-            self.pace.halve()
+            self._halve("somebody waited for one (BACKFILL_YIELD_TO_WAITERS)")
         while (reason := self.watch.stop()) and not self.is_over:
             self._tell(f"waiting: {reason}")
-            time.sleep(POLL)
+            time.sleep(NAP)
+            if not self._goes_on():
+                return False
         if reason := self.watch.slowly():
             self._tell(f"slower: {reason}")
+        return not self.is_over
 
-    def _tell(self, text: str) -> None:
-        kind = text.partition(":")[0]
-        if self.told.get(kind, 0) < time.monotonic() - TELL_EVERY:
+    def _tell(self, text: str, *, every: float = TELL_EVERY) -> None:
+        kind = text.partition(":")[0] if every < math.inf else text
+        if kind not in self.told or self.told[kind] < time.monotonic() - every:
             self.told[kind] = time.monotonic()
             self.runner.report.progress(self.step, text)
 
@@ -479,6 +553,18 @@ class Work:
     def _summary(self, filled: int) -> str:
         took = time.monotonic() - self.began
         return f"{filled:,} rows, {filled / took:,.0f} rows/s" if filled else "no row to fill"
+
+
+def _moved(section: Section, upto: int, visited: float, filled: int, size: float) -> dict[str, Any]:
+    """What a batch that ends at this fence changes in its section."""
+    pass_is_done = upto == len(section.fences) - 1
+    return {
+        "number": section.number + pass_is_done,
+        "at": 0 if pass_is_done else upto,
+        "visited": section.visited + visited,
+        "filled": section.filled + filled,
+        "size": size,
+    }
 
 
 class _TooManyLocked(Exception):
