@@ -16,6 +16,11 @@ from .operations.base import Change
 PACKAGE = "safemigrations.operations"
 LINE = 89  # of Black, which Django runs over the file where it is installed, and a line break
 ATOMIC = "\n    atomic = False\n"
+EMPTY = "    operations = [\n    ]\n"  # of makemigrations --empty; of --merge too, which has two dependencies
+HINT = """\
+        # To fill rows, import Backfill from safemigrations.operations, set atomic = False above, and write
+        # Backfill("order", set={"region": F("country__code")}, where=Q(region=None)),
+"""
 
 
 def why_not_atomic(operations: Sequence[Operation]) -> str:

@@ -208,10 +208,10 @@ def test_killed_at_random_while_traffic_runs_every_row_is_right(database, connec
 
     SAFEMIGRATIONS_TEST_KILLS says how often, for a longer run.
     """
-    session, user = connect(), connect()
+    session, user, rows = connect(), connect(), ROWS * (2 + KILLS // 8)
     default = "gen_random_uuid()" if key == "uuid" else "n"
     session.execute(f"CREATE TABLE item (id {key} PRIMARY KEY, n int, price int, twin int, fills int DEFAULT 0)")
-    session.execute(f"INSERT INTO item SELECT {default}, n, n FROM generate_series(1, {ROWS * (2 + KILLS // 8)}) n")
+    session.execute(f"INSERT INTO item SELECT {default}, n, n FROM generate_series(1, {rows}) n")
     session.execute("CREATE INDEX item_n ON item (n)")
     session.execute(
         "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP = 'INSERT' OR OLD.twin IS NOT"
@@ -222,9 +222,9 @@ def test_killed_at_random_while_traffic_runs_every_row_is_right(database, connec
     done: list[bool] = []
 
     def traffic() -> None:
-        number = 100_000
+        number = 10_000_000
         while not done:
-            at = random.randrange(60_000)
+            at = random.randrange(rows)
             user.execute("UPDATE item SET price = price + 1 WHERE n BETWEEN %s AND %s", [at, at + 5])
             user.execute("DELETE FROM item WHERE n = %s", [at + 7])
             user.execute(f"INSERT INTO item SELECT {default}, n, 5 FROM generate_series({number}, {number}) n")

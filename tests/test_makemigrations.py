@@ -858,3 +858,28 @@ def test_squashed_where_the_originals_have_been_applied_in_part(project):
     project.manage("migrate").check()
     project.manage("migrate", "--contract").check()
     assert columns(project) == ["id", "title", "stock"]
+
+
+def test_an_empty_migration_says_how_rows_are_filled(project):
+    with_book(project)
+    project.manage("makemigrations", "shop", "--empty", "--name", "fill").check()
+    assert body(project, "0002_fill") == (
+        "from django.db import migrations\n\n\n"
+        "class Migration(migrations.Migration):\n\n"
+        "    dependencies = [\n        ('shop', '0001_initial'),\n    ]\n\n"
+        "    operations = [\n"
+        "        # To fill rows, import Backfill from safemigrations.operations, set atomic = False above, and write\n"
+        '        # Backfill("order", set={"region": F("country__code")}, where=Q(region=None)),\n'
+        "    ]\n"
+    )
+    project.manage("migrate").check()
+
+
+def test_a_merge_says_nothing_about_rows(project):
+    with_book(project)
+    for name in ("one", "two"):
+        project.manage("makemigrations", "shop", "--empty", "--name", name).check()
+        file = project.folder / "shop" / "migrations" / f"000{2 if name == 'one' else 3}_{name}.py"
+        file.write_text(file.read_text().replace("0002_one", "0001_initial"))
+    project.manage("makemigrations", "--merge", "--noinput").check()
+    assert "Backfill" not in project.read_migration("shop", project.migration_files("shop")[-1].removesuffix(".py"))
