@@ -19,7 +19,7 @@ from ..runner import Report, Runner, StepFailed, explain
 from . import progress as store
 from .pace import seconds_until_window
 from .progress import Progress, Status
-from .work import Stopped, Work
+from .work import Stopped, Work, is_lost
 
 ACTIONS = {"pause": "Paused", "resume": "Resumed", "cancel": "Cancelled", "pace": "Changed the pace"}
 FROM = {
@@ -88,19 +88,19 @@ def _process(connection: BaseDatabaseWrapper) -> subprocess.Popen[bytes]:
 
 def work_on_all(connection: BaseDatabaseWrapper, report: Report, *, until: float | None = None) -> bool:
     """Work on what isn't finished, oldest first, and return whether all of it is; `until` as of time.monotonic()."""
-    failures = []
+    failures: list[StepFailed] = []
     for row in store.rows(connection, status__in=store.UNFINISHED):
         while _wait_for_window(report, row, until):
             try:
                 _work_on(connection, report, row, until)
             except StepFailed as error:
-                failures.append(str(error))
+                failures.append(error)
             if not _seconds_closed():
                 break
-        if failures and not connection.is_usable():
+        if failures and is_lost(failures[-1].__cause__):
             break  # the others would meet the same
     if failures:
-        raise StepFailed("\n".join(failures))
+        raise StepFailed("\n".join(map(str, failures))) from failures[-1].__cause__
     return not store.rows(connection, status__in=store.UNFINISHED).exists()
 
 

@@ -38,13 +38,14 @@ def _tasks(system: str) -> Any:
 def work_for_a_while(database: str, system: str) -> None:
     """What a task does: work, and see to it that another goes on, unless all is done or has failed."""
     from .control import may_work, work_on_all
+    from .work import is_lost
 
     connection, began = connections[database], time.monotonic()
     try:
         if work_on_all(connection, Report(), until=began + SECONDS):
             return
-    except (StepFailed, DatabaseError):
-        if not connection.is_usable():  # the server was restarted, say
+    except (StepFailed, DatabaseError) as error:
+        if is_lost(error) or is_lost(error.__cause__):
             connection.close()
             _tasks(system).enqueue(database, SECONDS)
         raise

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.timezone import localtime, now
@@ -42,6 +42,8 @@ TELL_EVERY = 10.0  # seconds between two lines about the same wait
 TELL_SELDOM = 60.0  # where it goes on all the same
 SHOW_EVERY = 1.0  # seconds between two looks at how far it is
 SPARSE = 0.1  # of the rows looked at: where fewer had to be filled, one pass is enough
+
+UNDEFINED_TABLE = "42P01"
 
 Left = tuple[str, Key, str]  # part, key, error
 
@@ -149,7 +151,7 @@ class Work:
         except Stopped:
             raise
         except (StepFailed, locks.LockNotAcquired, DatabaseError) as error:
-            if self.connection.is_usable():
+            if not is_lost(error):  # else others go on, and so does the next run
                 running = store.rows(self.connection, pk=self._progress.pk, status=Status.RUNNING)
                 running.update(status=Status.FAILED, last_error=str(error))
             raise
@@ -297,8 +299,8 @@ class Work:
         try:
             if not self._try(section, part.name, where, then, leaving=True):
                 return False
-        except DatabaseError:
-            if not is_gone(self.connection, part.name):
+        except DatabaseError as error:
+            if locks.sqlstate(error) != UNDEFINED_TABLE or not is_gone(self.connection, part.name):
                 raise
             self._move(section, moved := {"number": section.passes})  # nobody needs these rows any more
         took, filled = time.monotonic() - began, int(moved.get("filled", section.filled)) - section.filled
@@ -574,6 +576,12 @@ class _TooManyLocked(Exception):
 def is_rejection(error: DatabaseError) -> bool:
     """Is it the row's fault: data that doesn't fit, a constraint, a trigger's RAISE?"""
     return locks.sqlstate(error)[:2] in {"22", "23", "44", "P0"}
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Is it the connection that broke, such as when the server is restarted? Django has a new one by now."""
+    state = locks.sqlstate(error) if error else ""
+    return isinstance(error, OperationalError) and (not state or state[:2] == "08" or state[:4] == "57P0")
 
 
 def _rejected(step: Backfill, rows: list[Left]) -> str:
