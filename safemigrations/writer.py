@@ -68,6 +68,8 @@ class MigrationWriter(writer.MigrationWriter):
         text = super().as_string()
         if not migration.atomic:
             text = _not_atomic(text, why_not_atomic(migration.operations) if ours else "")
+        if not migration.operations and not migration.replaces and len(migration.dependencies) < 2:
+            text = text.replace(EMPTY, f"    operations = [\n{HINT}    ]\n")
         return _with_merged_imports(text)
 
 

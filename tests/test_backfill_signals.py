@@ -21,7 +21,7 @@ from safemigrations.backfill.work import Work
 from safemigrations.runner import Runner
 from testproject import postgres
 
-from .conftest import _empty_database
+from .conftest import new_database
 from .contention import Migrating, Told, autovacuum, until
 from .test_backfill_engine import FILL, fill_of, run, wrong
 
@@ -40,7 +40,7 @@ def database(own_server, monkeypatch):
     monkeypatch.setitem(connections.settings["default"], "HOST", conninfo_to_dict(own_server)["host"])
     monkeypatch.setitem(connections.settings["default"], "USER", "postgres")
     monkeypatch.setattr(watch, "AFTER", 0.0)
-    with _empty_database("default", monkeypatch) as connection:
+    with new_database("default", monkeypatch) as connection:
         yield connection
 
 
