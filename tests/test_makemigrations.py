@@ -337,23 +337,6 @@ def test_check_says_that_something_is_missing(project):
     assert project.migration_files("shop") == ["0001_initial"]
 
 
-def test_empty(project):
-    with_book(project)
-    project.manage("makemigrations", "--empty", "shop", "--name", "by_hand").check()
-    assert body(project, "0002_by_hand") == (
-        "from django.db import migrations\n"
-        "\n\n"
-        "class Migration(migrations.Migration):\n"
-        "\n"
-        "    dependencies = [\n"
-        "        ('shop', '0001_initial'),\n"
-        "    ]\n"
-        "\n"
-        "    operations = [\n"
-        "    ]\n"
-    )
-
-
 def test_merge(project):
     with_book(project)
     for name, field in (("0002_a", "stock"), ("0002_b", "pages")):
@@ -860,7 +843,7 @@ def test_squashed_where_the_originals_have_been_applied_in_part(project):
     assert columns(project) == ["id", "title", "stock"]
 
 
-def test_an_empty_migration_says_how_rows_are_filled(project):
+def test_empty(project):
     with_book(project)
     project.manage("makemigrations", "shop", "--empty", "--name", "fill").check()
     assert body(project, "0002_fill") == (
