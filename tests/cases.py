@@ -7,13 +7,15 @@ as our own operation.
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import django
-from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import ArrayField, IntegerRangeField
 from django.contrib.postgres.functions import RandomUUID
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
@@ -198,6 +200,29 @@ BASE: Sequence[Operation] = (
             "constraints": [
                 UniqueConstraint(fields=["region", "sequence"], name="order_region_sequence"),
                 CheckConstraint(condition=Q(weight__lte=F("limit")), name="order_weight_limit"),
+            ],
+        },
+    ),
+    CreateModel("Currency", [key(), ("code", models.CharField(max_length=30, unique=True))]),
+    CreateModel(
+        "Price",
+        [
+            key(),
+            ("currency", _points_at("Currency", to_field="code", related_name="prices")),
+            ("amount", models.DecimalField(max_digits=10, decimal_places=2)),
+            ("memo", models.CharField(max_length=40)),
+            ("slot", models.IntegerField()),
+            ("span", IntegerRangeField()),
+            ("labels", ArrayField(models.CharField(max_length=40))),
+        ],
+        {
+            "indexes": [
+                Index(fields=["amount"], include=["memo"], condition=Q(slot__gt=1), name="price_amount"),
+                GinIndex(fields=["labels"], name="price_labels"),
+            ],
+            "constraints": [
+                UniqueConstraint(fields=["slot"], deferrable=Deferrable.DEFERRED, name="price_slot"),
+                ExclusionConstraint(expressions=[("span", "&&")], name="price_span"),
             ],
         },
     ),
@@ -587,6 +612,26 @@ CASES: Sequence[Case] = (
         RemoveField("order", "limit"),
         values_are_lost=True,
     ),
+    Case("remove_field_to_field", RemoveField("price", "currency"), values_are_lost=True),
+    Case(
+        "remove_field_that_is_pointed_at",
+        RemoveField("price", "currency"),
+        RemoveField("currency", "code"),
+        values_are_lost=True,
+    ),
+    Case("remove_field_in_index_with_include", RemoveIndex("price", "price_amount"), RemoveField("price", "memo")),
+    Case(
+        "remove_field_in_gin_index",
+        RemoveIndex("price", "price_labels"),
+        RemoveField("price", "labels"),
+        values_are_lost=True,
+    ),
+    Case(
+        "remove_field_in_exclusion_constraint",
+        RemoveConstraint("price", "price_span"),
+        RemoveField("price", "span"),
+        values_are_lost=True,
+    ),
     # What Django's autodetector writes for each of these, in its order.
     Case(
         "delete_model",
@@ -601,6 +646,12 @@ CASES: Sequence[Case] = (
         "delete_model_that_is_pointed_at",
         RemoveField("order", "customer"),
         DeleteModel("Customer"),
+        values_are_lost=True,
+    ),
+    Case(
+        "delete_model_that_is_pointed_at_by_to_field",
+        RemoveField("price", "currency"),
+        DeleteModel("Currency"),
         values_are_lost=True,
     ),
     Case("delete_model_with_many_to_many_to_it", RemoveField("order", "tags"), DeleteModel("Tag")),
@@ -640,6 +691,8 @@ CASES: Sequence[Case] = (
     Case("rename_field_foreign_key_to_itself", RenameField("category", "parent", "above")),
     Case("rename_field_one_to_one", RenameField("order", "invoice", "bill")),
     Case("rename_field_positive", RenameField("order", "quantity", "pieces")),
+    Case("rename_field_that_is_pointed_at", RenameField("currency", "code", "iso")),
+    Case("rename_field_to_field", RenameField("price", "currency", "money")),
     Case(
         "rename_field_in_unique_together",
         RenameField("order", "reference", "mark"),
@@ -670,6 +723,44 @@ CASES: Sequence[Case] = (
         AddConstraint("order", CheckConstraint(condition=Q(weight__lte=F("maximum")), name="order_weight_limit")),
     ),
     Case(
+        "rename_field_in_deferrable_unique_constraint",
+        RemoveConstraint("price", "price_slot"),
+        RemoveIndex("price", "price_amount"),
+        RenameField("price", "slot", "place"),
+        AddConstraint("price", UniqueConstraint(fields=["place"], deferrable=Deferrable.DEFERRED, name="price_slot")),
+        _index("price_amount", model="price", fields=["amount"], include=["memo"], condition=Q(place__gt=1)),
+    ),
+    Case(
+        "rename_field_in_exclusion_constraint",
+        RemoveConstraint("price", "price_span"),
+        RenameField("price", "span", "period"),
+        AddConstraint("price", ExclusionConstraint(expressions=[("period", "&&")], name="price_span")),
+    ),
+    Case(
+        "rename_field_in_gin_index",
+        RemoveIndex("price", "price_labels"),
+        RenameField("price", "labels", "marks"),
+        AddIndex("price", GinIndex(fields=["marks"], name="price_labels")),
+    ),
+    Case(
+        "rename_field_in_index_with_include",
+        RemoveIndex("price", "price_amount"),
+        RenameField("price", "memo", "text"),
+        _index("price_amount", model="price", fields=["amount"], include=["text"], condition=Q(slot__gt=1)),
+    ),
+    Case(
+        "rename_field_in_index_of_partitioned_table",
+        RemoveIndex("visit", "visit_seconds"),
+        RenameField("visit", "seconds", "duration"),
+        _index("visit_seconds", model="visit", fields=["duration"]),
+    ),
+    Case(
+        "rename_field_and_its_index",  # as where Django made up the index's name
+        RemoveIndex("order", "order_due"),
+        RenameField("order", "due", "due_on"),
+        _index("order_due_on", fields=["due_on", "sequence"]),
+    ),
+    Case(
         "rename_field_and_change_its_index",
         RemoveIndex("order", "order_due"),
         RenameField("order", "due", "due_on"),
@@ -695,7 +786,7 @@ def base() -> Migration:
     """The migration that the running release has applied."""
     migration = Migration("0001_initial", LABEL)
     migration.initial = True  # type: ignore[misc]
-    migration.operations = list(BASE)  # type: ignore[misc]
+    migration.operations = copy.deepcopy(list(BASE))  # type: ignore[misc]  # RenameField writes into its fields
     return migration
 
 

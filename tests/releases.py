@@ -20,6 +20,7 @@ from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
 from django.db.models.fields.proxy import OrderWrt
 from django.test import override_settings
+from psycopg.types.range import Range
 
 from safemigrations import queue
 from safemigrations.executor import MigrationExecutor
@@ -154,6 +155,8 @@ class Values:
                 return datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=number)
             case "UUIDField":
                 return uuid.uuid4()
+            case "IntegerRangeField":
+                return Range(number, number + 1)
             case "JSONField":
                 return {self.name: [number, "it's", None]}
         raise NotImplementedError(f"Say here what a {field.get_internal_type()} holds.")

@@ -19,7 +19,8 @@ QUERIES = {
     "tables": f"""
         SELECT oid::regclass::text, relkind::text, relpersistence::text, reloptions, relacl::text,
             relhastriggers AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal),
-            obj_description(oid, 'pg_class')
+            obj_description(oid, 'pg_class'), pg_get_userbyid(relowner), relrowsecurity, relforcerowsecurity,
+            relreplident::text
         FROM {RELATIONS} c WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
     """,
     "columns": f"""
@@ -59,8 +60,29 @@ QUERIES = {
         LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
     """,
     "views": f"SELECT c.oid::regclass::text, pg_get_viewdef(c.oid) FROM {RELATIONS} c WHERE c.relkind IN ('v', 'm')",
+    "rules": f"""
+        SELECT c.oid::regclass::text || '.' || r.rulename, pg_get_ruledef(r.oid)
+        FROM {RELATIONS} c JOIN pg_rewrite r ON r.ev_class = c.oid WHERE c.relkind IN ('r', 'p')
+    """,
+    "policies": f"""
+        SELECT c.oid::regclass::text || '.' || p.polname, p.polcmd::text, p.polpermissive, p.polroles::regrole[]::text,
+            pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)
+        FROM {RELATIONS} c JOIN pg_policy p ON p.polrelid = c.oid
+    """,
+    "statistics": f"""
+        SELECT s.stxnamespace::regnamespace::text || '.' || s.stxname, pg_get_statisticsobjdef(s.oid)
+        FROM {RELATIONS} c JOIN pg_statistic_ext s ON s.stxrelid = c.oid
+    """,
+    # PostgreSQL 14 has no lists of columns.
+    "publications": f"""
+        SELECT p.pubname || '.' || c.oid::regclass::text,
+            (SELECT array_agg(attname ORDER BY attname) FROM pg_attribute
+             WHERE attrelid = c.oid AND attnum = ANY (string_to_array(to_jsonb(r) ->> 'prattrs', ' ')::int[]))
+        FROM {RELATIONS} c JOIN pg_publication_rel r ON r.prrelid = c.oid JOIN pg_publication p ON p.oid = r.prpubid
+    """,
     "functions": """
-        SELECT p.oid::regprocedure::text, pg_get_functiondef(p.oid) FROM pg_proc p
+        SELECT p.oid::regprocedure::text, pg_get_functiondef(p.oid), p.proacl::text,
+            obj_description(p.oid, 'pg_proc') FROM pg_proc p
         JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname !~ '^(pg_|information_schema)'
     """,
     "types": """

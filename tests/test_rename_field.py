@@ -18,6 +18,7 @@ from django.db.migrations import (
     RemoveIndex,
     RenameField,
 )
+from django.db.migrations.state import ProjectState
 from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint, Value
 from django.db.models.functions import Now, Upper
 from django.test import override_settings
@@ -730,6 +731,17 @@ def test_unique_together_stays_a_set_of_tuples(database):
     shop = Shop(database, with_extra(models.IntegerField(), unique_together={("title", "extra")}))
     shop.migrate(EXTRA)
     assert shop.state.models["shop", "book"].options["unique_together"] == {("title", "more")}
+
+
+def test_fields_of_others_that_refer_to_it_can_be_gone_back_to():
+    """Django writes the new name into the field of the operation that created it."""
+    loan = CreateModel("Loan", [KEY, ("book", models.ForeignKey("shop.book", models.CASCADE, to_field="extra"))])
+    state: Any = ProjectState()
+    for operation in (with_extra(models.IntegerField(unique=True)), loan, EXTRA):
+        operation.state_forwards("shop", state)
+    assert state.models["shop", "loan"].fields["book"].remote_field.field_name == "more"
+    made: Any = dict(loan.fields)["book"]
+    assert made.remote_field.field_name == "extra"
 
 
 def test_a_column_that_keeps_its_name_is_left_alone(database):

@@ -27,6 +27,7 @@ from django.db.migrations.operations import (
 )
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+from django.db.migrations.utils import get_references
 from django.db.models import Field
 
 from .. import catalog, defaults
@@ -61,9 +62,15 @@ class ExpandRename(Change, RenameField):
         return f"ExpandRename({self.model_name_lower}.{self.old_name_lower} to {self.new_name_lower})"
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        # ProjectState.rename_field() writes the new name into the fields that refer to this one. They are those of the
+        # operations that created them, which then couldn't be gone back to in the same process.
+        key = app_label, self.model_name_lower
+        field = state.models[key].fields.get(self.old_name)
+        for model, name, other, _ in list(get_references(state, key, (self.old_name, field))):
+            model.fields[name] = other.clone()
         super().state_forwards(app_label, state)
         # The stock operation leaves lists of lists, which the autodetector can't put into a set.
-        options = state.models[app_label, self.model_name_lower].options
+        options = state.models[key].options
         if "unique_together" in options:
             options["unique_together"] = {tuple(names) for names in options["unique_together"]}
 
