@@ -72,6 +72,12 @@ class Contract(models.Model):
         return {name for step in self.steps for name in step.frees}
 
     @property
+    def needs(self) -> set[str]:
+        """What is gone when the plan is done, and the tables that have to keep their names until then."""
+        renamed = {name for step in self.steps for name in step.takes}
+        return self.frees | {name for name in self.names if name.startswith("table ")} - renamed
+
+    @property
     def names(self) -> set[str]:
         """What the plan works on, as in "column note of shop_order"; nobody else may touch it meanwhile."""
         steps = self.steps
@@ -133,13 +139,14 @@ def holders(connection: BaseDatabaseWrapper, names: Iterable[str], *, own: Mappi
     """Which of these names ("column note of shop_order") an open contract still has to work on.
 
     `own` selects the row that the asking operation left itself, in a run that was killed before it was recorded. Rows
-    that other operations of its migration left in that run only count for what they free.
+    that other operations of its migration left in that run only count for what they free, and for the tables that they
+    would not find any more under another name.
     """
     wanted, held = set(names), {}
     others = rows(connection, status__in=OPEN).exclude(**own) if wanted else ()
     for row in others:
         same_migration = row.app_label == own.get("app_label") and row.migration in own.get("migration__in", ())
-        held.update(dict.fromkeys(sorted(wanted & (row.frees if same_migration else row.names)), row))
+        held.update(dict.fromkeys(sorted(wanted & (row.needs if same_migration else row.names)), row))
     return held
 
 

@@ -131,15 +131,15 @@ def bare_name(db_table: str) -> str:
 
 
 def name_of(state: ModelState) -> str:
-    return bare_name(_db_table(state))
+    return bare_name(db_table_of(state))
 
 
 def names_of(state: ModelState) -> set[str]:
     """The model's table and those of its many-to-many fields."""
-    return {name_of(state), *names_of_through_tables(_db_table(state), state.fields.items())}
+    return {name_of(state), *names_of_through_tables(db_table_of(state), state.fields.items())}
 
 
-def _db_table(state: ModelState) -> str:
+def db_table_of(state: ModelState) -> str:
     return str(state.options.get("db_table") or _default_name(state.app_label, state.name))
 
 
@@ -148,7 +148,7 @@ def _default_name(app_label: str, model_name: str) -> str:
 
 
 def names_of_through_tables(db_table: str, fields: Iterable[tuple[str, Any]]) -> Iterator[str]:
-    """ManyToManyField._get_m2m_db_table(), of fields that have no `through`."""
+    """ManyToManyField._get_m2mdb_table_of(), of fields that have no `through`."""
     for name, field in fields:
         if field.many_to_many and field.remote_field.through is None:
             made = truncate_name(f"{strip_quotes(db_table)}_{name}", catalog.NAME_LENGTH)
@@ -169,7 +169,7 @@ def made_by(operation: Operation, app_label: str, before: ProjectState) -> Itera
     if state is None:
         return
     if isinstance(operation, AddField):
-        yield from names_of_through_tables(_db_table(state), [(operation.name, operation.field)])
+        yield from names_of_through_tables(db_table_of(state), [(operation.name, operation.field)])
     elif isinstance(operation, RenameModel | AlterModelTable):
         yield from _made_by_renaming(operation, state)
 

@@ -17,6 +17,7 @@ from django.db.models import Model
 from . import catalog
 from .catalog import bare, literal, regclass, temporary_name
 from .columns import FK_SUFFIX, raw
+from .runner import StepFailed
 from .steps import Lock, Plan, Proof, Statement, Step, Together
 from .tables import bare_name
 
@@ -57,6 +58,8 @@ class Move:
         return [(old, new) for old, new in quoted if old != new]
 
     def plan(self) -> Plan:
+        if moves_to_another_schema(raw(self.before._meta.db_table), raw(self.after._meta.db_table)):
+            raise StepFailed(f"{self.label} can't be renamed to {self.new}. {OTHER_SCHEMA}")
         return (_is_safe_behind_a_view(self), self._expand())
 
     def _expand(self) -> Together:
@@ -132,6 +135,18 @@ class Move:
             locks={self.old: Lock.ACCESS_EXCLUSIVE},
             done=catalog.column_exists(self.old, raw(self.columns[0][0])),
         )
+
+
+OTHER_SCHEMA = (
+    "Django can't move a table into another schema. Do it by hand: ALTER TABLE ... SET SCHEMA, and a view under the "
+    "old name for the release that is still running, in a RunSQL beside AlterModelTable in SeparateDatabaseAndState."
+)
+
+
+def moves_to_another_schema(old: str, new: str) -> bool:
+    """Of two db_tables; the schema that an unqualified one is in only the search_path knows."""
+    schemas = [table.strip('"').rpartition('"."')[0] for table in (old, new)]
+    return schemas[0] != schemas[1]
 
 
 def _rename(table: str, to: str) -> tuple[str, ...]:

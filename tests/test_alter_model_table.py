@@ -26,6 +26,7 @@ from .shop import (
     optimized,
     quoted,
 )
+from .snapshot import difference, snapshot
 from .test_rename_model import catalog_of, own_m2m, use, without_blocks
 
 AUTHOR = CreateModel("Author", [KEY, ("name", models.TextField(default=""))])
@@ -88,6 +89,19 @@ def test_the_same_name_leaves_nothing_to_do(database):
     shop = Shop(database, book())
     shop.migrate(ExpandAlterModelTable("book", "shop_book"))
     assert shop.left() == []
+
+
+def test_another_schema_is_refused_before_anything_is_touched(database):
+    shop = Shop(database, LIBRARY, book())
+    before = snapshot(database)
+    with pytest.raises(StepFailed) as caught:
+        shop.migrate(ExpandAlterModelTable("book", '"library"."tome"'))
+    assert str(caught.value) == (
+        """shop_book can't be renamed to "library"."tome". Django can't move a table into another schema. Do it by """
+        "hand: ALTER TABLE ... SET SCHEMA, and a view under the old name for the release that is still running, in a "
+        "RunSQL beside AlterModelTable in SeparateDatabaseAndState."
+    )
+    assert difference(before, snapshot(database)) == {}
 
 
 def test_the_end_is_that_of_the_stock_operation(two_databases):

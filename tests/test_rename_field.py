@@ -29,7 +29,9 @@ from safemigrations.operations import (
     AddIndexConcurrently,
     AlterFieldConcurrently,
     AlterUniqueTogetherConcurrently,
+    ExpandAlterModelTable,
     ExpandRename,
+    ExpandRenameModel,
     FollowRename,
     RemoveFieldLater,
     RemoveIndexLater,
@@ -583,6 +585,44 @@ def test_a_later_rename_of_it_waits_for_the_contract(database):
     shop.migrate(AddFieldWithDefault("book", "extra", models.IntegerField(default=1)))
     shop.contract()
     assert list(shop.columns()) == ["id", "title", "most", "extra"]
+
+
+TOGETHER: dict[str, tuple[Any, Any, str]] = {
+    "a new field of the old name": (
+        EXTRA,
+        AddFieldWithDefault("book", "extra", models.IntegerField(default=1)),
+        "column extra of shop_book in its contract (drop extra of shop_book, after proving that it equals more)",
+    ),
+    "another rename to the old name": (
+        EXTRA,
+        ExpandRename("book", "title", "extra"),
+        "column extra of shop_book in its contract (drop extra of shop_book, after proving that it equals more)",
+    ),
+    "the table is renamed after it": (
+        EXTRA,
+        ExpandRenameModel("Book", "Novel"),
+        "table shop_book in its contract (drop extra of shop_book, after proving that it equals more)",
+    ),
+    "the table is renamed after a removal": (
+        RemoveFieldLater("book", "extra"),
+        ExpandAlterModelTable("book", "novels"),
+        "table shop_book in its contract (drop extra of shop_book)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TOGETHER)
+def test_what_can_not_be_in_one_migration(database, what):
+    """The contract would drop the new column, or look for its own under a name that is a view by then."""
+    first, second, needed = TOGETHER[what]
+    shop = Shop(database, with_extra(models.IntegerField()))
+    with pytest.raises(StepFailed) as caught:
+        shop.migrate(first, second)
+    assert str(caught.value) == (
+        f"shop.0002 needs the {needed}, and one of its operations takes that name now. What it did before that stays, "
+        "and is skipped when it is run again. Put the two operations into two migrations, and run migrate --contract "
+        "between them."
+    )
 
 
 OURS = {

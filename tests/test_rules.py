@@ -607,6 +607,38 @@ def test_a_table_whose_name_is_taken_in_the_same_release_is_refused(what):
     )
 
 
+def test_another_schema_is_refused():
+    _, message, instead = found(stock.AlterModelTable("book", '"library"."tome"'))
+    assert message == """AlterModelTable book to "library"."tome" fails in PostgreSQL."""
+    assert instead.startswith("Django can't move a table into another schema. Do it by hand: ALTER TABLE")
+
+
+AUTHORS = models.ManyToManyField("shop.author")
+SAME_NAME: dict[str, tuple[Any, Operation]] = {
+    "a column": (models.ForeignKey("shop.author", models.CASCADE), add(models.IntegerField(null=True), "extra_id")),
+    "db_column": (models.IntegerField(), add(models.IntegerField(null=True, db_column="extra"), "more")),
+    "a table": (AUTHORS, stock.CreateModel("Written", [KEY], {"db_table": "shop_book_extra"})),
+    "db_table": (AUTHORS, add(models.ManyToManyField("shop.author", db_table="shop_book_extra"), "more")),
+}
+
+
+@pytest.mark.parametrize("what", SAME_NAME)
+def test_a_field_whose_name_is_taken_in_the_same_release_is_refused(what):
+    field, other = SAME_NAME[what]
+    author = stock.CreateModel("Author", [KEY])
+    remove = stock.RemoveField("book", "extra")
+    _, message, *replacement, instead = found(remove, author, book(("extra", field)), release=(remove, other))
+    assert replacement == []
+    assert message == (
+        f"RemoveField extra of book drops what has its name taken in the same release ({other.describe()}): "
+        f"{STILL_RUNNING} would read and write the new one."
+    )
+    assert instead == (
+        "Give the new one another db_column, or db_table. Or make two releases: first without the old field, then, "
+        "when migrate --contract has dropped it, with the new one."
+    )
+
+
 RENAME = stock.RenameField("book", "title", "name")
 FOLLOWERS = {
     "index": (models.Index(fields=["-title"], name="x"), models.Index(fields=["-name"], name="x")),

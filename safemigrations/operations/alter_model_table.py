@@ -59,6 +59,11 @@ def find(operation: AlterModelTable, context: Context) -> Finding | None:
         return None
     old = context.before.apps.get_model(context.app_label, operation.name)
     new = context.after.apps.get_model(context.app_label, operation.name)
+    if views.moves_to_another_schema(old._meta.db_table, new._meta.db_table):
+        return Finding(
+            f"AlterModelTable {operation.name} to {operation.table} fails in PostgreSQL.",
+            way_by_hand=views.OTHER_SCHEMA,
+        )
     moved = views.labels(views.renamed_with_table(old, new))
     if not moved:
         return None

@@ -243,8 +243,9 @@ def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any, *, own: Map
     if held and any(run.migration and row.migration == run.migration.name for row in held.values()):
         name, row = next(iter(held.items()))
         raise StepFailed(
-            f"{row.app_label}.{row.migration} frees the {name} only with its contract and takes it itself. Nothing was "
-            "changed. Put the two operations into two migrations, and run migrate --contract between them."
+            f"{row.app_label}.{row.migration} needs the {name} in its contract ({row.label}), and one of its "
+            "operations takes that name now. What it did before that stays, and is skipped when it is run again. Put "
+            "the two operations into two migrations, and run migrate --contract between them."
         )
     if held:
         name, row = next(iter(held.items()))

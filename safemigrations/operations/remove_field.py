@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from django.db.migrations.operations import DeleteModel, RemoveField
+from django.db.migrations.operations import AddField, DeleteModel, RemoveField
 from django.db.models import Field, Model, UniqueConstraint
 
 from .. import catalog, defaults, tables
@@ -279,10 +279,43 @@ def find(operation: RemoveField, context: Context) -> Finding | None:
             f"{what} removes the primary key: the release that is still running can't work without it.",
             way_by_hand="Keep the key; or build a new table with the new key and move the rows over several releases.",
         )
+    if successor := _taken_again(operation, field, context):
+        return Finding(
+            f"{what} drops what has its name taken in the same release ({successor}): the release that is still "
+            "running would read and write the new one.",
+            way_by_hand=(
+                "Give the new one another db_column, or db_table. Or make two releases: first without the old field, "
+                "then, when migrate --contract has dropped it, with the new one."
+            ),
+        )
     return Finding(
         f"{what} drops the column at once: the release that is still running names it in every SELECT and INSERT.",
         (RemoveFieldLater(operation.model_name, operation.name),),
     )
+
+
+def _taken_again(operation: RemoveField, field: Any, context: Context) -> str:
+    """The operation of this release that makes a column, or table, of the name that goes."""
+    model = context.model_before(operation.model_name)
+    going = set(tables.names_of_through_tables(tables.db_table_of(model), [(operation.name, field)]))
+    for app_label, other in context.release:
+        if not going.isdisjoint(tables.made_by(other, app_label, context.before)):
+            return other.describe()
+        same_model = app_label == context.app_label and operation.model_name_lower == getattr(
+            other, "model_name_lower", ""
+        )
+        if same_model and isinstance(other, AddField) and _same_column(operation.name, field, other):
+            return other.describe()
+    return ""
+
+
+def _same_column(name: str, field: Any, added: AddField) -> bool:
+    columns = []
+    for each_name, each in ((name, field), (added.name, added.field)):
+        bound = each.clone()
+        bound.set_attributes_from_name(each_name)
+        columns.append(bound.column)
+    return columns[0] is not None and columns[0] == columns[1]
 
 
 def _goes_with_its_model(operation: RemoveField, context: Context) -> bool:
