@@ -340,7 +340,7 @@ def test_a_function_that_names_the_column_stops_the_contract(database):
         shop.contract()
     assert str(caught.value) == (
         "extra of shop_book can't be dropped, because functions of the table's triggers name it, and every write would "
-        "fail: shout(). Nothing was changed. Let them do without it, or look whether it is there "
+        "fail. They are: shout(). Nothing was changed. Let them do without it, or look whether it is there "
         "(IF to_jsonb(NEW) ? 'extra' THEN ...), and run the same command again."
     )
     shop.execute(SHOUT.format("IF to_jsonb(NEW) ? 'extra' THEN NEW.extra := upper(NEW.extra); END IF;"))

@@ -233,8 +233,8 @@ def _no_function_names(column: Column) -> Proof:
         query=catalog.functions_naming(column.table, column.name),
         failure=(
             f"{column.name} of {column.label} can't be dropped, because functions of the table's triggers name it, and "
-            "every write would fail: {rows}. Nothing was changed. Let them do without it, or look whether it is there "
-            f"(IF to_jsonb(NEW) ? {catalog.literal(column.name)} THEN ...), and run the same command again."
+            "every write would fail. They are: {rows}. Nothing was changed. Let them do without it, or look whether it "
+            f"is there (IF to_jsonb(NEW) ? {catalog.literal(column.name)} THEN ...), and run the same command again."
         ),
         done=catalog.column_missing(column.table, column.name),
         about=column.title,

@@ -173,7 +173,7 @@ def _no_function_names(twins: Twins) -> Proof:
         query=catalog.functions_naming(old.table, old.name),
         failure=(
             f"{old.name} of {old.label} can't be called {new.name}, because functions of the table's triggers take it "
-            "by its old name, and every write would fail: {rows}. Nothing was changed. Both columns are "
+            "by its old name, and every write would fail. They are: {rows}. Nothing was changed. Both columns are "
             f"there now; let the function work on the one that is: {' '.join(examples)} "
             "Then run the same command again."
         ),
