@@ -142,25 +142,39 @@ def foreign_keys(table: str, column: str) -> str:
     )
 
 
-def constraints_of_column(table: str, column: str, kind: str, *, keep: Iterable[str] = ()) -> str:
-    """The names of the constraints over this column alone, of one contype, but those to keep and ours."""
-    others = "".join(f" AND conname <> {literal(name)}" for name in keep)
-    return (
-        f"SELECT conname FROM pg_constraint WHERE conrelid = {regclass(table)} AND contype = '{kind}'"
-        f" AND conkey = ARRAY[{_number(column, 'conrelid')}] AND NOT starts_with(conname::text, '{PREFIX}'){others}"
+def constraints_of_field(table: str, columns: Iterable[str], kind: str, *, names: Iterable[str]) -> str:
+    """The constraints over exactly these columns, of one contype, that aren't those of Meta.constraints."""
+    attributes = ", ".join(map(literal, columns))
+    found = (
+        f"SELECT conname::text FROM pg_constraint WHERE conrelid = {regclass(table)} AND contype = '{kind}' AND"
+        " (SELECT array_agg(attname::text ORDER BY attname::text) FROM pg_attribute WHERE attrelid = conrelid AND"
+        " attnum = ANY (conkey))"
+        f" = (SELECT array_agg(name ORDER BY name) FROM unnest(ARRAY[{attributes}]::text[]) AS name)"
     )
+    return _named(found, names, {"u": "_(uniq|key[0-9]*)$", "c": "_check[0-9]*$"}[kind])
 
 
-def indexes_of_column(table: str, column: str, *, like: bool, keep: Iterable[str] = ()) -> str:
-    """The names of the b-tree indexes over this column alone that are not unique, for LIKE or for all else."""
-    others = "".join(f" AND c.relname <> {literal(name)}" for name in keep)
-    return (
-        "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+def index_of_field(table: str, column: str, *, name: str) -> str:
+    """The b-tree index over this column alone, not unique, that isn't one of Meta.indexes; for LIKE if so named."""
+    like = name.endswith("_like")
+    found = (
+        "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
         " JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree' JOIN pg_opclass o ON o.oid = i.indclass[0]"
         f" WHERE i.indrelid = {regclass(table)} AND NOT i.indisunique AND i.indnatts = 1 AND i.indpred IS NULL"
         f" AND i.indkey[0] = {_number(column, 'i.indrelid')}"
-        f" AND (o.opcname LIKE '%pattern_ops') = {str(like).upper()}{others}"
+        f" AND (o.opcname LIKE '%pattern_ops') = {str(like).upper()}"
     )
+    return _named(found, [name], "_[0-9a-f]{8}_like$" if like else "_[0-9a-f]{8}$")
+
+
+def _named(found: str, names: Iterable[str], pattern: str) -> str:
+    """Of these the one with a name that Django or PostgreSQL makes up; one of Meta may have come in its place.
+
+    A table or a column that was renamed since keeps a name that nobody can compute, but can recognise.
+    """
+    exactly = f"conname IN ({', '.join(map(literal, names))})"
+    alike = f"conname ~ {literal(pattern)} AND NOT EXISTS (SELECT FROM there WHERE {exactly})"
+    return f"WITH found(conname) AS ({found}) SELECT conname FROM there WHERE {exactly} OR ({alike})"
 
 
 def column_has_type(table: str, column: str, type_: str) -> str:

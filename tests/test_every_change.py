@@ -300,19 +300,20 @@ def test_killed_after_any_statement_and_rerun_it_arrives(release, connect):
 def test_killed_before_it_was_recorded_and_rerun_it_arrives(release):
     """Forwards that is the last of the release's migrations, backwards the first."""
     start, recorder = snapshot(connection), MigrationRecorder(connection)
-    first, *_ = (part.name for part in ours(release.case))
+    first, *_ = ours(release.case)
     release.expand()
-    expanded, left = snapshot(connection), list(queue.rows(connection, migration=first).values())
+    expanded, left = snapshot(connection), list(queue.rows(connection, migration=first.name).values())
     recorder.record_unapplied(LABEL, release.last)
     release.expand()
     assert difference(expanded, snapshot(connection)) == {}
 
     release.back()
-    recorder.record_applied(LABEL, first)
-    for values in left:
-        queue.Contract._base_manager.create(**values)
-    release.back()
-    assert difference(start, snapshot(connection)) == {}
+    if not first.atomic:  # one of stock operations is recorded in the transaction that takes it back
+        recorder.record_applied(LABEL, first.name)
+        for values in left:
+            queue.Contract._base_manager.create(**values)
+        release.back()
+    release.assert_is(start)
     assert list(queue.rows(connection)) == []
 
 

@@ -228,10 +228,12 @@ def _index(column: Column, name: str) -> BuildIndex:
 
 def _drop_index(column: Column, name: str) -> DropIndex:
     """By what it indexes: a table or a column that was renamed keeps indexes whose names nobody can compute."""
-    keep = [index.name for index in column.model._meta.indexes]
-    query = catalog.indexes_of_column(column.table, column.name, like=name.endswith("_like"), keep=keep)
     return DropIndex(
-        why=f"{column.label}: drop index {name}", table=column.table, name=name, query=query, frees=(f"index {name}",)
+        why=f"{column.label}: drop index {name}",
+        table=column.table,
+        name=name,
+        query=catalog.index_of_field(column.table, column.name, name=name),
+        frees=(f"index {name}",),
     )
 
 
@@ -263,19 +265,22 @@ def _drop_by_query(column: Column, why: str, query: str, locks: dict[str, Lock],
 
 
 def _drop_unique(column: Column) -> Plan:
-    query = catalog.constraints_of_column(column.table, column.name, "u", keep=_constraint_names(column))
+    query = _constraints(column, "u", "key", "_uniq")
     locks = {column.table: Lock.ACCESS_EXCLUSIVE}
     return _drop_by_query(column, f"{column.name} is not unique any more", query, locks, column.unique_by_name())
 
 
 def _drop_check(column: Column) -> Plan:
-    query = catalog.constraints_of_column(column.table, column.name, "c", keep=_constraint_names(column))
+    query = _constraints(column, "c", "check", "_check")
     locks = {column.table: Lock.ACCESS_EXCLUSIVE}
     return _drop_by_query(column, f"drop the check of {column.name}", query, locks, column.check_by_name())
 
 
-def _constraint_names(column: Column) -> list[str]:
-    return [constraint.name for constraint in column.model._meta.constraints]
+def _constraints(column: Column, kind: str, label: str, suffix: str) -> str:
+    """Under the name of one that came with the column, or of one that it was given later."""
+    given = column.editor._create_index_name(column.model._meta.db_table, [column.name], suffix=suffix)  # type: ignore[attr-defined]
+    names = (catalog.object_name(column.label, column.name, label), given)
+    return catalog.constraints_of_field(column.table, [column.name], kind, names=names)
 
 
 def _let_go(column: Column) -> Plan:

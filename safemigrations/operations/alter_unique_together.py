@@ -18,7 +18,7 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Model, UniqueConstraint
 
 from .. import catalog, constraints
-from ..catalog import literal, regclass
+from ..catalog import literal
 from ..columns import raw, unique_constraint
 from ..steps import Lock, Plan, Proof, Statement
 from .add_unique_constraint import notice, same_in_rows_of_old_code
@@ -81,10 +81,14 @@ def _columns(model: type[Model], names: tuple[str, ...]) -> list[str]:
 
 
 def _build(at: Situation, model: type[Model], names: tuple[str, ...]) -> Plan:
-    columns = _columns(model, names)
-    name = at.editor._create_index_name(model._meta.db_table, columns, suffix="_uniq")  # type: ignore[attr-defined]
-    table = at.editor.quote_name(model._meta.db_table)
-    return unique_constraint(at.editor, table, name, tuple(map(at.editor.quote_name, columns)))
+    columns = tuple(map(at.editor.quote_name, _columns(model, names)))
+    return unique_constraint(
+        at.editor, at.editor.quote_name(model._meta.db_table), _name(at.editor, model, names), columns
+    )
+
+
+def _name(editor: Any, model: type[Model], names: tuple[str, ...]) -> str:
+    return str(editor._create_index_name(model._meta.db_table, _columns(model, names), suffix="_uniq"))
 
 
 def no_duplicates(at: Situation, model: type[Model], names: tuple[str, ...], *, done: str = "") -> Proof:
@@ -96,14 +100,9 @@ def _as_constraint(names: tuple[str, ...]) -> UniqueConstraint:
 
 
 def _drop(at: Situation, model: type[Model], names: tuple[str, ...]) -> Statement:
-    """By its columns: a table that was renamed keeps constraints whose names nobody can compute."""
     table = at.editor.quote_name(model._meta.db_table)
-    attributes = ", ".join(literal(raw(column)) for column in _columns(model, names))
-    matching = (
-        f"SELECT conname FROM pg_constraint WHERE conrelid = {regclass(table)} AND contype = 'u' AND"
-        " (SELECT array_agg(attname::text ORDER BY attname::text) FROM pg_attribute WHERE attrelid = conrelid AND"
-        " attnum = ANY (conkey))"
-        f" = (SELECT array_agg(name ORDER BY name) FROM unnest(ARRAY[{attributes}]::text[]) AS name)"
+    matching = catalog.constraints_of_field(
+        table, map(raw, _columns(model, names)), "u", names=[_name(at.editor, model, names)]
     )
     together = f"({', '.join(names)})"
     statement = Statement(

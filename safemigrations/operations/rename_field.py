@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
 from django.db.migrations.operations import (
     AddConstraint,
@@ -326,7 +327,10 @@ def _follows_a_rename(operation: Any, context: Context) -> bool:
     there = [
         one for one in (*before.options.get("indexes", ()), *before.options.get("constraints", ())) if one.name == name
     ]
-    return len(added) == len(there) == 1 and _is_same(there[0], added[0], renames, context)
+    try:
+        return len(added) == len(there) == 1 and _is_same(there[0], added[0], renames, context)
+    except FieldDoesNotExist:  # it names a field that the same release adds
+        return False
 
 
 def _is_same_together(operation: AlterUniqueTogether, context: Context) -> bool:
