@@ -174,7 +174,7 @@ def _named(found: str, names: Iterable[str], pattern: str) -> str:
     """
     exactly = f"conname IN ({', '.join(map(literal, names))})"
     alike = f"conname ~ {literal(pattern)} AND NOT EXISTS (SELECT FROM there WHERE {exactly})"
-    return f"WITH found(conname) AS ({found}) SELECT conname FROM there WHERE {exactly} OR ({alike})"
+    return f"WITH there(conname) AS ({found}) SELECT conname FROM there WHERE {exactly} OR ({alike})"
 
 
 def column_has_type(table: str, column: str, type_: str) -> str:

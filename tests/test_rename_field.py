@@ -488,8 +488,8 @@ def test_a_function_that_knows_the_old_name_alone_stops_the_contract(database):
         shop.contract()
     assert str(caught.value) == (
         "extra of shop_book can't be called more, because functions of the table's triggers take it by its old name, "
-        "and every write would fail. They are: shout(). Nothing was changed. Both columns are there now; let the function "
-        """work on the one that is: IF to_jsonb(NEW) ? 'extra' THEN ... NEW."extra" ...; END IF; """
+        "and every write would fail. They are: shout(). Nothing was changed. Both columns are there now; let the "
+        """function work on the one that is: IF to_jsonb(NEW) ? 'extra' THEN ... NEW."extra" ...; END IF; """
         """IF to_jsonb(NEW) ? 'more' THEN ... NEW."more" ...; END IF; Then run the same command again."""
     )
     assert difference(before, snapshot(connection)) == {}
