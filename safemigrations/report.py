@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 
@@ -65,14 +66,19 @@ class ConsoleReport(Report):
             if self.open_line:
                 self.stdout.write("")
                 self.open_line = False
-            done = round(fraction * BAR)
-            bar = f"{'█' * done}{'░' * (BAR - done)}"
-            self.stdout.write(f"\r\033[K{' ' * self.indent}  {bar} {text}", ending="")
+            self.stdout.write(f"\r\033[K{self._bar(fraction, text)}", ending="")
             self.stdout.flush()
             self.metering = self.wrote = True
         elif time.monotonic() - self.told_meter > METER_EVERY:
             self.told_meter = time.monotonic()
             self.progress(step, text)
+
+    def _bar(self, fraction: float, text: str) -> str:
+        """It fits into one line: what was wrapped could not be written over."""
+        columns = shutil.get_terminal_size().columns - 1
+        width = max(0, min(BAR, columns - self.indent - len(text) - 3))
+        done = round(fraction * width)
+        return f"{' ' * self.indent}  {'█' * done}{'░' * (width - done)} {text}"[:columns]
 
     def waiting(self, step: Step, blockers: Sequence[Blocker], seconds: float) -> None:
         now = time.monotonic()

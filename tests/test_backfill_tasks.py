@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import io
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management.base import OutputWrapper
+from django.core.management.color import no_style
 from django.db import connection
 from django.test import override_settings
 
 from safemigrations.backfill import progress, tasks
 from safemigrations.backfill.progress import Status
+from safemigrations.report import ConsoleReport
 from tests.contention import until
 from tests.project import ROOT, Project
 
@@ -80,6 +90,56 @@ def test_processes_fill_and_the_contract_waits_for_them(project):
     assert filled(project) == ROWS
     project.manage("migrate", "--contract").check()
     assert project.sql("SELECT 1 FROM pg_attribute WHERE attrelid = 'shop_item'::regclass AND attname = 'note'") == []
+
+
+# What a person sees.
+
+
+def test_a_terminal_shows_a_bar_that_fits(project):
+    """With the rate and the time that is left; written over until the step's own line takes its place."""
+    project.set(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 500, "BACKFILL_RATE": 10_000})
+    project.write_models("shop", ITEM)
+    project.manage("makemigrations", "shop").check()
+    project.manage("migrate").check()
+    project.sql(f"INSERT INTO shop_item (price, note) SELECT n, 0 FROM generate_series(1, {ROWS}) n")
+    project.sql("ANALYZE shop_item")
+    project.write_migration("shop", "0002_fill", MIGRATION.replace(", can_wait=True", ""))
+    shown = on_a_terminal(project, "migrate", columns=60)
+    bars = re.findall(r"\r\x1b\[K([^\r\n]*░[^\r\n]*)", shown)
+    pattern = r"      █+░+ \d+%, [\d,]+ rows, [\d,]+ rows/s, \d+ s left"
+    assert len([bar for bar in bars if re.fullmatch(pattern, bar)]) > 1
+    assert max(len(bar) for bar in bars) < 60
+    plain = re.sub(r"\x1b\[[\d;]*m", "", shown)
+    assert re.search(r"\r\x1b\[K    shop_item: fill twin +[\d.]+ s, 30,000 rows, [\d,]+ rows/s\r\n    OK", plain)
+
+
+def on_a_terminal(project: Project, *args: str, columns: int) -> str:
+    """Everything that a command writes to a terminal of this width."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = [sys.executable, "manage.py", *args]
+    environment = {**project._environment(), "COLUMNS": ""}
+    process = subprocess.Popen(command, cwd=project.folder, env=environment, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    written = b""
+    with contextlib.suppress(OSError):  # how the end of a terminal is read on Linux
+        while chunk := os.read(ours, 65536):
+            written += chunk
+    os.close(ours)
+    assert process.wait() == 0, written.decode()
+    return written.decode()
+
+
+def test_elsewhere_there_is_a_line_now_and_then():
+    out = io.StringIO()
+    report = ConsoleReport(OutputWrapper(out), no_style())  # type: ignore[arg-type]
+    report.begin(FILL)
+    report.meter(FILL, 0.1, "10%, 100 rows, 10 rows/s, 90 s left")
+    assert out.getvalue() == ""
+    report.told_meter -= 10
+    report.meter(FILL, 0.2, "20%, 200 rows, 10 rows/s, 80 s left")
+    report.meter(FILL, 0.3, "30%, 300 rows, 10 rows/s, 70 s left")
+    assert out.getvalue() == "      20%, 200 rows, 10 rows/s, 80 s left\n"
 
 
 # django.tasks.
