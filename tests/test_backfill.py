@@ -15,10 +15,12 @@ from django.db.models.functions import Concat, Upper
 from django.test import override_settings
 
 from safemigrations.backfill import progress
+from safemigrations.backfill.control import work_on_all
 from safemigrations.backfill.progress import Status
-from safemigrations.operations import Backfill
+from safemigrations.operations import Backfill, RemoveFieldLater
 from safemigrations.runner import Report, Run, StepFailed, running
 
+from .contention import Told
 from .shop import AWKWARD, KEY, LIBRARY, Nowhere, Shop, assert_is_read_back, book, file_of, optimized, quoted, sqlite
 
 COUNTRY = CreateModel("Country", [KEY, ("code", models.CharField(max_length=2))])
@@ -144,6 +146,36 @@ def test_it_goes_on_where_it_was(shop):
     assert count(shop, "total = id + 10000") == 2500
 
 
+@pytest.mark.parametrize("rows", [30, 2500])
+@pytest.mark.parametrize("by", ["expression", "function"])
+def test_killed_before_it_was_recorded_no_row_gets_its_value_twice(shop, rows, by):
+    shop.execute(f"DELETE FROM shop_order WHERE id > {rows}")
+    more: Any = {"total": F("total") + 10_000} if by == "expression" else ten_thousand_more
+    with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 100}):
+        shop.migrate(Backfill("order", set=more, where=Q(note=None)))
+        shop.again()
+        assert count(shop, "total = id + 10000") == rows
+        shop.migrate(Backfill("order", set=more, where=Q(note=None)))  # another migration
+    assert count(shop, "total = id + 20000") == rows
+
+
+def ten_thousand_more(row: Any) -> dict[str, Any]:
+    return {"total": row.total + 10_000}
+
+
+def test_the_contract_waits_for_a_backfill_that_reads_its_table(shop):
+    settings = {"BACKFILL_INLINE_ROWS": 1000, "BACKFILL_BATCH_SIZE": 50}
+    shop.execute("ANALYZE shop_order")
+    with override_settings(SAFEMIGRATIONS=settings):
+        shop.migrate(Backfill("order", set={"region": F("country__code")}, where=Q(region=None), can_wait=True))
+        shop.migrate(RemoveFieldLater("country", "code"))
+        with pytest.raises(StepFailed, match=r"^Backfills that this contract needs aren't finished: shop_order: fill"):
+            shop.contract()
+        work_on_all(connection, Report())
+        shop.contract()
+    assert count(shop, "region > ''") == 2475
+
+
 def test_a_large_table_is_left_where_both_releases_can_live_with_it(shop):
     settings = {"BACKFILL_INLINE_ROWS": 1000, "BACKFILL_BATCH_SIZE": 50}
     shop.execute("ANALYZE shop_order")
@@ -151,8 +183,10 @@ def test_a_large_table_is_left_where_both_releases_can_live_with_it(shop):
         shop.migrate(Backfill("order", set={"note": "x"}, can_wait=True))
         assert count(shop, "note = 'x'") == 0
         assert [row.status for row in progress.rows(connection)] == [Status.PENDING]
-        shop.migrate(Backfill("order", set={"region": "x"}))
+        told = Told()
+        shop.migrate(Backfill("order", set={"region": "x"}), report=told)
         assert count(shop, "region = 'x'") == 2500
+    assert told.progressed == ["about 2,500 rows, filled now because the new release needs them"]
 
 
 # Backwards.
