@@ -21,6 +21,7 @@ from .operations import (
     add_index,
     add_unique_constraint,
     alter_field,
+    alter_field_type,
     alter_model_table,
     alter_order_with_respect_to,
     alter_unique_together,
@@ -48,7 +49,7 @@ RULES: list[Rule] = [
     delete_model.rule,
     alter_order_with_respect_to.rule,
     # Of an AlterField each sees to its part, and leaves the rest to the ones after it.
-    alter_field.rewrite_rule,
+    alter_field_type.rule,
     set_not_null.rule,
     drop_default.rule,
     alter_field.rule,

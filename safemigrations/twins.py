@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import catalog
-from .columns import Column
-from .steps import Backfill, CopyIndexes, Lock, MoveAdditions, Proof, Together
+from . import catalog, defaults
+from .catalog import literal
+from .columns import FK_SUFFIX, Column, raw
+from .defaults import Kind
+from .steps import Backfill, CopyIndexes, Lock, MoveAdditions, Plan, Proof, Together
 from .sync import drop_of, keep_equal
 
 
@@ -59,7 +61,7 @@ class Twins:
         """Found before anything is touched: what would not notice a write under the other name."""
         free = catalog.column_missing(self.table, self.twin.name)
         exists = (
-            f"SELECT 'column {self.twin.name}, which is there already' WHERE NOT EXISTS ({free})"
+            f"SELECT {literal(f'column {self.twin.name}, which is there already')} WHERE NOT EXISTS ({free})"
             f" AND NOT EXISTS ({self._trigger.done})"
         )
         return Proof(
@@ -185,3 +187,98 @@ class Twins:
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
             done=catalog.column_missing(self.table, self.twin.name),
         )
+
+
+# A column that gets another name.
+
+
+@dataclass(frozen=True)
+class TwoNames:
+    """The same column under the name of the running release and under that of the next, until the contract.
+
+    Then, in one short transaction, the twin goes and the column gets its name: so all that hangs on the column
+    (constraints, indexes, defaults, views, grants, foreign keys of others) is in the end what a plain rename leaves.
+    """
+
+    old: Column
+    new: Column
+
+    @property
+    def twins(self) -> Twins:
+        # A volatile default gives each of the two another value, and so can't tell which of them was given.
+        field = self.old.field
+        same = field.has_db_default() and defaults.kind(field) is Kind.INSTANT
+        return Twins(
+            old=self.old,
+            twin=self.new,
+            over=f"{self.new.exists} AND NOT EXISTS ({self.old.exists})",
+            default=defaults.sql(self.old.editor.connection, field) if same else "",
+        )
+
+    @property
+    def contract_label(self) -> str:
+        return f"drop {self.old.name} of {self.old.label}, after proving that it equals {self.new.name}"
+
+    def expand(self) -> Plan:
+        twins = self.twins
+        return (twins.unwatched(), twins.begin(), twins.fill(), twins.copy_indexes(), twins.equal())
+
+    def contract(self) -> Plan:
+        twins = self.twins
+        return (twins.free(), _no_function_names(twins), twins.equal(), twins.move_additions(), self._swap(twins))
+
+    def _swap(self, twins: Twins) -> Together:
+        old, new = self.old, self.new
+        back = Together(
+            why=f"{old.label}: {new.name} is called {old.name} again",
+            sql=(_rename(new, old), *_rename_foreign_key(old)),
+            locks={old.table: Lock.ACCESS_EXCLUSIVE},
+            done=old.exists,
+        )
+        return Together(
+            why=f"{old.label}: drop the twin {new.name}; from now on {old.name} is called {new.name}",
+            sql=(*twins.end().sql, _rename(old, new), *_rename_foreign_key(new)),
+            locks={old.table: Lock.ACCESS_EXCLUSIVE},
+            done=twins.over,
+            undo=(back,),
+            frees=(old.title, twins.title),
+            about=new.title,
+        )
+
+
+def _no_function_names(twins: Twins) -> Proof:
+    """By the contract: both columns are there, so that a function can be written for both, and tried."""
+    old, new = twins.old, twins.twin
+    examples = (
+        f"IF to_jsonb(NEW) ? {literal(column.name)} THEN ... NEW.{column.quoted} ...; END IF;" for column in (old, new)
+    )
+    return Proof(
+        why=f"{old.label}: no function of your triggers knows {old.name} alone",
+        query=catalog.functions_naming(old.table, old.name),
+        failure=(
+            f"{old.name} of {old.label} can't be called {new.name}, because functions of the table's triggers take it "
+            "by its old name, and every write would fail. They are: {rows}. Nothing was changed. Both columns are "
+            f"there now; let the function work on the one that is: {' '.join(examples)} "
+            "Then run the same command again."
+        ),
+        done=twins.over,
+    )
+
+
+def _rename(one: Column, other: Column) -> str:
+    return f"ALTER TABLE {one.table} RENAME COLUMN {one.quoted} TO {other.quoted}"
+
+
+def _rename_foreign_key(column: Column) -> tuple[str, ...]:
+    """To the name that Django gives it; the one that it has only the catalog knows."""
+    if not column.has_foreign_key:
+        return ()
+    reference = column.editor._create_fk_sql(column.model, column.field, FK_SUFFIX)  # type: ignore[attr-defined]
+    name = literal(raw(str(reference.parts["name"])))
+    return (
+        catalog.for_each(
+            f"{catalog.foreign_keys(column.table, column.name)} AND conname <> {name}",
+            f"EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {literal(column.table)}, found.conname,"
+            f" {name});",
+        ),
+    )

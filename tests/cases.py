@@ -810,6 +810,26 @@ CASES: Sequence[Case] = (
     Case("rename_field_on_child_model", RenameField("courier", "bike", "vehicle")),
     Case("rename_field_on_parent_model", RenameField("person", "name", "full_name")),
     Case("rename_field_on_partitioned_table", RenameField("visit", "path", "address")),
+    Case("alter_field_db_column", _alter("reference", _remark(db_column="It's mark"))),
+    Case("alter_field_db_column_nullable", _alter("remark", _remark(null=True, db_column="Re mark"))),
+    Case("alter_field_db_column_unique", _alter("number", _remark(unique=True, db_column="code"))),
+    Case(
+        "alter_field_db_column_db_default",
+        _alter("state", models.CharField(max_length=10, db_default="open", db_column="status")),
+    ),
+    Case(
+        "alter_field_db_column_foreign_key",
+        _alter("customer", _points_at("Customer", related_name="orders", db_column="buyer")),
+    ),
+    Case(
+        "alter_field_db_column_one_to_one",
+        _alter("invoice", models.OneToOneField("shop.Invoice", models.CASCADE, db_column="bill")),
+    ),
+    Case("alter_field_db_column_in_check_constraint", _alter("limit", models.IntegerField(db_column="maximum"))),
+    Case(
+        "alter_field_db_column_on_partitioned_table",
+        AlterField("visit", "seconds", models.IntegerField(db_column="duration")),
+    ),
     Case("rename_model", RenameModel("Order", "Purchase")),
     Case("rename_model_that_is_pointed_at", RenameModel("Customer", "Client")),
     Case("rename_model_with_many_to_many_to_it", RenameModel("Tag", "Label")),

@@ -7,6 +7,7 @@ from .add_field_with_default import AddFieldWithDefault
 from .add_index import AddIndexConcurrently
 from .add_unique_constraint import AddConstraintConcurrently
 from .alter_field import AlterFieldConcurrently
+from .alter_field_type import ExpandAlterField
 from .alter_model_table import ExpandAlterModelTable
 from .alter_order_with_respect_to import AlterOrderWithRespectToConcurrently
 from .alter_unique_together import AlterUniqueTogetherConcurrently
@@ -32,6 +33,7 @@ __all__ = [
     "Backfill",
     "DeleteModelLater",
     "DropDefaultLater",
+    "ExpandAlterField",
     "ExpandAlterModelTable",
     "ExpandRename",
     "ExpandRenameModel",

@@ -329,24 +329,4 @@ def _notice(operation: AlterField, change: Alteration) -> str:
     return ""
 
 
-def find_rewrite(operation: AlterField, context: Context) -> Finding | None:
-    if type(operation) is not AlterField:
-        return None
-    change = alteration_in(context, operation)
-    if change is None or not change.rewrites:
-        return None
-    what = f"AlterField {operation.name} of {operation.model_name}"
-    kind = "another name" if change.renames_column else "another type"
-    return Finding(
-        f"{what} gives its column {kind}: the release that is still running fails, or nobody can use the table while "
-        "it is rewritten.",
-        way_by_hand=(
-            "Add a new field beside it (AddFieldNullableThenBackfill fills it for both releases), let the code use "
-            "that one, and remove the old one in a later release; or decide that the table is small, with "
-            "allow_unsafe on the migration."
-        ),
-    )
-
-
 rule = Rule("safemigrations.E041", find)
-rewrite_rule = Rule("safemigrations.E043", find_rewrite)

@@ -159,7 +159,12 @@ class Alteration:
 
     @property
     def alters_column(self) -> bool:
-        return any(getattr(self, name) for name in WORK)
+        return bool(self.work)
+
+    @property
+    def work(self) -> list[str]:
+        """What the change does to the column besides renaming it, as the properties say it."""
+        return [name for name in WORK if getattr(self, name)]
 
     def with_new(self, field: Field[Any, Any]) -> Alteration:
         """The change to another new form, of the same type."""
@@ -171,6 +176,7 @@ class Alteration:
 # The properties that stand for work in the database.
 WORK = (
     "changes_type",
+    "changes_collation",
     "tightens_null",
     "relaxes_null",
     "drops_default",

@@ -31,16 +31,13 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.utils import get_references
 from django.db.models import Field
 
-from .. import catalog, defaults
-from ..catalog import literal
-from ..columns import FK_SUFFIX, Column, raw
-from ..defaults import Kind
-from ..steps import Lock, Plan, Proof, Together
+from ..columns import Column
+from ..steps import Plan
 from .alter_unique_together import sets_of
 from .base import Change, Context, Finding, Rule, Situation
 
 if TYPE_CHECKING:
-    from ..twins import Twins
+    from ..twins import TwoNames
 
 
 class ExpandRename(Change, RenameField):
@@ -76,63 +73,27 @@ class ExpandRename(Change, RenameField):
             options["unique_together"] = {tuple(names) for names in options["unique_together"]}
 
     def contract_label(self, at: Situation) -> str:
-        old, new = self._columns(at)
-        return f"drop {old.name} of {old.label}, after proving that it equals {new.name}"
+        return self._names(at).contract_label
 
-    def _columns(self, at: Situation) -> tuple[Column, Column]:
+    def _names(self, at: Situation) -> TwoNames:
+        # django-pgtrigger loads psycopg: a tenth of a second that no `manage.py check` should pay.
+        from ..twins import TwoNames
+
         old, new = at.old(self.model_name), at.new(self.model_name)
-        return (
+        return TwoNames(
             Column(at.editor, old, old._meta.get_field(self.old_name)),
             Column(at.editor, new, new._meta.get_field(self.new_name)),
         )
 
-    def _twins(self, at: Situation) -> Twins:
-        # django-pgtrigger loads psycopg: a tenth of a second that no `manage.py check` should pay.
-        from ..twins import Twins
-
-        old, new = self._columns(at)
-        # A volatile default gives each of the two another value, and so can't tell which of them was given.
-        same = old.field.has_db_default() and defaults.kind(old.field) is Kind.INSTANT
-        return Twins(
-            old=old,
-            twin=new,
-            over=_is_renamed(old, new),
-            default=defaults.sql(at.connection, old.field) if same else "",
-        )
-
     def _has_same_column(self, at: Situation) -> bool:
-        old, new = self._columns(at)
-        return old.field.column is None or old.name == new.name
+        names = self._names(at)
+        return names.old.field.column is None or names.old.name == names.new.name
 
     def expand(self, at: Situation) -> Plan:
-        if self._has_same_column(at):
-            return ()
-        twins = self._twins(at)
-        return (twins.unwatched(), twins.begin(), twins.fill(), twins.copy_indexes(), twins.equal())
+        return () if self._has_same_column(at) else self._names(at).expand()
 
     def contract(self, at: Situation) -> Plan:
-        if self._has_same_column(at):
-            return ()
-        twins = self._twins(at)
-        return (twins.free(), _no_function_names(twins), twins.equal(), twins.move_additions(), self._swap(twins))
-
-    def _swap(self, twins: Twins) -> Together:
-        old, new = twins.old, twins.twin
-        back = Together(
-            why=f"{old.label}: {new.name} is called {old.name} again",
-            sql=(_rename(new, old), *_rename_foreign_key(old)),
-            locks={old.table: Lock.ACCESS_EXCLUSIVE},
-            done=old.exists,
-        )
-        return Together(
-            why=f"{old.label}: drop the twin {new.name}; from now on {old.name} is called {new.name}",
-            sql=(*twins.end().sql, _rename(old, new), *_rename_foreign_key(new)),
-            locks={old.table: Lock.ACCESS_EXCLUSIVE},
-            done=twins.over,
-            undo=(back,),
-            frees=(old.title, twins.title),
-            about=new.title,
-        )
+        return () if self._has_same_column(at) else self._names(at).contract()
 
 
 class FollowRename(Change):
@@ -163,48 +124,6 @@ class FollowRename(Change):
         return f"FollowRename({self.operation.describe()})"
 
 
-def _no_function_names(twins: Twins) -> Proof:
-    """By the contract: both columns are there, so that a function can be written for both, and tried."""
-    old, new = twins.old, twins.twin
-    examples = (
-        f"IF to_jsonb(NEW) ? {literal(column.name)} THEN ... NEW.{column.quoted} ...; END IF;" for column in (old, new)
-    )
-    return Proof(
-        why=f"{old.label}: no function of your triggers knows {old.name} alone",
-        query=catalog.functions_naming(old.table, old.name),
-        failure=(
-            f"{old.name} of {old.label} can't be called {new.name}, because functions of the table's triggers take it "
-            "by its old name, and every write would fail. They are: {rows}. Nothing was changed. Both columns are "
-            f"there now; let the function work on the one that is: {' '.join(examples)} "
-            "Then run the same command again."
-        ),
-        done=twins.over,
-    )
-
-
-def _is_renamed(old: Column, new: Column) -> str:
-    return f"{new.exists} AND NOT EXISTS ({old.exists})"
-
-
-def _rename(one: Column, other: Column) -> str:
-    return f"ALTER TABLE {one.table} RENAME COLUMN {one.quoted} TO {other.quoted}"
-
-
-def _rename_foreign_key(column: Column) -> tuple[str, ...]:
-    """To the name that Django gives it; the one that it has only the catalog knows."""
-    if not column.has_foreign_key:
-        return ()
-    reference = column.editor._create_fk_sql(column.model, column.field, FK_SUFFIX)  # type: ignore[attr-defined]
-    name = literal(raw(str(reference.parts["name"])))
-    return (
-        catalog.for_each(
-            f"{catalog.foreign_keys(column.table, column.name)} AND conname <> {name}",
-            f"EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {literal(column.table)}, found.conname,"
-            f" {name});",
-        ),
-    )
-
-
 def find(operation: Operation, context: Context) -> Finding | None:
     if type(operation) is RenameField:
         return _of_rename(operation, context)
@@ -229,7 +148,7 @@ def _of_rename(operation: RenameField, context: Context) -> Finding | None:
         f"{what} renames the column at once: the release that is still running names it in every query. (Where only "
         f"Python's name has to change, {only_python} in models.py costs nothing.)"
     )
-    if reason := _no_twin(operation, old, context):
+    if reason := no_second_name(operation, operation.old_name, operation.new_name, old, context):
         return Finding(harm, way_by_hand=reason)
     return Finding(
         harm,
@@ -255,10 +174,10 @@ def _of_many_to_many(what: str, operation: RenameField, field: Any, context: Con
     )
 
 
-def _no_twin(operation: RenameField, field: Any, context: Context) -> str:
-    """Why a column can't live under two names; empty if it can."""
+def no_second_name(operation: Any, old_name: str, new_name: str, field: Any, context: Context) -> str:
+    """Why the column of a field can't live under two names; empty if it can."""
     fields = context.model_before(operation.model_name).fields.values()
-    composite = any(operation.old_name in getattr(other, "field_names", ()) for other in fields)
+    composite = any(old_name in getattr(other, "field_names", ()) for other in fields)
     if field.primary_key or composite:
         return "Do that: queries that group by the primary key accept no other column, so it can't have two names."
     if field.generated:
@@ -267,12 +186,7 @@ def _no_twin(operation: RenameField, field: Any, context: Context) -> str:
         )
     for label, other in context.release:
         same_model = getattr(other, "model_name_lower", None) == operation.model_name_lower
-        if (
-            label == context.app_label
-            and other is not operation
-            and same_model
-            and _alters(other, operation.new_name, field)
-        ):
+        if label == context.app_label and other is not operation and same_model and _alters(other, new_name, field):
             return (
                 f"The same release has {type(other).__name__} of {operation.new_name}, which would change one of the "
                 "two columns only: do that in the release after the contract."
