@@ -316,8 +316,52 @@ def functions_naming(table: str, column: str) -> str:
     )
 
 
-def indexes_knowing(table: str, column: str) -> str:
-    """The valid indexes that have a column in their key, an expression or their condition, oldest first.
+def _columns(names: Iterable[str]) -> str:
+    return ", ".join(map(literal, names))
+
+
+def stuck_to_column(table: str, column: str, children: Iterable[tuple[str, str]]) -> str:
+    """What would stay behind on a column whose name and place another one takes over.
+
+    Not its own default, indexes, constraints and sequence, nor the foreign keys of `children`, tables and columns that
+    are exchanged with it: those are seen to.
+    """
+    known = " OR ".join(
+        f"(k.conrelid = {regclass(child)} AND k.conkey = ARRAY[{_number(name, 'k.conrelid')}])"
+        for child, name in children
+    )
+    seen_to = (
+        "(k.conrelid = d.refobjid"
+        " AND (k.contype IN ('p', 'u', 'c', 'n') OR k.contype = 'f' AND cardinality(k.conkey) = 1)"
+        f" OR k.contype = 'f' AND (k.conparentid <> 0 OR {known or 'FALSE'}))"
+    )
+    return (
+        "SELECT regexp_replace(pg_describe_object(d.classid, d.objid, d.objsubid), '^rule _RETURN on ', '')"
+        " FROM pg_depend d"
+        " LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid"
+        " LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid"
+        " LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid"
+        " LEFT JOIN pg_trigger t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid"
+        f"{_depends_on(table, column)} AND coalesce(c.relkind, 'r') NOT IN ('i', 'I', 'S')"
+        f" AND NOT coalesce({seen_to}, FALSE) AND NOT coalesce(f.adnum = a.attnum AND a.attgenerated = '', FALSE)"
+        f" AND NOT coalesce(t.tgname LIKE 'zzz\\_{PREFIX}%', FALSE)"
+        " UNION SELECT 'partition key' FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid"
+        f" AND a.attnum = ANY (p.partattrs) WHERE p.partrelid = {regclass(table)} AND a.attname = {literal(column)}"
+    )
+
+
+def column_is(table: str, column: str, type_: str, collation: str = "") -> str:
+    """Has the column this type, with its limits, and this collation (quoted; that of the type, if empty)?"""
+    numbers = "regexp_replace(format_type(a.atttypid, a.atttypmod), '[^0-9,]', '', 'g')"
+    wanted = literal(re.sub("[^0-9,]", "", type_))
+    of_type = "(SELECT typcollation FROM pg_type WHERE oid = a.atttypid)"
+    right_collation = f"to_regcollation({literal(collation)})" if collation else of_type
+    right_type = f"a.atttypid = to_regtype({literal(type_)}) AND {numbers} = {wanted}"
+    return _attribute(table, column, f" AND {right_type} AND a.attcollation = {right_collation}")
+
+
+def indexes_knowing(table: str, *columns: str) -> str:
+    """The valid indexes that have one of the columns in their key, an expression or their condition, oldest first.
 
     A row is the index's name, whether it refuses duplicates at once, as ON CONFLICT wants it, whether it has an
     expression, and what comes in its definition after the name of the table.
@@ -330,10 +374,11 @@ def indexes_knowing(table: str, column: str) -> str:
         "SELECT c.relname, i.indisunique AND i.indimmediate AND NOT i.indisexclusion, i.indexprs IS NOT NULL,"
         f" substr(pg_get_indexdef(c.oid), length({head}) + 1)"
         " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid"
-        " JOIN pg_namespace n ON n.oid = t.relnamespace JOIN pg_attribute a ON a.attrelid = t.oid"
-        f" WHERE t.oid = {regclass(table)} AND i.indisvalid AND a.attname = {literal(column)}"
+        " JOIN pg_namespace n ON n.oid = t.relnamespace"
+        f" WHERE t.oid = {regclass(table)} AND i.indisvalid AND EXISTS (SELECT FROM pg_attribute a"
+        f" WHERE a.attrelid = t.oid AND a.attname IN ({_columns(columns)})"
         " AND (a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass"
-        " AND d.objid = c.oid AND d.refobjid = t.oid AND d.refobjsubid = a.attnum)) ORDER BY c.oid"
+        " AND d.objid = c.oid AND d.refobjid = t.oid AND d.refobjsubid = a.attnum))) ORDER BY c.oid"
     )
 
 
@@ -346,12 +391,23 @@ def constraint_of_index(table: str, name: str) -> str:
     )
 
 
-def checks_knowing(table: str, column: str) -> str:
-    """The check constraints that name a column, oldest first: name, and definition as in ADD CONSTRAINT."""
+def checks_knowing(table: str, *columns: str) -> str:
+    """The check constraints that name one of the columns, oldest first: name, and definition as in ADD CONSTRAINT."""
     return (
-        "SELECT k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k JOIN pg_attribute a"
-        " ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)"
-        f" WHERE k.conrelid = {regclass(table)} AND k.contype = 'c' AND a.attname = {literal(column)} ORDER BY k.oid"
+        "SELECT k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k"
+        f" WHERE k.conrelid = {regclass(table)} AND k.contype = 'c' AND EXISTS (SELECT FROM pg_attribute a"
+        f" WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) AND a.attname IN ({_columns(columns)}))"
+        " ORDER BY k.oid"
+    )
+
+
+def columns_of_constraint(table: str, name: str) -> str:
+    """The columns of a constraint, in its order."""
+    return (
+        "SELECT a.attname FROM pg_constraint k, unnest(k.conkey) WITH ORDINALITY AS n(attnum, place)"
+        " JOIN pg_attribute a USING (attnum)"
+        f" WHERE k.conrelid = {regclass(table)} AND k.conname = {literal(name)} AND a.attrelid = k.conrelid"
+        " ORDER BY n.place"
     )
 
 
@@ -425,6 +481,17 @@ def temporary_name(*parts: str, prefix: str = PREFIX, between: str = "_") -> str
 def name_of_copy(table: str, definition: str) -> str:
     """The name of an index that stands in for another one until the contract: the same definition, the same name."""
     return f"{COPY}{hashlib.sha256(f'{table} {definition}'.encode()).hexdigest()[:16]}"
+
+
+def scope_of_counterparts(table: str, columns: Iterable[str]) -> str:
+    """What name_of_copy() takes for a table here: an index over two columns may be exchanged for each of them."""
+    return " ".join([table, *sorted(columns)])
+
+
+def copy_of(scope: str, name: str) -> str:
+    """name_of_copy() as SQL, of a name that only the catalog knows."""
+    text = f"convert_to({literal(f'{scope} ')} || {name}, 'UTF8')"
+    return f"({literal(COPY)} || left(encode(sha256({text}), 'hex'), 16))"
 
 
 def numbered(name: str, number: int) -> str:

@@ -27,6 +27,7 @@ from .locks import Blocker
 from .steps import (
     AddUnique,
     Backfill,
+    BuildCounterparts,
     BuildIndex,
     CopyIndexes,
     DropIndex,
@@ -455,52 +456,90 @@ class Runner:
                     unique=unique,
                     analyze=on_expression,
                 )
-                for name, unique, on_expression, definition in self._indexes_renamed(step.table, step.column, step.twin)
+                for name, unique, on_expression, definition in self._indexes_renamed(
+                    step.table, {step.column: step.twin}
+                )
             )
         )
         return ""
 
-    def _indexes_renamed(self, table: str, column: str, twin: str) -> list[tuple[str, bool, bool, str]]:
-        """The indexes of a column as they would be if it had its twin's name: see catalog.indexes_knowing()."""
-        both = {name for name, *_ in self.rows(catalog.indexes_knowing(table, twin))}
-        found = [row for row in self.rows(catalog.indexes_knowing(table, column)) if row[0] not in both]
+    def _indexes_renamed(self, table: str, twins: Mapping[str, str]) -> list[tuple[str, bool, bool, str]]:
+        """The indexes of columns as they would be if these had their twins' names: see catalog.indexes_knowing()."""
+        both = {name for name, *_ in self.rows(catalog.indexes_knowing(table, *twins.values()))}
+        found = [row for row in self.rows(catalog.indexes_knowing(table, *twins)) if row[0] not in both]
         create = [
             f'CREATE {"UNIQUE " if unique else ""}INDEX "{SHAPE}_{number}" ON "{SHAPE}" {definition}'
             for number, (_, unique, _, definition) in enumerate(found)
         ]
-        renamed = self._renamed(table, column, twin, create, catalog.indexes_knowing(f'"{SHAPE}"', twin))
+        renamed = self._renamed(table, twins, create, catalog.indexes_knowing(f'"{SHAPE}"', *twins.values()))
         return [(*row, definition) for (*row, _), (*_, definition) in zip(found, renamed, strict=True)]
 
-    def _checks_renamed(self, table: str, column: str, twin: str) -> list[tuple[str, str]]:
-        both = {name for name, _ in self.rows(catalog.checks_knowing(table, twin))}
-        found = [row for row in self.rows(catalog.checks_knowing(table, column)) if row[0] not in both]
+    def _checks_renamed(self, table: str, twins: Mapping[str, str]) -> list[tuple[str, str]]:
+        both = {name for name, _ in self.rows(catalog.checks_knowing(table, *twins.values()))}
+        found = [row for row in self.rows(catalog.checks_knowing(table, *twins)) if row[0] not in both]
         create = [
             f'ALTER TABLE "{SHAPE}" ADD CONSTRAINT "{SHAPE}_{number}" {definition}'
             for number, (_, definition) in enumerate(found)
         ]
-        renamed = self._renamed(table, column, twin, create, catalog.checks_knowing(f'"{SHAPE}"', twin))
+        renamed = self._renamed(table, twins, create, catalog.checks_knowing(f'"{SHAPE}"', *twins.values()))
         return [(name, definition) for (name, _), (_, definition) in zip(found, renamed, strict=True)]
 
-    def _renamed(self, table: str, column: str, twin: str, create: list[str], query: str) -> list[tuple[Any, ...]]:
-        """How PostgreSQL spells what is created, after a rename of the column; on a table that is rolled back."""
+    def _renamed(self, table: str, twins: Mapping[str, str], create: list[str], query: str) -> list[tuple[Any, ...]]:
+        """How PostgreSQL spells what is created, after a rename of the columns; on a table that is rolled back."""
         if not create:
             return []
         with transaction.atomic(using=self.connection.alias):
             self._send(f'CREATE TABLE "{SHAPE}" (LIKE {table})')
-            self._send(f'ALTER TABLE "{SHAPE}" DROP COLUMN "{twin}"')
+            for twin in twins.values():
+                self._send(f'ALTER TABLE "{SHAPE}" DROP COLUMN "{twin}"')
             for sql in create:
                 self._send(sql)
-            self._send(f'ALTER TABLE "{SHAPE}" RENAME COLUMN "{column}" TO "{twin}"')
+            for column, twin in twins.items():
+                self._send(f'ALTER TABLE "{SHAPE}" RENAME COLUMN "{column}" TO "{twin}"')
             rows = self.rows(query)
             transaction.set_rollback(True, using=self.connection.alias)
         return rows
 
     @execute.register
+    def _build_counterparts(self, step: BuildCounterparts) -> str:
+        twins = dict(step.twins)
+        for name, unique, on_expression, definition in self._indexes_renamed(step.table, twins):
+            if not name.startswith(catalog.PREFIX):
+                self._build_counterpart(step, name, unique, on_expression, definition)
+        for name, definition in self._checks_renamed(step.table, twins):
+            if not name.startswith(catalog.PREFIX):
+                copy = catalog.name_of_copy(step.scope, name)
+                self.run(self._add_check(step.table, f"check {name}", copy, definition))
+        return ""
+
+    def _build_counterpart(
+        self, step: BuildCounterparts, name: str, unique: bool, on_expression: bool, definition: str
+    ) -> None:
+        table, copy = step.table, catalog.name_of_copy(step.scope, name)
+        kind, deferrable = next(iter(self.rows(catalog.constraint_of_index(table, name))), ("", ""))
+        why = f"{catalog.bare(table)}: index {name}, for what takes its place"
+        done = catalog.unique_exists(table, copy) if kind == "u" else ""
+        build = BuildIndex(
+            why=why,
+            table=table,
+            name=copy,
+            definition=definition,
+            unique=unique or kind == "u",
+            analyze=on_expression,
+            for_constraint=kind == "u",
+            done=done,
+        )
+        twins, columns = dict(step.twins), self.rows(catalog.columns_of_constraint(table, name))
+        quoted = tuple(f'"{twins.get(column, column)}"' for (column,) in columns)
+        add = AddUnique(why=why, table=table, name=copy, columns=quoted, deferrable=deferrable, done=done)
+        self.run((build, add) if kind == "u" else (build,))
+
+    @execute.register
     def _move_additions(self, step: MoveAdditions) -> str:
-        for name, unique, on_expression, definition in self._indexes_renamed(step.table, step.twin, step.column):
+        for name, unique, on_expression, definition in self._indexes_renamed(step.table, {step.twin: step.column}):
             if not name.startswith(catalog.COPY):
                 self._move_index(step, name, unique, on_expression, definition)
-        for name, definition in self._checks_renamed(step.table, step.twin, step.column):
+        for name, definition in self._checks_renamed(step.table, {step.twin: step.column}):
             if not name.startswith(catalog.COPY):
                 self._move_check(step, name, definition)
         return ""
@@ -536,18 +575,7 @@ class Runner:
     def _move_check(self, step: MoveAdditions, name: str, definition: str) -> None:
         label = catalog.bare(step.table)
         new, aside = catalog.name_of_copy(step.table, definition), catalog.name_of_copy(step.table, name)
-        add = Statement(
-            why=f"{label}: check {name}, which a later migration made, for the column that stays",
-            sql=f'ALTER TABLE {step.table} ADD CONSTRAINT "{new}" {definition.removesuffix(" NOT VALID")} NOT VALID',
-            locks={step.table: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.constraint_exists(step.table, new),
-        )
-        validate = Online(
-            why=f"{label}: that check holds for every row (checked without blocking)",
-            sql=f'ALTER TABLE {step.table} VALIDATE CONSTRAINT "{new}"',
-            locks={step.table: Lock.SHARE_UPDATE_EXCLUSIVE},
-            done=catalog.constraint_exists(step.table, new, validated=True),
-        )
+        add = self._add_check(step.table, f"check {name}, which a later migration made,", new, definition)
         exchange = Together(
             why=f"{label}: that check is {name} from now on",
             sql=(
@@ -556,7 +584,24 @@ class Runner:
             ),
             locks={step.table: Lock.ACCESS_EXCLUSIVE},
         )
-        self.run((add, *(() if definition.endswith(" NOT VALID") else (validate,)), exchange))
+        self.run((*add, exchange))
+
+    def _add_check(self, table: str, what: str, name: str, definition: str) -> Plan:
+        """A check as another one is, also in whether it was validated."""
+        label = catalog.bare(table)
+        add = Statement(
+            why=f"{label}: {what} for the column that stays",
+            sql=f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition.removesuffix(" NOT VALID")} NOT VALID',
+            locks={table: Lock.ACCESS_EXCLUSIVE},
+            done=catalog.constraint_exists(table, name),
+        )
+        validate = Online(
+            why=f"{label}: that check holds for every row (checked without blocking)",
+            sql=f'ALTER TABLE {table} VALIDATE CONSTRAINT "{name}"',
+            locks={table: Lock.SHARE_UPDATE_EXCLUSIVE},
+            done=catalog.constraint_exists(table, name, validated=True),
+        )
+        return (add,) if definition.endswith(" NOT VALID") else (add, validate)
 
     @execute.register
     def _proof(self, step: Proof) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .catalog import beside
+from .catalog import beside, scope_of_counterparts
 
 
 class Lock(enum.StrEnum):
@@ -200,6 +200,30 @@ class CopyIndexes(Step):
     def statements(self) -> tuple[str, ...]:
         return (
             f"-- CREATE INDEX CONCURRENTLY, with {self.twin}, for each index of {self.table} that has {self.column}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildCounterparts(Step):
+    """Every index, unique and check constraint of columns made once more, without blocking, for their twins.
+
+    They are called catalog.name_of_copy() of the one whose place they will take. `twins` are pairs of raw names.
+    """
+
+    table: str
+    twins: tuple[tuple[str, str], ...]
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def scope(self) -> str:
+        return scope_of_counterparts(self.table, dict(self.twins))
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return tuple(
+            f"-- each index, unique and check constraint of {self.table} that has {column}: made for {twin} too"
+            for column, twin in self.twins
         )
 
 

@@ -18,6 +18,7 @@ from pgtrigger import Before, Insert, Update
 from pgtrigger.compiler import UpsertTriggerSql
 
 from . import catalog
+from .casts import Cast
 from .catalog import temporary_name
 from .columns import Column
 from .runner import StepFailed
@@ -130,6 +131,23 @@ def keep_equal(old: Column, twin: Column, *, to_twin: str, to_old: str, default:
             f"IF TG_OP = 'INSERT' THEN IF {given} THEN {from_twin} ELSE {from_old} END IF;"
             f" ELSIF {catalog.differ(new_b, old_b)} THEN {from_twin} ELSE {from_old} END IF;"
         ),
+        always=True,
+    )
+
+
+def follow(leader: Column, follower: Column, cast: Cast) -> Together:
+    """Whatever is written to one column stands in the other too, as NULL where its type has no such value.
+
+    ENABLE ALWAYS for the same reason as in keep_equal().
+    """
+    value = cast.or_null.replace("{}", f"NEW.{leader.quoted}")
+    return _trigger(
+        follower,
+        why=f"keeps {follower.name} what {leader.name} is while two releases run",
+        role="follow",
+        operation=Insert | Update,
+        condition=catalog.differ(value, f"NEW.{follower.quoted}"),
+        body=f"NEW.{follower.quoted} := {value};",
         always=True,
     )
 

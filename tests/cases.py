@@ -102,6 +102,10 @@ def key() -> tuple[str, models.Field[Any, Any]]:
     return "id", models.BigAutoField(primary_key=True)
 
 
+def small_key() -> tuple[str, models.Field[Any, Any]]:
+    return "id", models.AutoField(primary_key=True)
+
+
 def _points_at(name: str, **options: Any) -> models.ForeignKey[Any, Any]:
     return models.ForeignKey(f"shop.{name}", options.pop("on_delete", models.CASCADE), **options)
 
@@ -131,18 +135,18 @@ BASE: Sequence[Operation] = (
             ("country", models.CharField(max_length=2, choices=[("de", "Germany"), ("nl", "Netherlands")])),
         ],
     ),
-    CreateModel("Tag", [key(), ("name", models.CharField(max_length=50, unique=True))]),
+    CreateModel("Tag", [small_key(), ("name", models.CharField(max_length=50, unique=True))]),
     CreateModel(
         "Category",
         [
-            key(),
+            small_key(),
             ("name", models.CharField(max_length=50)),
             ("parent", _points_at("Category", null=True)),
             ("position", models.IntegerField()),
         ],
     ),
     CreateModel("Invoice", [key(), ("amount", models.DecimalField(max_digits=10, decimal_places=2))]),
-    CreateModel("Person", [key(), ("name", models.CharField(max_length=50))]),
+    CreateModel("Person", [small_key(), ("name", models.CharField(max_length=50))]),
     CreateModel(
         "Courier",
         [
@@ -267,6 +271,10 @@ def _alter(name: str, field: models.Field[Any, Any], *, preserve_default: bool =
 
 def _remark(**options: Any) -> models.CharField[Any, Any]:
     return models.CharField(**{"max_length": 40, **options})
+
+
+def _decimal(max_digits: int, decimal_places: int) -> models.DecimalField[Any, Any]:
+    return models.DecimalField(max_digits=max_digits, decimal_places=decimal_places)
 
 
 def _not_null(name: str, field: models.Field[Any, Any], **how: Any) -> SetNotNullLater:
@@ -830,6 +838,30 @@ CASES: Sequence[Case] = (
         "alter_field_db_column_on_partitioned_table",
         AlterField("visit", "seconds", models.IntegerField(db_column="duration")),
     ),
+    Case("alter_field_bigger", AlterField("category", "position", models.BigIntegerField())),
+    Case("alter_field_bigger_positive", _alter("quantity", models.PositiveBigIntegerField())),
+    Case("alter_field_bigger_in_check_constraint", _alter("limit", models.BigIntegerField())),
+    Case(
+        "alter_field_bigger_in_unique_constraint",
+        _alter("sequence", models.BigIntegerField(choices=[(1, "first"), (2, "second")])),
+    ),
+    Case("alter_field_bigger_on_partitioned_table", AlterField("visit", "seconds", models.BigIntegerField())),
+    Case("alter_field_bigger_and_indexed", _alter("weight", models.BigIntegerField(null=True, db_index=True))),
+    Case("alter_field_more_digits", AlterField("invoice", "amount", _decimal(13, 4))),
+    Case("alter_field_fewer_digits", AlterField("invoice", "amount", _decimal(8, 2))),
+    Case("alter_field_shorter", _alter("remark", _remark(null=True, max_length=39))),
+    Case("alter_field_shorter_unique", _alter("number", _remark(max_length=39, unique=True))),
+    Case("alter_field_shorter_in_unique_together", _alter("reference", _remark(max_length=39))),
+    Case("alter_field_text_to_char", _alter("note", models.CharField(max_length=40, default="it's 100% new"))),
+    Case("alter_field_collation", _alter("lane", models.CharField(max_length=10, db_index=True, db_collation="C"))),
+    Case(
+        "alter_field_collation_db_default",
+        _alter("state", models.CharField(max_length=10, db_default="open", db_collation="C")),
+    ),
+    Case("alter_field_bigger_key", AlterField("tag", "id", models.BigAutoField(primary_key=True))),
+    Case("alter_field_bigger_key_of_itself", AlterField("category", "id", models.BigAutoField(primary_key=True))),
+    Case("alter_field_bigger_key_of_parent", AlterField("person", "id", models.BigAutoField(primary_key=True))),
+    Case("alter_field_smaller_key", AlterField("customer", "id", models.AutoField(primary_key=True))),
     Case("rename_model", RenameModel("Order", "Purchase")),
     Case("rename_model_that_is_pointed_at", RenameModel("Customer", "Client")),
     Case("rename_model_with_many_to_many_to_it", RenameModel("Tag", "Label")),

@@ -32,6 +32,7 @@ from safemigrations.operations.base import Change
 from .shop import KEY
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "phases.md"
+BIG = 2**40
 Request = Callable[[Any, Any], object]  # given the models of the old and of the new release
 
 OLD, NEW = "old code, after expand", "new code, after expand"
@@ -229,6 +230,44 @@ LINES: Sequence[Line] = (
             may(NEW, "upsert over the field", lambda o, n: upsert(n, "code")),
         ],
         variant="unique",
+    ),
+    Line(
+        ours.ExpandAlterField("book", "pages", models.BigIntegerField()),
+        [
+            may(
+                OLD,
+                "read values that only the new type holds",
+                lambda o, n: same(o.Book.objects.get(pk=book(n, pages=BIG).pk).pages, BIG),
+            )
+        ],
+        variant="a wider type",
+    ),
+    Line(
+        ours.ExpandAlterField("book", "code", CHAR(max_length=30)),
+        [
+            may(
+                OLD,
+                "write what the new type can't hold; the contract then names the rows",
+                lambda o, n: book(o, code="x" * 40),
+            ),
+            may(
+                NEW,
+                "write what the new type can't hold: nothing keeps it from it yet",
+                lambda o, n: book(n, code="x" * 40),
+            ),
+            cannot(DONE, "write what its type can't hold", lambda o, n: book(n, code="x" * 40)),
+            cannot(LATE, "write what the new type can't hold", lambda o, n: book(o, code="x" * 40)),
+        ],
+        variant="a narrower type",
+    ),
+    Line(
+        ours.ExpandAlterField("book", "pages", models.IntegerField(db_column="length")),
+        [
+            may(OLD, "read what the new code wrote", lambda o, n: same(o.Book.objects.get(pk=book(n).pk).pages, 7)),
+            may(NEW, "read what the old code wrote", lambda o, n: same(n.Book.objects.get(pk=book(o).pk).pages, 7)),
+            cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
+        ],
+        variant="`db_column`",
     ),
     Line(
         ours.SetNotNullLater("book", "note", CHAR(max_length=40), backfill=Value("none")),

@@ -143,7 +143,7 @@ class Values:
         match field.get_internal_type():
             case "CharField" | "TextField":
                 return f'{number} {self.name}\'s 100% "ü"'[: field.max_length or 40]
-            case "IntegerField" | "BigIntegerField" | "PositiveIntegerField":
+            case "IntegerField" | "BigIntegerField" | "PositiveIntegerField" | "PositiveBigIntegerField":
                 return number
             case "DecimalField":
                 return Decimal(number % 10_000).scaleb(-2)

@@ -14,7 +14,7 @@ PACKAGE = Path(safemigrations.__file__).parent
 LAYERS = [
     {"", "conf", "catalog", "storage", "grouping"},
     {"steps"},
-    {"defaults"},
+    {"defaults", "casts"},
     {"locks"},
     {"runner"},
     {"queue", "backfill", "report"},
@@ -23,7 +23,7 @@ LAYERS = [
     {"constraints"},
     {"views"},
     {"sync"},
-    {"twins"},
+    {"twins", "exchange"},
     {"operations"},
     {"rules"},
     {"questioner", "writer", "autodetector", "checks", "executor"},

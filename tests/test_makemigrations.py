@@ -866,3 +866,35 @@ def test_a_merge_says_nothing_about_rows(project):
         file.write_text(file.read_text().replace("0002_one", "0001_initial"))
     project.manage("makemigrations", "--merge", "--noinput").check()
     assert "Backfill" not in project.read_migration("shop", project.migration_files("shop")[-1].removesuffix(".py"))
+
+
+# Types.
+
+
+def test_default_auto_field_changes_every_key(project):
+    project.set(DEFAULT_AUTO_FIELD="django.db.models.AutoField")
+    author = "class Author(models.Model):\n    name = models.TextField()\n"
+    authors = f"    authors = models.ManyToManyField('Author')\n\n\n{author}"
+    with_book(project, authors)
+    project.manage("migrate").check()
+    project.sql("INSERT INTO shop_author (name) VALUES ('Jane')")
+    project.set(DEFAULT_AUTO_FIELD="django.db.models.BigAutoField")
+    result = project.manage("makemigrations", "--noinput", "--name", "keys").check()
+    assert result.stdout == (
+        "Migrations for 'shop':\n"
+        "  shop/migrations/0002_keys.py\n"
+        "    ~ Alter field id on author; both releases can use it until the contract\n"
+        "    ~ Alter field id on book; both releases can use it until the contract\n"
+    )
+    project.manage("check").check()
+    project.manage("migrate").check()
+    project.manage("migrate", "--contract").check()
+    assert is_clean(project)
+    types = project.sql(
+        "SELECT DISTINCT format_type(atttypid, atttypmod) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid"
+        " WHERE relname IN ('shop_book', 'shop_author') AND attname = 'id' OR relname = 'shop_book_authors'"
+        " AND attname IN ('book_id', 'author_id')"
+    )
+    assert types == [("bigint",)]
+    project.manage("migrate", "shop", "0001").check()
+    assert project.sql("SELECT id FROM shop_author") == [(1,)]

@@ -746,3 +746,102 @@ def test_each_rule_has_an_id_of_its_own():
 def test_an_exclusion_constraint_can_be_removed():
     exclusion = ExclusionConstraint(name="book_once", expressions=[("title", "=")])
     assert found(stock.RemoveConstraint("book", "book_once"), book(constraints=[exclusion]))[0] == "safemigrations.E030"
+
+
+# Types.
+
+
+def retyped(old: Any, new: Any, **options: Any) -> Any:
+    return found(stock.AlterField("book", "extra", new), book(("extra", old), **options))
+
+
+def decimal(digits: int, places: int) -> Any:
+    return models.DecimalField(max_digits=digits, decimal_places=places)
+
+
+EXCHANGED: dict[str, tuple[Any, Any]] = {
+    "a bigger number": (models.IntegerField(), models.BigIntegerField()),
+    "a smaller number": (models.BigIntegerField(), models.IntegerField()),
+    "a bigger positive number": (models.PositiveIntegerField(), models.PositiveBigIntegerField()),
+    "more digits": (decimal(8, 2), decimal(10, 4)),
+    "fewer digits": (decimal(10, 4), decimal(8, 2)),
+    "a shorter text": (models.CharField(max_length=9), models.CharField(max_length=5)),
+    "a text with a limit": (models.TextField(), models.CharField(max_length=5)),
+    "a collation": (models.TextField(), models.TextField(db_collation="C")),
+    "another column": (models.TextField(), models.TextField(db_column="more")),
+}
+
+
+@pytest.mark.parametrize("what", EXCHANGED)
+def test_a_type_that_both_releases_understand(what):
+    old, new = EXCHANGED[what]
+    id, message, instead = retyped(old, new)
+    assert id == "safemigrations.E043"
+    assert message.startswith("AlterField extra of book gives its column another ")
+    assert instead.startswith("ExpandAlterField(\n    model_name='book',\n    name='extra',\n    field=")
+
+
+REFUSED: dict[str, tuple[Any, Any]] = {
+    "text to number": (models.CharField(max_length=9), models.IntegerField()),
+    "number to text": (models.IntegerField(), models.CharField(max_length=9)),
+    "text to uuid": (models.CharField(max_length=36), models.UUIDField()),
+    "text to json": (models.TextField(), models.JSONField()),
+    "float to decimal": (models.FloatField(), decimal(8, 2)),
+    "whole number to decimal": (models.IntegerField(), decimal(12, 0)),
+    "date to moment": (models.DateField(), models.DateTimeField()),
+    "digits from one side of the point to the other": (decimal(8, 2), decimal(8, 4)),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_type_that_only_one_release_understands(what):
+    id, _, instead = retyped(*REFUSED[what])
+    assert id == "safemigrations.E043"
+    assert instead.startswith("Add a new field beside it (AddFieldNullableThenBackfill fills it for both releases)")
+
+
+APART: dict[str, tuple[Any, Any, str]] = {
+    "not null": (models.IntegerField(null=True), models.BigIntegerField(default=0), "forbids null"),
+    "a check": (models.IntegerField(), models.PositiveBigIntegerField(), "adds check"),
+    "a type": (models.IntegerField(), models.BigIntegerField(db_column="more"), "changes type"),
+    "an index": (models.IntegerField(), models.IntegerField(db_column="more", db_index=True), "adds index"),
+}
+
+
+@pytest.mark.parametrize("what", APART)
+def test_what_goes_with_another_type_or_name_only_in_a_release_of_its_own(what):
+    old, new, does = APART[what]
+    _, _, instead = retyped(old, new)
+    assert instead == f"It also {does}: do that in the release before, or in the one after the contract."
+
+
+def test_what_else_changes_with_a_type_goes_first():
+    new = models.BigIntegerField(null=True, db_index=True, db_default=3)
+    _, _, instead = retyped(models.IntegerField(), new)
+    assert instead == (
+        "AlterFieldConcurrently(\n    model_name='book',\n    name='extra',\n"
+        "    field=models.IntegerField(db_default=3, db_index=True, null=True),\n)\n"
+        "ExpandAlterField(\n    model_name='book',\n    name='extra',\n"
+        "    field=models.BigIntegerField(db_default=3, db_index=True, null=True),\n)"
+    )
+
+
+def test_a_column_that_is_no_more_numbered():
+    alter = stock.AlterField("book", "id", models.BigIntegerField(primary_key=True))
+    _, _, instead = found(alter, book())
+    assert instead.startswith("Do that in a release of its own: a column that numbers rows")
+
+
+def test_a_key_of_another_column():
+    alter = stock.AlterField("book", "id", models.BigAutoField(primary_key=True, db_column="number"))
+    _, _, instead = found(alter, book())
+    assert instead.startswith("Do that: queries that group by the primary key accept no other column")
+
+
+def test_the_message_about_a_narrower_type():
+    operation = stock.AlterField("book", "title", models.CharField(max_length=9))
+    result = rules.find(operation, context(operation))
+    assert result
+    assert result[1].notice == (
+        "book.title gets its new type with the contract, as the running release may still write what that can't hold."
+    )

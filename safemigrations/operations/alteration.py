@@ -6,7 +6,6 @@ answers are the same, as BaseDatabaseSchemaEditor._alter_field() gives them.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.utils import resolve_relation
 from django.db.models import Field
 
+from ..casts import parse
 from .base import Context, Situation
 
 TEXT = ("varchar", "text", "citext")  # types whose indexes come with one for LIKE
@@ -137,13 +137,18 @@ class Alteration:
         return bool(getattr(self.old.field, "db_collation", None) != getattr(self.new.field, "db_collation", None))
 
     @property
+    def changes_identity(self) -> bool:
+        """Does PostgreSQL number the rows from now on, or no more?"""
+        suffixes = {form.field.db_type_suffix(connection=self.connection) or "" for form in (self.old, self.new)}
+        return len(suffixes) > 1
+
+    @property
     def rewrites(self) -> bool:
         """Does it take another column: a new type that PostgreSQL has to compute, another name, another identity?"""
-        suffixes = {form.field.db_type_suffix(connection=self.connection) or "" for form in (self.old, self.new)}
         return (
             self.renames_column
             or self.changes_collation
-            or len(suffixes) > 1
+            or self.changes_identity
             or (self.changes_type and not is_instant(self.old.type, self.new.type))
         )
 
@@ -171,6 +176,12 @@ class Alteration:
         bound = field.clone()
         bound.set_attributes_from_name(self.new.field.name)
         return replace(self, new=replace(self.new, field=bound))
+
+    def with_old(self, field: Field[Any, Any]) -> Alteration:
+        """The same change from another old form, of the same type."""
+        bound = field.clone()
+        bound.set_attributes_from_name(self.new.field.name)
+        return replace(self, old=replace(self.old, field=bound))
 
 
 # The properties that stand for work in the database.
@@ -214,13 +225,17 @@ def is_instant(old: str, new: str) -> bool:
 
     Between binary coercible types, and where only a limit is widened.
     """
-    (old_name, old_size), (new_name, new_size) = _name_and_size(old), _name_and_size(new)
+    if old == new:
+        return True
+    (old_name, old_size), (new_name, new_size) = parse(old), parse(new)
     if old_name == new_name == "numeric":
         return not new_size or (len(old_size) == len(new_size) == 2 and _is_wider_numeric(old_size, new_size))
     if old_name == new_name:
-        return not new_size or (bool(old_size) and old_size <= new_size)
+        return old_name in LIMITED and (not new_size or (bool(old_size) and old_size <= new_size))
     return not new_size and (old_name, new_name) in BINARY_COERCIBLE
 
+
+LIMITED = ("varchar", "bit varying", "interval")  # whose limits are no part of a value
 
 BINARY_COERCIBLE = {
     ("varchar", "text"),
@@ -235,12 +250,6 @@ BINARY_COERCIBLE = {
 
 def _is_wider_numeric(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
     return old[0] <= new[0] and old[1] == new[1]
-
-
-def _name_and_size(type_: str) -> tuple[str, tuple[int, ...]]:
-    """ "numeric(8, 2)" -> ("numeric", (8, 2))"""
-    name, _, size = type_.partition("(")
-    return name.strip(), tuple(int(number) for number in re.findall(r"\d+", size))
 
 
 def refuse_besides(change: Alteration, operation: Any, own: str) -> None:

@@ -27,7 +27,7 @@ from django.db.migrations.operations import (
     RenameField,
 )
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ProjectState
+from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.utils import get_references
 from django.db.models import Field
 
@@ -176,9 +176,7 @@ def _of_many_to_many(what: str, operation: RenameField, field: Any, context: Con
 
 def no_second_name(operation: Any, old_name: str, new_name: str, field: Any, context: Context) -> str:
     """Why the column of a field can't live under two names; empty if it can."""
-    fields = context.model_before(operation.model_name).fields.values()
-    composite = any(old_name in getattr(other, "field_names", ()) for other in fields)
-    if field.primary_key or composite:
+    if field.primary_key or is_of_composite_key(old_name, context.model_before(operation.model_name)):
         return "Do that: queries that group by the primary key accept no other column, so it can't have two names."
     if field.generated:
         return (
@@ -188,10 +186,14 @@ def no_second_name(operation: Any, old_name: str, new_name: str, field: Any, con
         same_model = getattr(other, "model_name_lower", None) == operation.model_name_lower
         if label == context.app_label and other is not operation and same_model and _alters(other, new_name, field):
             return (
-                f"The same release has {type(other).__name__} of {operation.new_name}, which would change one of the "
+                f"The same release has {type(other).__name__} of {new_name}, which would change one of the "
                 "two columns only: do that in the release after the contract."
             )
     return ""
+
+
+def is_of_composite_key(name: str, model: ModelState) -> bool:
+    return any(name in getattr(other, "field_names", ()) for other in model.fields.values())
 
 
 def _alters(other: Operation, name: str, field: Field[Any, Any]) -> bool:
