@@ -282,6 +282,8 @@ def _taken_by_field(operation: Any, unbound: Any, app_label: str, state: Project
     if isinstance(operation, migrations.AlterField) and not _is_contracts_business(operation, model):
         if _alters_the_column(operation, model):
             yield f"twin {_column(operation, unbound)} of {tables.name_of(model)}"
+        if _alters_the_type(operation, model):
+            yield f"table {tables.name_of(model)}"  # no type changes while a view has the table's old name
         return
     table = tables.name_of(model)
     if unbound.many_to_many:
@@ -305,9 +307,20 @@ def _is_contracts_business(operation: migrations.AlterField, model: ModelState) 
 
 def _alters_the_column(operation: migrations.AlterField, model: ModelState) -> bool:
     """A twin that is altered alone doesn't hold what the other holds, such as a longer text."""
+    return _differ(operation, model, operation.field.non_db_attrs)
+
+
+NOT_OF_THE_TYPE = ("null", "unique", "db_index", "db_default", "db_comment", "db_constraint", "on_delete")
+
+
+def _alters_the_type(operation: migrations.AlterField, model: ModelState) -> bool:
+    return _differ(operation, model, (*operation.field.non_db_attrs, *NOT_OF_THE_TYPE))
+
+
+def _differ(operation: migrations.AlterField, model: ModelState, but_for: Sequence[str]) -> bool:
     old, new = model.fields[operation.name].deconstruct()[1:], operation.field.deconstruct()[1:]
     attributes = [
-        (path, args, {key: value for key, value in options.items() if key not in operation.field.non_db_attrs})
+        (path, args, {key: value for key, value in options.items() if key not in but_for})
         for path, args, options in (old, new)
     ]
     return attributes[0] != attributes[1]

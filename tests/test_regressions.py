@@ -107,6 +107,29 @@ def test_a_model_is_made_beside_the_rename_of_the_one_that_it_points_at(project)
     project.manage("migrate", "--contract").check()
 
 
+@pytest.mark.parametrize("index", ["", ", db_index=True"])
+def test_a_type_that_changes_behind_the_view_of_a_renamed_table_waits_for_the_contract(project, index):
+    released(project, BOOK.replace("=50)", f"=50{index})"))
+    by_hand(
+        project,
+        "0002_tale",
+        "ExpandRenameModel('Book', 'Tale')",
+        after="0001_initial",
+        head="from safemigrations.operations import ExpandRenameModel\n",
+        options="    atomic = False\n",
+    )
+    project.manage("migrate").check()
+    project.write_models(
+        "shop", BOOK.replace("Book", "Tale").replace("CharField(max_length=50)", f"TextField({index[2:]})")
+    )
+    project.manage("makemigrations", "shop").check()
+    stopped = project.manage("migrate")
+    assert stopped.returncode
+    assert "The table shop_tale still belongs to the contract of shop.0002_tale" in stopped.stderr
+    project.manage("migrate", "--contract").check()
+    project.manage("migrate").check()
+
+
 def test_new_code_inserts_rows_where_a_field_is_removed_with_its_unique_constraint(database):
     one = models.UniqueConstraint(fields=["code"], name="one_code")
     shop = Shop(database, book(("code", models.TextField()), constraints=[one]))
