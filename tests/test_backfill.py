@@ -337,6 +337,32 @@ def test_awkward_keys(database, kind, by):
     assert model.objects.filter(value=F("number") * 2.0).count() == 500
 
 
+class Label:
+    """What a key looks like in Python: equal to nothing that the database gives."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class LabelField(models.BigIntegerField):  # type: ignore[type-arg]
+    def from_db_value(self, value: Any, *args: Any) -> Any:
+        return value if value is None else Label(value)
+
+    def get_prep_value(self, value: Any) -> Any:
+        return value.number if isinstance(value, Label) else value
+
+
+@pytest.mark.parametrize("size", [20, 5000])
+def test_a_key_that_is_an_object_in_python(database, size):
+    shop = Shop(
+        database, CreateModel("Thing", [("id", LabelField(primary_key=True)), ("number", models.IntegerField()), VALUE])
+    )
+    shop.execute("INSERT INTO shop_thing SELECT n, n FROM generate_series(1, 300) n")
+    with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": size}):
+        shop.migrate(Backfill("thing", set=double))
+    assert count(shop, "value = number * 2", "shop_thing") == 300
+
+
 def special(row: Any) -> dict[str, Any]:
     return {"value": [math.nan, math.inf, None][row.number % 3]}
 

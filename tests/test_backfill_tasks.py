@@ -132,7 +132,7 @@ def on_a_terminal(project: Project, *args: str, columns: int) -> str:
 
 def test_elsewhere_there_is_a_line_now_and_then():
     out = io.StringIO()
-    report = ConsoleReport(OutputWrapper(out), no_style())  # type: ignore[arg-type]
+    report = ConsoleReport(OutputWrapper(out), no_style())
     report.begin(FILL)
     report.meter(FILL, 0.1, "10%, 100 rows, 10 rows/s, 90 s left")
     assert out.getvalue() == ""

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.models import Model
+from django.db.models.expressions import RawSQL
 
 from .. import catalog, conf, locks
 from ..runner import StepFailed
@@ -142,7 +143,7 @@ class ComputedRows(Rows):
         return written, []
 
     def _versions(self, part: str, where: str) -> dict[tuple[str, ...], tuple[Any, str]]:
-        """Of each row to fill: its key as text, as Python knows it, and the version that is computed from."""
+        """Of each row to fill: its key as text, as the database gives it, and the version that is computed from."""
         query = (
             f"SELECT {texts(self.step.key)}, xmin::text, {self.columns} FROM {self.target(part)}"
             f" WHERE {where} AND {self.step.guard}"
@@ -155,18 +156,20 @@ class ComputedRows(Rows):
 
     def _values(self, versions: Mapping[tuple[str, ...], tuple[Any, str]]) -> Iterator[tuple[Any, str, dict[str, Any]]]:
         """Key, version and prepared values; rows that the function has nothing for are left out."""
-        texts_of = {pk: (key, version) for key, (pk, version) in versions.items()}
-        for instance in self._instances(list(texts_of)):
-            if instance.pk not in texts_of:
-                continue
-            key, version = texts_of[instance.pk]
+        for key, instance in self._instances(versions):
             if values := self._prepared(instance, self._computed(instance)):
-                yield key, version, values
+                yield key, versions[key][1], values
 
-    def _instances(self, found: list[Any]) -> Iterable[Model]:
+    def _instances(self, versions: Mapping[tuple[str, ...], tuple[Any, str]]) -> Iterable[tuple[Any, Model]]:
+        """By the keys as text: what a field makes of its value in Python needn't be equal to anything."""
         if not self.function.takes_row:
-            return [self.model(pk=key) for key in found]
-        return self.model._base_manager.using(self.connection.alias).filter(pk__in=found)
+            return [(key, self.model(pk=pk)) for key, (pk, _) in versions.items()]
+        columns = [f"{self.step.table}.{column}" for column in self.step.key]
+        names = [f"safemigrations_key{number}" for number in range(len(columns))]
+        as_text = [RawSQL(f"{column}::text".replace("%", "%%"), ()) for column in columns]
+        where = condition(tuple(columns), [list(key) for key in versions]).replace("%", "%%")
+        rows = self.model._base_manager.using(self.connection.alias).annotate(**dict(zip(names, as_text, strict=True)))
+        return ((tuple(getattr(row, name) for name in names), row) for row in rows.extra(where=[where]))
 
     def _computed(self, instance: Model) -> dict[str, Any]:
         try:
