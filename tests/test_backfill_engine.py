@@ -562,6 +562,63 @@ def test_one_that_ends_while_another_had_taken_over_leaves_the_end_to_that(datab
         assert [row.status for row in progress.rows(database)] == [Status.DONE]
 
 
+# Other databases, roles, settings of the session.
+
+
+def test_another_database(two_databases):
+    _, other = two_databases
+    with other.cursor() as cursor:
+        cursor.execute("CREATE TABLE item (id int PRIMARY KEY, price int, twin int)")
+        cursor.execute("INSERT INTO item SELECT n, n FROM generate_series(1, 3000) n")
+        run(other)
+        cursor.execute("SELECT count(*) FROM item WHERE twin = price")
+        assert cursor.fetchone() == (3000,)
+    assert [row.status for row in progress.rows(other)] == [Status.DONE]
+    assert list(progress.rows(two_databases[0])) == []
+
+
+def test_a_worker_needs_no_right_to_create_anything(database, item):
+    first = progress.begin(database, FILL, app_label="", migration="", status=Status.RUNNING)
+    item.execute("CREATE ROLE clerk")
+    try:
+        item.execute("REVOKE CREATE ON SCHEMA public FROM public")
+        item.execute("GRANT SELECT, UPDATE ON item TO clerk")
+        item.execute("GRANT SELECT, UPDATE ON safemigrations_backfill TO clerk")
+        item.execute("GRANT ALL ON safemigrations_backfill_section, safemigrations_backfill_section_id_seq TO clerk")
+        with database.cursor() as cursor, override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 10}):
+            cursor.execute("SET ROLE clerk")
+            work.Work(Runner(database, Told()), FILL, first).run()
+        assert wrong(item) == 0
+    finally:
+        database.close()
+        item.execute("DROP OWNED BY clerk")
+        item.execute("DROP ROLE clerk")
+
+
+def test_timeouts_of_the_role_are_meant_for_requests(database, item):
+    item.execute(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF NEW.id = 77 THEN PERFORM pg_sleep(0.5); END IF; RETURN NEW; END $$"
+    )
+    item.execute("CREATE TRIGGER slowly BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION slowly()")
+    name = database.settings_dict["NAME"]
+    for timeout in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        item.execute(f'ALTER DATABASE "{name}" SET {timeout} = 400')
+    database.close()
+    run(database)
+    assert wrong(item) == 0
+
+
+def test_a_schema_of_the_search_path(database, item):
+    item.execute("CREATE SCHEMA first")
+    item.execute("CREATE TABLE first.item (id bigint PRIMARY KEY, price int, twin int)")
+    item.execute("INSERT INTO first.item SELECT n, n FROM generate_series(1, 2000) n")
+    with database.cursor() as cursor:
+        cursor.execute("SET search_path = first, public")
+    run(database)
+    assert (wrong(item, "first.item"), wrong(item, "public.item")) == (0, 3000)
+
+
 # Pausing, cancelling, another pace.
 
 
