@@ -173,7 +173,8 @@ class Twins:
             failure=(
                 f"{self.twin.name} of {self.label} is still a twin. It goes now, and these depend on it: {{rows}}. "
                 f"Nothing was changed. Drop them, or let them use {self.old.name}, which is about to get the name "
-                f"{self.twin.name}; then run the same command again."
+                f"{self.twin.name}; then run the same command again. A trigger that has the column in UPDATE OF or "
+                "WHEN can be made again afterwards (pgtrigger install)."
             ),
             done=self.over,
         )

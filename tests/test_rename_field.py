@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.postgres.functions import RandomUUID
 from django.db import IntegrityError, connection, models
@@ -465,7 +468,8 @@ def test_what_depends_on_the_twin_stops_the_contract(database):
     assert str(caught.value) == (
         "more of shop_book is still a twin. It goes now, and these depend on it: constraint loan_book_fkey on table "
         "loan, view expensive. Nothing was changed. Drop them, or let them use extra, which is about to get the name "
-        "more; then run the same command again."
+        "more; then run the same command again. A trigger that has the column in UPDATE OF or WHEN can be made again "
+        "afterwards (pgtrigger install)."
     )
     shop.execute("CREATE OR REPLACE VIEW expensive AS SELECT id FROM shop_book WHERE extra > 5; DROP TABLE loan")
     shop.contract()
@@ -629,6 +633,70 @@ OURS = {
     "not null": SetNotNullLater("book", "more", models.IntegerField(), backfill=Value(0)),
     "not null with a default": SetNotNullLater("book", "more", models.IntegerField(default=0)),
 }
+
+
+def test_each_database_has_twins_and_a_contract_of_its_own(two_databases):
+    """As a router that lets the app into both has it."""
+    shops = [Shop(each, with_extra(models.IntegerField(unique=True))) for each in two_databases]
+    for number, shop in enumerate(shops):
+        before = snapshot(shop.connection)
+        shop.migrate(EXTRA)
+        new = shop.model().objects.using(shop.connection.alias)
+        new.create(title="new", more=number)
+        assert both(shop) == [(number, number)]
+        assert len(shop.left()) == 1
+        if number:
+            shop.back()
+            assert difference(before, snapshot(shop.connection)) == {}
+    assert [len(shop.left()) for shop in shops] == [1, 0]
+    shops[0].contract()
+    assert list(shops[0].columns()) == ["id", "title", "more"]
+    assert list(shops[1].columns()) == ["id", "title", "extra"]
+
+
+# Both releases at once.
+
+
+def upsert(connect: Any, column: str, errors: list[str]) -> Any:
+    """A server of one release: it changes rows that the other changes too, all the time."""
+
+    def go_on() -> None:
+        connection, chosen = connect(), random.Random(column)
+        for _ in range(300):
+            value = chosen.randrange(20)
+            again = f"ON CONFLICT ({column}) DO UPDATE SET note = ''"
+            sql = chosen.choice(
+                [
+                    f"INSERT INTO shop_book (title, {column}) VALUES ('', {value}) {again}",
+                    f"UPDATE shop_book SET note = '{column}' || note WHERE {column} = {value}",
+                    f"UPDATE shop_book SET {column} = {column} + 0, title = 'x' WHERE id = {value}",
+                    f"SELECT id FROM shop_book WHERE {column} = {value} FOR UPDATE",
+                ]
+            )
+            try:
+                connection.execute(sql)
+            except psycopg.Error as error:
+                errors.append(str(error))
+
+    return go_on
+
+
+def test_both_releases_write_the_same_rows_at_once(database, connect):
+    """Rows that are there: two inserts of the same new value are what docs/rename_field.md says of them."""
+    number, note = models.IntegerField(unique=True), models.TextField(default="")
+    shop = Shop(database, book(("extra", number), ("note", note)))
+    shop.execute("INSERT INTO shop_book (title, extra, note) SELECT '', n, '' FROM generate_series(0, 19) n")
+    shop.execute("ALTER TABLE shop_book ALTER note SET DEFAULT ''")
+    errors: list[str] = []
+    with ThreadPoolExecutor(4) as pool:
+        old = [pool.submit(upsert(connect, "extra", errors)) for _ in range(2)]
+        shop.migrate(EXTRA)
+        new = [pool.submit(upsert(connect, "more", errors)) for _ in range(2)]
+        for server in (*old, *new):
+            server.result()
+    assert errors == []
+    assert sorted(both(shop)) == [(n, n) for n in range(20)]
+    shop.contract()
 
 
 @pytest.mark.parametrize("what", OURS)
