@@ -316,6 +316,21 @@ def functions_naming(table: str, column: str) -> str:
     )
 
 
+def functions_using(tables: Iterable[str]) -> str:
+    """The functions of other tables' triggers that read or write these tables, as their text has it.
+
+    See functions_naming(). What only looks like a name, as ORDER BY, doesn't count.
+    """
+    oids = ", ".join(f"coalesce({regclass(table)}, 0)" for table in tables)
+    names = "|".join(re.escape(bare(table)) for table in tables)
+    words = r"\m(from|join|into|update|table|only|using)\s+"
+    uses = rf"{words}(only\s+)?(\"?[\w$]+\"?\.)?(\"({names})\"|({names})(?![\w$]))"
+    return (
+        "SELECT DISTINCT p.oid::regprocedure::text FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+        f" WHERE t.tgrelid NOT IN ({oids}) AND NOT t.tgisinternal AND p.prosrc ~* {literal(uses)} ORDER BY 1"
+    )
+
+
 def _columns(names: Iterable[str]) -> str:
     return ", ".join(map(literal, names))
 

@@ -86,6 +86,7 @@ def drop(editor: BaseDatabaseSchemaEditor, why: str, model: type[Model], state: 
     named = [*model._meta.indexes, *model._meta.constraints]
     return (
         nothing_uses(editor, model),
+        _no_function_uses(tables),
         Together(
             why=f"{bare(tables[-1])}: {why}",
             sql=tuple(f"DROP TABLE IF EXISTS {table}" for table in tables),
@@ -94,6 +95,19 @@ def drop(editor: BaseDatabaseSchemaEditor, why: str, model: type[Model], state: 
             undo=(_create_again(editor, model, state),),
             frees=(*(f"table {bare(table)}" for table in tables), *(f"index {index.name}" for index in named)),
         ),
+    )
+
+
+def _no_function_uses(tables: list[str]) -> Proof:
+    """By the contract, as the same release may give a trigger that uses the table another function."""
+    return Proof(
+        why=f"{bare(tables[-1])}: no function of your triggers uses it",
+        query=catalog.functions_using(tables),
+        failure=(
+            f"{bare(tables[-1])} can't be dropped yet, because functions of other tables' triggers use it, and writes "
+            "would fail. They are: {rows}. Nothing was changed. Let them do without it, and run the same command again."
+        ),
+        done=catalog.table_missing(tables[-1]),
     )
 
 

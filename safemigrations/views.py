@@ -297,4 +297,20 @@ def expand(editor: BaseDatabaseSchemaEditor, pairs: Iterable[Pair]) -> Plan:
 
 
 def contract(editor: BaseDatabaseSchemaEditor, pairs: Iterable[Pair]) -> Plan:
-    return tuple(Move(editor, *pair).contract() for pair in pairs)
+    moves = [Move(editor, *pair) for pair in pairs]
+    renamed = [move for move in moves if move.old != move.new]
+    return (*([_no_function_uses(renamed)] if renamed else []), *(move.contract() for move in moves))
+
+
+def _no_function_uses(moves: list[Move]) -> Proof:
+    views, names = [move.old for move in moves], ", ".join(move.label for move in moves)
+    return Proof(
+        why=f"{moves[0].label}: no function of your triggers uses the old name",
+        query=catalog.functions_using(views),
+        failure=(
+            f"{names}: that name can't go yet, because functions of triggers use it, and writes would fail. They are: "
+            "{rows}. Nothing was changed. Let them use the new name, which works already, and run the same command "
+            "again."
+        ),
+        done=f"SELECT 1 WHERE NOT EXISTS ({' UNION ALL '.join(map(catalog.is_marked_view, views))})",
+    )

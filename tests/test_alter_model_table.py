@@ -46,6 +46,7 @@ def test_the_plan(database):
         'CREATE VIEW "shop_book" AS SELECT * FROM "novels";\n'
         "COMMENT ON VIEW \"shop_book\" IS 'safemigrations: the old name of a table, until migrate --contract';\n"
         "-- Left for the contract:\n"
+        "--   shop_book: no function of your triggers uses the old name (looked up when it is run)\n"
         "--   shop_book: drop the view; the table is called novels\n"
         '--   DROP VIEW IF EXISTS "shop_book";'
     )

@@ -58,6 +58,7 @@ def test_the_plan(database):
     assert plan.endswith(
         "-- Left for the contract:\n"
         "--   shop_book: no view, foreign key or function of yours uses it (looked up when it is run)\n"
+        "--   shop_book: no function of your triggers uses it (looked up when it is run)\n"
         "--   shop_book: drop the table\n"
         '--   DROP TABLE IF EXISTS "shop_book_readers";\n'
         '--   DROP TABLE IF EXISTS "shop_book";'
@@ -241,6 +242,28 @@ def test_what_is_the_tables_own_goes_with_it(database):
     shop.migrate(DELETE)
     shop.contract()
     assert "shop_book" not in shop.tables()
+
+
+LOG = (
+    "CREATE OR REPLACE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} RETURN NEW; END $$;"
+    "CREATE OR REPLACE TRIGGER log AFTER INSERT ON shop_author FOR EACH ROW EXECUTE FUNCTION log()"
+)
+
+
+def test_a_function_that_uses_the_table_stops_the_contract(database):
+    """PostgreSQL would find out with the next author, and then with every one."""
+    shop = Shop(database, AUTHOR, book())
+    shop.execute(LOG.format("INSERT INTO public.shop_book (title) VALUES ('new');"))
+    shop.migrate(DELETE)
+    with pytest.raises(StepFailed) as caught:
+        shop.contract()
+    assert str(caught.value) == (
+        "shop_book can't be dropped yet, because functions of other tables' triggers use it, and writes would fail. "
+        "They are: log(). Nothing was changed. Let them do without it, and run the same command again."
+    )
+    shop.execute(LOG.format("PERFORM 1 FROM shop_author ORDER BY 1; /* no shop_book */"))
+    shop.contract()
+    shop.model("Author").objects.create()
 
 
 def test_a_view_that_came_later_stops_the_contract(database):
