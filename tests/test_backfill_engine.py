@@ -539,6 +539,34 @@ def test_the_estimate_goes_by_the_size_of_the_table_today(database, item):
     assert 27_000 < part.rows < 33_000
 
 
+@pytest.mark.parametrize("how", ["passes", "one pass, indexed", "one pass, old snapshot"])
+def test_updates_stay_on_their_page_where_they_can(database, connect, how):
+    """In ten passes, unless nothing would be pruned between two of them."""
+    session, reader, told = connect(), connect(), Told()
+    session.execute("CREATE TABLE item (id bigint PRIMARY KEY, n int, price int, twin int)")
+    session.execute("INSERT INTO item SELECT n, n, n FROM generate_series(1, 40000) n")
+    session.execute(f"CREATE INDEX ON item ({'twin' if 'indexed' in how else 'n'})")
+    session.execute("VACUUM ANALYZE item")
+    if "snapshot" in how:
+        reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT count(*) FROM item")
+    run(database, told=told, BACKFILL_BATCH_SIZE=100)
+    reader.execute("COMMIT")
+    database.close()  # which reports what it counted
+    counted = "SELECT n_tup_hot_upd::float / n_tup_upd FROM pg_stat_user_tables WHERE n_tup_upd = 40000"
+    ((share,),) = until(lambda: session.execute(counted).fetchall())
+    if how == "passes":
+        assert share > 0.5
+        assert told.progressed == []
+    elif "indexed" in how:
+        assert share == 0
+        assert told.progressed == ["an index knows the column, so no update can be HOT: one pass"]
+    else:
+        assert share < 0.3
+        assert told.progressed == ["an old snapshot keeps dead rows alive: one pass until it has gone"]
+    assert wrong(session) == 0
+
+
 def test_why_there_is_one_pass_is_told_once(database, item):
     item.execute("CREATE INDEX ON item (twin)")
     item.execute("ANALYZE item")

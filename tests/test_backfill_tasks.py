@@ -253,7 +253,7 @@ def test_the_queue_of_celery(project, tmp_path):
     left_by_migrate(project)
     project.write("shop/celery.py", CELERY.format(queue=queue))
     project.write("shop/__init__.py", "from .celery import app as celery_app\n")
-    project.sql("UPDATE safemigrations_backfill SET pace = '{\"rate\": 5000}'")
+    project.sql("UPDATE safemigrations_backfill SET pace = '{\"rate\": 500}'")
     enqueued = project.manage("safemigrations", "backfill", "run", "--tasks", "celery", "--workers", "2")
     assert enqueued.returncode == 0, enqueued.stderr
     assert len(list(Path(queue).iterdir())) == 2
