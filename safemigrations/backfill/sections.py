@@ -104,11 +104,12 @@ def passes_for(connection: BaseDatabaseWrapper, part: Part, columns: list[str], 
 
 
 def _oldest(connection: BaseDatabaseWrapper) -> int:
-    """The age in transactions of the oldest snapshot that keeps dead rows of this database alive."""
+    """The age in transactions of the oldest snapshot that keeps dead rows of this database alive; VACUUM's doesn't."""
     query = (
         "SELECT coalesce(max(age(x)), 0) FROM ("
         "SELECT backend_xmin FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
         " AND (datname = current_database() OR backend_type = 'walsender')"
+        " AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)"
         " UNION ALL SELECT xmin FROM pg_replication_slots"
         " UNION ALL SELECT transaction FROM pg_prepared_xacts WHERE database = current_database()) AS old (x)"
     )

@@ -328,7 +328,7 @@ class Work:
         """Seconds of rest for a second of work: none while nobody else is there."""
         if self.watch is None or self.watch.is_alone:
             return 0
-        return max(self.pace.rest, 1.0) if self.watch.slowly() else self.pace.rest
+        return self.pace.rest * (2 if self.watch.slowly() else 1)
 
     def _goes_on(self) -> bool:
         """Does nobody want it to stop? And what pace is wanted now?"""
