@@ -15,6 +15,7 @@ from django.db.migrations import (
     AddField,
     AddIndex,
     AlterField,
+    AlterOrderWithRespectTo,
     CreateModel,
     RemoveConstraint,
     RemoveField,
@@ -839,6 +840,23 @@ def test_unique_together_stays_a_set_of_tuples(database):
     shop = Shop(database, with_extra(models.IntegerField(), unique_together={("title", "extra")}))
     shop.migrate(EXTRA)
     assert shop.state.models["shop", "book"].options["unique_together"] == {("title", "more")}
+
+
+def test_the_order_of_rows_that_depends_on_it(database):
+    """Django leaves the old name in the state, and can't go on."""
+    author = CreateModel("Author", [KEY])
+    shop = Shop(
+        database, author, with_extra(models.ForeignKey("shop.author", models.CASCADE), order_with_respect_to="extra")
+    )
+    before = snapshot(connection)
+    row = shop.model().objects.create(title="old", extra=shop.model("Author").objects.create())
+    shop.migrate(EXTRA, AlterOrderWithRespectTo("book", "more"))
+    assert list(row.extra.get_book_order()) == [row.pk]
+    shop.model().objects.create(title="new", more_id=row.extra_id)
+    assert shop.execute("SELECT _order FROM shop_book ORDER BY id") == [0, 1]
+    shop.contract()
+    shop.back()
+    assert difference(before, snapshot(connection)) == {}
 
 
 def test_fields_of_others_that_refer_to_it_can_be_gone_back_to():

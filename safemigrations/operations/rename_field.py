@@ -66,9 +66,12 @@ class ExpandRename(Change, RenameField):
         field = state.models[key].fields.get(self.old_name)
         for model, name, other, _ in list(get_references(state, key, (self.old_name, field))):
             model.fields[name] = other.clone()
+        # Django leaves the old name here, and can't render the model that has no such field.
+        options = state.models[key].options
+        if options.get("order_with_respect_to") == self.old_name:
+            options["order_with_respect_to"] = self.new_name
         super().state_forwards(app_label, state)
         # The stock operation leaves lists of lists, which the autodetector can't put into a set.
-        options = state.models[key].options
         if "unique_together" in options:
             options["unique_together"] = {tuple(names) for names in options["unique_together"]}
 
