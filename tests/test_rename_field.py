@@ -820,6 +820,21 @@ def test_backwards_every_value_of_both_releases_is_there(database, contracted):
     assert set(old.objects.values_list("extra", flat=True)) == values
 
 
+def test_a_new_migration_goes_back_after_the_contract_without_an_interruption(database):
+    shop = Shop(database, with_extra(models.CharField(max_length=9, unique=True)))
+    before, first = snapshot(connection), shop.model()
+    shop.migrate(EXTRA)
+    shop.contract()
+    second = shop.model()
+    shop.migrate(ExpandRename("book", "more", "extra"))
+    second.objects.create(title="the one that is running", more="a")
+    first.objects.create(title="the one to go back to", extra="b")
+    assert list(first.objects.values_list("extra", flat=True)) == ["a", "b"]
+    assert list(second.objects.values_list("more", flat=True)) == ["a", "b"]
+    shop.contract()
+    assert difference(before, snapshot(connection)) == {}
+
+
 def test_it_goes_on_where_it_stopped(database):
     shop = Shop(database, with_extra(models.IntegerField(unique=True)))
     shop.migrate(EXTRA)
