@@ -283,7 +283,7 @@ def _taken_by_field(operation: Any, unbound: Any, app_label: str, state: Project
         if _alters_the_column(operation, model):
             yield f"twin {_column(operation, unbound)} of {tables.name_of(model)}"
         if _alters_the_type(operation, model):
-            yield f"table {tables.name_of(model)}"  # no type changes while a view has the table's old name
+            yield f"view of {tables.name_of(model)}"
         return
     table = tables.name_of(model)
     if unbound.many_to_many:

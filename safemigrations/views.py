@@ -43,6 +43,11 @@ class Move:
         return bare(self.old)
 
     @property
+    def title(self) -> str:
+        """What keeps the types of the table's columns as they are."""
+        return f"view of {bare(self.new)}"
+
+    @property
     def aside(self) -> str:
         """Where the table is until the contract: under its new name, or, where that is the old one, out of the way."""
         if self.old != self.new:
@@ -114,6 +119,7 @@ class Move:
                 done=f"SELECT 1 WHERE NOT EXISTS ({catalog.is_marked_view(self.old)})",
                 takes=(f"table {bare(self.new)}",),
                 frees=(f"table {self.label}",),
+                uses=(self.title,),
             )
         return Together(
             why=f"{self.label}: the table stands under its name again, with the new names of its columns",
@@ -126,6 +132,7 @@ class Move:
             done=catalog.column_exists(self.old, raw(self.columns[0][1])) + f" AND ({catalog.is_table(self.old)}) = 1",
             undo=(self._names_of_columns_back(),),
             takes=(f"table {self.label}",),
+            uses=(self.title,),
         )
 
     def _names_of_columns_back(self) -> Together:

@@ -125,7 +125,7 @@ def test_a_type_that_changes_behind_the_view_of_a_renamed_table_waits_for_the_co
     project.manage("makemigrations", "shop").check()
     stopped = project.manage("migrate")
     assert stopped.returncode
-    assert "The table shop_tale still belongs to the contract of shop.0002_tale" in stopped.stderr
+    assert "The view of shop_tale still belongs to the contract of shop.0002_tale" in stopped.stderr
     project.manage("migrate", "--contract").check()
     project.manage("migrate").check()
 

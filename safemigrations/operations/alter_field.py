@@ -181,7 +181,7 @@ def _type_statement(column: Column, type_: str, index: BuildIndex | None, why: s
         locks={column.table: Lock.ACCESS_EXCLUSIVE},
         done=catalog.column_has_type(column.table, column.name, type_),
         about=column.title,
-        takes=(f"table {column.label}",),  # no type changes while a view has the table's old name
+        takes=(f"view of {column.label}",),  # no type changes while a view has the table's old name
     )
 
 
