@@ -279,13 +279,14 @@ def _taken_by_field(operation: Any, unbound: Any, app_label: str, state: Project
     model = state.models.get((app_label, operation.model_name_lower))
     if model is None:
         return
-    if isinstance(operation, migrations.AlterField) and not _is_contracts_business(operation, model):
-        if _alters_the_column(operation, model):
-            yield f"twin {_column(operation, unbound)} of {tables.name_of(model)}"
-        if _alters_the_type(operation, model):
-            yield f"view of {tables.name_of(model)}"
-        return
     table = tables.name_of(model)
+    if isinstance(operation, migrations.AlterField) and operation.name in model.fields:
+        if _alters_the_type(operation, model):
+            yield f"view of {table}"
+        if not _is_contracts_business(operation, model):
+            if _alters_the_column(operation, model):
+                yield f"twin {_column(operation, unbound)} of {table}"
+            return
     if unbound.many_to_many:
         through = tables.names_of_through_tables(table, [(operation.name, unbound)])
         yield from (f"table {name}" for name in through)
@@ -301,8 +302,7 @@ def _column(operation: Any, unbound: Any) -> str:
 
 def _is_contracts_business(operation: migrations.AlterField, model: ModelState) -> bool:
     """Does it alter what an open contract could be about: the column's name, null, db_default or foreign key?"""
-    old = model.fields.get(operation.name)
-    return old is None or _of_contract(old) != _of_contract(operation.field)
+    return _of_contract(model.fields[operation.name]) != _of_contract(operation.field)
 
 
 def _alters_the_column(operation: migrations.AlterField, model: ModelState) -> bool:

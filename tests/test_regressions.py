@@ -107,6 +107,24 @@ def test_a_model_is_made_beside_the_rename_of_the_one_that_it_points_at(project)
     project.manage("migrate", "--contract").check()
 
 
+def test_a_foreign_key_that_becomes_text_behind_the_view_of_a_renamed_table_waits_for_the_contract(project):
+    author = "class Author(models.Model):\n    pass\n\n\n"
+    released(project, f"{author}{BOOK}    author = models.ForeignKey(Author, models.CASCADE)\n")
+    by_hand(
+        project,
+        "0002_tale",
+        "ExpandRenameModel('Book', 'Tale')",
+        after="0001_initial",
+        head="from safemigrations.operations import ExpandRenameModel\n",
+        options="    atomic = False\n",
+    )
+    by_hand(project, "0003_name", "migrations.AlterField('tale', 'author', models.TextField())", after="0002_tale")
+    project.manage("migrate", "shop", "0002").check()
+    stopped = project.manage("migrate")
+    assert "of shop_tale still belongs to the contract of shop.0002_tale" in stopped.stderr
+    project.manage("migrate", "--contract").check()
+
+
 @pytest.mark.parametrize("index", ["", ", db_index=True"])
 def test_a_type_that_changes_behind_the_view_of_a_renamed_table_waits_for_the_contract(project, index):
     released(project, BOOK.replace("=50)", f"=50{index})"))
