@@ -132,8 +132,11 @@ class Exchange:
     # Before anything is touched.
 
     def proofs(self) -> Plan:
-        stuck = [self._nothing_stuck(follower) for follower in self.followers]
-        return (*stuck, *(self._every_value_fits(follower) for follower in self.followers if follower.cast.misfit))
+        followers = self.followers
+        return (
+            *(self._nothing_stuck(follower) for follower in followers),
+            *(self._every_value_fits(follower) for follower in followers if follower.cast.misfit),
+        )
 
     def _nothing_stuck(self, follower: Follower) -> Proof:
         column = follower.leader
@@ -217,7 +220,7 @@ class Exchange:
     def prepare(self) -> Plan:
         followers = self.followers
         return (
-            *(self._every_value_fits(follower) for follower in followers if follower.cast.misfit),
+            *self.proofs(),  # again, as copying takes its time
             *(step for follower in followers for step in self._stays_fitting(follower)),
             *self._counterparts(),
             *(step for follower in followers for step in self._not_null(follower)),

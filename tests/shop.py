@@ -74,6 +74,13 @@ class Shop:
         self.states.append(_unrendered(state))
         self.migrations.append(migration)
 
+    def fake(self, *operations: Operation) -> None:
+        """What `migrate --fake` does with one migration."""
+        migration = self._migration(operations)
+        self.recorder.record_applied(self.label, migration.name)
+        self.states.append(_unrendered(migration.mutate_state(self.state.clone())))
+        self.migrations.append(migration)
+
     def again(self) -> None:
         """The last migration once more: it was through when it was killed, but not recorded."""
         migration = self.migrations[-1]

@@ -13,10 +13,12 @@ from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from django.test import override_settings
 
+from safemigrations import queue
 from safemigrations.casts import is_wider
 from safemigrations.operations import AlterFieldConcurrently, ExpandAlterField, ExpandRename, RemoveFieldLater
 from safemigrations.operations.alteration import is_instant
-from safemigrations.runner import StepFailed
+from safemigrations.runner import Report, StepFailed
+from safemigrations.steps import Step
 
 from .shop import (
     AWKWARD,
@@ -48,6 +50,9 @@ def alter(name: str, field: Any, **options: Any) -> ExpandAlterField:
 
 def related(to: str = "author", **options: Any) -> models.ForeignKey[Any, Any]:
     return models.ForeignKey(f"shop.{to}", options.pop("on_delete", models.CASCADE), **options)
+
+
+FAMILY = (AUTHOR, book(PAGES, ("author", related())))
 
 
 def varchar(length: int, **options: Any) -> models.CharField[Any, Any]:
@@ -151,6 +156,9 @@ def test_which_type_is_the_wider_one(old, new, wider):
 
 # The exact plan.
 
+NOTHING_STUCK = (
+    "-- shop_book: nothing of yours hangs on pages that can't get a column of another type (looked up when it is run)"
+)
 SQL_LATER = ("--   ALTER", "--   DROP")
 
 
@@ -159,12 +167,10 @@ def test_the_plan(database):
     plan = shop.plan(BIGGER)
     whys = [line for line in plan.splitlines() if line.startswith("-- ") and not line.startswith(SQL_LATER)]
     assert whys == [
-        (
-            "-- shop_book: nothing of yours hangs on pages that can't get a column of another type"
-            " (looked up when it is run)"
-        ),
+        NOTHING_STUCK,
         "-- shop_book: add column safemig_pages_new, and a trigger that keeps it what pages is",
         "-- shop_book: copy pages to safemig_pages_new",
+        NOTHING_STUCK,
         "-- shop_book: every index, unique and check constraint for what takes the place of pages",
         '-- each index, unique and check constraint of "shop_book" that has pages: made for safemig_pages_new too;',
         "-- shop_book: safemig_pages_new can't be null from now on",
@@ -419,6 +425,34 @@ def test_back_with_values_that_the_old_type_cannot_hold(database, contracted):
     assert difference(before, snapshot(connection)) == {}
     assert shop.execute("SELECT pages FROM shop_book") == [5]
     assert shop.left() == []
+
+
+def test_back_after_the_contract_once_more(database):
+    shop = Shop(database, *FAMILY)
+    before = snapshot(connection)
+    for number in range(1, 3):
+        jane = shop.model("Author").objects.create(name="Jane")
+        shop.model().objects.create(title="a", pages=number, author_id=jane.pk)
+        shop.migrate(BIGGER, KEYS)
+        jane = shop.model("Author").objects.create(name="Jane")
+        shop.model().objects.create(title="a", pages=number, author_id=jane.pk)
+        shop.contract()
+        shop.back()
+        assert difference(before, snapshot(connection)) == {}
+    assert shop.execute("SELECT pages FROM shop_book ORDER BY id") == [1, 1, 2, 2]
+
+
+def test_a_view_that_was_made_meanwhile_stops_the_way_back(database):
+    shop = Shop(database, book(PAGES))
+    shop.migrate(BIGGER)
+    shop.execute(STUCK["view numbers"])
+    migration = shop.migrations[-1]
+    with pytest.raises(StepFailed, match="can't get the type integer, because of: view numbers"):
+        shop.back()
+    shop.execute("DROP VIEW numbers")
+    shop.migrations.append(migration)
+    shop.back()
+    assert shop.columns()["pages"] == "integer NOT NULL"
 
 
 def test_later_migrations_wait_for_the_contract(database):
@@ -741,3 +775,44 @@ def test_awkward_names_in_db_column(database, table, column):
     assert shop.execute(TYPE.format(quoted(table), column.replace("'", "''"))) == ["integer"]
     shop.back()
     assert difference(before, snapshot(connection)) == {}
+
+
+# Given up half way: recorded as if it were done, and reversed.
+
+
+class GivenUp(Exception):
+    pass
+
+
+class StopAt(Report):
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def begin(self, step: Step) -> None:
+        if not self.left:
+            raise GivenUp(step.why)
+        self.left -= 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "contracts"), [(BIGGER, False), (KEYS, False), (alter("title", varchar(60)), True)], ids=str
+)
+def test_given_up_at_any_step_it_can_be_reversed(database, operation, contracts):
+    shop = Shop(database, *FAMILY)
+    jane = shop.model("Author").objects.create(name="Jane")
+    shop.model().objects.create(title="a", pages=1, author_id=jane.pk)
+    before = snapshot(connection)
+    for number in range(100):
+        try:
+            shop.migrate(operation, report=StopAt(100 if contracts else number))
+            queue.contract(connection, StopAt(number if contracts else 100))
+        except GivenUp:
+            if not contracts:
+                shop.fake(operation)
+            shop.back()
+            assert difference(before, snapshot(connection)) == {}
+            assert shop.model().objects.get().pages == 1
+        else:
+            break
+    assert number > 5
+    shop.model().objects.create(title="b", pages=2, author_id=jane.pk)
