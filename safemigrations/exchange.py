@@ -328,6 +328,7 @@ class Exchange:
             yield _exchange_checks(table, scope)
             yield _exchange_primary_key(table, scope)
             yield _exchange_indexes(table, scope)
+            yield _drop_unique(table, scope)
         for follower in followers:
             yield from self._exchange_columns(follower)
         for follower in followers:
@@ -465,6 +466,20 @@ def _exchange_indexes(table: str, scope: str) -> str:
         f" {rename.format(literal(ASIDE), 'found.new')}"
         f" IF found.indisreplident THEN {alter.format('REPLICA IDENTITY USING INDEX')} END IF;"
         f" IF found.indisclustered THEN {alter.format('CLUSTER ON')} END IF;",
+    )
+
+
+def _drop_unique(table: str, scope: str) -> str:
+    """What follows needs no unique index, and two of them would be one too many for ON CONFLICT, which watches one."""
+    copied = catalog.copy_of(scope, "o.relname")
+    return catalog.for_each(
+        "SELECT n.nspname, n.relname, k.conname FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid"
+        " JOIN (SELECT c.oid, c.relname, s.nspname, j.indrelid FROM pg_index j JOIN pg_class c ON c.oid = j.indexrelid"
+        " JOIN pg_namespace s ON s.oid = c.relnamespace WHERE j.indisunique) n ON n.indrelid = i.indrelid"
+        f" AND n.relname = {copied} LEFT JOIN pg_constraint k ON k.conindid = n.oid AND k.contype = 'u'"
+        f" WHERE i.indrelid = {catalog.regclass(table)}",
+        "IF found.conname IS NULL THEN EXECUTE format('DROP INDEX %I.%I', found.nspname, found.relname);"
+        f" ELSE EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(table)}, found.conname); END IF;",
     )
 
 

@@ -263,7 +263,7 @@ class Killer:
     def until_it_arrives(self, act: Any) -> int:
         """Run the same thing again and again; how often it was killed."""
         self.survived.clear()
-        for number in range(100):
+        for number in range(200):
             self.killed = False
             with connection.execute_wrapper(self), contextlib.suppress(DatabaseError, InterfaceError, CommandError):
                 act()
