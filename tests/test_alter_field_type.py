@@ -15,7 +15,13 @@ from django.test import override_settings
 
 from safemigrations import queue
 from safemigrations.casts import is_wider
-from safemigrations.operations import AlterFieldConcurrently, ExpandAlterField, ExpandRename, RemoveFieldLater
+from safemigrations.operations import (
+    AlterFieldConcurrently,
+    ExpandAlterField,
+    ExpandAlterModelTable,
+    ExpandRename,
+    RemoveFieldLater,
+)
 from safemigrations.operations.alteration import is_instant
 from safemigrations.runner import Report, StepFailed
 from safemigrations.steps import Step
@@ -485,6 +491,24 @@ def test_two_columns_of_one_index_in_one_migration(database):
     shop.back()
     assert difference(before, snapshot(connection)) == {}
     assert shop.execute("SELECT pages, sheets FROM shop_book ORDER BY id") == [(1, 2), (3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("before", "operation"),
+    [
+        (ExpandRename("book", "pages", "length"), alter("length", models.BigIntegerField())),
+        (ExpandRename("book", "title", "name"), alter("name", varchar(50))),
+        (ExpandAlterModelTable("book", "shop_tome"), BIGGER),
+        (ExpandAlterModelTable("book", "shop_tome"), alter("title", varchar(50))),
+    ],
+)
+def test_an_open_contract_of_the_column_or_of_the_table_comes_first(database, before, operation):
+    shop = Shop(database, book(PAGES))
+    shop.migrate(before)
+    with pytest.raises(StepFailed, match=r"still belongs to the contract of shop\.0002"):
+        shop.migrate(operation)
+    shop.contract()
+    shop.migrate(operation)
 
 
 def test_contract_immediately(database):

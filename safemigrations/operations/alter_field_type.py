@@ -81,6 +81,14 @@ class ExpandAlterField(Change, AlterField):
             )
         return change
 
+    def reworks(self, at: Situation) -> tuple[str, ...]:
+        """Nor does a type change while a view has the table's old name."""
+        change = self._change(at)
+        if change.renames_column:
+            return ()
+        followers = self._exchange(at, change).followers
+        return tuple(name for one in followers for name in (one.title, f"view of {one.label}"))
+
     def expand(self, at: Situation) -> Plan:
         change = self._change(at)
         if change.renames_column:
