@@ -111,7 +111,7 @@ def test_the_plan_of_a_function(database):
         f'-- UPDATE "shop_book" SET "shout" = {path_of(shout_of)} WHERE "shout" IS NULL;\n'
         "-- Left for the contract:\n"
         "--   shop_book: fill shout of the rows that the old release inserted last\n"
-        f'--   -- UPDATE "shop_book" SET "shout" = {path_of(shout_of)} WHERE "shout" IS NULL;\n'
+        f'--   UPDATE "shop_book" SET "shout" = {path_of(shout_of)} WHERE "shout" IS NULL;\n'
         "--   shop_book: shout can't be null from now on\n"
         '--   ALTER TABLE "shop_book" ADD CONSTRAINT "safemig_shop_book_shout_not_null"'
         ' CHECK ("shout" IS NOT NULL) NOT VALID;\n'
