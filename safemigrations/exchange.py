@@ -49,6 +49,7 @@ class Follower:
     final: Column
     left: Column
     cast: Cast
+    back: Cast
 
     @property
     def table(self) -> str:
@@ -103,8 +104,10 @@ class Exchange:
     def _follower(self, column: Retyped) -> Follower:
         old, new = self._under(column.old, "old"), self._under(column.new, "new")
         if self.backwards:
-            return Follower(leader=column.new, column=old, final=column.old, left=new, cast=column.back)
-        return Follower(leader=column.old, column=new, final=column.new, left=old, cast=column.forth)
+            return Follower(
+                leader=column.new, column=old, final=column.old, left=new, cast=column.back, back=column.forth
+            )
+        return Follower(leader=column.old, column=new, final=column.new, left=old, cast=column.forth, back=column.back)
 
     def _under(self, column: Column, role: str) -> Column:
         """The column under its temporary name; if it is a foreign key, one that points at what has such a name, too."""
@@ -291,27 +294,18 @@ class Exchange:
     # The moment itself.
 
     def exchange(self) -> Together:
-        followers = self.followers
-        names = ", ".join(f"{follower.leader.name} of {follower.label}" for follower in followers)
-        types = ", ".join(dict.fromkeys(follower.final.type for follower in followers))
-        return Together(
-            why=f"{names}: {types} from now on",
-            sql=tuple(self._exchange()),
-            locks=self.locks,
-            done=followers[0].over,
-            undo=(*self.back.prepare(), replace(self.back, columns=self.columns)._bare_exchange()),
-            about=followers[0].leader.title,
-        )
+        back = self.back
+        return replace(self._exchanged("from now on"), undo=(*back.prepare(), back._exchanged("again")))
 
-    def _bare_exchange(self) -> Together:
-        """Without an undo, which would be this one's undo again."""
+    def _exchanged(self, when: str) -> Together:
         followers = self.followers
         names = ", ".join(f"{follower.leader.name} of {follower.label}" for follower in followers)
         return Together(
-            why=f"{names}: {followers[0].final.type} again",
+            why=f"{names}: {followers[0].final.type} {when}",
             sql=tuple(self._exchange()),
             locks=self.locks,
             done=followers[0].over,
+            about=followers[0].leader.title,
         )
 
     def _exchange(self) -> Iterator[str]:
@@ -334,7 +328,7 @@ class Exchange:
         for follower in followers:
             if follower.column.has_foreign_key:
                 yield _rename_foreign_key(follower.column, self._foreign_key_name(follower.final))
-            yield from follow(follower.final, follower.left, self._cast_back(follower)).statements
+            yield from follow(follower.final, follower.left, follower.back).statements
         yield _forget_plans(tables)
 
     def _exchange_columns(self, follower: Follower) -> Iterator[str]:
@@ -347,9 +341,6 @@ class Exchange:
             yield _move_sequence(left, follower.final)
         yield _rename_not_null(left, follower.final)
         yield f"ALTER TABLE {table} ALTER COLUMN {left.quoted} DROP NOT NULL"
-
-    def _cast_back(self, follower: Follower) -> Cast:
-        return next(other.cast for other in self.back.followers if other.column.title == follower.left.title)
 
     def _foreign_key_name(self, column: Column) -> str:
         suffix = FK_SUFFIX if self.backwards else FK_ANEW

@@ -13,7 +13,7 @@ from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from django.test import override_settings
 
-from safemigrations import queue
+from safemigrations import queue, rules
 from safemigrations.casts import is_wider
 from safemigrations.operations import (
     AlterFieldConcurrently,
@@ -23,6 +23,7 @@ from safemigrations.operations import (
     RemoveFieldLater,
 )
 from safemigrations.operations.alteration import is_instant
+from safemigrations.operations.base import Context
 from safemigrations.runner import Report, StepFailed
 from safemigrations.steps import Step
 
@@ -290,6 +291,25 @@ def test_no_rows(database):
     shop.contract()
     shop.back()
     assert shop.columns()["pages"] == "integer NOT NULL"
+
+
+def test_the_index_for_like_is_one_of_the_new_type(database):
+    limited = AlterField("book", "note", varchar(50, unique=True))
+    shop = Shop(database, book(("note", models.TextField(unique=True))))
+    after = shop.state.clone()
+    limited.state_forwards("shop", after)
+    _, finding = rules.find(limited, Context("shop", shop.state, after)) or (None, None)
+    assert finding
+    assert [type(operation) for operation in finding.replacement] == [AlterFieldConcurrently, ExpandAlterField]
+    before = shop.indexes()
+    shop.migrate(*finding.replacement)
+    shop.contract()
+    assert shop.columns()["note"] == "character varying(50) NOT NULL"
+    assert shop.indexes() == {
+        name: what.replace("text_pattern_ops", "varchar_pattern_ops") for name, what in before.items()
+    }
+    shop.back()
+    assert shop.indexes() == before
 
 
 def test_values_that_do_not_fit_are_named_before_anything_is_touched(database):

@@ -183,7 +183,7 @@ def _of_type(operation: AlterField, change: Alteration, context: Context) -> Fin
     safe = ExpandAlterField(operation.model_name, operation.name, operation.field, operation.preserve_default)
     if change.tightens_null:
         return Finding(harm, way_by_hand=_apart("forbids null"))
-    if not _others(change):
+    if not _others(change) and not change.changes_like_index:
         return Finding(harm, (safe,), notice=_notice(operation, change))
     first = _rest(operation, change)
     if others := _others(change.with_old(first.field)):
@@ -219,9 +219,18 @@ BESIDE = (
 def _rest(operation: AlterField, change: Alteration) -> AlterField:
     """What the operation changes besides, in one of its own that goes first and keeps the type."""
     old, new = change.old.field, operation.field
+    if change.changes_like_index:
+        return _without_limit(operation, change)
     field = old.clone()
     for name in ("null", "_unique", "db_index", "db_default", "default", "db_comment", "choices"):
         setattr(field, name, getattr(new, name, None))
+    return AlterField(operation.model_name, operation.name, field, operation.preserve_default)
+
+
+def _without_limit(operation: AlterField, change: Alteration) -> AlterField:
+    """The type alone, which is instant: the index for LIKE belongs to a type, and is built anew with it."""
+    field: Any = operation.field.clone()
+    field.max_length, field.db_collation = None, getattr(change.old.field, "db_collation", None)
     return AlterField(operation.model_name, operation.name, field, operation.preserve_default)
 
 
