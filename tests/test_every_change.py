@@ -352,6 +352,7 @@ IN_FLIGHT = {
     "add_field_uuid4_unique",
     "rename_field_unique",
     "rename_field_and_change_its_index",
+    "alter_field_bigger_in_unique_constraint",
 }
 
 
@@ -380,6 +381,7 @@ PROCESSES = {
     "backfill_with_meanwhile",
     "remove_field_foreign_key",
     "rename_field_unique",
+    "alter_field_bigger",
 }
 
 
