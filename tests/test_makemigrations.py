@@ -898,3 +898,21 @@ def test_default_auto_field_changes_every_key(project):
     assert types == [("bigint",)]
     project.manage("migrate", "shop", "0001").check()
     assert project.sql("SELECT id FROM shop_author") == [(1,)]
+
+
+def test_a_key_that_another_app_points_at(project):
+    project.set(INSTALLED_APPS=["safemigrations", "shop", "other"], DEFAULT_AUTO_FIELD="django.db.models.AutoField")
+    loan = "class Loan(models.Model):\n    id = models.BigAutoField(primary_key=True)\n"
+    project.write_models("other", f"{loan}    book = models.ForeignKey('shop.Book', models.CASCADE)\n")
+    with_book(project)
+    project.manage("makemigrations", "other").check()
+    project.manage("migrate").check()
+    project.sql("INSERT INTO shop_book (title) VALUES ('Emma')")
+    project.sql("INSERT INTO other_loan (book_id) VALUES (1)")
+    change(project, "    id = models.BigAutoField(primary_key=True)\n")
+    project.manage("makemigrations", "--noinput").check()
+    assert project.migration_files("other") == ["0001_initial"]
+    project.manage("migrate").check()
+    project.manage("migrate", "--contract").check()
+    assert is_clean(project)
+    assert project.sql("SELECT pg_typeof(book_id)::text FROM other_loan") == [("bigint",)]
