@@ -94,6 +94,8 @@ class MigrationExecutor(executor.MigrationExecutor):
             return unapply(state, migration, fake)
         run = current_run()
         run.migration = migration
+        if any(getattr(operation, "reaches_others", False) for operation in migration.operations):
+            state = self._with_later_ones(state, migration)
         with running(run):
 
             def attempt(state: ProjectState) -> ProjectState:
@@ -106,6 +108,17 @@ class MigrationExecutor(executor.MigrationExecutor):
 
             state = self._protected(migration, run.report, state, attempt)
         _record_backfills(self.connection, migration)
+        return state
+
+    def _with_later_ones(self, state: ProjectState, migration: Migration) -> ProjectState:
+        """The state with what is applied of other apps: Django leaves out what comes later in its order of all."""
+        plan = self.migration_plan(self.loader.graph.leaf_nodes(), clean_start=True)
+        order = [other for other, _ in plan]
+        still_applied = self.loader.applied_migrations.keys() & self.recorder.applied_migrations().keys()
+        state = state.clone()
+        for other in order[order.index(migration) + 1 :]:
+            if (other.app_label, other.name) in still_applied:
+                other.mutate_state(state, preserve=False)
         return state
 
     def _protected(

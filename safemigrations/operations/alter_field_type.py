@@ -41,6 +41,7 @@ class ExpandAlterField(Change, AlterField):
     """
 
     category = AlterField.category
+    reaches_others = True
 
     def __init__(
         self, model_name: str, name: str, field: Field[Any, Any], preserve_default: bool = True, using: str = ""

@@ -48,6 +48,8 @@ class Change(SeparateDatabaseAndState):
 
     # On a table that no release uses yet the stock operation does the same in less time.
     stock_when_alone: ClassVar[bool] = True
+    # Does it alter tables of any app that points at its own?
+    reaches_others: ClassVar[bool] = False
     model_name: str
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
