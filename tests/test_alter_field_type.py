@@ -391,6 +391,34 @@ STUCK = {
 }
 
 
+AUDIT = (
+    "CREATE TABLE audit (id bigint, title text, pages int); CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN INSERT INTO audit SELECT NEW.*; RETURN NEW; END $$;"
+    " CREATE TRIGGER audit AFTER INSERT ON shop_book FOR EACH ROW EXECUTE FUNCTION audit()"
+)
+TOUCH = (
+    "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " IF TG_OP = 'UPDATE' AND NEW.* IS DISTINCT FROM OLD.* THEN NEW.title := NEW.title; END IF; RETURN NEW; END $$;"
+    " CREATE TRIGGER touch BEFORE UPDATE ON shop_book FOR EACH ROW EXECUTE FUNCTION touch()"
+)
+
+
+def test_a_function_that_takes_the_columns_in_their_order(database):
+    shop = Shop(database, book(PAGES))
+    shop.execute(TOUCH)
+    shop.execute(AUDIT)
+    message = r"because of: function audit\(\), which takes the columns in their order\. Nothing was changed"
+    with pytest.raises(StepFailed, match=message):
+        shop.migrate(BIGGER)
+    shop.execute("DROP TRIGGER audit ON shop_book")
+    shop.migrate(BIGGER)
+
+
+def test_using_that_names_no_value():
+    with pytest.raises(ValueError, match=r"using='round\(price\)' of ExpandAlterField book\.pages lacks \{\}"):
+        alter("pages", models.BigIntegerField(), using="round(price)")
+
+
 @pytest.mark.parametrize("what", STUCK)
 def test_what_hangs_on_the_column_and_cannot_follow_is_named(database, what):
     shop = Shop(database, book(PAGES))

@@ -47,6 +47,8 @@ class ExpandAlterField(Change, AlterField):
         self, model_name: str, name: str, field: Field[Any, Any], preserve_default: bool = True, using: str = ""
     ) -> None:
         AlterField.__init__(self, model_name, name, field, preserve_default)
+        if using and "{}" not in using:
+            raise ValueError(f"using={using!r} of ExpandAlterField {model_name}.{name} lacks {{}}, the old value.")
         self.using = using
         self.wrap(AlterField(model_name, name, field, preserve_default))
 
