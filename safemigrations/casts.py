@@ -49,6 +49,15 @@ def is_wider(old: str, new: str) -> bool:
     return same_depth and INTEGERS.get(old_element, 2**64) <= INTEGERS.get(new_element, 0)
 
 
+def numeric_of_both(old: str, new: str) -> tuple[int, int] | None:
+    """The precision and scale that hold the values of two numeric types; None of other types."""
+    (old_name, old_size), (new_name, new_size) = parse(old), parse(new)
+    if not (old_name == new_name == "numeric" and old_size and new_size):
+        return None
+    scale = max((*old_size, 0)[1], (*new_size, 0)[1])
+    return max(_digits(old_size), _digits(new_size)) + scale, scale
+
+
 def _digits(size: tuple[int, ...]) -> int:
     """How many stand before the decimal point."""
     precision, scale = (*size, 0)[:2]

@@ -789,7 +789,6 @@ REFUSED: dict[str, tuple[Any, Any]] = {
     "float to decimal": (models.FloatField(), decimal(8, 2)),
     "whole number to decimal": (models.IntegerField(), decimal(12, 0)),
     "date to moment": (models.DateField(), models.DateTimeField()),
-    "digits from one side of the point to the other": (decimal(8, 2), decimal(8, 4)),
 }
 
 
@@ -798,6 +797,16 @@ def test_a_type_that_only_one_release_understands(what):
     id, _, instead = retyped(*REFUSED[what])
     assert id == "safemigrations.E043"
     assert instead.startswith("Add a new field beside it (AddFieldNullableThenBackfill fills it for both releases)")
+
+
+def test_digits_that_move_from_one_side_of_the_point_to_the_other():
+    _, _, instead = retyped(decimal(8, 2), decimal(8, 4))
+    assert instead == (
+        "First give it max_digits=10 and decimal_places=4, which holds the values of both releases; and then, in the "
+        "release after the contract, the digits that it shall have."
+    )
+    for old, new in ((decimal(8, 2), decimal(10, 4)), (decimal(10, 4), decimal(8, 4))):
+        assert "ExpandAlterField" in retyped(old, new)[2]
 
 
 APART: dict[str, tuple[Any, Any, str]] = {

@@ -20,7 +20,7 @@ from django.db.backends.base.schema import _related_non_m2m_objects  # type: ign
 from django.db.migrations.operations import AlterField
 from django.db.models import Field
 
-from ..casts import Cast, cast, is_wider
+from ..casts import Cast, cast, is_wider, numeric_of_both
 from ..columns import Column
 from ..steps import Plan
 from .alteration import Alteration, alteration_at, alteration_in
@@ -209,6 +209,11 @@ def _no_exchange(operation: AlterField, change: Alteration, context: Context) ->
         return BESIDE
     if is_wider(old.type, new.type) or is_wider(new.type, old.type):
         return ""
+    if both := numeric_of_both(old.type, new.type):
+        return (
+            f"First give it max_digits={both[0]} and decimal_places={both[1]}, which holds the values of both releases;"
+            " and then, in the release after the contract, the digits that it shall have."
+        )
     return BESIDE
 
 
