@@ -350,7 +350,6 @@ def stuck_to_column(table: str, column: str, children: Iterable[tuple[str, str]]
         " AND (k.contype IN ('p', 'u', 'c', 'n') OR k.contype = 'f' AND cardinality(k.conkey) = 1)"
         f" OR k.contype = 'f' AND (k.conparentid <> 0 OR {known or 'FALSE'}))"
     )
-    in_order = literal(r"\m(insert\s+into|select|values)\M[^;]*\m(new|old)\s*\.\s*\*")
     return (
         "SELECT regexp_replace(pg_describe_object(d.classid, d.objid, d.objsubid), '^rule _RETURN on ', '')"
         " FROM pg_depend d"
@@ -363,7 +362,15 @@ def stuck_to_column(table: str, column: str, children: Iterable[tuple[str, str]]
         f" AND NOT coalesce(t.tgname LIKE 'zzz\\_{PREFIX}%', FALSE)"
         " UNION SELECT 'partition key' FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid"
         f" AND a.attnum = ANY (p.partattrs) WHERE p.partrelid = {regclass(table)} AND a.attname = {literal(column)}"
-        " UNION SELECT format('function %s, which takes the columns in their order', p.oid::regprocedure)"
+        f" UNION {functions_in_order(table)}"
+    )
+
+
+def functions_in_order(table: str) -> str:
+    """The functions of the table's triggers that break where the row has a column more: INSERT ... SELECT NEW.*"""
+    in_order = literal(r"\m(insert\s+into|select|values)\M[^;]*\m(new|old)\s*\.\s*\*")
+    return (
+        "SELECT format('function %s, which takes the columns in their order and has to name them', p.oid::regprocedure)"
         " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
         f" WHERE t.tgrelid = {regclass(table)} AND NOT t.tgisinternal AND p.prosrc ~* {in_order}"
     )

@@ -66,7 +66,10 @@ class Twins:
         )
         return Proof(
             why=f"{self.label}: no trigger, rule or partition of yours waits for writes of {self.old.name}",
-            query=f"{catalog.watchers_of_column(self.table, self.old.name)} UNION {exists}",
+            query=(
+                f"{catalog.watchers_of_column(self.table, self.old.name)}"
+                f" UNION {catalog.functions_in_order(self.table)} UNION {exists}"
+            ),
             failure=(
                 f"{self.old.name} of {self.label} can't have a twin called {self.twin.name}, because of: {{rows}}. "
                 "Nothing was changed. A trigger or rule that names the column misses what is written under the other "

@@ -407,7 +407,7 @@ def test_a_function_that_takes_the_columns_in_their_order(database):
     shop = Shop(database, book(PAGES))
     shop.execute(TOUCH)
     shop.execute(AUDIT)
-    message = r"because of: function audit\(\), which takes the columns in their order\. Nothing was changed"
+    message = r"because of: function audit\(\), which takes the columns in their order and has to name them\."
     with pytest.raises(StepFailed, match=message):
         shop.migrate(BIGGER)
     shop.execute("DROP TRIGGER audit ON shop_book")

@@ -1066,3 +1066,19 @@ def test_a_field_that_the_model_lacks_is_named(database):
     shop = Shop(database, book())
     with pytest.raises(Exception, match="'nothing'"):
         shop.migrate(ExpandRename("book", "nothing", "something"))
+
+
+def test_a_function_that_takes_the_columns_in_their_order_is_named(database):
+    shop = Shop(database, book())
+    shop.execute(
+        "CREATE TABLE audit (id bigint, title text); CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO audit SELECT NEW.*; RETURN NEW; END $$;"
+        " CREATE TRIGGER audit AFTER INSERT ON shop_book FOR EACH ROW EXECUTE FUNCTION audit()"
+    )
+    before = snapshot(connection)
+    with pytest.raises(
+        StepFailed,
+        match=r"because of: function audit\(\), which takes the columns in their order and has to name them\.",
+    ):
+        shop.migrate(RENAME)
+    assert difference(before, snapshot(connection)) == {}
