@@ -376,6 +376,15 @@ def functions_in_order(table: str) -> str:
     )
 
 
+def sequence_beyond(table: str, column: str, limit: int) -> str:
+    """The sequence that numbers a column, and where it stands, if that is beyond the limit."""
+    return (
+        "SELECT c.oid::regclass, pg_sequence_last_value(c.oid) FROM pg_class c"
+        f" WHERE c.oid = pg_get_serial_sequence({literal(table)}, {literal(column)})::regclass"
+        f" AND pg_sequence_last_value(c.oid) > {limit}"
+    )
+
+
 def column_is(table: str, column: str, type_: str, collation: str = "") -> str:
     """Has the column this type, with its limits, and this collation (quoted; that of the type, if empty)?"""
     numbers = "regexp_replace(format_type(a.atttypid, a.atttypmod), '[^0-9,]', '', 'g')"

@@ -139,6 +139,7 @@ class Exchange:
         return (
             *(self._nothing_stuck(follower) for follower in followers),
             *(self._every_value_fits(follower) for follower in followers if follower.cast.misfit),
+            *(self._sequence_fits(follower) for follower in followers if _may_have_sequence(follower)),
         )
 
     def _nothing_stuck(self, follower: Follower) -> Proof:
@@ -165,6 +166,19 @@ class Exchange:
             failure=(
                 f"Rows of {column.label} have a {column.name} that {follower.final.type} can't hold: {keys} {{rows}}. "
                 "Nothing was lost. Mend them, then run the same command again."
+            ),
+            done=follower.over,
+        )
+
+    def _sequence_fits(self, follower: Follower) -> Proof:
+        """Else the next row would be refused, and the exchange, too."""
+        column, type_ = follower.leader, follower.final.type
+        return Proof(
+            why=f"{column.label}: the sequence of {column.name}, if it has one, stands at what {type_} holds",
+            query=catalog.sequence_beyond(column.table, column.name, INTEGERS[type_] - 1),
+            failure=(
+                f"The sequence of {column.name} of {column.label} stands beyond what {type_} holds: {{rows}}. Nothing "
+                "was changed. Set it back with setval() and run the same command again, or stay with the wider type."
             ),
             done=follower.over,
         )
@@ -346,6 +360,10 @@ class Exchange:
         suffix = FK_SUFFIX if self.backwards else FK_ANEW
         reference = column.editor._create_fk_sql(column.model, column.field, suffix)  # type: ignore[attr-defined]
         return raw(str(reference.parts["name"]))
+
+
+def _may_have_sequence(follower: Follower) -> bool:
+    return bool(follower.cast.misfit) and follower.final.type in INTEGERS and not follower.final.field.remote_field
 
 
 def _fits(follower: Follower) -> str:

@@ -650,6 +650,29 @@ def test_the_sequence_keeps_position_options_and_privileges(database):
     assert shop.model("Author").objects.create(name="next").pk > 3
 
 
+@pytest.mark.parametrize("contracted", [False, True])
+def test_back_while_the_sequence_stands_beyond_the_old_type(database, contracted):
+    shop = Shop(database, *FAMILY)
+    before = snapshot(connection)
+    shop.migrate(KEYS)
+    position = "SELECT setval(pg_get_serial_sequence('shop_author', 'id'), {})"
+    shop.execute(position.format(BIG))
+    if contracted:
+        shop.contract()
+    migration = shop.migrations[-1]
+    with pytest.raises(
+        StepFailed, match="The sequence of id of shop_author stands beyond what integer holds: shop_author_id_seq"
+    ):
+        shop.back()
+    assert shop.model("Author").objects.create(name="far").pk == BIG + 1
+    shop.model("Author").objects.all().delete()
+    shop.execute(position.format(7))
+    shop.migrations.append(migration)
+    shop.back()
+    assert difference(before, snapshot(connection)) == {}
+    assert shop.model("Author").objects.create(name="next").pk == 8
+
+
 def test_a_serial_key(database):
     shop = Shop(database, AUTHOR, book(("author", related())))
     for sql in (
