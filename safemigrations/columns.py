@@ -598,10 +598,16 @@ class Column:
         )
 
     def _exchange_on_leaves(self, others: str, rest: str) -> str:
-        add = literal(f"ADD CONSTRAINT {self.editor.quote_name(self.foreign_key_name)}{rest}")
-        leaves = f"pg_partition_tree({catalog.regclass(self.table)}) WHERE isleaf"
+        """One for all that the column has; by hand it may have got a second."""
+        name, change = (
+            self.foreign_key_name,
+            literal(f"ADD CONSTRAINT {self.editor.quote_name(self.foreign_key_name)}{rest}"),
+        )
+        without = f"NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = relid AND conname = {literal(name)})"
+        leaves = f"pg_partition_tree({catalog.regclass(self.table)}) WHERE isleaf AND {without}"
+        add = f"SELECT string_agg(format('ALTER TABLE %s %s', relid::regclass, {change}), '; ') FROM {leaves}"
         return catalog.for_each(
             others,
             f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(self.table)}, found.conname);"
-            f" EXECUTE (SELECT string_agg(format('ALTER TABLE %s %s', relid::regclass, {add}), '; ') FROM {leaves});",
+            f" EXECUTE coalesce(({add}), 'SELECT');",
         )

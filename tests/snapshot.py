@@ -77,7 +77,8 @@ QUERIES = {
     "publications": f"""
         SELECT p.pubname || '.' || c.oid::regclass::text,
             (SELECT array_agg(attname ORDER BY attname) FROM pg_attribute
-             WHERE attrelid = c.oid AND attnum = ANY (string_to_array(to_jsonb(r) ->> 'prattrs', ' ')::int[]))
+             WHERE attrelid = c.oid AND attnum::text IN
+                (SELECT found[1] FROM regexp_matches(to_jsonb(r) ->> 'prattrs', '[0-9]+', 'g') AS found))
         FROM {RELATIONS} c JOIN pg_publication_rel r ON r.prrelid = c.oid JOIN pg_publication p ON p.oid = r.prpubid
     """,
     "functions": """

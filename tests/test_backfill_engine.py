@@ -543,7 +543,9 @@ def test_the_estimate_goes_by_the_size_of_the_table_today(database, item):
 def test_updates_stay_on_their_page_where_they_can(database, connect, how):
     """In ten passes, unless nothing would be pruned between two of them."""
     session, reader, told = connect(), connect(), Told()
-    session.execute("CREATE TABLE item (id bigint PRIMARY KEY, n int, price int, twin int)")
+    session.execute(
+        "CREATE TABLE item (id bigint PRIMARY KEY, n int, price int, twin int) WITH (autovacuum_enabled = off)"
+    )
     session.execute("INSERT INTO item SELECT n, n, n FROM generate_series(1, 40000) n")
     session.execute(f"CREATE INDEX ON item ({'twin' if 'indexed' in how else 'n'})")
     session.execute("VACUUM ANALYZE item")

@@ -17,6 +17,7 @@ NOT_NULL = "It is impossible to add a non-nullable field"
 
 def with_book(project: Project, more: str = "", *, app: str = "shop") -> Project:
     """The project with a first migration that creates Book."""
+    project.set(INSTALLED_APPS=[*project.settings["INSTALLED_APPS"], "django.contrib.postgres"])
     project.write_models(app, BOOK + more)
     project.manage("makemigrations", app).check()
     return project

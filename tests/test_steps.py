@@ -10,6 +10,7 @@ import pytest
 from safemigrations.steps import (
     AddUnique,
     Backfill,
+    BuildCounterparts,
     BuildIndex,
     CopyIndexes,
     DropIndex,
@@ -61,6 +62,9 @@ STEPS: dict[str, Step] = {
         undo=(DropIndex(why="drop it", table='"shop_item"', name="i"),),
     ),
     "CopyIndexes": CopyIndexes(why="indexes for the twin", table='"shop_item"', column="note", twin="remark"),
+    "BuildCounterparts": BuildCounterparts(
+        why="indexes for the followers", table='"shop_item"', twins=(("note", "remark"), ("id", "key"))
+    ),
     "MoveAdditions": MoveAdditions(why="and back", table='"shop_item"', column="note", twin="remark"),
     "AddUnique": AddUnique(
         why="a constraint",
@@ -191,6 +195,10 @@ PRINTED: dict[str, tuple[str, ...]] = {
     "Online": ('ALTER TABLE "shop_item" VALIDATE CONSTRAINT "c"',),
     "BuildIndex": ('CREATE UNIQUE INDEX CONCURRENTLY "i" ON "shop_item" ("note")', 'ANALYZE "shop_item"'),
     "CopyIndexes": ('-- CREATE INDEX CONCURRENTLY, with remark, for each index of "shop_item" that has note',),
+    "BuildCounterparts": (
+        '-- each index, unique and check constraint of "shop_item" that has note: made for remark too',
+        '-- each index, unique and check constraint of "shop_item" that has id: made for key too',
+    ),
     "MoveAdditions": ("-- each index and constraint that a later migration gave remark: built for note",),
     "AddUnique": ('ALTER TABLE "shop_item" ADD CONSTRAINT "i" UNIQUE USING INDEX "i" DEFERRABLE INITIALLY DEFERRED',),
     "DropIndex": ('DROP INDEX CONCURRENTLY IF EXISTS "tenant"."i"',),
