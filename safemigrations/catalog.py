@@ -569,6 +569,11 @@ def alter_partitions(table: str, change: str, *, leaves_only: bool = True) -> st
     return for_each(parts, f"EXECUTE format('ALTER TABLE %s %s', found.name, {literal(change)});")
 
 
+def drop_found(table: str) -> str:
+    """The body of for_each() over the names of constraints, `conname`: drop each."""
+    return f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(table)}, found.conname);"
+
+
 def for_each(query: str, body: str) -> str:
     """A statement that runs `body` (PL/pgSQL) for each row, `found`, of a query: for names only the catalog knows."""
     return f"DO $safemig$ DECLARE found record; BEGIN FOR found IN {query} LOOP {body} END LOOP; END $safemig$"

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement as Reference
-from django.db.models import NOT_PROVIDED, Model
+from django.db.models import NOT_PROVIDED, Field, Model
 
 from . import catalog
 from .catalog import literal, object_name, temporary_name
@@ -85,6 +85,13 @@ def unique_constraint(
         ),
         add,
     )
+
+
+def bound(field: Field[Any, Any], name: str) -> Any:
+    """A field of a migration as its model will know it, with its column."""
+    field = field.clone()
+    field.set_attributes_from_name(name)
+    return field
 
 
 def check_constraint(
@@ -520,9 +527,7 @@ class Column:
         of_leaves = catalog.foreign_key_of_partitions(self.table, self.foreign_key_name, ON_DELETE[action])
         return Statement(
             why=f"{self.label}: drop the foreign key of {self.name}{action and f' that says {action}'}",
-            sql=catalog.for_each(
-                keys, f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(self.table)}, found.conname);"
-            ),
+            sql=catalog.for_each(keys, catalog.drop_found(self.table)),
             locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.ACCESS_EXCLUSIVE},
             done=f"SELECT 1 WHERE NOT EXISTS ({keys}) AND NOT EXISTS ({of_leaves})",
             undo=undo,
@@ -599,15 +604,9 @@ class Column:
 
     def _exchange_on_leaves(self, others: str, rest: str) -> str:
         """One for all that the column has; by hand it may have got a second."""
-        name, change = (
-            self.foreign_key_name,
-            literal(f"ADD CONSTRAINT {self.editor.quote_name(self.foreign_key_name)}{rest}"),
-        )
+        name = self.foreign_key_name
+        change = literal(f"ADD CONSTRAINT {self.editor.quote_name(name)}{rest}")
         without = f"NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = relid AND conname = {literal(name)})"
         leaves = f"pg_partition_tree({catalog.regclass(self.table)}) WHERE isleaf AND {without}"
         add = f"SELECT string_agg(format('ALTER TABLE %s %s', relid::regclass, {change}), '; ') FROM {leaves}"
-        return catalog.for_each(
-            others,
-            f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(self.table)}, found.conname);"
-            f" EXECUTE coalesce(({add}), 'SELECT');",
-        )
+        return catalog.for_each(others, f"{catalog.drop_found(self.table)} EXECUTE coalesce(({add}), 'SELECT');")

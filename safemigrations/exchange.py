@@ -330,7 +330,7 @@ class Exchange:
                 fits = follower.leader.editor.quote_name(_fits(follower))
                 yield f"ALTER TABLE {follower.table} DROP CONSTRAINT IF EXISTS {fits}"
             if follower.leader.has_foreign_key:
-                yield _drop_foreign_keys(follower.leader)
+                yield follower.leader.drop_foreign_key().sql
         for table, together in tables.items():
             scope = catalog.scope_of_counterparts(table, [follower.leader.name for follower in together])
             yield _exchange_checks(table, scope)
@@ -411,13 +411,6 @@ def _carry(one: Column, other: Column) -> str:
     )
 
 
-def _drop_foreign_keys(column: Column) -> str:
-    return catalog.for_each(
-        catalog.foreign_keys(column.table, column.name),
-        f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(column.table)}, found.conname);",
-    )
-
-
 def _rename_foreign_key(column: Column, name: str) -> str:
     """Of a partitioned table those of its partitions, too."""
     table, old = catalog.regclass(column.table), column.foreign_key_name
@@ -434,7 +427,7 @@ def _exchange_checks(table: str, scope: str) -> str:
     return catalog.for_each(
         "SELECT k.conname, n.conname AS copy FROM pg_constraint k JOIN pg_constraint n ON n.conrelid = k.conrelid"
         f" AND n.conname = {copied} WHERE k.conrelid = {catalog.regclass(table)} AND k.contype = 'c'",
-        f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(table)}, found.conname);"
+        f"{catalog.drop_found(table)}"
         f" EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {literal(table)}, found.copy, found.conname);",
     )
 
@@ -445,7 +438,7 @@ def _exchange_primary_key(table: str, scope: str) -> str:
         f"SELECT k.conname, c.relname AS copy FROM pg_constraint k JOIN pg_class c ON c.relname = {copied}"
         " JOIN pg_index i ON i.indexrelid = c.oid AND i.indrelid = k.conrelid"
         f" WHERE k.conrelid = {catalog.regclass(table)} AND k.contype = 'p'",
-        f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(table)}, found.conname);"
+        f"{catalog.drop_found(table)}"
         f" EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I PRIMARY KEY USING INDEX %I', {literal(table)},"
         " found.conname, found.copy);",
     )
@@ -488,7 +481,7 @@ def _drop_unique(table: str, scope: str) -> str:
         f" AND n.relname = {copied} LEFT JOIN pg_constraint k ON k.conindid = n.oid AND k.contype = 'u'"
         f" WHERE i.indrelid = {catalog.regclass(table)}",
         "IF found.conname IS NULL THEN EXECUTE format('DROP INDEX %I.%I', found.nspname, found.relname);"
-        f" ELSE EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(table)}, found.conname); END IF;",
+        f" ELSE {catalog.drop_found(table)} END IF;",
     )
 
 

@@ -21,6 +21,7 @@ from django.db.migrations.state import ModelState, ProjectState
 
 from . import locks, tables
 from .backfill import progress as backfills
+from .columns import bound
 from .operations.base import Change, make_room
 from .runner import Report, Run, current_run, is_sending, running
 from .steps import Lock, Statement
@@ -308,9 +309,7 @@ def _taken_by_field(operation: Any, unbound: Any, app_label: str, state: Project
 
 
 def _column(operation: Any, unbound: Any) -> str:
-    field = unbound.clone()
-    field.set_attributes_from_name(operation.name)
-    return field.column or ""
+    return bound(unbound, operation.name).column or ""
 
 
 def _is_contracts_business(operation: migrations.AlterField, model: ModelState) -> bool:

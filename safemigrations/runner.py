@@ -509,7 +509,7 @@ class Runner:
         for name, definition in self._checks_renamed(step.table, twins):
             if not name.startswith(catalog.PREFIX):
                 copy = catalog.name_of_copy(step.scope, name)
-                self.run(self._add_check(step.table, f"check {name}", copy, definition))
+                self.run(self._add_check(step.table, f"check {name}, for what takes its place", copy, definition))
         return ""
 
     def _build_counterpart(
@@ -575,7 +575,9 @@ class Runner:
     def _move_check(self, step: MoveAdditions, name: str, definition: str) -> None:
         label = catalog.bare(step.table)
         new, aside = catalog.name_of_copy(step.table, definition), catalog.name_of_copy(step.table, name)
-        add = self._add_check(step.table, f"check {name}, which a later migration made,", new, definition)
+        add = self._add_check(
+            step.table, f"check {name}, which a later migration made, for the column that stays", new, definition
+        )
         exchange = Together(
             why=f"{label}: that check is {name} from now on",
             sql=(
@@ -590,7 +592,7 @@ class Runner:
         """A check as another one is, also in whether it was validated."""
         label = catalog.bare(table)
         add = Statement(
-            why=f"{label}: {what} for the column that stays",
+            why=f"{label}: {what}",
             sql=f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition.removesuffix(" NOT VALID")} NOT VALID',
             locks={table: Lock.ACCESS_EXCLUSIVE},
             done=catalog.constraint_exists(table, name),

@@ -162,7 +162,7 @@ def _default_name(app_label: str, model_name: str) -> str:
 
 
 def names_of_through_tables(db_table: str, fields: Iterable[tuple[str, Any]]) -> Iterator[str]:
-    """ManyToManyField._get_m2mdb_table_of(), of fields that have no `through`."""
+    """ManyToManyField._get_m2m_db_table(), of fields that have no `through`."""
     for name, field in fields:
         if field.many_to_many and field.remote_field.through is None:
             made = truncate_name(f"{strip_quotes(db_table)}_{name}", catalog.NAME_LENGTH)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from . import catalog, defaults
 from .catalog import literal
-from .columns import FK_SUFFIX, Column, raw
+from .columns import Column
 from .defaults import Kind
 from .steps import Backfill, CopyIndexes, Lock, MoveAdditions, Plan, Proof, Together
 from .sync import drop_of, keep_equal
@@ -277,8 +277,7 @@ def _rename_foreign_key(column: Column) -> tuple[str, ...]:
     """To the name that Django gives it; the one that it has only the catalog knows."""
     if not column.has_foreign_key:
         return ()
-    reference = column.editor._create_fk_sql(column.model, column.field, FK_SUFFIX)  # type: ignore[attr-defined]
-    name = literal(raw(str(reference.parts["name"])))
+    name = literal(column.foreign_key_name)
     return (
         catalog.for_each(
             f"{catalog.foreign_keys(column.table, column.name)} AND conname <> {name}",

@@ -24,7 +24,7 @@ from django.db.models.fields import AutoFieldMixin
 
 from .. import catalog, defaults
 from ..catalog import regclass
-from ..columns import Column
+from ..columns import Column, bound
 from ..defaults import Kind
 from ..steps import Backfill, Plan, Proof, Together
 from .base import Change, Context, Finding, Rule, Situation
@@ -211,11 +211,10 @@ def _refused(what: str, field: Field[Any, Any]) -> Finding | None:
 
 
 def has_column(operation: AddField) -> bool:
-    bound = operation.field.clone()
-    bound.set_attributes_from_name(operation.name)
-    if bound.many_to_many or bound.column is None:
+    field = bound(operation.field, operation.name)
+    if field.many_to_many or field.column is None:
         return False
-    return bool(bound.remote_field) or bound.db_parameters(connections[DEFAULT_DB_ALIAS])["type"] is not None
+    return bool(field.remote_field) or field.db_parameters(connections[DEFAULT_DB_ALIAS])["type"] is not None
 
 
 AUTO: Any = AutoFieldMixin

@@ -252,11 +252,10 @@ def _drop_indexes(old: Column, new: Column) -> Plan:
 
 
 def _drop_by_query(column: Column, why: str, query: str, locks: dict[str, Lock], undo: Plan) -> Plan:
-    drop = f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(column.table)}, found.conname);"
     return (
         Statement(
             why=f"{column.label}: {why}",
-            sql=catalog.for_each(query, drop),
+            sql=catalog.for_each(query, catalog.drop_found(column.table)),
             locks=locks,
             done=f"SELECT 1 WHERE NOT EXISTS ({query})",
             undo=undo,

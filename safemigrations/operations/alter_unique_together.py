@@ -18,7 +18,6 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Model, UniqueConstraint
 
 from .. import catalog, constraints
-from ..catalog import literal
 from ..columns import raw, unique_constraint
 from ..steps import Lock, Plan, Proof, Statement
 from .add_unique_constraint import notice, same_in_rows_of_old_code
@@ -107,9 +106,7 @@ def _drop(at: Situation, model: type[Model], names: tuple[str, ...]) -> Statemen
     together = f"({', '.join(names)})"
     statement = Statement(
         why=f"{catalog.bare(table)}: drop unique {together}",
-        sql=catalog.for_each(
-            matching, f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {literal(table)}, found.conname);"
-        ),
+        sql=catalog.for_each(matching, catalog.drop_found(table)),
         locks={table: Lock.ACCESS_EXCLUSIVE},
         done=f"SELECT 1 WHERE NOT EXISTS ({matching})",
     )

@@ -17,6 +17,7 @@ from django.db.migrations.utils import resolve_relation
 from django.db.models import Field
 
 from ..casts import parse
+from ..columns import bound
 from .base import Context, Situation
 
 TEXT = ("varchar", "text", "citext")  # types whose indexes come with one for LIKE
@@ -173,15 +174,11 @@ class Alteration:
 
     def with_new(self, field: Field[Any, Any]) -> Alteration:
         """The change to another new form, of the same type."""
-        bound = field.clone()
-        bound.set_attributes_from_name(self.new.field.name)
-        return replace(self, new=replace(self.new, field=bound))
+        return replace(self, new=replace(self.new, field=bound(field, self.new.field.name)))
 
     def with_old(self, field: Field[Any, Any]) -> Alteration:
         """The same change from another old form, of the same type."""
-        bound = field.clone()
-        bound.set_attributes_from_name(self.new.field.name)
-        return replace(self, old=replace(self.old, field=bound))
+        return replace(self, old=replace(self.old, field=bound(field, self.new.field.name)))
 
 
 # The properties that stand for work in the database.
@@ -302,13 +299,12 @@ def _unbound(
     context: Context,
     state: ProjectState,
 ) -> Form:
-    bound: Any = field.clone()
-    bound.set_attributes_from_name(operation.name)
-    if not bound.remote_field:
-        return Form(bound, bound.db_parameters(connection)["type"] or "", ("", ""))
-    key = resolve_relation(bound.remote_field.model, context.app_label, operation.model_name.lower())
-    to_field = bound.to_fields[0] or ""
-    return Form(bound, _type_of_target(connection, state, key, to_field), (".".join(key), to_field))
+    form = bound(field, operation.name)
+    if not form.remote_field:
+        return Form(form, form.db_parameters(connection)["type"] or "", ("", ""))
+    key = resolve_relation(form.remote_field.model, context.app_label, operation.model_name.lower())
+    to_field = form.to_fields[0] or ""
+    return Form(form, _type_of_target(connection, state, key, to_field), (".".join(key), to_field))
 
 
 def _type_of_target(connection: BaseDatabaseWrapper, state: ProjectState, key: tuple[str, str], to_field: str) -> str:

@@ -20,7 +20,7 @@ from django.db.migrations.operations import AddField, DeleteModel, RemoveField
 from django.db.models import Field, Model, UniqueConstraint
 
 from .. import catalog, defaults, tables
-from ..columns import Column
+from ..columns import Column, bound
 from ..defaults import Kind
 from ..steps import Lock, Plan, Proof, Statement, Together
 from .base import Change, Context, Finding, Rule, Situation
@@ -310,12 +310,8 @@ def _taken_again(operation: RemoveField, field: Any, context: Context) -> str:
 
 
 def _same_column(name: str, field: Any, added: AddField) -> bool:
-    columns = []
-    for each_name, each in ((name, field), (added.name, added.field)):
-        bound = each.clone()
-        bound.set_attributes_from_name(each_name)
-        columns.append(bound.column)
-    return columns[0] is not None and columns[0] == columns[1]
+    column = bound(field, name).column
+    return column is not None and column == bound(added.field, added.name).column
 
 
 def _goes_with_its_model(operation: RemoveField, context: Context) -> bool:

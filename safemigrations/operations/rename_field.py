@@ -31,7 +31,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.utils import get_references
 from django.db.models import Field
 
-from ..columns import Column
+from ..columns import Column, bound
 from ..steps import Plan
 from .alter_unique_together import sets_of
 from .base import Change, Context, Finding, Rule, Situation
@@ -139,8 +139,8 @@ def find(operation: Operation, context: Context) -> Finding | None:
 
 
 def _of_rename(operation: RenameField, context: Context) -> Finding | None:
-    old = _bound(context.model_before(operation.model_name).fields[operation.old_name], operation.old_name)
-    new = _bound(context.model_after(operation.model_name).fields[operation.new_name], operation.new_name)
+    old = bound(context.model_before(operation.model_name).fields[operation.old_name], operation.old_name)
+    new = bound(context.model_after(operation.model_name).fields[operation.new_name], operation.new_name)
     what = f"RenameField {operation.old_name} of {operation.model_name} to {operation.new_name}"
     if old.many_to_many:
         return _of_many_to_many(what, operation, old, context)
@@ -210,12 +210,6 @@ def _in_database(field: Any) -> Any:
     return path, args, {key: value for key, value in options.items() if key not in field.non_db_attrs}
 
 
-def _bound(field: Field[Any, Any], name: str) -> Any:
-    bound = field.clone()
-    bound.set_attributes_from_name(name)
-    return bound
-
-
 # An index or constraint of a renamed field stands in Meta under the field's new name: the autodetector removes and adds
 # it, although it is the same.
 
@@ -276,7 +270,7 @@ def _is_same(one: Any, other: Any, renames: list[RenameField], context: Context)
     before, after = context.start.clone(), context.start.clone()
     for rename in renames:
         model = after.models[context.app_label, rename.model_name_lower]
-        column = _bound(model.fields[rename.old_name], rename.old_name).column
+        column = bound(model.fields[rename.old_name], rename.old_name).column
         rename.state_forwards(context.app_label, after)
         model.fields[rename.new_name] = field = model.fields[rename.new_name].clone()
         field.db_column = column
