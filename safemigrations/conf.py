@@ -18,6 +18,7 @@ KEYS = {
     "BACKFILL_REPLICA_LAG",
     "BACKFILL_REST",
     "BACKFILL_RETAINED_WAL",
+    "BACKFILL_SECOND_CONNECTION",
     "BACKFILL_WINDOW",
     "BACKFILL_YIELD_TO_AUTOVACUUM",
     "BACKFILL_YIELD_TO_WAITERS",
@@ -138,6 +139,11 @@ def backfill_archive_queue() -> float | None:
     return _positive_or_none("BACKFILL_ARCHIVE_QUEUE", 42)
 
 
+def backfill_second_connection() -> bool:
+    """Whether a backfill takes a second connection while nobody else uses the server."""
+    return _switch("BACKFILL_SECOND_CONNECTION", True)
+
+
 def backfill_yield_to_autovacuum() -> bool:
     """Whether a backfill takes turns with an autovacuum of its table."""
     return _switch("BACKFILL_YIELD_TO_AUTOVACUUM", True)
@@ -185,6 +191,7 @@ def readers() -> list[Any]:
         backfill_replica_lag,
         backfill_retained_wal,
         backfill_archive_queue,
+        backfill_second_connection,
         backfill_yield_to_autovacuum,
         backfill_yield_to_waiters,
         check_apps,

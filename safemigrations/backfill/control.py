@@ -68,7 +68,7 @@ def run(connection: BaseDatabaseWrapper, report: Report, *, workers: int, tasks:
         return
     others = [_process(connection) for _ in range(workers - 1)]
     try:
-        work_on_all(connection, report)
+        work_on_all(connection, report, alone=workers == 1)
     finally:
         for process in others:
             process.wait()
@@ -86,13 +86,15 @@ def _process(connection: BaseDatabaseWrapper) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "django", *arguments], env=environment, stdout=subprocess.DEVNULL)
 
 
-def work_on_all(connection: BaseDatabaseWrapper, report: Report, *, until: float | None = None) -> bool:
+def work_on_all(
+    connection: BaseDatabaseWrapper, report: Report, *, until: float | None = None, alone: bool = True
+) -> bool:
     """Work on what isn't finished, oldest first, and return whether all of it is; `until` as of time.monotonic()."""
     failures: list[StepFailed] = []
     for row in store.rows(connection, status__in=store.UNFINISHED):
         while _wait_for_window(report, row, until):
             try:
-                _work_on(connection, report, row, until)
+                _work_on(connection, report, row, until, alone=alone)
             except StepFailed as error:
                 failures.append(error)
             if not _seconds_closed():
@@ -104,13 +106,15 @@ def work_on_all(connection: BaseDatabaseWrapper, report: Report, *, until: float
     return not store.rows(connection, status__in=store.UNFINISHED).exists()
 
 
-def _work_on(connection: BaseDatabaseWrapper, report: Report, row: Progress, until: float | None) -> None:
+def _work_on(
+    connection: BaseDatabaseWrapper, report: Report, row: Progress, until: float | None, *, alone: bool
+) -> None:
     step, began = row.backfill, time.monotonic()
     report.begin(step)
     store.rows(connection, pk=row.pk, status__in=[Status.PENDING, Status.FAILED]).update(
         status=Status.RUNNING, last_error="", started_at=now()
     )
-    work = Work(Runner(connection, report), step, row, until=until, only_in_window=True)
+    work = Work(Runner(connection, report), step, row, until=until, only_in_window=True, alone=alone)
     try:
         detail = work.run()
     except Stopped as error:

@@ -21,16 +21,29 @@ FENCES = 50  # in a section
 BATCHES = 4  # in a pass; other transactions have to end meanwhile, else nothing can be pruned
 MOST_ROWS = 200_000  # in a section
 SHARE = 4  # a section may take one part in so many of shared_buffers
+SHARES = 5  # of what is left, one is a section where two take turns
+LEAST_ROWS = 20_000  # in such a section
 
 
 def next_section(
-    connection: BaseDatabaseWrapper, step: Backfill, progress: Progress, size: float, *, passes: int
+    connection: BaseDatabaseWrapper,
+    step: Backfill,
+    progress: Progress,
+    size: float,
+    *,
+    passes: int,
+    shared: bool = False,
 ) -> Section | None:
-    """The section after the last one that was handed out, which the caller has locked; None after the last of all."""
+    """The section after the last one that was handed out; None after the last of all. The caller has locked `progress`.
+
+    `shared`: two take turns, so the last ones are small, and both end at about the same time.
+    """
     parts = progress.all_parts
     while progress.part < len(parts):
         part = parts[progress.part]
         every = _rows_between_fences(connection, part, size, passes)
+        if shared:
+            every = min(every, max(LEAST_ROWS, _rows_left(part, progress.after) // SHARES) // FENCES)
         fences = _fences(connection, step, part, progress.after, every)
         if fences:
             progress.after = fences[-1]
@@ -41,6 +54,13 @@ def next_section(
             )
         progress.part, progress.after = progress.part + 1, []
     return None
+
+
+def _rows_left(part: Part, after: Key) -> int:
+    """How many rows of this part no section has, about; in the order of the key nobody knows."""
+    if part.by_key or not part.last:
+        return MOST_ROWS * SHARES
+    return (int(part.last[0]) - (int(after[0]) if after else 0)) * part.rows_per_page
 
 
 def _rows_between_fences(connection: BaseDatabaseWrapper, part: Part, size: float, passes: int) -> int:
@@ -130,6 +150,11 @@ def condition_of(step: Backfill, part: Part, section: Section, upto: int) -> str
     else:
         where = f"ctid >= '({low[0]},0)' AND ctid < '({high[0]},0)'"
     return where if section.passes == 1 else f"{where} AND {part.residue} = {section.number}"
+
+
+def shared_batch(section: Section) -> float:
+    """The rows of a batch where two are at work: what one leaves dead is pruned only after the other's next commit."""
+    return section.rows * (len(section.fences) - 1) / section.passes / BATCHES
 
 
 def next_fence(section: Section, size: float) -> int:

@@ -19,20 +19,23 @@ from .table import fetch
 AFTER = 1.0  # seconds before the first look: most backfills are over by then
 EVERY = 0.1  # seconds between two looks at who waits
 AGAIN = 5.0  # seconds after a look that failed
+IDLE = 5  # seconds after which a session that does nothing is not at work any more
 STATE_EVERY = 10  # looks at who waits to one at everything else
 
 
 class Watch:
-    """Looks at the server while the block runs, in a thread."""
+    """Looks at the server while the block runs, in a thread; `early`: from the beginning."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, step: Backfill) -> None:
-        self.watched, self.step = connection, step
+    def __init__(self, connection: BaseDatabaseWrapper, step: Backfill, *, early: bool = False) -> None:
+        self.watched, self.step, self.early = connection, step, early
         ((self.pid,),) = fetch(connection, "SELECT pg_backend_pid()")  # a pooler gives libpq another number
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.waiters = 0
         self._stop = self._slowly = ""
+        self.second = 0  # the backend of a second connection that does the same work
         self.is_alone = True  # nobody else is at work on this server, so nobody profits from a rest
+        self.has_looked = False
 
     def __enter__(self) -> Self:
         self.thread.start()
@@ -55,8 +58,13 @@ class Watch:
         waiters, self.waiters = self.waiters, 0
         return waiters > 0
 
+    @property
+    def is_quiet(self) -> bool:
+        """Was it seen that nobody else is at work, and nothing is behind?"""
+        return self.has_looked and self.is_alone and not self._stop
+
     def _watch(self) -> None:
-        if self.over.wait(AFTER):
+        if not self.early and self.over.wait(AFTER):
             return
         connection = self.watched.copy()
         while not self.over.is_set():
@@ -65,6 +73,7 @@ class Watch:
             except DatabaseError as error:
                 reason = str(error).strip().partition("\n")[0]
                 self._stop, self._slowly = "", f"the server's state can't be read ({reason})"
+                self.is_alone = False
                 self.over.wait(AGAIN)
             finally:
                 connection.close()
@@ -73,12 +82,17 @@ class Watch:
         number = 0
         while not self.over.wait(EVERY):
             if conf.backfill_yield_to_waiters():
-                self.waiters += _one(connection, _WAITERS.format(pid=self.pid))
+                self.waiters += _one(connection, _WAITERS.format(pids=self._pids))
             if number % STATE_EVERY == 0:
                 self._stop = reason_to_stop(connection)
                 self._slowly = reason_to_slow_down(connection, self.step.table)
-                self.is_alone = not (self._slowly or _one(connection, _OTHERS.format(pid=self.pid)))
+                self.is_alone = not (self._slowly or _one(connection, _OTHERS.format(pids=self._pids, idle=IDLE)))
+                self.has_looked = True
             number += 1
+
+    @property
+    def _pids(self) -> str:
+        return f"{self.pid}, {self.second}"
 
 
 def reason_to_stop(connection: BaseDatabaseWrapper) -> str:
@@ -103,13 +117,14 @@ def _one(connection: BaseDatabaseWrapper, query: str) -> Any:
 
 
 _WAITERS = (
-    "SELECT count(*) FROM (SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' OFFSET 0) AS waiting"
-    " WHERE {pid} = ANY (pg_blocking_pids(pid))"
+    "SELECT count(*) FROM (SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid NOT IN ({pids})"
+    " OFFSET 0) AS waiting WHERE ARRAY[{pids}] && pg_blocking_pids(pid)"
 )
+# Without the privileges of pg_monitor a session of another role shows whose it is, but not what it does.
 _OTHERS = (
-    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'client backend'"
-    " AND pid NOT IN ({pid}, pg_backend_pid())"
-    " AND (state <> 'idle' OR state_change > clock_timestamp() - interval '5 s'))"
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid NOT IN ({pids}, pg_backend_pid())"
+    " AND (backend_type = 'client backend' OR backend_type IS NULL AND usesysid IS NOT NULL)"
+    " AND (state IS DISTINCT FROM 'idle' OR state_change > clock_timestamp() - interval '{idle} s'))"
 )
 _REPLICAS = (
     "SELECT coalesce(nullif(application_name, ''), host(client_addr), pid::text), extract(epoch FROM replay_lag)::float"

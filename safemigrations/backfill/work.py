@@ -12,26 +12,31 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.timezone import localtime, now
 
 from .. import conf, locks
-from ..runner import Run, Runner, StepFailed, current_run
-from ..steps import Backfill
+from ..runner import Report, Run, Runner, StepFailed, current_run
+from ..steps import Backfill, Step
 from . import progress as store
+from . import second as second_connection
 from .pace import Pace, seconds_until_window
 from .progress import Progress, Section, Status
 from .rows import patience_of, rows_of, short_transaction
-from .sections import condition_of, next_fence, next_section, passes_for
+from .second import Second
+from .sections import condition_of, next_fence, next_section, passes_for, shared_batch
 from .table import Key, Part, columns_set, condition, fetch, is_gone, parts_of, row_of
 from .watch import Watch
 
 POLL = 0.2  # seconds between looks at work that others do
+SOON = 0.02  # where one of the same process does it
 ABANDONED = 60  # seconds after which a section whose owner can't be seen is taken over
 MOST_LEFT = 1000  # rows that may be left for the end
 NAMED = 5  # of the rows that were rejected
@@ -105,6 +110,8 @@ class Work:
         *,
         until: float | None = None,
         only_in_window: bool = False,
+        alone: bool = True,
+        helps: Second | None = None,
     ) -> None:
         self.runner, self.step, self.progress = runner, step, progress
         self.connection = runner.connection
@@ -113,6 +120,9 @@ class Work:
         self.patience = patience_of(self.connection)
         self.until = until  # time.monotonic() at which to stop and leave the rest
         self.only_in_window = only_in_window
+        self.alone = alone  # no other worker was started beside this one
+        self.helps = helps  # this is the second connection's work
+        self.second = helps
         self.number = random.SystemRandom().randrange(1, 2**63)
         self.began = time.monotonic()
         self.left: list[Left] = []  # where there is no progress to keep it in
@@ -145,7 +155,8 @@ class Work:
         """Work until the backfill is done, and return what there is to tell. Raises StepFailed and LockNotAcquired."""
         try:
             self.meter.first = store.totals(self.connection, self._progress)
-            with Watch(self.connection, self.step) as self.watch:
+            with ExitStack() as stack:
+                self._watch(stack)
                 for section in self._sections():
                     self._finish(section) if section.ending else self._fill_section(section)
         except Stopped:
@@ -156,10 +167,56 @@ class Work:
                 running.update(status=Status.FAILED, last_error=str(error))
             raise
         finally:
-            if self.connection.is_usable():  # somebody else may go on at once
-                store.sections(self.connection, self._progress).filter(worker=self.number).update(owner=0)
+            self._let_go()
         self._progress.refresh_from_db(using=self.connection.alias)
         return self._summary(self._progress.filled)
+
+    def _watch(self, stack: ExitStack) -> None:
+        helped = self._may_be_helped()
+        self.watch = stack.enter_context(Watch(self.connection, self.step, early=helped))
+        if helped:
+            stack.callback(self._heed)  # what failed while it ended
+            self.second = stack.enter_context(Second(self.connection, self.step, self.watch, self._help))
+
+    def _may_be_helped(self) -> bool:
+        return (
+            self.alone
+            and self.until is None
+            and conf.backfill_second_connection()
+            and self.step.function is None  # Python computes one at a time, and needn't expect another thread
+            and self._progress.estimate >= second_connection.ROWS
+            and not self.connection.in_atomic_block
+        )
+
+    def _help(self, connection: BaseDatabaseWrapper) -> bool:
+        """What the second connection does, in its own thread."""
+        assert self.second
+        runner = Runner(connection, _Relay(self.second))
+        work = Work(runner, self.step, self._progress, only_in_window=self.only_in_window, helps=self.second)
+        work.watch = self.watch
+        with suppress(Stopped):  # the first finds the same
+            try:
+                for section in work._sections():
+                    work._fill_section(section)
+            finally:
+                work._let_go()
+        return work.is_over
+
+    def _heed(self) -> None:
+        """Tell what the second connection has to tell, and raise what it met."""
+        if self.second is None or self.helps:
+            return
+        for text in self.second.news():
+            self._tell(text, every=TELL_SELDOM)
+        if (error := self.second.error) and not is_lost(error):
+            raise error
+        if error:
+            self._tell(f"one connection: the second was lost ({str(error).strip().splitlines()[0]})", every=math.inf)
+
+    def _let_go(self) -> None:
+        """Somebody else may go on at once."""
+        if self.connection.is_usable():
+            store.sections(self.connection, self._progress).filter(worker=self.number).update(owner=0)
 
     def _update(self, **values: object) -> None:
         store.rows(self.connection, pk=self._progress.pk).update(**values)
@@ -171,23 +228,31 @@ class Work:
 
     @property
     def is_over(self) -> bool:
+        if self.helps and not (self.helps.may_work and self.pace.rate is None):
+            return True
         if self.until is not None and time.monotonic() > self.until:
             return True
         return self.only_in_window and seconds_until_window(localtime(now()) if settings.USE_TZ else now()) > 0
 
     def _sections(self) -> Iterator[Section]:
         while not self.is_over:
+            self._heed()
             section = self._take()
             if section == "finished":
                 return
             if not isinstance(section, Section):
                 if self.until is not None and self._progress.status == Status.PAUSED:
                     return  # a task holds no worker meanwhile
-                time.sleep(POLL)
+                time.sleep(SOON if self._is_shared else POLL)
             elif section.is_done:  # whoever did it was killed before it was counted
                 self._close(section)
             else:
                 yield section
+
+    @property
+    def _is_shared(self) -> bool:
+        """Is there a second connection at work?"""
+        return self.second is not None and self.second.is_at_work
 
     def _take(self) -> Section | str:
         """An open section that nobody works on, else a new one; "wait" while only others have work."""
@@ -224,9 +289,10 @@ class Work:
         return status in (Status.RUNNING, Status.DONE)
 
     def _abandoned(self) -> Section | None:
+        which = " AND NOT ending" if self.helps else ""
         ids = fetch(
             self.connection,
-            f"SELECT id FROM safemigrations_backfill_section WHERE progress = {self._progress.pk}"
+            f"SELECT id FROM safemigrations_backfill_section WHERE progress = {self._progress.pk}{which}"
             f" AND (worker = {self.number} OR owner NOT IN (SELECT pid FROM pg_stat_activity)"
             f" OR touched_at < now() - interval '{ABANDONED} s') ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
         )
@@ -235,7 +301,14 @@ class Work:
     def _new(self, progress: Progress) -> Section | None:
         if progress.part >= len(progress.parts):
             return None
-        section = next_section(self.connection, self.step, progress, self.pace.rows, passes=self._passes(progress))
+        section = next_section(
+            self.connection,
+            self.step,
+            progress,
+            self.pace.rows,
+            passes=self._passes(progress),
+            shared=self._is_shared,
+        )
         progress.save(using=self.connection.alias, update_fields=["part", "after"])
         return section
 
@@ -251,6 +324,8 @@ class Work:
         return passes
 
     def _end(self, progress: Progress) -> Section | str:
+        if self.helps:
+            return "finished"
         if store.sections(self.connection, progress).exists():
             return "wait"
         if progress.ending:
@@ -286,7 +361,8 @@ class Work:
 
         def where() -> str:
             nonlocal upto, began
-            upto, began = next_fence(section, self.pace.rows), time.monotonic()
+            most = shared_batch(section) if self._is_shared else math.inf
+            upto, began = next_fence(section, min(self.pace.rows, most)), time.monotonic()
             return condition_of(self.step, part, section, upto)
 
         def then(filled: int) -> None:
@@ -378,9 +454,17 @@ class Work:
                     rejected = True
                     continue
                 failures += 1
+                if self._is_dismissed():
+                    return False
                 self._halve(str(error).strip().splitlines()[0] if str(error) else "others hold many rows")
                 self._give_up(deadline, error)
                 time.sleep(random.uniform(0.05, 0.5))
+
+    def _is_dismissed(self) -> bool:
+        """Nobody else was there, so it was the other of the two that held the row: one of them goes."""
+        if self._is_shared and self.second:
+            self.second.send_away("two waited for each other")
+        return self.helps is not None
 
     def _give_up(self, deadline: float, error: Exception) -> None:
         if time.monotonic() > deadline:
@@ -530,7 +614,8 @@ class Work:
     def _yield(self) -> bool:
         """Wait while replicas, slots or the archiver can't keep up; False: it is to stop here."""
         assert self.watch
-        if self.watch.had_waiters():
+        self._heed()
+        if self.helps is None and self.watch.had_waiters():
             self._halve("somebody waited for one (BACKFILL_YIELD_TO_WAITERS)")
         while (reason := self.watch.stop()) and not self.is_over:
             self._tell(f"waiting: {reason}")
@@ -567,6 +652,16 @@ def _moved(section: Section, upto: int, visited: float, filled: int, size: float
         "filled": section.filled + filled,
         "size": size,
     }
+
+
+class _Relay(Report):
+    """What the second connection has to say: the first tells it."""
+
+    def __init__(self, second: Second) -> None:
+        self.second = second
+
+    def progress(self, step: Step, text: str) -> None:
+        self.second.tell(text)
 
 
 class _TooManyLocked(Exception):

@@ -1,0 +1,393 @@
+"""A second connection fills too while nobody else uses the server. On a server of its own, where nobody else is."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connections, transaction
+from django.db.backends.signals import connection_created
+from django.test import override_settings
+from psycopg.conninfo import conninfo_to_dict
+
+from safemigrations.backfill import control, progress, second, watch, work
+from safemigrations.backfill.progress import Status
+from safemigrations.backfill.second import Second
+from safemigrations.backfill.watch import Watch
+from safemigrations.runner import Runner, StepFailed
+from safemigrations.steps import Backfill
+from testproject import postgres
+
+from .conftest import new_database
+from .contention import Migrating, Told, until
+from .test_backfill_engine import apps, fill_of, function, half, run
+
+context: Any = multiprocessing.get_context("fork")
+COUNTED = fill_of(
+    guard="TRUE",
+    assign='"twin" = "price", "fills" = "fills" + 1, "by" = pg_backend_pid(), "at" = clock_timestamp()',
+    clears=False,
+)
+# On so many pages that there are several sections.
+INSERT = "INSERT INTO item SELECT n, n, NULL, repeat('x', 500) FROM generate_series({}, {}) n"
+SLOWLY = """CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN IF NEW.id % 4 = 0 THEN PERFORM pg_sleep(0.0003); END IF; RETURN NEW; END $$"""
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[str]:
+    with postgres.embedded(os.environ.get("SAFEMIGRATIONS_TEST_PG", postgres.DEFAULT_VERSION)) as conninfo:
+        yield conninfo
+
+
+@pytest.fixture
+def database(own_server, monkeypatch):
+    monkeypatch.setenv("SAFEMIGRATIONS_TEST_DSN", own_server)
+    monkeypatch.setitem(connections.settings["default"], "HOST", conninfo_to_dict(own_server)["host"])
+    monkeypatch.setitem(connections.settings["default"], "USER", "postgres")
+    monkeypatch.setattr(second, "ROWS", 1000)
+    monkeypatch.setattr(second, "POLL", 0.005)
+    monkeypatch.setattr(watch, "IDLE", 0)  # the sessions of a test have just done something
+    monkeypatch.setattr(watch, "EVERY", 0.01)
+    monkeypatch.setattr(watch, "STATE_EVERY", 1)
+    with new_database("default", monkeypatch) as connection:
+        yield connection
+    assert not helpers()
+
+
+@pytest.fixture
+def item(database, connect):
+    """A table of 3,000 rows that takes a second or two to fill."""
+    session = connect()
+    session.execute(
+        "CREATE TABLE item (id bigint PRIMARY KEY, price int, twin int, note text,"
+        ' fills int DEFAULT 0, "by" int, "at" timestamptz)'
+    )
+    session.execute(INSERT.format(1, 3000))
+    session.execute("ANALYZE item")
+    session.execute(SLOWLY)
+    session.execute("CREATE TRIGGER slowly BEFORE UPDATE OF twin ON item FOR EACH ROW EXECUTE FUNCTION slowly()")
+    return session
+
+
+def helpers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "Second" in repr(getattr(thread, "_args", ""))]
+
+
+def backends(session: Any) -> int:
+    return int(session.execute('SELECT count(DISTINCT "by") FROM item').fetchone()[0])
+
+
+def is_filled_once(session: Any) -> bool:
+    return bool(session.execute("SELECT DISTINCT fills, twin = price FROM item").fetchall() == [(1, True)])
+
+
+def briefly(connection: Any, step: Backfill = COUNTED, told: Told | None = None, **settings: Any) -> str:
+    """In batches of some milliseconds."""
+    return run(connection, step, told, **{"BACKFILL_BATCH_SECONDS": 0.01, **settings})
+
+
+# It helps.
+
+
+@pytest.mark.parametrize("by", ["key", "page"])
+def test_two_connections_fill_and_every_row_once(database, item, by):
+    guard = "TRUE" if by == "key" else "twin IS NULL"
+    told = Told()
+    detail = briefly(database, fill_of(guard=guard, assign=COUNTED.assign, clears=by == "page"), told)
+    assert detail.startswith("3,000 rows, ")
+    assert backends(item) == 2
+    assert is_filled_once(item)
+    assert told.progressed == []
+    assert [(row.status, row.filled) for row in progress.rows(database)] == [(Status.DONE, 3000)]
+    assert item.execute("SELECT count(*) FROM safemigrations_backfill_section").fetchone() == (0,)
+
+
+def test_it_ends_with_the_first(database, item):
+    before = threading.active_count()
+    briefly(database)
+    assert backends(item) == 2
+    assert threading.active_count() == before
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    until(lambda: item.execute(query).fetchone() == (1,))  # that of the test
+
+
+def test_the_command_uses_it_unless_it_starts_processes(database, item):
+    progress.begin(database, COUNTED, app_label="", migration="", status=Status.PENDING)
+    given = {"BACKFILL_BATCH_SIZE": 10, "BACKFILL_BATCH_SECONDS": 0.01}
+    with override_settings(SAFEMIGRATIONS=given):
+        control.work_on_all(database, Told(), alone=False)
+    assert backends(item) == 1
+    item.execute('UPDATE item SET fills = 0, "by" = NULL')
+    progress.forget(database, COUNTED)
+    progress.begin(database, COUNTED, app_label="", migration="", status=Status.PENDING)
+    with override_settings(SAFEMIGRATIONS=given):
+        control.work_on_all(database, Told())
+    assert backends(item) == 2
+    assert is_filled_once(item)
+
+
+def test_what_the_session_was_set_to_holds_for_it_too(database, item):
+    item.execute("CREATE SCHEMA first; CREATE ROLE filler; GRANT ALL ON SCHEMA first, public TO filler")
+    item.execute("CREATE TABLE first.item (LIKE public.item INCLUDING ALL)")
+    item.execute("ALTER TABLE first.item ADD who text")
+    item.execute("INSERT INTO first.item SELECT * FROM public.item; ANALYZE first.item")
+    item.execute("CREATE TRIGGER slowly BEFORE UPDATE ON first.item FOR EACH ROW EXECUTE FUNCTION slowly()")
+    item.execute("ALTER TABLE first.item OWNER TO filler; GRANT ALL ON ALL TABLES IN SCHEMA public TO filler")
+    item.execute("GRANT pg_monitor TO filler")
+    with database.cursor() as cursor:
+        cursor.execute("SET search_path = first, public; SET IntervalStyle = 'iso_8601'; SET ROLE filler")
+    who = "current_user || ' ' || current_setting('IntervalStyle')"
+    briefly(database, fill_of(assign=f'{COUNTED.assign}, "who" = {who}'))
+    database.close()
+    assert backends_of(item, "first.item") == 2
+    assert item.execute("SELECT DISTINCT who FROM first.item").fetchall() == [("filler iso_8601",)]
+    assert backends(item) == 0
+    item.execute("DROP OWNED BY filler; DROP ROLE filler")
+
+
+def backends_of(session: Any, table: str) -> int:
+    return int(session.execute(f'SELECT count(DISTINCT "by") FROM {table}').fetchone()[0])
+
+
+# When it doesn't.
+
+
+def test_it_can_be_switched_off(database, item):
+    briefly(database, BACKFILL_SECOND_CONNECTION=False)
+    assert backends(item) == 1
+
+
+def test_it_is_not_used_on_a_small_table(database, item, monkeypatch):
+    monkeypatch.setattr(second, "ROWS", 5000)
+    briefly(database)
+    assert backends(item) == 1
+
+
+def test_it_is_not_used_where_a_rate_is_set(database, item):
+    briefly(database, BACKFILL_RATE=100_000)
+    assert backends(item) == 1
+
+
+def test_it_is_not_used_for_functions(database, item):
+    Runner(database, Told(), apps()).run((function(half),))
+    step = progress.rows(database).get().backfill
+    found = work.Work(Runner(database, Told(), apps()), step, progress.rows(database).get())
+    assert not found._may_be_helped()
+
+
+def test_it_is_not_used_inside_a_transaction(database, item):
+    """Such as that of a TestCase: another connection would see nothing of it."""
+    row = progress.begin(database, COUNTED, app_label="", migration="", status=Status.RUNNING)
+    one = work.Work(Runner(database, Told()), COUNTED, row)
+    assert one._may_be_helped()
+    with transaction.atomic():
+        assert not one._may_be_helped()
+
+
+def test_it_is_not_used_by_tasks(database, item):
+    row = progress.begin(database, COUNTED, app_label="", migration="", status=Status.RUNNING)
+    assert not work.Work(Runner(database, Told()), COUNTED, row, until=time.monotonic() + 60)._may_be_helped()
+
+
+def test_it_is_not_used_while_somebody_else_is_at_work(database, item, connect):
+    user = Migrating(lambda _: connect().execute("SELECT pg_sleep(4)"))
+    until(lambda: item.execute("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_sleep.4'").fetchone()[0] > 1)
+    briefly(database, BACKFILL_REST=0)
+    assert user.is_running
+    assert backends(item) == 1
+    user.result()
+
+
+def test_it_goes_when_somebody_comes_and_comes_back(database, item, connect):
+    item.execute(f"{INSERT.format(3001, 9000)}; ANALYZE item")
+    user = connect()
+    worker = Migrating(lambda connection: briefly(connection, BACKFILL_REST=0))
+    time.sleep(0.7)
+    began = user.execute("SELECT clock_timestamp() FROM pg_sleep(1)").fetchone()[0]
+    worker.result()
+    query = 'SELECT count(DISTINCT "by") FROM item WHERE "at" '
+    assert item.execute(query + "< %s - interval '0.9 s'", [began]).fetchone() == (2,)
+    within = "BETWEEN %s - interval '0.6 s' AND %s"
+    assert item.execute(query + within, [began, began]).fetchone() == (1,)
+    assert item.execute(query + "> %s", [began]).fetchone() == (2,)
+    assert is_filled_once(item)
+
+
+def test_who_may_not_see_what_others_do_is_never_alone(database, item, own_server, connect):
+    item.execute("CREATE ROLE blind LOGIN")
+    connect()  # idle, of another role
+    blind = conninfo_to_dict(own_server) | {"user": "blind", "dbname": database.settings_dict["NAME"]}
+    try:
+        with psycopg.connect(**blind) as session:
+            pid = session.info.backend_pid
+            query = watch._OTHERS.format(pids=f"{pid}, 0", idle=0)
+            assert session.execute(query).fetchone() == (True,)
+        database.close()
+        with psycopg.connect(own_server) as session:
+            others = watch._OTHERS.format(pids="0, 0", idle=0)
+            until(lambda: session.execute(others).fetchone() == (False,))
+    finally:
+        item.execute("DROP ROLE blind")
+
+
+def test_it_is_not_used_where_another_connection_sees_other_tables(database, item):
+    """As with tenants, each with a schema that is chosen when a connection is made."""
+    item.execute("CREATE SCHEMA other; CREATE TABLE other.item (LIKE public.item INCLUDING ALL)")
+    item.execute("CREATE TABLE other.safemigrations_backfill (id int)")
+    database.ensure_connection()
+    told = Told()
+
+    def elsewhere(sender: Any, connection: Any, **kwargs: Any) -> None:
+        connection.execute_wrappers.append(to_other)
+
+    def to_other(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        with context["connection"].connection.cursor() as cursor:
+            cursor.execute("SET search_path = other")
+        return execute(sql, params, many, context)
+
+    connection_created.connect(elsewhere)
+    try:
+        briefly(database, told=told)
+    finally:
+        connection_created.disconnect(elsewhere)
+    assert backends(item) == 1
+    assert is_filled_once(item)
+    assert told.progressed == ["one connection: another sees other tables, rows or settings than this one"]
+
+
+def test_it_is_done_without_where_there_is_no_connection_to_spare(database, item, own_server):
+    name = database.settings_dict["NAME"]
+    row = progress.begin(database, COUNTED, app_label="", migration="", status=Status.RUNNING)
+    with Watch(database, COUNTED, early=True) as watching:
+        until(lambda: watching.is_quiet)
+        allow(own_server, name, "false")
+        with Second(database, COUNTED, watching, lambda connection: False) as other:
+            (text,) = until(lambda: list(other.news()))
+    allow(own_server, name, "true")
+    assert text.startswith("one connection: a second can't be had (connection ")
+    assert other.error is None
+    assert row.pk
+
+
+def allow(server: str, name: str, answer: str) -> None:
+    with psycopg.connect(server, autocommit=True) as session:
+        session.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {answer}')
+
+
+# When one of the two fails.
+
+
+def test_what_fails_in_it_is_raised(database, item):
+    """Whichever meets it: a row that makes the server fail, not one that is rejected."""
+    item.execute(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF (SELECT count(DISTINCT pid) FROM"
+        " pg_locks WHERE relation = 'item'::regclass AND mode = 'RowExclusiveLock') > 1 AND pg_backend_pid() <>"
+        f" {pid_of(database)} THEN PERFORM nowhere(); END IF; RETURN NEW; END $$"
+    )
+    item.execute("CREATE TRIGGER fail BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION fail()")
+    with pytest.raises(StepFailed, match="function nowhere\\(\\) does not exist"):
+        briefly(database)
+    assert [row.status for row in progress.rows(database)] == [Status.FAILED]
+    item.execute("DROP TRIGGER fail ON item")
+    briefly(database)
+    assert is_filled_once(item)
+
+
+def pid_of(connection: Any) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return int(cursor.fetchone()[0])
+
+
+def test_a_second_connection_that_breaks_costs_its_batch_only(database, item):
+    ended = f'SELECT pg_terminate_backend("by") FROM item WHERE "by" <> {pid_of(database)} LIMIT 1'
+
+    class End(Told):
+        has_ended = False
+
+        def meter(self, *args: Any) -> None:
+            self.has_ended = self.has_ended or bool(item.execute(ended).fetchone())
+
+    told = End()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work._Meter, "is_due", lambda self: True)
+        briefly(database, told=told)
+    assert told.has_ended
+    assert [text for text in told.progressed if text.startswith("one connection: the second was lost (")]
+    assert is_filled_once(item)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_it_ends_at_once_when_the_first_is_interrupted(database, item, slow):
+    """Also in the middle of a batch that would take a minute."""
+
+    class Stop(Told):
+        def meter(self, *args: Any) -> None:
+            if backends(item) == 2:
+                if slow:
+                    item.execute(
+                        "UPDATE pg_proc SET prosrc = replace(prosrc, '0.0003', '0.5') WHERE proname = 'slowly'"
+                    )
+                    time.sleep(0.2)
+                raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work._Meter, "is_due", lambda self: True)
+        with pytest.raises(KeyboardInterrupt):
+            briefly(database, told=Stop())
+    assert not helpers()
+    count = "SELECT count(*) FROM item WHERE fills > 0"
+    before = item.execute(count).fetchone()
+    time.sleep(0.3)
+    assert item.execute(count).fetchone() == before
+    item.execute("UPDATE pg_proc SET prosrc = replace(prosrc, '0.5', '0.0003') WHERE prosrc ~ 'pg_sleep'")
+    briefly(database)
+    assert is_filled_once(item)
+
+
+@pytest.mark.parametrize("clears", [False, True])
+def test_killed_with_two_at_work_every_row_is_filled_once(database, item, clears):
+    step = COUNTED if not clears else fill_of(guard="twin IS NULL", assign=COUNTED.assign)
+    item.execute(f"{INSERT.format(3001, 6000)}; ANALYZE item")
+    database.close()
+    for _ in range(3):
+        process = context.Process(target=_fill, args=(step,))
+        process.start()
+        process.join(0.6)
+        assert process.is_alive()
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    assert backends(item) > 3
+    briefly(database, step)
+    assert is_filled_once(item)
+    assert item.execute("SELECT count(*) FROM safemigrations_backfill_section").fetchone() == (0,)
+
+
+def _fill(step: Backfill) -> None:
+    connections["default"].connection = None  # the parent's
+    with contextlib.suppress(StepFailed):
+        briefly(connections["default"], step)
+    os._exit(0)
+
+
+def test_two_that_wait_for_each_other_part(database, item):
+    """A trigger that keeps a total: the row of the total is held until the batch's end."""
+    item.execute("CREATE TABLE total (n bigint); INSERT INTO total VALUES (0)")
+    item.execute(
+        "CREATE FUNCTION add() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE total SET n = n + 1;"
+        " RETURN NEW; END $$; CREATE TRIGGER add BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION add()"
+    )
+    told = Told()
+    briefly(database, told=told, LOCK_TIMEOUT=0.001)
+    assert is_filled_once(item)
+    assert item.execute("SELECT n FROM total").fetchone() == (3000,)
+    assert "one connection for 60 s: two waited for each other" in told.progressed
