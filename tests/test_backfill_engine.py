@@ -464,6 +464,31 @@ def test_behind_a_pooler_that_gives_other_process_ids(database, item, monkeypatc
     assert wrong(item) == 0
 
 
+@pytest.mark.parametrize("who", ["superuser", "no superuser", "granted", "set by somebody"])
+def test_wal_is_compressed_where_that_is_allowed_and_nobody_decided_otherwise(database, item, who):
+    if who == "granted" and database.pg_version < 150000:
+        pytest.skip("Before PostgreSQL 15 it can't be granted.")
+    name, role = database.settings_dict["NAME"], f"r{database.settings_dict['NAME'][-20:]}"
+    methods = item.execute("SELECT enumvals FROM pg_settings WHERE name = 'wal_compression'").fetchone()[0] or []
+    wanted = next((method for method in ("lz4", "zstd") if method in methods), "off")
+    item.execute("ALTER TABLE item ADD seen text")
+    item.execute(f"CREATE ROLE {role}; GRANT ALL ON SCHEMA public TO {role}; ALTER TABLE item OWNER TO {role}")
+    if who == "granted":
+        item.execute(f"GRANT SET ON PARAMETER wal_compression TO {role}")
+    if who == "set by somebody":
+        item.execute(f'ALTER DATABASE "{name}" SET wal_compression = off')
+    database.close()
+    if who in ("no superuser", "granted"):
+        with database.cursor() as cursor:
+            cursor.execute(f"SET ROLE {role}")
+    run(database, fill_of(assign='"twin" = "price", "seen" = current_setting(\'wal_compression\')'))
+    expected = wanted if who in ("superuser", "granted") else "off"
+    assert item.execute("SELECT DISTINCT seen FROM item").fetchall() == [(expected,)]
+    database.close()
+    assert wrong(item) == 0
+    item.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 @pytest.mark.parametrize("by", ["expression", "function"])
 def test_whatever_the_isolation_of_the_session(database, item, other_connection, level, by):

@@ -357,12 +357,12 @@ def test_it_ends_at_once_when_the_first_is_interrupted(database, item, slow):
 @pytest.mark.parametrize("clears", [False, True])
 def test_killed_with_two_at_work_every_row_is_filled_once(database, item, clears):
     step = COUNTED if not clears else fill_of(guard="twin IS NULL", assign=COUNTED.assign)
-    item.execute(f"{INSERT.format(3001, 6000)}; ANALYZE item")
+    item.execute(f"{INSERT.format(3001, 15000)}; ANALYZE item")
     database.close()
     for _ in range(3):
         process = context.Process(target=_fill, args=(step,))
         process.start()
-        process.join(0.6)
+        process.join(0.4)
         assert process.is_alive()
         os.kill(process.pid, signal.SIGKILL)
         process.join()

@@ -20,18 +20,24 @@ from ..runner import StepFailed
 from ..steps import Backfill, RowFunction
 from .table import Key, condition, fetch, texts
 
+NONE: Mapping[str, str] = {}
+METHODS = "'lz4', 'zstd'"  # of compressing WAL, the best first; PostgreSQL's own costs more than it saves
 TRIES_IN_VAIN = 100  # at rows that change between being read and being written
 
 
 @contextlib.contextmanager
-def short_transaction(connection: BaseDatabaseWrapper, patience: float) -> Iterator[None]:
+def short_transaction(
+    connection: BaseDatabaseWrapper, patience: float, settings: Mapping[str, str] = NONE, *, first: str = "SELECT 1"
+) -> Iterator[list[tuple[Any, ...]]]:
     """A transaction whose timeouts are ours: those of the role and of the pooler are meant for requests.
 
     Its commit isn't waited for: what a crash of the server takes, it takes together with the position. Deferred
-    constraints are checked by each statement: at the commit nobody could say any more which row it was.
+    constraints are checked by each statement: at the commit nobody could say any more which row it was. What the query
+    `first` finds comes with the same answer of the server.
     """
     with transaction.atomic(using=connection.alias):
         settings = {
+            **settings,
             "lock_timeout": f"{locks.milliseconds(patience)}",
             "statement_timeout": "0",
             "idle_in_transaction_session_timeout": "0",
@@ -42,8 +48,25 @@ def short_transaction(connection: BaseDatabaseWrapper, patience: float) -> Itera
             settings["transaction_timeout"] = "0"
         with connection.cursor() as cursor:
             set_all = "; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items())
-            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {set_all}; SET CONSTRAINTS ALL IMMEDIATE")
-        yield
+            begin = f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {set_all}; SET CONSTRAINTS ALL IMMEDIATE"
+            cursor.execute(f"{begin}; {first}")
+            while cursor.nextset():
+                pass
+            found = list(cursor.fetchall())
+        yield found
+
+
+def compression_of(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
+    """Half of the WAL are images of pages: compressed in a way that costs no time, where nobody decided otherwise."""
+    if connection.pg_version < 150000:  # type: ignore[attr-defined]
+        return NONE
+    found = fetch(
+        connection,
+        f"SELECT method FROM pg_settings, unnest(ARRAY[{METHODS}]) WITH ORDINALITY AS methods (method, number)"
+        " WHERE name = 'wal_compression' AND setting = 'off' AND source = 'default' AND method = ANY (enumvals)"
+        " AND has_parameter_privilege(name, 'SET') ORDER BY number LIMIT 1",
+    )
+    return {"wal_compression": found[0][0]} if found else NONE
 
 
 def patience_of(connection: BaseDatabaseWrapper) -> float:

@@ -12,14 +12,13 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F
-from django.db.models.functions import Now
 from django.utils.timezone import localtime, now
 
 from .. import conf, locks
@@ -29,7 +28,7 @@ from . import progress as store
 from . import second as second_connection
 from .pace import Pace, seconds_until_window
 from .progress import Progress, Section, Status
-from .rows import patience_of, rows_of, short_transaction
+from .rows import compression_of, patience_of, rows_of, short_transaction
 from .second import Second
 from .sections import condition_of, next_fence, next_section, passes_for, shared_batch
 from .table import Key, Part, columns_set, condition, fetch, is_gone, parts_of, row_of
@@ -118,6 +117,7 @@ class Work:
         self.rows = rows_of(self.connection, step, runner.apps)
         self.pace = Pace()
         self.patience = patience_of(self.connection)
+        self.settings = compression_of(self.connection)
         self.until = until  # time.monotonic() at which to stop and leave the rest
         self.only_in_window = only_in_window
         self.alone = alone  # no other worker was started beside this one
@@ -344,7 +344,11 @@ class Work:
 
     def _move(self, section: Section, values: Mapping[str, object]) -> None:
         """The time is the server's: clocks of machines that share the work may differ."""
-        store.sections(self.connection, self._progress).filter(pk=section.pk).update(**values, touched_at=Now())
+        sets = "".join(f'"{name}" = {value!r}, ' for name, value in values.items())  # numbers
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE safemigrations_backfill_section SET {sets}touched_at = now() WHERE id = {section.pk}"
+            )
 
     def _fill_section(self, section: Section) -> None:
         part = self._progress.all_parts[section.part]
@@ -439,8 +443,8 @@ class Work:
         deadline = time.monotonic() + conf.lock_retry_for()
         while True:
             try:
-                with short_transaction(self.connection, self.patience):
-                    if section and not self._lock(section):
+                with self._transaction(section) as is_ours:
+                    if not is_ours:
                         return False
                     filled, left = self._fill(part, where(), one_by_one=rejected, unlocked=leaving and failures > 1)
                     if left:
@@ -477,17 +481,20 @@ class Work:
         self.pace.halve()
         self._tell(f"smaller batches: {reason}")
 
-    def _lock(self, section: Section) -> bool:
-        found = fetch(
-            self.connection,
+    @contextmanager
+    def _transaction(self, section: Section | None) -> Iterator[bool]:
+        """A short transaction that holds the section; is it still ours, and may go on?"""
+        locked = (
             "SELECT p.status, p.pace FROM safemigrations_backfill_section s JOIN safemigrations_backfill p"
             f" ON p.id = s.progress WHERE s.id = {section.pk} AND s.worker = {self.number}"
-            f" AND s.number = {section.number} AND s.at = {section.at} FOR UPDATE OF s SKIP LOCKED",
+            f" AND s.number = {section.number} AND s.at = {section.at} FOR UPDATE OF s SKIP LOCKED"
+            if section
+            else "SELECT 1"
         )
-        if not found or found[0][0] != Status.RUNNING:
-            return False
-        self.pace.given = json.loads(found[0][1]) if isinstance(found[0][1], str) else found[0][1]
-        return True
+        with short_transaction(self.connection, self.patience, self.settings, first=locked) as found:
+            if section and found:
+                self.pace.given = json.loads(found[0][1]) if isinstance(found[0][1], str) else found[0][1]
+            yield section is None or (bool(found) and found[0][0] == Status.RUNNING)
 
     def _fill(self, part: str, where: str, *, one_by_one: bool, unlocked: bool) -> tuple[int, list[Left]]:
         if one_by_one:
@@ -588,8 +595,8 @@ class Work:
 
     def _unfilled(self, section: Section, part: str, where: str, *, ordered: bool) -> list[Key] | None:
         """Keys of rows that aren't filled; None: the section isn't ours any more. Nobody takes it over meanwhile."""
-        with short_transaction(self.connection, self.patience):
-            return self.rows.keys(part, where, limit=SWEPT, ordered=ordered) if self._lock(section) else None
+        with self._transaction(section) as is_ours:
+            return self.rows.keys(part, where, limit=SWEPT, ordered=ordered) if is_ours else None
 
     def _fill_keys(self, section: Section | None, part: str, keys: list[Key]) -> bool:
         before = section.filled if section else 0
