@@ -208,17 +208,16 @@ def test_it_is_not_used_while_somebody_else_is_at_work(database, item, connect):
 
 
 def test_it_goes_when_somebody_comes_and_comes_back(database, item, connect):
-    item.execute(f"{INSERT.format(3001, 9000)}; ANALYZE item")
+    item.execute(f"{INSERT.format(3001, 30000)}; ANALYZE item")
     user = connect()
     worker = Migrating(lambda connection: briefly(connection, BACKFILL_REST=0))
-    time.sleep(0.7)
-    began = user.execute("SELECT clock_timestamp() FROM pg_sleep(1)").fetchone()[0]
+    until(lambda: backends(user) == 2)
+    came, gone = user.execute("SELECT statement_timestamp(), clock_timestamp() FROM pg_sleep(1)").fetchone()
     worker.result()
     query = 'SELECT count(DISTINCT "by") FROM item WHERE "at" '
-    assert item.execute(query + "< %s - interval '0.9 s'", [began]).fetchone() == (2,)
-    within = "BETWEEN %s - interval '0.6 s' AND %s"
-    assert item.execute(query + within, [began, began]).fetchone() == (1,)
-    assert item.execute(query + "> %s", [began]).fetchone() == (2,)
+    meanwhile = "BETWEEN %s + interval '0.5 s' AND %s"
+    assert item.execute(query + meanwhile, [came, gone]).fetchone() == (1,)
+    assert item.execute(query + "> %s", [gone]).fetchone() == (2,)
     assert is_filled_once(item)
 
 

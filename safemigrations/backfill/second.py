@@ -109,6 +109,8 @@ class Second:
             return self.help(connection)
         finally:
             self.is_at_work = False
+            if connection.connection is not None:
+                connection.connection.close()  # with its settings: it may be one of a pool
             connection.close()
 
     def _sees_the_same(self, connection: BaseDatabaseWrapper) -> bool:

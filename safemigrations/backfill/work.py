@@ -193,7 +193,7 @@ class Work:
         assert self.second
         runner = Runner(connection, _Relay(self.second))
         work = Work(runner, self.step, self._progress, only_in_window=self.only_in_window, helps=self.second)
-        work.watch = self.watch
+        work.watch, work.pace.size = self.watch, self.pace.size
         with suppress(Stopped):  # the first finds the same
             try:
                 for section in work._sections():
@@ -243,7 +243,7 @@ class Work:
             if not isinstance(section, Section):
                 if self.until is not None and self._progress.status == Status.PAUSED:
                     return  # a task holds no worker meanwhile
-                time.sleep(SOON if self._is_shared else POLL)
+                time.sleep(SOON if self._is_shared and self._progress.status == Status.RUNNING else POLL)
             elif section.is_done:  # whoever did it was killed before it was counted
                 self._close(section)
             else:
