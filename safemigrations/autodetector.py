@@ -47,11 +47,12 @@ def replace_unsafe(
     for app_label, part in in_order(migrations):
         replaced: list[Operation] = []
         for operation in part.operations:
-            after = state.clone()
+            state, after = state.clone(), state.clone()
             operation.state_forwards(app_label, after)
             context = Context(app_label, state, after, release, from_state)
-            replaced.extend(_safe_form(operation, context, created, say))
-            state = after
+            for safe in _safe_form(operation, context, created, say):
+                safe.state_forwards(app_label, state)
+                replaced.append(safe)
         part.operations = replaced  # type: ignore[misc]
 
 

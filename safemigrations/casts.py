@@ -71,12 +71,14 @@ def _holds(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
 
 def cast(old: str, new: str) -> Cast:
     """From one type to another. What has nothing in common with it PostgreSQL converts, or refuses, as it pleases."""
-    narrows = is_wider(new, old) and not is_wider(old, new)
-    return Cast(f"CAST({{}} AS {new})", _misfit(new) if narrows else "")
+    return Cast(f"CAST({{}} AS {new})", misfit(old, new))
 
 
-def _misfit(type_: str) -> str:
-    name, size = parse(type_)
+def misfit(old: str, new: str) -> str:
+    """When a narrower type has no value for one of the old type, {}; empty if it isn't a narrower one."""
+    if is_wider(old, new) or not is_wider(new, old):
+        return ""
+    name, size = parse(new)
     if name in TEXTS:
         return f"length({{}}) > {size[0]}"
     if name == "numeric":
@@ -85,3 +87,10 @@ def _misfit(type_: str) -> str:
     if name.endswith("[]"):
         return f"NOT coalesce({-limit} <= ALL ({{}}) AND {limit - 1} >= ALL ({{}}), TRUE)"
     return f"{{}} NOT BETWEEN {-limit} AND {limit - 1}"
+
+
+def assigned(old: str, new: str) -> str:
+    """What of a value, {}, is assigned to a variable of the new type, where the value itself can't be."""
+    if old == "boolean" and new in INTEGERS:
+        return "CAST({} AS integer)"
+    return "{} <> 0" if old in INTEGERS and new == "boolean" else "{}"

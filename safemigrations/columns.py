@@ -7,7 +7,7 @@ the stock operations do in one blocking statement is taken apart here into steps
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -289,10 +289,6 @@ class Column:
         # Taken back from the last to the first: the proof comes before NOT NULL.
         return self.drop_not_null(undo=(has_value, *self.not_null()))
 
-    def unless_gone(self, step: Statement) -> Statement:
-        """A step of a way back: done again after a crash, it may find that the rest has dropped the column."""
-        return replace(step, done=f"{step.done} UNION ALL {catalog.column_missing(self.table, self.name)}")
-
     def not_null(self) -> Plan:
         """NOT NULL without a scan under the lock: a CHECK that is validated online proves it.
 
@@ -311,7 +307,7 @@ class Column:
             f"DROP CONSTRAINT IF EXISTS {quoted}",
             done=catalog.constraint_missing(self.table, check),
         )
-        back = (drop, self.unless_gone(self.drop_not_null()))
+        back = (drop, self.drop_not_null())
         begun = f"{catalog.constraint_exists(self.table, check)} UNION ALL {self._forbids_null}"
         change = f"ADD CONSTRAINT {own} NOT NULL {self.quoted} NOT VALID"
         return (

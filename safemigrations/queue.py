@@ -19,7 +19,7 @@ from django.utils.timezone import now
 from .backfill import progress as backfills
 from .catalog import bare
 from .runner import Report, Runner, StepFailed
-from .steps import Backfill, Plan, Step, from_json, nested, to_json
+from .steps import Backfill, Plan, Step, from_json, nested, tables_of, to_json
 from .storage import ensure_table, has_table
 
 TABLE = "safemigrations_contract"
@@ -81,14 +81,9 @@ class Contract(models.Model):
     def names(self) -> set[str]:
         """What the plan works on, as in "column note of shop_order"; nobody else may touch it meanwhile."""
         steps = self.steps
-        tables = {bare(table) for step in nested(steps) for table in _tables(step)}
+        tables = {bare(table) for step in nested(steps) for table in tables_of(step)}
         named = {name for step in steps for name in (*step.frees, *step.takes, *step.uses, step.about)}
         return named | {f"table {table}" for table in tables}
-
-
-def _tables(step: Step) -> Iterable[str]:
-    """Every table that the step's statements name, parents of foreign keys included."""
-    return [*getattr(step, "locks", ()), *filter(None, [getattr(step, "table", "")])]
 
 
 def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Contract]:
@@ -187,7 +182,8 @@ def _freed_after(connection: BaseDatabaseWrapper, row: Contract, chosen: list[Co
     """What later rows drop, or did drop in a run that was killed before it had marked this one as done."""
     done = rows(connection, status=Status.DONE, id__gt=row.pk)
     later = [*done, *(other for other in chosen if other.pk > row.pk)]
-    return {name for other in later for step in other.steps for name in step.frees}
+    # A step that is about a column frees its former name: what was done under that isn't gone.
+    return {name for other in later for step in other.steps if not step.about for name in step.frees}
 
 
 def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]) -> None:

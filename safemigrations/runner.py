@@ -503,8 +503,9 @@ class Runner:
     @execute.register
     def _build_counterparts(self, step: BuildCounterparts) -> str:
         twins = dict(step.twins)
+        left_out = {name for (name,) in self.rows(step.but)} if step.but else set()
         for name, unique, on_expression, definition in self._indexes_renamed(step.table, twins):
-            if not name.startswith(catalog.PREFIX):
+            if not name.startswith(catalog.PREFIX) and name not in left_out:
                 self._build_counterpart(step, name, unique, on_expression, definition)
         for name, definition in self._checks_renamed(step.table, twins):
             if not name.startswith(catalog.PREFIX):
@@ -608,6 +609,7 @@ class Runner:
     @execute.register
     def _proof(self, step: Proof) -> str:
         if found := self._contradictions(step.query, step.pages_of):
+            self.run(step.on_failure)
             # Not format(): a name in the text may have braces of its own.
             raise StepFailed(step.failure.replace("{rows}", found))
         return ""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .catalog import beside, scope_of_counterparts
+from .catalog import bare, beside, column_missing, scope_of_counterparts
 
 
 class Lock(enum.StrEnum):
@@ -207,11 +207,13 @@ class CopyIndexes(Step):
 class BuildCounterparts(Step):
     """Every index, unique and check constraint of columns made once more, without blocking, for their twins.
 
-    They are called catalog.name_of_copy() of the one whose place they will take. `twins` are pairs of raw names.
+    They are called catalog.name_of_copy() of the one whose place they will take. `twins` are pairs of raw names, `but`
+    is a query for the names of indexes that are left out.
     """
 
     table: str
     twins: tuple[tuple[str, str], ...]
+    but: str = ""
 
     transactional: ClassVar[bool] = False
 
@@ -251,11 +253,13 @@ class Proof(Step):
 
     With `pages_of` (a quoted table, whose rows the query reads and whose condition comes last) it is asked for some
     pages at a time, so that no snapshot is held for long. That is a proof where no row can become one meanwhile.
+    `on_failure` takes back what was only made to ask the question.
     """
 
     query: str
     failure: str
     pages_of: str = ""
+    on_failure: tuple[Step, ...] = ()
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -315,8 +319,25 @@ class RowFunction:
 
 
 def reverse(plan: Plan) -> Plan:
-    """The steps that take a plan back, last step first."""
-    return tuple(step for done in reversed(plan) for step in done.undo)
+    """The steps that take a plan back, last step first.
+
+    Done again after a crash, a step may find that what came after it has dropped or renamed the column it is about.
+    """
+    return tuple(_unless_gone(step) for done in reversed(plan) for step in done.undo)
+
+
+def _unless_gone(step: Step) -> Step:
+    column, _, label = step.about.removeprefix("column ").rpartition(" of ")
+    tables = [table for table in (*tables_of(step), getattr(step, "pages_of", "")) if bare(table) == label]
+    if not step.about.startswith("column ") or not tables:
+        return step
+    gone = column_missing(tables[0], column)
+    return dataclasses.replace(step, done=f"{step.done} UNION ALL {gone}" if step.done else gone)
+
+
+def tables_of(step: Step) -> list[str]:
+    """Every table that the step's statements name, quoted, parents of foreign keys included."""
+    return [*getattr(step, "locks", ()), *filter(None, [getattr(step, "table", "")])]
 
 
 def nested(plan: Iterable[Step]) -> Iterator[Step]:
@@ -324,7 +345,7 @@ def nested(plan: Iterable[Step]) -> Iterator[Step]:
     for step in plan:
         yield step
         yield from nested(step.undo)
-        if isinstance(step, Online):
+        if isinstance(step, Online | Proof):
             yield from nested(step.on_failure)
 
 

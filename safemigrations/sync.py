@@ -19,7 +19,7 @@ from pgtrigger.compiler import UpsertTriggerSql
 
 from . import catalog
 from .casts import Cast
-from .catalog import temporary_name
+from .catalog import literal, temporary_name
 from .columns import Column
 from .runner import StepFailed
 from .steps import Lock, Together
@@ -48,10 +48,16 @@ class TriggerSql(UpsertTriggerSql):
         )
 
 
+# The order in which triggers of one table fire. What two types of a column make of each other may be filled; what is
+# filled goes to the other name of the column; what a new column is computed from has all its values; and what follows a
+# column comes last.
+CONVERTS, FILLS_NULL, KEEPS_EQUAL, FILLS_NEW, FOLLOWS = "1", "2", "3", "4", "5"
+
+
 def _trigger(
-    column: Column, *, why: str, role: str, operation: Any, condition: str, body: str, always: bool = False
+    column: Column, *, why: str, role: str, rank: str, operation: Any, condition: str, body: str, always: bool = False
 ) -> Together:
-    trigger = f'"{temporary_name(column.label, column.name, role, prefix=LAST)}"'
+    trigger = f'"{temporary_name(rank, column.label, column.name, role, prefix=LAST)}"'
     # Triggers have names of their own in each table, but functions share those of a schema: "_" would make the same of
     # order_item.code and order.item_code.
     function = f'"{temporary_name(column.table.replace(QUOTE, ""), column.name, role, between=".")}"()'
@@ -90,6 +96,7 @@ def fill_null(column: Column, value: str, *, on_update: bool = False, marker: st
         column,
         why=f"fills {column.name} of rows that the old release {'writes' if on_update else 'inserts'}",
         role="fill",
+        rank=FILLS_NULL if on_update else FILLS_NEW,
         operation=Insert | Update if on_update else Insert,
         condition=f"NEW.{column.quoted} IS NULL",
         body=f"NEW.{column.quoted} := {value};{also}",
@@ -102,37 +109,101 @@ def unmark_on_update(column: Column, marker: str) -> Together:
         column,
         why=f"notes that the new release has set {column.name}",
         role="unmark",
+        rank=FILLS_NEW,
         operation=Update,
         condition=f"OLD.{marker} AND NEW.{column.quoted} IS DISTINCT FROM OLD.{column.quoted}",
         body=f"NEW.{marker} := NULL;",
     )
 
 
-def keep_equal(old: Column, twin: Column, *, to_twin: str, to_old: str, default: str = "") -> Together:
+def keep_equal(old: Column, twin: Column, *, default: str = "") -> Together:
     """Whatever either release writes under its name stands under the other's too.
 
-    `to_twin` and `to_old` are a value of the one as SQL for the other, {} being the value. `default` is that of both
-    columns: in a new row the value that isn't the default is the one which somebody gave. Without it nobody gave a
-    null. BEFORE triggers run before NOT NULL, checks, foreign keys and ON CONFLICT look at the row.
+    `default` is that of both columns: in a new row the value that isn't the default is the one which somebody gave.
+    Without it nobody gave a null. BEFORE triggers run before NOT NULL, checks, foreign keys and ON CONFLICT look at
+    the row.
 
     ENABLE ALWAYS: also what replication and loaders write under session_replication_role = replica has to be equal,
     as the contract drops one of the two. Where both arrive equal the condition keeps the trigger still.
     """
     new_a, new_b, old_b = f"NEW.{old.quoted}", f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
-    from_old, from_twin = f"{new_b} := {to_twin.format(new_a)};", f"{new_a} := {to_old.format(new_b)};"
-    given = catalog.differ(new_b, default) if default else f"{new_b} IS DISTINCT FROM NULL"
+    from_old, from_twin = f"{new_b} := {new_a};", f"{new_a} := {new_b};"
     return _trigger(
         twin,
         why=f"keeps {old.name} and {twin.name} equal while two releases run",
         role="sync",
+        rank=KEEPS_EQUAL,
         operation=Insert | Update,
-        condition=catalog.differ(to_twin.format(new_a), new_b),
+        condition=catalog.differ(new_a, new_b),
         body=(
-            f"IF TG_OP = 'INSERT' THEN IF {given} THEN {from_twin} ELSE {from_old} END IF;"
+            f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_old} END IF;"
             f" ELSIF {catalog.differ(new_b, old_b)} THEN {from_twin} ELSE {from_old} END IF;"
         ),
         always=True,
     )
+
+
+def _given(value: str, default: str) -> str:
+    return catalog.differ(value, default) if default else f"{value} IS DISTINCT FROM NULL"
+
+
+def convert(old: Column, twin: Column, *, to_twin: str, to_old: str, default: str = "") -> Together:
+    """As keep_equal(), for columns of two types: what either release writes, the other finds in its type.
+
+    `to_twin` and `to_old` make a value of the one from one of the other, {}, or NULL where there is none. So the two
+    may stay different, and an UPDATE that changes neither must leave both alone.
+    """
+    new_a, old_a = f"NEW.{old.quoted}", f"OLD.{old.quoted}"
+    new_b, old_b = f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
+    from_old, from_twin = f"{new_b} := {to_twin.format(new_a)};", f"{new_a} := {to_old.format(new_b)};"
+    return _trigger(
+        twin,
+        why=f"keeps {old.name} and {twin.name} the same in two types while two releases run",
+        role="convert",
+        rank=CONVERTS,
+        operation=Insert | Update,
+        condition=catalog.differ(to_twin.format(new_a), new_b),
+        body=(
+            f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_old} END IF;"
+            f" ELSIF {catalog.differ(new_b, old_b)} THEN {from_twin}"
+            f" ELSIF {catalog.differ(new_a, old_a)} OR {new_b} IS NULL THEN {from_old} END IF;"
+        ),
+        always=True,
+    )
+
+
+def conversion(one: Column, other: Column, *, misfit: str, using: str, timezone: str) -> Together:
+    """A function that makes a value of the other's type from one of the first's, and NULL where there is none.
+
+    It assigns, as a longer text is then an error, and not cut as CAST does. Whoever writes to the table calls it.
+    https://www.postgresql.org/docs/current/plpgsql-statements.html#PLPGSQL-STATEMENTS-ASSIGNMENT
+    """
+    function = f"{conversion_name(one, other)}({one.type})"
+    none = f"IF {misfit.replace('{}', 'given')} THEN RETURN NULL; END IF; " if misfit else ""
+    create = (
+        f"CREATE OR REPLACE FUNCTION {conversion_name(one, other)}(given {one.type}) RETURNS {other.type}"
+        f" LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET timezone TO {literal(timezone)} AS $safemig$"
+        f" DECLARE made {other.type}; BEGIN {none}made := {using.replace('{}', 'given')}; RETURN made;"
+        " EXCEPTION WHEN data_exception THEN RETURN NULL; END; $safemig$"
+    )
+    return Together(
+        why=f"{one.label}: a function that makes a {other.name} ({other.type}) from a {one.name} ({one.type})",
+        # Called once: what can't be converted at all, PostgreSQL says only then.
+        sql=(create, f"GRANT EXECUTE ON FUNCTION {function} TO PUBLIC", f"SELECT {conversion_name(one, other)}(NULL)"),
+        locks={},
+        undo=(
+            Together(
+                why=f"{one.label}: drop the function that makes a {other.name} from a {one.name}",
+                sql=(f"DROP FUNCTION IF EXISTS {function}",),
+                locks={},
+            ),
+        ),
+    )
+
+
+def conversion_name(one: Column, other: Column) -> str:
+    name = temporary_name(one.table.replace(QUOTE, ""), one.name, other.name, between=".")
+    return f'"{name}"'
 
 
 def follow(leader: Column, follower: Column, cast: Cast) -> Together:
@@ -145,6 +216,7 @@ def follow(leader: Column, follower: Column, cast: Cast) -> Together:
         follower,
         why=f"keeps {follower.name} what {leader.name} is while two releases run",
         role="follow",
+        rank=FOLLOWS,
         operation=Insert | Update,
         condition=catalog.differ(value, f"NEW.{follower.quoted}"),
         body=f"NEW.{follower.quoted} := {value};",

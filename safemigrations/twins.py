@@ -24,15 +24,13 @@ from .sync import drop_of, keep_equal
 class Twins:
     """Two columns of a table: `old` is that of the running release, `twin` that of the next.
 
-    `to_twin` and `to_old` turn a value of the one into one of the other, {} being the value; `default` is the SQL of
-    the default that both have, or nothing; `over` is a query that has a row when one of the two has gone.
+    `default` is the SQL of the default that both have, or nothing; `over` is a query that has a row when one of the
+    two has gone.
     """
 
     old: Column
     twin: Column
     over: str
-    to_twin: str = "{}"
-    to_old: str = "{}"
     default: str = ""
 
     @property
@@ -50,12 +48,12 @@ class Twins:
 
     @property
     def differ(self) -> str:
-        return catalog.differ(self.to_twin.format(self.old.quoted), self.twin.quoted)
+        return catalog.differ(self.old.quoted, self.twin.quoted)
 
     @property
     def _trigger(self) -> Together:
         default = f"CAST({self.default} AS {self.twin.type})" if self.default else ""
-        return keep_equal(self.old, self.twin, to_twin=self.to_twin, to_old=self.to_old, default=default)
+        return keep_equal(self.old, self.twin, default=default)
 
     def unwatched(self) -> Proof:
         """Found before anything is touched: what would not notice a write under the other name."""
@@ -87,28 +85,24 @@ class Twins:
         default = f"ALTER TABLE {self.table} ALTER COLUMN {twin.quoted} SET DEFAULT {self.default}"
         return Together(
             why=f"{self.label}: add column {twin.name}, and a trigger that keeps it equal to {self.old.name}",
-            sql=(add, *([default] if self.default else []), *self._same_type(), self._same_grants(), *trigger.sql),
+            sql=(add, *([default] if self.default else []), self._same_type(), self._same_grants(), *trigger.sql),
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
             done=f"{trigger.done} UNION ALL {self.over}",
             undo=(self.end(),),
             takes=(self.old.title, twin.title, self.title),
         )
 
-    def _same_type(self) -> tuple[str, ...]:
+    def _same_type(self) -> str:
         """A column that somebody altered by hand may hold what its twin couldn't, and the trigger would fail."""
-        if (self.to_twin, self.to_old) != ("{}", "{}"):
-            return ()
         there = f"o.attrelid = {catalog.regclass(self.table)} AND o.attname = {catalog.literal(self.old.name)}"
         twin = f"t.attrelid = o.attrelid AND t.attname = {catalog.literal(self.twin.name)}"
         differing = "(o.atttypid, o.atttypmod, o.attcollation) <> (t.atttypid, t.atttypmod, t.attcollation)"
-        return (
-            catalog.for_each(
-                "SELECT o.attname, format_type(o.atttypid, o.atttypmod) AS here,"
-                " format_type(t.atttypid, t.atttypmod) AS there FROM pg_attribute o, pg_attribute t"
-                f" WHERE {there} AND {twin} AND {differing}",
-                "RAISE EXCEPTION 'column % is %, or of another collation, and in the migrations it is %',"
-                " found.attname, found.here, found.there;",
-            ),
+        return catalog.for_each(
+            "SELECT o.attname, format_type(o.atttypid, o.atttypmod) AS here,"
+            " format_type(t.atttypid, t.atttypmod) AS there FROM pg_attribute o, pg_attribute t"
+            f" WHERE {there} AND {twin} AND {differing}",
+            "RAISE EXCEPTION 'column % is %, or of another collation, and in the migrations it is %',"
+            " found.attname, found.here, found.there;",
         )
 
     def _same_grants(self) -> str:
@@ -128,7 +122,7 @@ class Twins:
             table=self.table,
             key=self.old.key,
             guard=self.differ,
-            assign=f"{self.twin.quoted} = {self.to_twin.format(self.old.quoted)}",
+            assign=f"{self.twin.quoted} = {self.old.quoted}",
             sets=(self.twin.quoted,),
             done=self.over,
         )
@@ -145,8 +139,8 @@ class Twins:
     def equal(self) -> Proof:
         old, twin, keys = self.old, self.twin, ", ".join(self.old.key)
         repair = "UPDATE {0} SET {1} = {2} WHERE {3}"
-        from_old = repair.format(self.table, twin.quoted, self.to_twin.format(old.quoted), self.differ)
-        from_twin = repair.format(self.table, old.quoted, self.to_old.format(twin.quoted), self.differ)
+        from_old = repair.format(self.table, twin.quoted, old.quoted, self.differ)
+        from_twin = repair.format(self.table, old.quoted, twin.quoted, self.differ)
         return Proof(
             why=f"{self.label}: {twin.name} equals {old.name} in every row",
             query=f"SELECT {keys} FROM {self.table} WHERE {self.differ}",

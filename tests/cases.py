@@ -8,8 +8,9 @@ as our own operation.
 from __future__ import annotations
 
 import copy
+import datetime
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -55,6 +56,22 @@ from safemigrations.operations import (
 LABEL = "shop"
 
 
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _day(value: Any) -> Any:
+    return value.date() if isinstance(value, datetime.datetime) else value
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _digit(value: Any) -> Any:
+    return str(value) if isinstance(value, int) else value
+
+
 class Case:
     """`operations` are what Django's autodetector writes for one change of the models.
 
@@ -63,6 +80,8 @@ class Case:
     `values_are_lost`: the contract drops values that the way back can't invent.
     `nulls_are_filled`: fields that no row has null any more, whatever was written, once the change is expanded.
     `named_anew`: going back Django gives a constraint the name of one that is added, not of one that was created.
+    `former_names`: an index or constraint that a rename finds keeps the name that the former column gave it.
+    `compared_as`: gives what a value and the same in the other release's type have in common.
     `safe`: stock operations do no harm, so the rules leave them alone.
     """
 
@@ -75,12 +94,15 @@ class Case:
         values_are_lost: bool = False,
         nulls_are_filled: frozenset[str] = frozenset(),
         named_anew: bool = False,
+        former_names: bool = False,
+        compared_as: Callable[[Any], Any] | None = None,
         safe: bool = False,
     ) -> None:
         self.name, self.operations = name, operations
         self.rows_differ, self.none_until_contract = rows_differ, none_until_contract
         self.values_are_lost, self.safe = values_are_lost, safe
         self.nulls_are_filled, self.named_anew = nulls_are_filled, named_anew
+        self.former_names, self.compared_as = former_names, compared_as or _itself
 
     def __repr__(self) -> str:
         return self.name
@@ -847,6 +869,96 @@ CASES: Sequence[Case] = (
     ),
     Case("alter_field_bigger_on_partitioned_table", AlterField("visit", "seconds", models.BigIntegerField())),
     Case("alter_field_bigger_and_indexed", _alter("weight", models.BigIntegerField(null=True, db_index=True))),
+    Case("alter_field_bigger_without_check", _alter("quantity", models.BigIntegerField()), named_anew=True),
+    Case("alter_field_bigger_with_check", _alter("weight", models.PositiveBigIntegerField())),
+    Case(
+        "alter_field_shorter_not_null",
+        _alter("remark", _remark(max_length=39, default="none")),
+        nulls_are_filled=REMARK,
+    ),
+    Case(
+        "alter_field_collation_not_null",
+        _alter("remark", _remark(db_collation="C", default="none")),
+        nulls_are_filled=REMARK,
+    ),
+    Case(
+        "alter_field_db_column_not_null",
+        _alter("remark", _remark(db_column="comment", default="none")),
+        nulls_are_filled=REMARK,
+        former_names=True,
+    ),
+    Case(
+        "alter_field_number_to_text",
+        _alter("sequence", _text(max_length=5, choices=[("1", "first"), ("2", "second")], db_column="rank")),
+        compared_as=_digit,
+    ),
+    Case(
+        "alter_field_decimal_to_float",
+        AlterField("invoice", "amount", models.FloatField(db_column="sum")),
+        compared_as=_number,
+    ),
+    Case("alter_field_date_to_moment", _alter("due", models.DateTimeField(db_column="It's due")), compared_as=_day),
+    Case("alter_field_bigger_and_db_column", _alter("limit", models.BigIntegerField(db_column="maximum"))),
+    Case("alter_field_shorter_and_db_column", _alter("number", _remark(unique=True, max_length=39, db_column="code"))),
+    Case("alter_field_text_to_char_and_db_column", _alter("note", _text(default="it's 100% new", db_column="text"))),
+    Case("alter_field_db_default_and_db_column", _alter("state", models.TextField(db_default="open", db_column="st"))),
+    Case(
+        "alter_field_text_and_db_column_not_null",
+        _alter("remark", models.TextField(db_column="comment", default="none")),
+        nulls_are_filled=REMARK,
+        former_names=True,
+    ),
+    Case(
+        "alter_field_text_and_db_column_in_unique_together",
+        _alter("reference", models.TextField(db_column="mark")),
+    ),
+    Case(
+        "alter_field_like_index_and_db_column",
+        _alter("lane", models.TextField(db_index=True, db_column="track")),
+        former_names=True,
+    ),
+    Case(
+        "alter_field_bigger_and_db_column_on_partitioned_table",
+        AlterField("visit", "seconds", models.BigIntegerField(db_column="duration")),
+    ),
+    Case("alter_field_db_column_and_indexed", _alter("region", _text(max_length=30, db_index=True, db_column="area"))),
+    Case(
+        "alter_field_db_column_nullable_with_default",
+        _alter(
+            "channel", _text(max_length=30, null=True, db_default="web", choices=[("web", "W")], db_column="medium")
+        ),
+    ),
+    Case("alter_field_db_column_with_check", _alter("weight", models.PositiveIntegerField(db_column="mass"))),
+    Case(
+        "alter_field_db_column_without_check",
+        _alter("quantity", models.IntegerField(db_column="pieces")),
+        named_anew=True,
+    ),
+    Case("alter_field_db_column_not_unique", _alter("number", _remark(db_column="code")), named_anew=True),
+    Case(
+        "rename_field_and_bigger",
+        RenameField("category", "position", "place"),
+        AlterField("category", "place", models.BigIntegerField()),
+    ),
+    Case(
+        "rename_field_in_check_constraint_and_bigger",
+        RemoveConstraint("order", "order_weight_limit"),
+        RenameField("order", "limit", "maximum"),
+        AddConstraint("order", CheckConstraint(condition=Q(weight__lte=F("maximum")), name="order_weight_limit")),
+        AlterField("order", "maximum", models.BigIntegerField()),
+    ),
+    Case(
+        "rename_field_and_not_null",
+        RenameField("order", "remark", "comment"),
+        AlterField("order", "comment", _remark(default="none")),
+        nulls_are_filled=frozenset({"order.remark", "order.comment"}),
+        former_names=True,
+    ),
+    Case(
+        "rename_field_and_indexed",
+        RenameField("customer", "name", "full_name"),
+        AlterField("customer", "full_name", models.CharField(max_length=50, db_index=True)),
+    ),
     Case("alter_field_more_digits", AlterField("invoice", "amount", _decimal(13, 4))),
     Case("alter_field_fewer_digits", AlterField("invoice", "amount", _decimal(8, 2))),
     Case("alter_field_shorter", _alter("remark", _remark(null=True, max_length=39))),

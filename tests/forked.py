@@ -81,7 +81,17 @@ def _serve(pipe: Any, database: str, name: str, release: str) -> None:
         state, start = state_after([base(), *ours(case)]), 2_000_000
     names = old_names(case, before, state)
     values = Values(release, start)
-    traffic = Traffic(state, case.models, near, values, pipe.poll, names, case.nulls_are_filled, case.renamed)
+    traffic = Traffic(
+        state,
+        case.models,
+        near,
+        values,
+        pipe.poll,
+        names,
+        case.nulls_are_filled,
+        case.renamed,
+        compared_as=case.compared_as,
+    )
     while True:
         try:
             method, args = pipe.recv()

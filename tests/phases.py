@@ -109,6 +109,14 @@ def twice(release: Any, **values: Any) -> None:
     book(release, **values)
 
 
+def large(old: Any, new: Any = None) -> Any:
+    """What the other release reads of a size that isn't a number; the row goes, as the contract would name it."""
+    row = book(old, size="large")
+    read = new.Book.objects.get(pk=row.pk).size if new else ""
+    row.delete()
+    return read
+
+
 def upsert(release: Any, *names: str) -> None:
     row = book(release)
     same = {field.attname: getattr(row, field.attname) for field in row._meta.fields if field.name != "id"}
@@ -268,6 +276,21 @@ LINES: Sequence[Line] = (
             cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
         ],
         variant="`db_column`",
+    ),
+    Line(
+        ours.ExpandAlterField("book", "size", models.IntegerField(db_column="number", choices=[(1, "S"), (2, "M")])),
+        [
+            may(OLD, "write what the new type hasn't; the contract names the rows", lambda o, n: large(o)),
+            may(
+                OLD,
+                "read what the new code wrote",
+                lambda o, n: same(o.Book.objects.get(pk=book(n, size=2).pk).size, "2"),
+            ),
+            may(NEW, "read null where the old code wrote what its type hasn't", lambda o, n: same(large(o, n), None)),
+            cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
+        ],
+        fields=[("size", CHAR(max_length=9, choices=[("1", "S"), ("2", "M")], default="1"))],
+        variant="another type in another column",
     ),
     Line(
         ours.SetNotNullLater("book", "note", CHAR(max_length=40), backfill=Value("none")),

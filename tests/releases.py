@@ -147,6 +147,8 @@ class Values:
                 return number
             case "DecimalField":
                 return Decimal(number % 10_000).scaleb(-2)
+            case "FloatField":
+                return number % 10_000 / 100
             case "BooleanField":
                 return number % 2 == 0
             case "DateField":

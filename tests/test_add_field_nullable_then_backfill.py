@@ -70,7 +70,7 @@ def test_the_plan_of_an_expression(database):
         'CREATE OR REPLACE FUNCTION "safemig_shop_book.shout.fill"() RETURNS trigger LANGUAGE plpgsql'
         f' SET search_path FROM CURRENT AS $safemig$ BEGIN NEW."shout" := {value.format("NEW")}; RETURN NEW; END;'
         " $safemig$;\n"
-        'CREATE OR REPLACE TRIGGER "zzz_safemig_shop_book_shout_fill" BEFORE INSERT ON "shop_book" FOR EACH ROW'
+        'CREATE OR REPLACE TRIGGER "zzz_safemig_4_shop_book_shout_fill" BEFORE INSERT ON "shop_book" FOR EACH ROW'
         ' WHEN (NEW."shout" IS NULL) EXECUTE FUNCTION "safemig_shop_book.shout.fill"();\n'
         "-- shop_book: fill shout of the rows that are there\n"
         f'UPDATE "shop_book" SET "shout" = {filled} WHERE "shout" IS NULL;\n'
@@ -87,7 +87,7 @@ def test_the_plan_of_an_expression(database):
         '--   ALTER TABLE "shop_book" ALTER COLUMN "shout" SET NOT NULL;\n'
         '--   ALTER TABLE "shop_book" DROP CONSTRAINT IF EXISTS "safemig_shop_book_shout_not_null";\n'
         "--   shop_book: drop the trigger that fills shout of rows that the old release inserts\n"
-        '--   DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_shout_fill" ON "shop_book";\n'
+        '--   DROP TRIGGER IF EXISTS "zzz_safemig_4_shop_book_shout_fill" ON "shop_book";\n'
         '--   DROP FUNCTION IF EXISTS "safemig_shop_book.shout.fill"();'
     )
     assert shop.plan(EXPRESSION, backwards=True) == (
@@ -96,7 +96,7 @@ def test_the_plan_of_an_expression(database):
         "-- shop_book: shout may be null\n"
         'ALTER TABLE "shop_book" ALTER COLUMN "shout" DROP NOT NULL;\n'
         "-- shop_book: drop the trigger that fills shout of rows that the old release inserts\n"
-        'DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_shout_fill" ON "shop_book";\n'
+        'DROP TRIGGER IF EXISTS "zzz_safemig_4_shop_book_shout_fill" ON "shop_book";\n'
         'DROP FUNCTION IF EXISTS "safemig_shop_book.shout.fill"();\n'
         "-- shop_book: drop column shout\n"
         'ALTER TABLE "shop_book" DROP COLUMN IF EXISTS "shout";'

@@ -87,11 +87,11 @@ def test_the_plan(database):
         "-- shop_book: add column name, and a trigger that keeps it equal to title",
         'ALTER TABLE "shop_book" ADD COLUMN "name" varchar(100) NULL;',
         (
-            'CREATE OR REPLACE TRIGGER "zzz_safemig_shop_book_name_sync" BEFORE INSERT OR UPDATE ON "shop_book" FOR '
+            'CREATE OR REPLACE TRIGGER "zzz_safemig_3_shop_book_name_sync" BEFORE INSERT OR UPDATE ON "shop_book" FOR '
             'EACH ROW WHEN (ROW(NEW."title")::record OPERATOR(pg_catalog.*<>) ROW(NEW."name")::record) EXECUTE '
             'FUNCTION "safemig_shop_book.name.sync"();'
         ),
-        'ALTER TABLE "shop_book" ENABLE ALWAYS TRIGGER "zzz_safemig_shop_book_name_sync";',
+        'ALTER TABLE "shop_book" ENABLE ALWAYS TRIGGER "zzz_safemig_3_shop_book_name_sync";',
         "-- shop_book: copy title to name",
         f'UPDATE "shop_book" SET "name" = "title" WHERE {DIFFER};',
         "-- shop_book: every index of title for name too",
@@ -99,7 +99,7 @@ def test_the_plan(database):
     ]
     assert plan.endswith(
         "--   shop_book: drop the twin name; from now on title is called name\n"
-        '--   DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_name_sync" ON "shop_book";\n'
+        '--   DROP TRIGGER IF EXISTS "zzz_safemig_3_shop_book_name_sync" ON "shop_book";\n'
         '--   DROP FUNCTION IF EXISTS "safemig_shop_book.name.sync"();\n'
         '--   ALTER TABLE "shop_book" DROP COLUMN IF EXISTS "name";\n'
         '--   ALTER TABLE "shop_book" RENAME COLUMN "title" TO "name";'
@@ -108,7 +108,7 @@ def test_the_plan(database):
         "-- shop_book: name is called title again\n"
         'ALTER TABLE "shop_book" RENAME COLUMN "name" TO "title";\n'
         "-- shop_book: drop column name and the trigger that kept it equal to title\n"
-        'DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_name_sync" ON "shop_book";\n'
+        'DROP TRIGGER IF EXISTS "zzz_safemig_3_shop_book_name_sync" ON "shop_book";\n'
         'DROP FUNCTION IF EXISTS "safemig_shop_book.name.sync"();\n'
         'ALTER TABLE "shop_book" DROP COLUMN IF EXISTS "name";'
     )
@@ -250,7 +250,7 @@ def test_rows_that_were_there_are_written_by_both(database):
     shop.execute("INSERT INTO shop_book (title, extra) VALUES ('', 1), ('', 2)")
     shop.migrate(EXTRA)
     shop.execute("ALTER TABLE shop_book DISABLE TRIGGER USER; UPDATE shop_book SET more = NULL")
-    shop.execute("ALTER TABLE shop_book ENABLE ALWAYS TRIGGER zzz_safemig_shop_book_more_sync")
+    shop.execute("ALTER TABLE shop_book ENABLE ALWAYS TRIGGER zzz_safemig_3_shop_book_more_sync")
     shop.execute("UPDATE shop_book SET title = 'x' WHERE id = 1; UPDATE shop_book SET extra = 3 WHERE id = 2")
     assert both(shop) == [(1, 1), (3, 3)]
 

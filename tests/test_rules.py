@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -18,6 +19,7 @@ from django.test import override_settings
 import safemigrations.operations
 from safemigrations import rules
 from safemigrations.autodetector import replace_unsafe
+from safemigrations.operations.alteration import described
 from safemigrations.operations.base import Context
 from safemigrations.writer import written
 
@@ -699,7 +701,6 @@ def test_an_index_that_changes_with_the_rename_is_replaced():
 @pytest.mark.parametrize(
     "other",
     [
-        stock.AlterField("book", "name", models.CharField(max_length=200)),
         stock.RenameField("book", "name", "label"),
         stock.RemoveField("book", "name"),
     ],
@@ -709,6 +710,17 @@ def test_a_rename_with_another_change_of_the_field_is_refused(other):
     assert instead == (
         f"The same release has {type(other).__name__} of name, which would change one of the two columns only: do that "
         "in the release after the contract."
+    )
+
+
+def test_a_rename_with_another_change_of_the_field_is_left_to_that():
+    """The column keeps its name until the AlterField, which gives it both."""
+    other = stock.AlterField("book", "name", models.CharField(max_length=200))
+    assert found(RENAME, release=(other,))[2] == (
+        "migrations.SeparateDatabaseAndState(\n    state_operations=[\n        migrations.AlterField(\n"
+        "            model_name='book',\n            name='title',\n"
+        "            field=models.CharField(db_column='title', max_length=100),\n        ),\n    ],\n)\n"
+        "ExpandRename(\n    model_name='book',\n    old_name='title',\n    new_name='name',\n)"
     )
 
 
@@ -794,8 +806,20 @@ REFUSED: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_type_that_only_one_release_understands(what):
-    id, _, instead = retyped(*REFUSED[what])
+    old, new = REFUSED[what]
+    id, _, instead = retyped(old, new)
     assert id == "safemigrations.E043"
+    column = re.search(
+        r'Give the new type a column of its own: write extra = \.\.\.\(db_column="(extra_\w+)"\)', instead
+    )
+    assert column, instead
+    own = new.clone()
+    own.db_column = column[1]
+    assert retyped(old, own)[2].startswith("ExpandAlterField(\n    model_name='book',\n    name='extra',\n    field=")
+
+
+def test_a_relation_of_another_type():
+    _, _, instead = retyped(models.CharField(max_length=9), models.ForeignKey("shop.author", models.CASCADE))
     assert instead.startswith("Add a new field beside it (AddFieldNullableThenBackfill fills it for both releases)")
 
 
@@ -809,19 +833,121 @@ def test_digits_that_move_from_one_side_of_the_point_to_the_other():
         assert "ExpandAlterField" in retyped(old, new)[2]
 
 
-APART: dict[str, tuple[Any, Any, str]] = {
-    "not null": (models.IntegerField(null=True), models.BigIntegerField(default=0), "forbids null"),
-    "a check": (models.IntegerField(), models.PositiveBigIntegerField(), "adds check"),
-    "a type": (models.IntegerField(), models.BigIntegerField(db_column="more"), "changes type"),
-    "an index": (models.IntegerField(), models.IntegerField(db_column="more", db_index=True), "adds index"),
+COMBINED: dict[str, tuple[Any, Any, list[str]]] = {
+    "a wider type, not null": (
+        models.IntegerField(null=True),
+        models.BigIntegerField(default=0),
+        ["ExpandAlterField(BigIntegerField(default=0, null=True))", "SetNotNullLater(BigIntegerField(default=0))"],
+    ),
+    "a narrower type, not null": (
+        models.BigIntegerField(null=True),
+        models.IntegerField(default=0),
+        ["SetNotNullLater(BigIntegerField(default=0))", "ExpandAlterField(IntegerField(default=0))"],
+    ),
+    "a type and a check": (
+        models.IntegerField(),
+        models.PositiveBigIntegerField(),
+        ["ExpandAlterField(BigIntegerField())", "AlterFieldConcurrently(PositiveBigIntegerField())"],
+    ),
+    "a type without the check": (
+        models.PositiveIntegerField(),
+        models.BigIntegerField(),
+        ["AlterField(IntegerField())", "ExpandAlterField(BigIntegerField())"],
+    ),
+    "a wider type in another column": (
+        models.IntegerField(),
+        models.BigIntegerField(db_column="more"),
+        ["ExpandAlterField(BigIntegerField(db_column='extra'))", "ExpandAlterField(BigIntegerField(db_column='more'))"],
+    ),
+    "a narrower type in another column": (
+        models.BigIntegerField(),
+        models.IntegerField(db_column="more"),
+        ["ExpandAlterField(BigIntegerField(db_column='more'))", "ExpandAlterField(IntegerField(db_column='more'))"],
+    ),
+    "an instant type in another column": (
+        models.CharField(max_length=9),
+        models.TextField(db_column="more"),
+        ["AlterField(TextField(db_column='extra'))", "ExpandAlterField(TextField(db_column='more'))"],
+    ),
+    "another type in another column": (
+        models.CharField(max_length=9),
+        models.IntegerField(db_column="more"),
+        ["ExpandAlterField(IntegerField(db_column='more'))"],
+    ),
+    "another type in another column, not null": (
+        models.CharField(max_length=9, null=True),
+        models.IntegerField(db_column="more", default=0),
+        [
+            "ExpandAlterField(IntegerField(db_column='more', default=0, null=True))",
+            "SetNotNullLater(IntegerField(db_column='more', default=0))",
+        ],
+    ),
+    "another column, not null": (
+        models.IntegerField(null=True),
+        models.IntegerField(db_column="more", default=0),
+        [
+            "SetNotNullLater(IntegerField(db_column='extra', default=0))",
+            "ExpandAlterField(IntegerField(db_column='more', default=0))",
+        ],
+    ),
+    "a number that points at a row": (
+        models.BigIntegerField(),
+        models.ForeignKey("shop.author", models.CASCADE),
+        [
+            "AlterFieldConcurrently(ForeignKey(db_column='extra', db_index=False, to='shop.author'))",
+            "ExpandAlterField(ForeignKey(db_index=False, to='shop.author'))",
+            "AlterFieldConcurrently(ForeignKey(to='shop.author'))",
+        ],
+    ),
+    "another column, nullable, with a default": (
+        models.IntegerField(),
+        models.IntegerField(db_column="more", null=True, db_default=3, unique=True),
+        [
+            "AlterField(IntegerField(db_column='extra', db_default=3, null=True))",
+            "ExpandAlterField(IntegerField(db_column='more', db_default=3, null=True))",
+            "AlterFieldConcurrently(IntegerField(db_column='more', db_default=3, null=True, unique=True))",
+        ],
+    ),
+    "another column without its check": (
+        models.PositiveIntegerField(),
+        models.IntegerField(db_column="more"),
+        ["AlterField(IntegerField(db_column='extra'))", "ExpandAlterField(IntegerField(db_column='more'))"],
+    ),
+    "another column and a check": (
+        models.IntegerField(),
+        models.PositiveIntegerField(db_column="more"),
+        [
+            "ExpandAlterField(IntegerField(db_column='more'))",
+            "AlterFieldConcurrently(PositiveIntegerField(db_column='more'))",
+        ],
+    ),
+    "another column and an index": (
+        models.IntegerField(),
+        models.IntegerField(db_column="more", db_index=True),
+        [
+            "ExpandAlterField(IntegerField(db_column='more'))",
+            "AlterFieldConcurrently(IntegerField(db_column='more', db_index=True))",
+        ],
+    ),
+    "another column without its index": (
+        models.IntegerField(db_index=True),
+        models.IntegerField(db_column="more"),
+        [
+            "AlterFieldConcurrently(IntegerField(db_column='extra'))",
+            "ExpandAlterField(IntegerField(db_column='more'))",
+        ],
+    ),
 }
 
 
-@pytest.mark.parametrize("what", APART)
-def test_what_goes_with_another_type_or_name_only_in_a_release_of_its_own(what):
-    old, new, does = APART[what]
-    _, _, instead = retyped(old, new)
-    assert instead == f"It also {does}: do that in the release before, or in the one after the contract."
+@pytest.mark.parametrize("what", COMBINED)
+def test_what_goes_with_another_type_or_name_is_an_operation_of_its_own(what):
+    old, new, expected = COMBINED[what]
+    operation = stock.AlterField("book", "extra", new)
+    result = rules.find(operation, context(operation, AUTHOR, book(("extra", old))))
+    assert result
+    steps: Any = result[1].replacement
+    assert [f"{type(step).__name__}({described(step.field)})" for step in steps] == expected
 
 
 def test_what_else_changes_with_a_type_goes_first():

@@ -66,7 +66,7 @@ def test_the_plan_of_an_expression(database):
         'CREATE OR REPLACE FUNCTION "safemig_shop_book.note.fill"() RETURNS trigger LANGUAGE plpgsql'
         f' SET search_path FROM CURRENT AS $safemig$ BEGIN NEW."note" := ({value} (SELECT NEW.*) AS "safemig_row");'
         " RETURN NEW; END; $safemig$;\n"
-        'CREATE OR REPLACE TRIGGER "zzz_safemig_shop_book_note_fill" BEFORE INSERT OR UPDATE ON "shop_book"'
+        'CREATE OR REPLACE TRIGGER "zzz_safemig_2_shop_book_note_fill" BEFORE INSERT OR UPDATE ON "shop_book"'
         ' FOR EACH ROW WHEN (NEW."note" IS NULL) EXECUTE FUNCTION "safemig_shop_book.note.fill"();\n'
         "-- shop_book: fill note of the rows where it is null\n"
         f'UPDATE "shop_book" SET "note" = ({value} (SELECT "shop_book".*) AS "safemig_row") WHERE "note" IS NULL;\n'
@@ -77,7 +77,7 @@ def test_the_plan_of_an_expression(database):
         ' WHERE "note" IS NULL;\n'
         f"{NOT_NULL}\n"
         "--   shop_book: drop the trigger that fills note of rows that the old release writes\n"
-        '--   DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_note_fill" ON "shop_book";\n'
+        '--   DROP TRIGGER IF EXISTS "zzz_safemig_2_shop_book_note_fill" ON "shop_book";\n'
         '--   DROP FUNCTION IF EXISTS "safemig_shop_book.note.fill"();'
     )
     assert shop.plan(FILLED, backwards=True) == (
@@ -86,6 +86,6 @@ def test_the_plan_of_an_expression(database):
         "-- shop_book: note may be null\n"
         'ALTER TABLE "shop_book" ALTER COLUMN "note" DROP NOT NULL;\n'
         "-- shop_book: drop the trigger that fills note of rows that the old release writes\n"
-        'DROP TRIGGER IF EXISTS "zzz_safemig_shop_book_note_fill" ON "shop_book";\n'
+        'DROP TRIGGER IF EXISTS "zzz_safemig_2_shop_book_note_fill" ON "shop_book";\n'
         'DROP FUNCTION IF EXISTS "safemig_shop_book.note.fill"();'
     )

@@ -29,7 +29,9 @@ class Traffic:
         old_names: Mapping[Key, str] | None = None,
         filled: frozenset[str] = frozenset(),
         renamed: Mapping[str, str] | None = None,
+        compared_as: Callable[[Any], Any] = lambda value: value,
     ) -> None:
+        self.compared_as = compared_as
         self.renamed = renamed or {}
         self.names, self.models = names, {self.name_of(m): m for m in models_of(state) if self.name_of(m) in near}
         self.values, self.over = values, over
@@ -261,9 +263,12 @@ class Traffic:
                 with self.request(model, "read of what was written"):
                     known = {self.known_as(field): field.attname for field in model._meta.concrete_fields}
                     row = model.objects.get(pk=pk)
-                    read = {name: getattr(row, known[name]) for name in known.keys() & written.keys()}
+                    found = {name: getattr(row, known[name]) for name in known.keys() & written.keys()}
+                    read = {name: self.compared_as(value) for name, value in found.items()}
                     expected = {
-                        name: read[name] if self.may_be_filled(model, known[name], written[name]) else written[name]
+                        name: read[name]
+                        if self.may_be_filled(model, known[name], written[name])
+                        else self.compared_as(written[name])
                         for name in read
                     }
                     if read != expected:

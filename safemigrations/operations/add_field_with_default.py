@@ -113,7 +113,7 @@ class AddFieldWithDefault(Change, AddField):
         if self.field.has_db_default():
             return column.own_foreign_key()
         default = defaults.sql(at.connection, column.field)
-        return (*column.own_foreign_key(), column.drop_default(undo=(column.unless_gone(column.set_default(default)),)))
+        return (*column.own_foreign_key(), column.drop_default(undo=(column.set_default(default),)))
 
 
 def one_value_proof(operation: AddField, column: Column) -> Plan:

@@ -24,7 +24,7 @@ from ..catalog import literal, temporary_name
 from ..columns import Column, build_index, raw
 from ..steps import BuildIndex, DropIndex, Lock, Plan, Proof, Statement, Together
 from .alter_unique_together import no_duplicates
-from .alteration import Alteration, alteration_at, alteration_in
+from .alteration import Alteration, alteration_at, alteration_in, described
 from .base import Change, Context, Finding, Rule, Situation
 
 
@@ -45,7 +45,7 @@ class AlterFieldConcurrently(Change, AlterField):
 
     @property
     def identity(self) -> str:
-        return f"AlterFieldConcurrently({self.model_name_lower}.{self.name_lower})"
+        return f"AlterFieldConcurrently({self.model_name_lower}.{self.name_lower}: {described(self.field)})"
 
     def _columns(self, at: Situation) -> tuple[Alteration, Column, Column]:
         change = alteration_at(at, self.model_name, self.name)

@@ -7,7 +7,8 @@ https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
 A column that db_column moves is renamed as RenameField renames it: both names live until the contract. One of another
 type is exchanged for a column that was filled and indexed beside it. While a column has the wider of two types both
 releases can use it: so where the new type is the wider one that is done during expand, and where the old one is, with
-the contract. Types whose values are not the same to Python can't be one column's while two releases run.
+the contract. Types whose values are not the same to Python can't be one column's while two releases run; with another
+name each release has a column of its own, of the type that it knows.
 """
 
 from __future__ import annotations
@@ -15,23 +16,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from django.db import router
+from django.db import models, router
 from django.db.backends.base.schema import _related_non_m2m_objects  # type: ignore[attr-defined]
 from django.db.migrations.operations import AlterField
-from django.db.models import Field
+from django.db.migrations.utils import get_references
+from django.db.models import NOT_PROVIDED, Field
 
-from ..casts import Cast, cast, is_wider, numeric_of_both
+from ..casts import Cast, cast, is_wider, numeric_of_both, parse
 from ..columns import Column
 from ..steps import Plan
-from .alteration import Alteration, alteration_at, alteration_in
+from .alteration import Alteration, alteration_at, alteration_in, described, is_instant
 from .base import Change, Context, Finding, Rule, Situation
+from .filling import Answer
 from .rename_field import is_of_composite_key, no_second_name
 
 if TYPE_CHECKING:
+    from ..conversions import TwoTypes
     from ..exchange import Exchange
     from ..twins import TwoNames
 
-OF_TYPE = {"changes_type", "changes_collation"}
+OF_TYPE = ("changes_type", "changes_collation")
 
 
 class ExpandAlterField(Change, AlterField):
@@ -63,12 +67,12 @@ class ExpandAlterField(Change, AlterField):
 
     @property
     def identity(self) -> str:
-        return f"ExpandAlterField({self.model_name_lower}.{self.name_lower})"
+        return f"ExpandAlterField({self.model_name_lower}.{self.name_lower}: {described(self.field)})"
 
     def contract_label(self, at: Situation) -> str:
         change = self._change(at)
         if change.renames_column:
-            return self._names(at, change).contract_label
+            return self._two_columns(at, change).contract_label
         column = f"{change.old.field.column} of {at.old(self.model_name)._meta.db_table}"
         if _waits(change):
             return f"{column} becomes {change.new.type}"
@@ -95,24 +99,26 @@ class ExpandAlterField(Change, AlterField):
     def expand(self, at: Situation) -> Plan:
         change = self._change(at)
         if change.renames_column:
-            return self._names(at, change).expand()
+            return self._two_columns(at, change).expand()
         exchange = self._exchange(at, change)
         return exchange.proofs() if _waits(change) else exchange.expand()
 
     def contract(self, at: Situation) -> Plan:
         change = self._change(at)
         if change.renames_column:
-            return self._names(at, change).contract()
+            return self._two_columns(at, change).contract()
         exchange = self._exchange(at, change)
         return (*exchange.expand(), *exchange.contract()) if _waits(change) else exchange.contract()
 
-    def _names(self, at: Situation, change: Alteration) -> TwoNames:
-        from ..twins import TwoNames  # see ExpandRename
+    def _two_columns(self, at: Situation, change: Alteration) -> TwoNames | TwoTypes:
+        from ..conversions import TwoTypes  # see ExpandRename
+        from ..twins import TwoNames
 
-        return TwoNames(
-            Column(at.editor, at.old(self.model_name), change.old.field),
-            Column(at.editor, at.new(self.model_name), change.new.field),
-        )
+        old = Column(at.editor, at.old(self.model_name), change.old.field)
+        new = Column(at.editor, at.new(self.model_name), change.new.field)
+        if not change.work:
+            return TwoNames(old, new)
+        return TwoTypes(old=old, new=new, using=self.using, like=change.changes_like_index)
 
     def _exchange(self, at: Situation, change: Alteration) -> Exchange:
         from ..exchange import Exchange, Retyped  # see ExpandRename
@@ -142,8 +148,17 @@ def _waits(change: Alteration) -> bool:
 
 def _others(change: Alteration) -> str:
     """What the change does to the column besides."""
-    allowed = () if change.renames_column else OF_TYPE
-    return ", ".join(name.replace("_", " ") for name in change.work if name not in allowed)
+    return ", ".join(name.replace("_", " ") for name in change.work_besides(*_of_type(change)))
+
+
+def _of_type(change: Alteration) -> tuple[str, ...]:
+    """What the operation does; where each type has a column of its own, each has a default of its own, too."""
+    both = change.old.field.has_db_default() and change.new.field.has_db_default()
+    return (*OF_TYPE, "sets_default") if both and _is_converted(change) else OF_TYPE
+
+
+def _is_converted(change: Alteration) -> bool:
+    return change.renames_column and _is_of_type(change) and not _fits_both(change)
 
 
 def find(operation: AlterField, context: Context) -> Finding | None:
@@ -152,61 +167,48 @@ def find(operation: AlterField, context: Context) -> Finding | None:
     change = alteration_in(context, operation)
     if change is None or not change.rewrites:
         return None
-    return _of_name(operation, change, context) if change.renames_column else _of_type(operation, change, context)
-
-
-def _of_name(operation: AlterField, change: Alteration, context: Context) -> Finding:
-    old, new = change.old.field, change.new.field
-    harm = (
-        f"AlterField {operation.name} of {operation.model_name} gives its column another name ({old.column} becomes "
-        f"{new.column}): the release that is still running names it in every query."
-    )
-    if others := _others(change):
-        return Finding(harm, way_by_hand=_apart(others))
-    if reason := no_second_name(operation, operation.name, operation.name, old, context):
+    harm = f"AlterField {operation.name} of {operation.model_name} {_harm(change)}"
+    if reason := _refusal(operation, change, context):
         return Finding(harm, way_by_hand=reason)
-    safe = ExpandAlterField(operation.model_name, operation.name, operation.field, operation.preserve_default)
-    return Finding(
-        harm,
-        (safe,),
-        notice=(
-            f"{operation.model_name}.{operation.name}: the column is renamed, which copies it for a while. Keeping "
-            f'db_column="{old.column}" costs nothing.'
-        ),
+    before = _before(operation, change)
+    middle = _middle(operation, change, before)
+    if others := _others(change.with_old(before.field).with_new(middle.field)):
+        return Finding(harm, way_by_hand=f"It also {others}: do that in the release before.")
+    first = (before,) if _does_anything(before, change) else ()
+    last = (operation,) if described(middle.field) != described(_unanswered(operation)) else ()
+    return Finding(harm, (*first, middle, *last), notice=_notice(operation, change))
+
+
+def _harm(change: Alteration) -> str:
+    if change.renames_column:
+        return (
+            f"gives its column another name ({change.old.field.column} becomes {change.new.field.column}): the release "
+            "that is still running names it in every query."
+        )
+    return (
+        "gives its column another type: PostgreSQL rewrites the table, and those that point at it, while nobody can "
+        "use them."
     )
 
 
-def _of_type(operation: AlterField, change: Alteration, context: Context) -> Finding:
-    harm = (
-        f"AlterField {operation.name} of {operation.model_name} gives its column another type: PostgreSQL rewrites the "
-        "table, and those that point at it, while nobody can use them."
-    )
-    if reason := _no_exchange(operation, change, context):
-        return Finding(harm, way_by_hand=reason)
-    safe = ExpandAlterField(operation.model_name, operation.name, operation.field, operation.preserve_default)
-    if change.tightens_null:
-        return Finding(harm, way_by_hand=_apart("forbids null"))
-    if not _others(change) and not change.changes_like_index:
-        return Finding(harm, (safe,), notice=_notice(operation, change))
-    first = _rest(operation, change)
-    if others := _others(change.with_old(first.field)):
-        return Finding(harm, way_by_hand=_apart(others))
-    return Finding(harm, (first, safe), notice=_notice(operation, change))
+# What is refused.
 
 
-def _apart(others: str) -> str:
-    return f"It also {others}: do that in the release before, or in the one after the contract."
-
-
-def _no_exchange(operation: AlterField, change: Alteration, context: Context) -> str:
-    """Why two releases can't live with one column of either type; empty if they can."""
+def _refusal(operation: AlterField, change: Alteration, context: Context) -> str:
+    """Why two releases can't live with the change; empty if they can."""
     old, new = change.old, change.new
-    if is_of_composite_key(operation.name, context.model_before(operation.model_name)):
-        return BESIDE
     if change.changes_identity:
         return "Do that in a release of its own: a column that numbers rows is another thing than one that doesn't."
-    if change.retargets or (old.field.remote_field and new.field.remote_field):
+    if change.renames_column and (reason := no_second_name(operation, operation.name, old.field, context)):
+        return reason
+    if is_of_composite_key(operation.name, context.model_before(operation.model_name)):
         return BESIDE
+    if not _is_of_type(change):
+        return ""
+    if old.field.remote_field or new.field.remote_field:
+        return BESIDE
+    if change.renames_column:
+        return _pointed_at(operation, context)
     if is_wider(old.type, new.type) or is_wider(new.type, old.type):
         return ""
     if both := numeric_of_both(old.type, new.type):
@@ -214,7 +216,15 @@ def _no_exchange(operation: AlterField, change: Alteration, context: Context) ->
             f"First give it max_digits={both[0]} and decimal_places={both[1]}, which holds the values of both releases;"
             " and then, in the release after the contract, the digits that it shall have."
         )
-    return BESIDE
+    if old.field.primary_key or old.field.remote_field or new.field.remote_field:
+        return BESIDE
+    column = f"{operation.name}_{parse(new.type)[0].split()[0].strip('[]')}"
+    return (
+        "No column can be of both types while two releases run. Give the new type a column of its own: write "
+        f'{operation.name} = ...(db_column="{column}") in models.py and make the migration again. Each release then '
+        "has the type that it knows, and a trigger makes the one from the other until the contract. Or decide that the "
+        "table is small, with allow_unsafe on the migration."
+    )
 
 
 BESIDE = (
@@ -224,31 +234,125 @@ BESIDE = (
 )
 
 
-def _rest(operation: AlterField, change: Alteration) -> AlterField:
-    """What the operation changes besides, in one of its own that goes first and keeps the type."""
-    old, new = change.old.field, operation.field
-    if change.changes_like_index:
-        return _without_limit(operation, change)
-    field = old.clone()
-    for name in ("null", "_unique", "db_index", "db_default", "default", "db_comment", "choices"):
-        setattr(field, name, getattr(new, name, None))
+def _pointed_at(operation: AlterField, context: Context) -> str:
+    key = context.app_label, operation.model_name.lower()
+    field = context.before.models[key].fields[operation.name]
+    pointing = [
+        f"{model.app_label}.{model.name}.{name}"
+        for model, name, _, reference in get_references(context.before, key, (operation.name, field))
+        if reference.to
+    ]
+    return f"{', '.join(pointing)} points at it, and would have to become of its type. {BESIDE}" if pointing else ""
+
+
+# What comes before and after it, in operations of their own, which the rules are asked about again.
+
+
+def _is_of_type(change: Alteration) -> bool:
+    """Is there a new type, one that can't be had in an instant?"""
+    return change.changes_collation or (change.changes_type and not is_instant(change.old.type, change.new.type))
+
+
+def _before(operation: AlterField, change: Alteration) -> AlterField:
+    """What has to be done while the column still has its name and its type.
+
+    Before another name all but what is built anew: the twin would miss what fills the column, or not have its default.
+    So before a narrower type, which waits for the contract; a wider one comes before NOT NULL.
+    """
+    field: Any = _with_type(change) if _is_of_type(change) else _without_additions(operation, change)
+    if change.tightens_null:
+        later = _is_of_type(change) and not _waits(change)
+        field.null, field.default = later, change.old.field.default if later else operation.field.default
+    if change.renames_column:
+        field.db_column = change.old.field.column
     return AlterField(operation.model_name, operation.name, field, operation.preserve_default)
 
 
-def _without_limit(operation: AlterField, change: Alteration) -> AlterField:
-    """The type alone, which is instant: the index for LIKE belongs to a type, and is built anew with it."""
+def _with_type(change: Alteration) -> Any:
+    """The new form with the old type."""
+    if change.changes_like_index and _fits_both(change):
+        # The type alone, which is instant: the index for LIKE belongs to a type, and is built anew with it.
+        field = change.new.field.clone()
+        field.max_length, field.db_collation = None, getattr(change.old.field, "db_collation", None)
+        return field
+    field = _unsigned_no_more(change.old.field) if change.removes_check else change.old.field.clone()
+    for name in ("null", "_unique", "db_index", "db_comment"):
+        setattr(field, name, getattr(change.new.field, name, None))
+    if "sets_default" not in _of_type(change):
+        field.db_default = change.new.field.db_default
+    return field
+
+
+def _without_additions(operation: AlterField, change: Alteration) -> Any:
+    """The new form without what Django names after the column, and builds; MoveAdditions takes it along."""
     field: Any = operation.field.clone()
-    field.max_length, field.db_collation = None, getattr(change.old.field, "db_collation", None)
-    return AlterField(operation.model_name, operation.name, field, operation.preserve_default)
+    if change.adds_check:
+        field = _unsigned_no_more(field)
+    if not field.one_to_one:
+        field._unique = field._unique and not change.adds_unique
+        field.db_index = field.db_index and not change.adds_index
+    return field
+
+
+def _fits_both(change: Alteration) -> bool:
+    """Has one of the two types all values of the other?"""
+    return is_wider(change.old.type, change.new.type) or is_wider(change.new.type, change.old.type)
+
+
+def _does_anything(before: AlterField, change: Alteration) -> bool:
+    return described(before.field) != described(_with_column(change.old.field, before.field.db_column))
+
+
+def _middle(operation: AlterField, change: Alteration, before: AlterField) -> ExpandAlterField:
+    """The next of type and name: both at once only where no column can be of both types."""
+    field: Any = _unanswered(operation)
+    if change.renames_column and (not _is_of_type(change) or _waits(change)):
+        field = _with_column(before.field, operation.field.db_column)
+        field.default = _unanswered(before).default
+    elif _is_of_type(change):
+        field = _unsigned_no_more(field) if change.adds_check else field
+        field.null = operation.field.null or (change.tightens_null and not _waits(change))
+        if change.renames_column and not _is_converted(change):
+            field.db_column = change.old.field.column
+    return ExpandAlterField(operation.model_name, operation.name, field, operation.preserve_default)
+
+
+def _with_column(field: Any, db_column: str | None) -> Any:
+    field = field.clone()
+    field.db_column = db_column
+    return field
+
+
+def _unanswered(operation: AlterField) -> Any:
+    field = operation.field.clone()
+    if isinstance(field.default, Answer):
+        field.default = NOT_PROVIDED
+    return field
+
+
+SIGNED: dict[Any, Any] = {
+    models.PositiveSmallIntegerField: models.SmallIntegerField,
+    models.PositiveIntegerField: models.IntegerField,
+    models.PositiveBigIntegerField: models.BigIntegerField,
+}
+
+
+def _unsigned_no_more(field: Any) -> Any:
+    """The same without its check; a subclass stays what it is."""
+    _, _, args, kwargs = field.deconstruct()
+    return SIGNED.get(type(field), type(field))(*args, **kwargs)
 
 
 def _notice(operation: AlterField, change: Alteration) -> str:
-    if not _waits(change):
+    what = f"{operation.model_name}.{operation.name}"
+    if change.renames_column and not _is_of_type(change):
+        return (
+            f"{what}: the column is renamed, which copies it for a while. Keeping "
+            f'db_column="{change.old.field.column}" costs nothing.'
+        )
+    if change.renames_column or not _waits(change):
         return ""
-    return (
-        f"{operation.model_name}.{operation.name} gets its new type with the contract, as the running release may "
-        "still write what that can't hold."
-    )
+    return f"{what} gets its new type with the contract, as the running release may still write what that can't hold."
 
 
 rule = Rule("safemigrations.E043", find)

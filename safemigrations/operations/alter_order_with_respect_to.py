@@ -59,7 +59,7 @@ class AlterOrderWithRespectToConcurrently(Change, AlterOrderWithRespectTo):
     def contract(self, at: Situation) -> Plan:
         old, new = at.old(self.name), at.new(self.name)
         if added := _column(at, new, without=old):
-            return (added.drop_default(undo=(added.unless_gone(added.set_default(FIRST)),)),)
+            return (added.drop_default(undo=(added.set_default(FIRST),)),)
         if removed := _column(at, old, without=new):
             again = removed.add(f"add column {removed.name} again", null=False, default=FIRST)
             return (removed.drop(undo=again),)

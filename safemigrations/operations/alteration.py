@@ -172,13 +172,20 @@ class Alteration:
         """What the change does to the column besides renaming it, as the properties say it."""
         return [name for name in WORK if getattr(self, name)]
 
+    def work_besides(self, *names: str) -> list[str]:
+        return [name for name in self.work if name not in names]
+
     def with_new(self, field: Field[Any, Any]) -> Alteration:
         """The change to another new form, of the same type."""
-        return replace(self, new=replace(self.new, field=bound(field, self.new.field.name)))
+        return replace(self, new=self._form(field, self.new.type))
 
     def with_old(self, field: Field[Any, Any]) -> Alteration:
         """The same change from another old form, of the same type."""
-        return replace(self, old=replace(self.old, field=bound(field, self.new.field.name)))
+        return replace(self, old=self._form(field, self.old.type))
+
+    def _form(self, field: Field[Any, Any], type_: str) -> Form:
+        """Of a step between the two; one that points at something does so as the new one."""
+        return Form(bound(field, self.new.field.name), type_, self.new.target if field.remote_field else ("", ""))
 
 
 # The properties that stand for work in the database.
@@ -210,6 +217,16 @@ def _has_index(field: Any) -> bool:
 
 def _text(type_: str) -> str:
     return next((text for text in TEXT if type_.startswith(text)), "")
+
+
+def described(field: Any) -> str:
+    """What tells one AlterField of a field from another of the same migration."""
+    _, path, _, kwargs = field.deconstruct()
+    plain = {name: value for name, value in sorted(kwargs.items()) if isinstance(value, str | int | None)}
+    options = [
+        f"{name}={value!r}" for name, value in plain.items() if name == "db_column" or name not in field.non_db_attrs
+    ]
+    return f"{path.rpartition('.')[2]}({', '.join(options)})"
 
 
 def _described(field: Any) -> tuple[Any, ...]:
@@ -251,7 +268,8 @@ def _is_wider_numeric(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
 
 def refuse_besides(change: Alteration, operation: Any, own: str) -> None:
     """Raise ValueError for what an operation that does one thing to a column doesn't do to it."""
-    others = [name.replace("_", " ") for name in ("rewrites", *WORK) if name != own and getattr(change, name)]
+    rewrites = ["rewrites"] if change.rewrites else []
+    others = [name.replace("_", " ") for name in (*rewrites, *change.work_besides(own))]
     if others:
         raise ValueError(
             f"{type(operation).__name__} {operation.model_name}.{operation.name} also {', '.join(others)}. Put that "

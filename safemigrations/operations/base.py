@@ -226,7 +226,7 @@ def _needed_by(plan: Plan) -> Iterator[str]:
     """The names that a plan takes, and the twins that it would change on one side only."""
     for step in plan:
         yield from step.takes
-        if step.about.startswith("column "):
+        if step.about.startswith("column ") and not isinstance(step, Proof):
             yield f"twin{step.about.removeprefix('column')}"
 
 

@@ -25,6 +25,7 @@ from django.db.migrations.operations import (
     RemoveField,
     RemoveIndex,
     RenameField,
+    SeparateDatabaseAndState,
 )
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
@@ -151,16 +152,41 @@ def _of_rename(operation: RenameField, context: Context) -> Finding | None:
         f"{what} renames the column at once: the release that is still running names it in every query. (Where only "
         f"Python's name has to change, {only_python} in models.py costs nothing.)"
     )
-    if reason := no_second_name(operation, operation.old_name, operation.new_name, old, context):
+    if reason := no_second_name(operation, operation.new_name, old, context):
         return Finding(harm, way_by_hand=reason)
+    rename = ExpandRename(operation.model_name, operation.old_name, operation.new_name)
+    if _is_altered_too(operation, old, context):
+        return Finding(harm, (*_keep_column(operation, context), rename))
     return Finding(
         harm,
-        (ExpandRename(operation.model_name, operation.old_name, operation.new_name),),
+        (rename,),
         notice=(
             f"{operation.model_name}.{operation.new_name}: the column is renamed too, which copies it for a while. If "
             f"only Python's name has to change, write {only_python} and make the migration again: that costs nothing."
         ),
     )
+
+
+def _is_altered_too(operation: RenameField, field: Any, context: Context) -> bool:
+    """Does the same release change the field's column besides? Then the AlterField does both at once."""
+    return any(
+        isinstance(other, AlterField)
+        and (label, other.model_name_lower, other.name) == _key(operation, context)
+        and _in_database(other.field) != _in_database(field)
+        for label, other in context.release
+    )
+
+
+def _key(operation: RenameField, context: Context) -> tuple[str, str, str]:
+    return context.app_label, operation.model_name_lower, operation.new_name
+
+
+def _keep_column(operation: RenameField, context: Context) -> tuple[Operation, ...]:
+    """What lets the rename be one in Python alone."""
+    field: Any = context.model_before(operation.model_name).fields[operation.old_name].clone()
+    field.db_column = bound(field, operation.old_name).column
+    keep = AlterField(operation.model_name, operation.old_name, field)
+    return (SeparateDatabaseAndState(state_operations=[keep]),)
 
 
 def _of_many_to_many(what: str, operation: RenameField, field: Any, context: Context) -> Finding | None:
@@ -177,9 +203,9 @@ def _of_many_to_many(what: str, operation: RenameField, field: Any, context: Con
     )
 
 
-def no_second_name(operation: Any, old_name: str, new_name: str, field: Any, context: Context) -> str:
+def no_second_name(operation: Any, new_name: str, field: Any, context: Context) -> str:
     """Why the column of a field can't live under two names; empty if it can."""
-    if field.primary_key or is_of_composite_key(old_name, context.model_before(operation.model_name)):
+    if field.primary_key or is_of_composite_key(field.name, context.model_before(operation.model_name)):
         return "Do that: queries that group by the primary key accept no other column, so it can't have two names."
     if field.generated:
         return (
@@ -187,7 +213,7 @@ def no_second_name(operation: Any, old_name: str, new_name: str, field: Any, con
         )
     for label, other in context.release:
         same_model = getattr(other, "model_name_lower", None) == operation.model_name_lower
-        if label == context.app_label and other is not operation and same_model and _alters(other, new_name, field):
+        if label == context.app_label and same_model and _takes_it(other, new_name):
             return (
                 f"The same release has {type(other).__name__} of {new_name}, which would change one of the "
                 "two columns only: do that in the release after the contract."
@@ -199,9 +225,7 @@ def is_of_composite_key(name: str, model: ModelState) -> bool:
     return any(name in getattr(other, "field_names", ()) for other in model.fields.values())
 
 
-def _alters(other: Operation, name: str, field: Field[Any, Any]) -> bool:
-    if isinstance(other, AlterField):
-        return other.name == name and _in_database(other.field) != _in_database(field)
+def _takes_it(other: Operation, name: str) -> bool:
     return isinstance(other, RenameField | RemoveField) and other.name == name
 
 

@@ -1,0 +1,326 @@
+"""AlterField that gives a column another type and another name at once: each release has a column of its own."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.postgres.fields import ArrayField
+from django.db import IntegrityError, connection, models
+from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
+from django.test import override_settings
+
+from safemigrations.operations import ExpandAlterField, RemoveFieldLater
+from safemigrations.runner import StepFailed
+
+from .shop import AWKWARD, LIBRARY, Shop, book, quoted
+from .snapshot import difference, nameless, snapshot
+
+UUID = uuid.UUID(int=7)
+NOON = datetime.datetime(2026, 4, 1, 12, tzinfo=datetime.UTC)
+MIDNIGHT = datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC)
+
+
+def text(**options: Any) -> models.CharField[Any, Any]:
+    return models.CharField(**{"max_length": 40, **options})
+
+
+def number(**options: Any) -> models.IntegerField[Any, Any]:
+    return models.IntegerField(**{"db_column": "number", **options})
+
+
+def decimal(**options: Any) -> models.DecimalField[Any, Any]:
+    return models.DecimalField(max_digits=6, decimal_places=2, **options)
+
+
+def alter(field: Any, **options: Any) -> ExpandAlterField:
+    return ExpandAlterField("book", "code", field, **options)
+
+
+TO_NUMBER = alter(number())
+
+# The old field and the new one; a value of the old and what becomes of it; one of the new and what the old release
+# reads; a value that the other one hasn't, of the old and of the new.
+TYPES: dict[str, tuple[Any, Any, tuple[Any, Any], tuple[Any, Any], Any, Any]] = {
+    "text to number": (text(), models.IntegerField(), ("12", 12), (7, "7"), "twelve", None),
+    "number to text": (models.IntegerField(), text(), (12, "12"), ("7", 7), None, "seven"),
+    "number to short text": (models.IntegerField(), text(max_length=3), (12, "12"), ("7", 7), 12345, "x"),
+    "text to json": (
+        models.TextField(),
+        models.JSONField(),
+        ("[1, 2]", [1, 2]),
+        ({"a": 1}, '{"a": 1}'),
+        "no json",
+        None,
+    ),
+    "text to uuid": (text(), models.UUIDField(), (str(UUID), UUID), (UUID, str(UUID)), "no uuid", None),
+    "uuid to text": (models.UUIDField(), text(), (UUID, str(UUID)), (str(UUID), UUID), None, "no uuid"),
+    "float to decimal": (models.FloatField(), decimal(), (1.126, Decimal("1.13")), (Decimal("2.5"), 2.5), 1e9, None),
+    "decimal to float": (decimal(), models.FloatField(), (Decimal("1.10"), 1.1), (2.5, Decimal("2.50")), None, 1e9),
+    "decimal to number": (decimal(), models.IntegerField(), (Decimal("2.60"), 3), (7, Decimal("7.00")), None, 12345),
+    "date to moment": (
+        models.DateField(),
+        models.DateTimeField(),
+        (datetime.date(2026, 3, 1), MIDNIGHT),
+        (NOON, datetime.date(2026, 4, 1)),
+        None,
+        None,
+    ),
+    "moment to date": (
+        models.DateTimeField(),
+        models.DateField(),
+        (NOON, datetime.date(2026, 4, 1)),
+        (datetime.date(2026, 3, 1), MIDNIGHT),
+        None,
+        None,
+    ),
+    "boolean to number": (models.BooleanField(), models.SmallIntegerField(), (True, 1), (0, False), None, None),
+    "number to boolean": (models.BigIntegerField(), models.BooleanField(), (5, True), (False, 0), None, None),
+    "array": (ArrayField(text()), ArrayField(models.IntegerField()), (["1", "2"], [1, 2]), ([3], ["3"]), ["x"], None),
+}
+
+
+@pytest.mark.parametrize("what", TYPES)
+def test_each_release_has_its_own_type(database, what):
+    before, after, (one, ones), (other, others), misfit, misfit_back = TYPES[what]
+    after = after.clone()
+    after.db_column = "made"
+    shop = Shop(database, book(("code", before)))
+    there, old = snapshot(connection), shop.model()
+    old.objects.create(title="there", code=one)
+    shop.migrate(alter(after))
+    new = shop.model()
+    assert new.objects.get(title="there").code == ones
+    old.objects.create(title="by old code", code=one)
+    assert new.objects.get(title="by old code").code == ones
+    new.objects.create(title="by new code", code=other)
+    assert old.objects.get(title="by new code").code == others
+    new.objects.filter(title="by old code").update(code=other)
+    assert old.objects.get(title="by old code").code == others
+    old.objects.filter(title="by new code").update(code=one)
+    assert new.objects.get(title="by new code").code == ones
+    if misfit_back is not None:  # is read as null, and survives what old code does to the rest of the row
+        new.objects.create(title="too much", code=misfit_back)
+        row = old.objects.get(title="too much")
+        assert row.code is None
+        old.objects.filter(pk=row.pk).update(title="too much for it")
+        assert new.objects.get(title="too much for it").code == misfit_back
+    if misfit is not None:
+        row = old.objects.create(title="misfit", code=misfit)
+        assert new.objects.get(title="misfit").code is None
+        with pytest.raises(
+            StepFailed, match=rf"have a code that isn't in made \(.*\): \"id\" {row.pk} .* Nothing was dropped"
+        ):
+            shop.contract()
+        new.objects.filter(pk=row.pk).update(code=other)
+    shop.contract()
+    assert "code" not in shop.columns()
+    assert shop.columns()["made"].endswith(" NOT NULL")
+    assert shop.triggers() == []
+    assert shop.execute("SELECT proname FROM pg_proc WHERE proname LIKE 'safemig%'") == []
+    new.objects.filter(title="too much for it").delete()
+    shop.back()
+    assert difference(there, snapshot(connection)) == {}
+    assert old.objects.get(title="by old code").code == others
+
+
+def test_what_can_not_be_converted_is_named_before_anything_is_touched(database):
+    shop = Shop(database, book(("code", text())))
+    shop.model().objects.create(title="a", code="1")
+    shop.model().objects.create(title="b", code="one")
+    before = snapshot(connection)
+    with pytest.raises(
+        StepFailed, match=r"have a code that can't be converted to integer: \"id\" 2 one\. Nothing was changed"
+    ):
+        shop.migrate(TO_NUMBER)
+    assert difference(before, snapshot(connection)) == {}
+
+
+def test_using(database):
+    shop = Shop(database, book(("code", text())))
+    shop.model().objects.create(title="a", code="no. 12")
+    shop.migrate(alter(number(), using="substr({}, 5)"))
+    assert shop.model().objects.get().code == 12
+    shop.contract()
+    shop.back()
+    assert shop.model().objects.get().code == "12"
+
+
+def test_using_that_postgresql_can_not_read(database):
+    shop = Shop(database, book(("code", text())))
+    before = snapshot(connection)
+    with pytest.raises(StepFailed, match=r"function nonsense\(.*\) does not exist"):
+        shop.migrate(alter(number(), using="nonsense({})"))
+    assert difference(before, snapshot(connection)) == {}
+
+
+def test_what_hangs_on_the_column_goes_to_the_new_one(database):
+    options: dict[str, Any] = {
+        "unique_together": {("code", "title")},
+        "indexes": [
+            Index(F("code"), name="first"),
+            Index(fields=["title"], condition=Q(code__isnull=False), name="some"),
+        ],
+        "constraints": [
+            CheckConstraint(condition=~Q(code=None), name="filled"),
+            UniqueConstraint(fields=["code"], include=["title"], name="once"),
+        ],
+    }
+    shop = Shop(database, book(("code", text(unique=True, db_default="5")), **options))
+    for sql in (
+        "COMMENT ON COLUMN shop_book.code IS 'it''s 100%'",
+        "GRANT SELECT (code) ON shop_book TO pg_monitor",
+        "ALTER TABLE shop_book ALTER code SET STATISTICS 77",
+    ):
+        shop.execute(sql)
+    before = snapshot(connection)
+    shop.execute("ALTER TABLE shop_book ALTER code SET STORAGE EXTERNAL")  # a number can't have that
+    shop.migrate(alter(number(unique=True, db_default=5)))
+    shop.model().objects.create(title="default")
+    with pytest.raises(IntegrityError):
+        shop.model().objects.create(title="again", code=5)
+    shop.contract()
+    assert shop.columns()["number"] == "integer NOT NULL DEFAULT 5"
+    after = snapshot(connection)
+    assert after["constraints"].keys() == before["constraints"].keys()
+    assert before["indexes"].keys() - after["indexes"].keys() == {"shop_book_code_6d2c2ad5_like"}
+    assert shop.execute("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid") == []
+    assert shop.execute(r"SELECT relname FROM pg_class WHERE relname LIKE 'safemig\_%'") == []
+    shop.back()
+    assert difference(nameless(before), nameless(snapshot(connection))) == {}
+
+
+@pytest.mark.parametrize("table", ["shop_book", "other"])
+def test_what_hangs_on_the_column_and_can_not_follow_is_named(database, table):
+    shop = Shop(database, book(("code", text(unique=True))))
+    if table == "shop_book":
+        shop.execute("CREATE VIEW codes AS SELECT code FROM shop_book")
+    else:
+        shop.execute("CREATE TABLE other (code varchar(40) REFERENCES shop_book (code))")
+    before = snapshot(connection)
+    with pytest.raises(
+        StepFailed, match=r"can't be replaced by number \(integer\), because of: (view codes|constraint other)"
+    ):
+        shop.migrate(alter(number(unique=True)))
+    assert difference(before, snapshot(connection)) == {}
+
+
+def test_what_was_made_meanwhile_stops_the_contract(database):
+    shop = Shop(database, book(("code", text())))
+    shop.migrate(TO_NUMBER)
+    shop.execute("CREATE VIEW codes AS SELECT code FROM shop_book")
+    with pytest.raises(StepFailed, match=r"code of shop_book goes now\. These depend on it: view codes"):
+        shop.contract()
+    shop.execute("DROP VIEW codes")
+    shop.execute(
+        "CREATE FUNCTION upper_code() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.code := upper(NEW.code);"
+        " RETURN NEW; END $$; CREATE TRIGGER upper_code BEFORE INSERT ON shop_book FOR EACH ROW"
+        " EXECUTE FUNCTION upper_code()"
+    )
+    with pytest.raises(
+        StepFailed,
+        match=r"Functions of the table's triggers take it by its name, and every write would fail: upper_code\(\)",
+    ):
+        shop.contract()
+    shop.execute("DROP TRIGGER upper_code ON shop_book")
+    shop.contract()
+
+
+def test_a_column_of_that_name(database):
+    shop = Shop(database, book(("code", text())))
+    shop.execute("ALTER TABLE shop_book ADD number int")
+    with pytest.raises(StepFailed, match="because of: column number, which is there already"):
+        shop.migrate(TO_NUMBER)
+
+
+def test_later_migrations_of_the_field_wait_for_the_contract(database):
+    shop = Shop(database, book(("code", text())))
+    shop.migrate(TO_NUMBER)
+    for later in (RemoveFieldLater("book", "code"), alter(models.BigIntegerField(db_column="number"))):
+        with pytest.raises(StepFailed, match="still belongs to the contract"):
+            shop.migrate(later)
+    shop.contract()
+    shop.migrate(RemoveFieldLater("book", "code"))
+
+
+def test_a_role_that_may_only_write(database):
+    shop = Shop(database, book(("code", text())))
+    shop.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+    shop.migrate(TO_NUMBER)
+    shop.execute("GRANT SELECT, INSERT, UPDATE ON shop_book TO pg_monitor")
+    shop.execute("GRANT USAGE ON SEQUENCE shop_book_id_seq TO pg_monitor")
+    shop.execute("SET ROLE pg_monitor")
+    shop.execute("INSERT INTO shop_book (title, code) VALUES ('a', '5')")
+    shop.execute("RESET ROLE")
+    assert shop.model().objects.get().code == 5
+
+
+def test_what_writes_under_another_time_zone_gives_the_same(database):
+    shop = Shop(database, book(("code", models.DateField())))
+    shop.migrate(alter(models.DateTimeField(db_column="at")))
+    shop.execute("SET timezone TO 'Asia/Tokyo'")
+    shop.execute("INSERT INTO shop_book (title, code) VALUES ('a', '2026-03-01')")
+    shop.execute("RESET timezone")
+    assert shop.model().objects.get().code == MIDNIGHT
+
+
+def test_no_rows_and_contract_immediately(database):
+    shop = Shop(database, book(("code", text())))
+    with override_settings(SAFEMIGRATIONS={"CONTRACT": "immediately"}):
+        shop.migrate(TO_NUMBER)
+    assert shop.columns() == {
+        "id": "bigint NOT NULL",
+        "title": "character varying(100) NOT NULL",
+        "number": "integer NOT NULL",
+    }
+    shop.back()
+    assert shop.columns()["code"] == "character varying(40) NOT NULL"
+
+
+@pytest.mark.parametrize(("table", "column"), AWKWARD)
+def test_awkward_names(database, table, column):
+    library = [LIBRARY] if "library" in table else []
+    shop = Shop(database, *library, book(("code", text(unique=True, db_column="it's old")), db_table=table))
+    before, old = snapshot(connection), shop.model()
+    old.objects.create(title="a", code="5")
+    shop.migrate(alter(number(unique=True, db_column=column)))
+    old.objects.create(title="b", code="6")
+    assert list(shop.model().objects.order_by("id").values_list("code", flat=True)) == [5, 6]
+    shop.contract()
+    assert column in shop.columns(quoted(table))
+    shop.back()
+    assert difference(nameless(before), nameless(snapshot(connection))) == {}
+
+
+NOTHING_STUCK = (
+    "-- shop_book: nothing of yours hangs on code that can't get a column of another type (looked up when it is run)"
+)
+
+
+def test_what_the_plan_prints(database):
+    shop = Shop(database, book(("code", text())))
+    now, _, _ = shop.plan(TO_NUMBER).partition("-- Left for the contract:")
+    assert [line for line in now.splitlines() if line.startswith("-- ")] == [
+        NOTHING_STUCK,
+        "-- shop_book: a function that makes a number (integer) from a code (varchar(40))",
+        "-- shop_book: a function that makes a code (varchar(40)) from a number (integer)",
+        "-- shop_book: every code can be converted to integer (looked up when it is run)",
+        "-- shop_book: add column number, and a trigger that makes it from code, and back",
+        "-- shop_book: make number from code",
+        "-- shop_book: every index, unique and check constraint of code for number",
+        '-- each index, unique and check constraint of "shop_book" that has code: made for number too;',
+        "-- shop_book: statistics of number",
+        "-- shop_book: number has every value of code (looked up when it is run)",
+    ]
+
+
+def test_a_table_of_another_tool(database):
+    """One that nobody made through migrations: the state says NOT NULL, the table doesn't."""
+    shop = Shop(database, book(("code", text(null=True))))
+    shop.model().objects.create(title="a")
+    shop.migrate(alter(number(null=True)))
+    shop.contract()
+    assert shop.model().objects.get().code is None
