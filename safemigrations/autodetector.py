@@ -126,19 +126,30 @@ def _parts(migration: Migration) -> list[Migration]:
         (outside, [operation for _, operation in group])
         for outside, group in groupby(zip(kinds, migration.operations, strict=True), key=lambda pair: pair[0])
     ]
-    if len(groups) < 2:
-        migration.atomic = not any(outside for outside, _ in groups)  # type: ignore[misc]
-        return [migration]
-    parts = []
-    for outside, chosen in groups:
-        part = type("Migration", (Migration,), {"operations": [], "dependencies": []})(
-            migration.name, migration.app_label
-        )
-        part.operations, part.atomic = chosen, not outside
-        part.dependencies = list(migration.dependencies)
-        part.initial = migration.initial
-        parts.append(part)
-    return parts
+    return [_part(migration, chosen, atomic=not outside) for outside, chosen in groups] or [migration]
+
+
+def _part(migration: Migration, operations: list[Operation], *, atomic: bool) -> Migration:
+    attributes = {
+        "operations": operations,
+        "dependencies": list(migration.dependencies),
+        "atomic": atomic,
+        "initial": migration.initial,
+    }
+    made: type[Migration] = type("Migration", (_NamedOnce,), attributes)
+    return made(migration.name, migration.app_label)
+
+
+class _NamedOnce(Migration):
+    """A change that takes several operations is one in the name of the file."""
+
+    def suggest_name(self) -> str:
+        whole = self.operations
+        self.operations = list({op.migration_name_fragment or str(id(op)): op for op in whole}.values())  # type: ignore[misc]
+        try:
+            return super().suggest_name()
+        finally:
+            self.operations = whole  # type: ignore[misc]
 
 
 def install() -> None:

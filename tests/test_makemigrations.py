@@ -252,6 +252,46 @@ def test_a_model_is_renamed_and_keeps_its_table(project):
     assert project.sql("SELECT relname FROM pg_class WHERE relkind = 'v' AND relname ~ '^shop_'") == []
 
 
+def test_a_type_that_only_one_release_understands(project):
+    with_book(project, "    code = models.CharField(max_length=13, null=True)\n")
+    change(project, "    code = models.IntegerField(default=0)\n")
+    result = project.manage("makemigrations", "--dry-run").check()
+    assert (
+        'Give the new type a column of its own: write code = ...(db_column="code_integer")'
+        in result.stdout + result.stderr
+    )
+    change(project, "    code = models.IntegerField(default=0, db_column='code_integer')\n")
+    project.manage("makemigrations").check()
+    text = body(project, "0002_alter_book_code")
+    assert re.findall(r"^        (\w+)\($", text, re.MULTILINE) == ["ExpandAlterField", "SetNotNullLater"]
+    assert is_clean(project)
+    for command in (["migrate"], ["check"], ["migrate", "--contract"], ["migrate", "shop", "0001"]):
+        project.manage(*command).check()
+
+
+def test_a_rename_and_another_type_in_one_release(project):
+    """Django's autodetector takes it for a removal and an addition, so people write it by hand."""
+    with_book(project, "    code = models.IntegerField()\n")
+    project.write_migration(
+        "shop",
+        "0002_code_to_number",
+        "from django.db import migrations, models\n\n\nclass Migration(migrations.Migration):\n"
+        "    dependencies = [('shop', '0001_initial')]\n    operations = [\n"
+        "        migrations.RenameField('book', 'code', 'number'),\n"
+        "        migrations.AlterField('book', 'number', models.BigIntegerField()),\n    ]\n",
+    )
+    change(project, "    number = models.BigIntegerField()\n")
+    assert is_clean(project)
+    found = project.manage("safemigrations", "lint").stdout
+    for written in (
+        "SeparateDatabaseAndState(",
+        "ExpandRename(",
+        "ExpandAlterField(",
+        "field=models.BigIntegerField(),",
+    ):
+        assert written in found
+
+
 def test_all_changes_together_are_clean(project):
     with_book(project, "    isbn = models.CharField(max_length=13)\n    pages = models.IntegerField(null=True)\n")
     change(
