@@ -24,6 +24,7 @@ from .columns import Column
 from .runner import StepFailed
 from .steps import Lock, Together
 
+NO_VALUE = "data_exception OR cardinality_violation OR integrity_constraint_violation OR raise_exception"
 LAST = f"zzz_{catalog.PREFIX}"  # sorts after the names that people give
 QUOTE = '"'
 
@@ -89,9 +90,19 @@ def _trigger(
     )
 
 
-def fill_null(column: Column, value: str, *, on_update: bool = False, marker: str = "") -> Together:
-    """Rows that the old release writes get a value; `marker` (a quoted column) remembers which ones they are."""
+def fill_null(
+    column: Column, value: str, *, on_update: bool = False, marker: str = "", may_fail: bool = False
+) -> Together:
+    """Rows that the old release writes get a value; `marker` (a quoted column) remembers which ones they are.
+
+    Where the value has none for a row (`may_fail`: it is too long, or there are two of it) the row stays as it is: the
+    old release knows nothing of the column, and its writes must not fail because of it. The contract names such rows.
+    """
     also = f" NEW.{marker} := TRUE;" if marker else ""
+    fill = f"NEW.{column.quoted} := {value};{also}"
+    if may_fail and column.check_condition:
+        check = f"SELECT {column.check_condition} FROM (SELECT NEW.*) AS safemig_row"
+        fill += f" IF ({check}) IS FALSE THEN NEW.{column.quoted} := NULL; END IF;"
     return _trigger(
         column,
         why=f"fills {column.name} of rows that the old release {'writes' if on_update else 'inserts'}",
@@ -99,7 +110,7 @@ def fill_null(column: Column, value: str, *, on_update: bool = False, marker: st
         rank=FILLS_NULL if on_update else FILLS_NEW,
         operation=Insert | Update if on_update else Insert,
         condition=f"NEW.{column.quoted} IS NULL",
-        body=f"NEW.{column.quoted} := {value};{also}",
+        body=f"BEGIN {fill} EXCEPTION WHEN {NO_VALUE} THEN NULL; END;" if may_fail else fill,
     )
 
 

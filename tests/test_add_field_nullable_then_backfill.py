@@ -15,6 +15,7 @@ from django.test import override_settings
 from safemigrations.operations import AddFieldNullableThenBackfill
 from safemigrations.operations.filling import path_of
 from safemigrations.runner import StepFailed
+from safemigrations.sync import NO_VALUE
 from safemigrations.writer import written
 
 from .shop import (
@@ -68,7 +69,8 @@ def test_the_plan_of_an_expression(database):
         'ALTER TABLE "shop_book" ADD COLUMN "shout" varchar(100) NULL;\n'
         "-- shop_book: a trigger fills shout of rows that the old release inserts\n"
         'CREATE OR REPLACE FUNCTION "safemig_shop_book.shout.fill"() RETURNS trigger LANGUAGE plpgsql'
-        f' SET search_path FROM CURRENT AS $safemig$ BEGIN NEW."shout" := {value.format("NEW")}; RETURN NEW; END;'
+        f' SET search_path FROM CURRENT AS $safemig$ BEGIN BEGIN NEW."shout" := {value.format("NEW")};'
+        f" EXCEPTION WHEN {NO_VALUE} THEN NULL; END; RETURN NEW; END;"
         " $safemig$;\n"
         'CREATE OR REPLACE TRIGGER "zzz_safemig_4_shop_book_shout_fill" BEFORE INSERT ON "shop_book" FOR EACH ROW'
         ' WHEN (NEW."shout" IS NULL) EXECUTE FUNCTION "safemig_shop_book.shout.fill"();\n'
@@ -143,6 +145,26 @@ def test_the_plan_of_a_function_with_a_stand_in(database):
 
 
 # Forwards.
+
+
+@pytest.mark.parametrize("what", ["too long", "two of it", "refused"])
+def test_a_value_that_can_not_be_computed_fails_no_write_of_the_old_release(database, what):
+    """The row stays null; migrate and the contract name it."""
+    backfill: Any = F("author__books__title") if what == "two of it" else Upper("title")
+    field: Any = models.PositiveSmallIntegerField() if what == "refused" else models.CharField(max_length=5)
+    if what == "refused":
+        backfill = F("author") - 5
+    related = models.ForeignKey("shop.author", models.CASCADE, related_name="books")
+    shop = Shop(database, CreateModel("Author", [KEY]), book(("author", related)))
+    author = shop.model("Author").objects.create()
+    old = shop.model()
+    shop.migrate(by(backfill, field))
+    old.objects.create(title="Emma", author=author)
+    old.objects.create(title="Northanger Abbey", author=author)
+    with pytest.raises(StepFailed, match=r'rejects \d rows of shop_book, "id" = '):
+        shop.contract()
+    assert old.objects.count() == 2
+
 
 # What is computed, in what sort of field, and what comes out for Emma by Austen, 474 pages.
 OVER_THE_ROW: dict[str, tuple[Any, Any, Any]] = {

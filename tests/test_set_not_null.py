@@ -9,6 +9,7 @@ from django.db.migrations import CreateModel
 from django.db.models.functions import Upper
 
 from safemigrations.operations import SetNotNullLater
+from safemigrations.sync import NO_VALUE
 
 from .shop import (
     KEY,
@@ -64,8 +65,9 @@ def test_the_plan_of_an_expression(database):
     assert shop.plan(FILLED) == (
         "-- shop_book: a trigger fills note of rows that the old release writes\n"
         'CREATE OR REPLACE FUNCTION "safemig_shop_book.note.fill"() RETURNS trigger LANGUAGE plpgsql'
-        f' SET search_path FROM CURRENT AS $safemig$ BEGIN NEW."note" := ({value} (SELECT NEW.*) AS "safemig_row");'
-        " RETURN NEW; END; $safemig$;\n"
+        " SET search_path FROM CURRENT AS $safemig$ BEGIN BEGIN"
+        f' NEW."note" := ({value} (SELECT NEW.*) AS "safemig_row");'
+        f" EXCEPTION WHEN {NO_VALUE} THEN NULL; END; RETURN NEW; END; $safemig$;\n"
         'CREATE OR REPLACE TRIGGER "zzz_safemig_2_shop_book_note_fill" BEFORE INSERT OR UPDATE ON "shop_book"'
         ' FOR EACH ROW WHEN (NEW."note" IS NULL) EXECUTE FUNCTION "safemig_shop_book.note.fill"();\n'
         "-- shop_book: fill note of the rows where it is null\n"

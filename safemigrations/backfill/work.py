@@ -676,8 +676,8 @@ class _TooManyLocked(Exception):
 
 
 def is_rejection(error: DatabaseError) -> bool:
-    """Is it the row's fault: data that doesn't fit, a constraint, a trigger's RAISE?"""
-    return locks.sqlstate(error)[:2] in {"22", "23", "44", "P0"}
+    """Is it the row's fault: data that doesn't fit, two values for one, a constraint, a trigger's RAISE?"""
+    return locks.sqlstate(error)[:2] in {"21", "22", "23", "44", "P0"}
 
 
 def is_lost(error: BaseException | None) -> bool:

@@ -79,11 +79,13 @@ class Filling:
 
         if not self.function:
             value = self.sql or self._sql(self.value, row="NEW")
-            return (fill_null(self.column, value, on_update=self.on_update),)
+            may_fail = is_expression(self.value)
+            return (fill_null(self.column, value, on_update=self.on_update, may_fail=may_fail),)
         if self.meanwhile is None:
             return ()
         value = self._sql(self.meanwhile, row="NEW")
-        fill = fill_null(self.column, value, on_update=self.on_update, marker=self.marker)
+        may_fail = is_expression(self.meanwhile)
+        fill = fill_null(self.column, value, on_update=self.on_update, marker=self.marker, may_fail=may_fail)
         return (fill, unmark_on_update(self.column, self.marker))
 
     def drop_triggers(self) -> Plan:
