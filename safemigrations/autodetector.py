@@ -46,7 +46,7 @@ def replace_unsafe(
     state = ProjectState({key: model.clone() for key, model in from_state.models.items()}, from_state.real_apps)
     for app_label, part in in_order(migrations):
         replaced: list[Operation] = []
-        for operation in part.operations:
+        for operation in _tables_first(part.operations):
             state, after = state.clone(), state.clone()
             operation.state_forwards(app_label, after)
             context = Context(app_label, state, after, release, from_state)
@@ -54,6 +54,25 @@ def replace_unsafe(
                 safe.state_forwards(app_label, state)
                 replaced.append(safe)
         part.operations = replaced  # type: ignore[misc]
+
+
+def _tables_first(detected: Iterable[Operation]) -> list[Operation]:
+    """A table is renamed before its columns leave something for the contract, which has to find it under its name."""
+    ordered: list[Operation] = []
+    for operation in detected:
+        place = len(ordered)
+        if isinstance(operation, operations.AlterModelTable):
+            made = [number for number, other in enumerate(ordered, 1) if _makes(other, operation.name_lower)]
+            place = max(made, default=0)
+        ordered.insert(place, operation)
+    return ordered
+
+
+def _makes(operation: Operation, name: str) -> bool:
+    """Has the model its name, or its table, from this operation?"""
+    if isinstance(operation, operations.RenameModel):
+        return operation.new_name_lower == name
+    return isinstance(operation, operations.CreateModel | operations.AlterModelTable) and operation.name_lower == name
 
 
 def _safe_form(

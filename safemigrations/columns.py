@@ -284,7 +284,9 @@ class Column:
                 f"be null: fill it (UPDATE {self.table} SET {self.quoted} = ... WHERE {self.quoted} IS NULL), "
                 "then run the same command again."
             ),
+            pages_of=self.table,
             done=catalog.column_not_null(self.table, self.name),
+            about=self.title,
         )
         # Taken back from the last to the first: the proof comes before NOT NULL.
         return self.drop_not_null(undo=(has_value, *self.not_null()))

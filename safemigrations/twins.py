@@ -232,6 +232,7 @@ class TwoNames:
             sql=(_rename(new, old), *_rename_foreign_key(old)),
             locks={old.table: Lock.ACCESS_EXCLUSIVE},
             done=old.exists,
+            about=new.title,
         )
         return Together(
             why=f"{old.label}: drop the twin {new.name}; from now on {old.name} is called {new.name}",

@@ -80,7 +80,7 @@ class Case:
     `values_are_lost`: the contract drops values that the way back can't invent.
     `nulls_are_filled`: fields that no row has null any more, whatever was written, once the change is expanded.
     `named_anew`: going back Django gives a constraint the name of one that is added, not of one that was created.
-    `former_names`: an index or constraint that a rename finds keeps the name that the former column gave it.
+    `former_names`: what is named after a column or table that the same release renames, before or after that.
     `compared_as`: gives what a value and the same in the other release's type have in common.
     `safe`: stock operations do no harm, so the rules leave them alone.
     """
@@ -981,6 +981,22 @@ CASES: Sequence[Case] = (
     Case("rename_model_of_child", RenameModel("Courier", "Rider")),
     Case("rename_model_of_partitioned_table", RenameModel("Visit", "Call")),
     Case("alter_model_table", AlterModelTable("order", "purchases")),
+    Case(
+        "alter_model_table_and_add_field",
+        _add(models.IntegerField(default=7)),
+        AlterModelTable("order", "purchases"),
+        former_names=True,
+    ),
+    Case(
+        "alter_model_table_and_rename_field",
+        RenameField("customer", "name", "full_name"),
+        AlterModelTable("customer", "buyers"),
+        former_names=True,
+        named_anew=True,
+    ),
+    Case(
+        "rename_model_and_add_field", RenameModel("Customer", "Client"), AddField("client", "extra", _text(default="a"))
+    ),
     Case("alter_model_table_awkward", AlterModelTable("customer", "The Customer's")),
 )
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models, router
 from django.db.backends.base.schema import _related_non_m2m_objects  # type: ignore[attr-defined]
-from django.db.migrations.operations import AlterField
+from django.db.migrations.operations import AlterField, AlterModelTable, RenameModel
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.utils import get_references
 from django.db.models import NOT_PROVIDED, Field
 
@@ -205,6 +206,11 @@ def _refusal(operation: AlterField, change: Alteration, context: Context) -> str
         return BESIDE
     if not _is_of_type(change):
         return ""
+    if any(_renames_table(label, other, operation, context) for label, other in context.release):
+        return (
+            "The same release renames the table, and the view under its old name keeps the column as it is: do that in "
+            "the release after the contract."
+        )
     if old.field.remote_field or new.field.remote_field:
         return BESIDE
     if change.renames_column:
@@ -225,6 +231,13 @@ def _refusal(operation: AlterField, change: Alteration, context: Context) -> str
         "has the type that it knows, and a trigger makes the one from the other until the contract. Or decide that the "
         "table is small, with allow_unsafe on the migration."
     )
+
+
+def _renames_table(label: str, other: Operation, operation: AlterField, context: Context) -> bool:
+    name = operation.model_name_lower
+    renamed = isinstance(other, RenameModel) and other.new_name_lower == name
+    moved = isinstance(other, AlterModelTable) and other.name_lower == name
+    return label == context.app_label and (renamed or moved)
 
 
 BESIDE = (

@@ -144,9 +144,9 @@ class Change(SeparateDatabaseAndState):
         at_once = run.contract == "immediately" or self._is_alone(at, run)
         self._refuse_inside_transaction(at, plan + later if at_once else plan)
         _send_deferred(at.editor)
-        own = self._row(at, run)
-        make_room(at.connection, run, _needed_by(plan), own=own)
-        same_migration = {key: value for key, value in own.items() if key != "operation"}
+        same_migration = self._rows(at, run)
+        left_before = {"operation__in": [self.identity, *self._later(run)]}  # by a run that was killed
+        make_room(at.connection, run, _needed_by(plan), own={**same_migration, **left_before})
         make_room(at.connection, run, self.reworks(at), own=same_migration)
         runner = Runner(at.connection, run.report, at.after.apps)
         runner.run(plan)
@@ -180,8 +180,18 @@ class Change(SeparateDatabaseAndState):
 
     def _row(self, at: Situation, run: Run) -> dict[str, Any]:
         """What selects the row of this operation in the queue, also after squashing."""
+        return {**self._rows(at, run), "operation": self.identity}
+
+    def _rows(self, at: Situation, run: Run) -> dict[str, Any]:
+        """What selects those of its migration."""
         names = {run.migration.name, *(name for _, name in run.migration.replaces)} if run.migration else {""}
-        return {"app_label": at.app_label, "migration__in": names, "operation": self.identity}
+        return {"app_label": at.app_label, "migration__in": names}
+
+    def _later(self, run: Run) -> list[str]:
+        """The operations of its migration that come after this one."""
+        operations = list(run.migration.operations) if run.migration else []
+        after = operations[operations.index(self) + 1 :] if self in operations else []
+        return [operation.identity for operation in after if isinstance(operation, Change)]
 
     def _refuse_inside_transaction(self, at: Situation, plan: Sequence[Step]) -> None:
         if plan and at.connection.in_atomic_block:
@@ -245,9 +255,9 @@ def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any, *, own: Map
     if held and any(run.migration and row.migration == run.migration.name for row in held.values()):
         name, row = next(iter(held.items()))
         raise StepFailed(
-            f"{row.app_label}.{row.migration} needs the {name} in its contract ({row.label}), and one of its "
-            "operations takes that name now. What it did before that stays, and is skipped when it is run again. Put "
-            "the two operations into two migrations, and run migrate --contract between them."
+            f"{row.app_label}.{row.migration} needs the {name} in its contract ({row.label}), and another of its "
+            "operations takes or changes that name. What was done before that stays, and is skipped when it is run "
+            "again. Put the two operations into two migrations, and run migrate --contract between them."
         )
     if held:
         name, row = next(iter(held.items()))
