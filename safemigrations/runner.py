@@ -451,7 +451,8 @@ class Runner:
                 BuildIndex(
                     why=f"{catalog.bare(step.table)}: index {name} for {step.twin} too",
                     table=step.table,
-                    name=catalog.name_of_copy(step.table, definition),
+                    # A plain and a unique index of the same columns are two.
+                    name=catalog.name_of_copy(step.table, f"UNIQUE {definition}" if unique else definition),
                     definition=definition,
                     unique=unique,
                     analyze=on_expression,

@@ -212,6 +212,18 @@ def test_copy_and_upserts(database):
         new.objects.create(title="twice", more="by extra")
 
 
+def test_upserts_where_the_same_column_has_a_plain_index_too(database):
+    shop = Shop(database, with_extra(models.IntegerField(db_index=True)))
+    shop.migrate(AddConstraint("book", UniqueConstraint(fields=["extra"], name="once")))
+    shop.migrate(EXTRA)
+    new = shop.model()
+    for title in ("a", "b"):
+        new.objects.bulk_create(
+            [new(title=title, more=1)], update_conflicts=True, unique_fields=["more"], update_fields=["title"]
+        )
+    assert new.objects.get().title == "b"
+
+
 class JSONText(models.TextField):  # type: ignore[type-arg]
     """PostgreSQL's json: there is no `=` for it."""
 
