@@ -180,6 +180,12 @@ class Column:
         """How the queue and the messages call it."""
         return f"column {self.name} of {self.label}"
 
+    @property
+    def collation(self) -> str:
+        """Quoted; empty where it is that of the type."""
+        name = self.field.db_parameters(self.editor.connection).get("collation")
+        return self.editor.quote_name(name) if name else ""
+
     def definition(self, *, null: bool, default: str = "") -> str:
         """The column's type, collation and nullability, and nothing that scans or builds."""
         bare = copy.copy(self.field)

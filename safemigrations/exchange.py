@@ -74,9 +74,7 @@ class Follower:
     def over(self) -> str:
         """Has the exchange been made, or is there nothing any more that it could be made with?"""
         left, final = self.left.exists, self.final
-        parameters = final.field.db_parameters(final.editor.connection)
-        collation = final.editor.quote_name(parameters["collation"]) if parameters.get("collation") else ""
-        there = catalog.column_is(self.table, final.name, final.type, collation)
+        there = catalog.column_is(self.table, final.name, final.type, final.collation)
         return f"{left} UNION ALL {there} AND NOT EXISTS ({self.column.exists})"
 
     @property

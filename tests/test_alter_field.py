@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import models
-from django.db.migrations import CreateModel
+from django.db import connection, models
+from django.db.migrations import AlterField, CreateModel
 
 from safemigrations.operations import AlterFieldConcurrently
 
@@ -14,6 +14,7 @@ from .shop import (
     Shop,
     book,
 )
+from .snapshot import difference, snapshot
 
 AUTHOR = CreateModel("Author", [KEY, ("name", models.TextField())])
 
@@ -77,3 +78,18 @@ def test_the_plan_of_a_foreign_key(database):
     assert shop.plan(WRITER, backwards=True) == (
         f'-- shop_book: drop foreign key {name}\nALTER TABLE "shop_book" DROP CONSTRAINT IF EXISTS "{name}";'
     )
+
+
+# Forwards.
+
+
+def test_a_collation_stays(database):
+    shop = Shop(database, book(("code", models.CharField(max_length=9, db_collation="C", db_default="a"))))
+    before = snapshot(connection)
+    field = models.TextField(db_collation="C", db_default="a", db_index=True)
+    shop.migrate(alter("code", field))
+    ours = snapshot(connection)
+    shop.back()
+    assert difference(before, snapshot(connection)) == {}
+    shop.migrate(AlterField("book", "code", field))
+    assert difference(snapshot(connection), ours) == {}

@@ -175,9 +175,10 @@ def _ahead(index: BuildIndex | None, exchanged: str) -> Plan:
 
 def _type_statement(column: Column, type_: str, index: BuildIndex | None, why: str) -> Together:
     exchange = _take_over(column, index.name) if index else ()
+    collation = f" COLLATE {column.collation}" if column.collation else ""  # else it becomes that of the type
     return Together(
         why=f"{column.label}: {why}",
-        sql=(f"ALTER TABLE {column.table} ALTER COLUMN {column.quoted} TYPE {type_}", *exchange),
+        sql=(f"ALTER TABLE {column.table} ALTER COLUMN {column.quoted} TYPE {type_}{collation}", *exchange),
         locks={column.table: Lock.ACCESS_EXCLUSIVE},
         done=catalog.column_has_type(column.table, column.name, type_),
         about=column.title,
