@@ -59,7 +59,7 @@ class Side:
 class TwoTypes:
     """The column of the running release and that of the next; `using` is SQL for a new value of an old one, {}.
 
-    `like`: is the index for LIKE one of another type than before?
+    `like`: would an index for LIKE, if there is one, be of another type than before?
     """
 
     old: Column

@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection, models
 from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from django.test import override_settings
 
-from safemigrations.operations import ExpandAlterField, RemoveFieldLater
+from safemigrations.operations import AlterFieldConcurrently, ExpandAlterField, RemoveFieldLater
 from safemigrations.runner import StepFailed
 
 from .shop import AWKWARD, LIBRARY, Shop, book, quoted
@@ -191,6 +191,13 @@ def test_what_hangs_on_the_column_goes_to_the_new_one(database):
     assert shop.execute(r"SELECT relname FROM pg_class WHERE relname LIKE 'safemig\_%'") == []
     shop.back()
     assert difference(nameless(before), nameless(snapshot(connection))) == {}
+
+
+def test_an_index_for_like_that_an_operation_before_it_leaves_to_the_contract(database):
+    shop = Shop(database, book(("code", text(db_index=True))))
+    shop.migrate(AlterFieldConcurrently("book", "code", text()), TO_NUMBER)
+    shop.contract()
+    assert shop.indexes() == {}
 
 
 @pytest.mark.parametrize("table", ["shop_book", "other"])

@@ -119,7 +119,7 @@ class ExpandAlterField(Change, AlterField):
         new = Column(at.editor, at.new(self.model_name), change.new.field)
         if not change.work:
             return TwoNames(old, new)
-        return TwoTypes(old=old, new=new, using=self.using, like=change.changes_like_index)
+        return TwoTypes(old=old, new=new, using=self.using, like=change.changes_text)
 
     def _exchange(self, at: Situation, change: Alteration) -> Exchange:
         from ..exchange import Exchange, Retyped  # see ExpandRename
@@ -283,7 +283,7 @@ def _before(operation: AlterField, change: Alteration) -> AlterField:
 
 def _with_type(change: Alteration) -> Any:
     """The new form with the old type."""
-    if change.changes_like_index and _fits_both(change):
+    if change.changes_text and (change.new.field.db_index or change.new.field.unique) and _fits_both(change):
         # The type alone, which is instant: the index for LIKE belongs to a type, and is built anew with it.
         field = change.new.field.clone()
         field.max_length, field.db_collation = None, getattr(change.old.field, "db_collation", None)

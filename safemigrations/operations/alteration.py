@@ -156,8 +156,12 @@ class Alteration:
     @property
     def changes_like_index(self) -> bool:
         """Is the index for LIKE one of the old type?"""
-        both = all(field.db_index or field.unique for field in (self.old.field, self.new.field))
-        return both and _text(self.old.type) != _text(self.new.type)
+        return self.changes_text and all(field.db_index or field.unique for field in (self.old.field, self.new.field))
+
+    @property
+    def changes_text(self) -> bool:
+        """Would an index for LIKE, if there is one, be of another type?"""
+        return _text(self.old.type) != _text(self.new.type)
 
     @property
     def changes_comment(self) -> bool:
