@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import uuid
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.db import migrations, models
 from django.db.migrations import operations as stock
@@ -880,6 +882,30 @@ COMBINED: dict[str, tuple[Any, Any, list[str]]] = {
         [
             "ExpandAlterField(IntegerField(db_column='more', default=0, null=True))",
             "SetNotNullLater(IntegerField(db_column='more', default=0))",
+        ],
+    ),
+    "more digits, and a default that isn't a number or a text": (
+        models.DecimalField(max_digits=6, decimal_places=2),
+        models.DecimalField(max_digits=9, decimal_places=3, db_default=Decimal(7)),
+        [
+            "AlterField(DecimalField(db_default=Decimal('7'), decimal_places=2, max_digits=6))",
+            "ExpandAlterField(DecimalField(db_default=Decimal('7'), decimal_places=3, max_digits=9))",
+        ],
+    ),
+    "an array of smaller numbers in another column": (
+        ArrayField(models.BigIntegerField()),
+        ArrayField(models.IntegerField(), db_column="more"),
+        [
+            "ExpandAlterField(ArrayField(base_field=BigIntegerField(), db_column='more', size=None))",
+            "ExpandAlterField(ArrayField(base_field=IntegerField(), db_column='more', size=None))",
+        ],
+    ),
+    "a text with a limit, and an index": (
+        models.TextField(),
+        models.CharField(max_length=9, db_index=True),
+        [
+            "AlterFieldConcurrently(CharField(db_index=True))",
+            "ExpandAlterField(CharField(db_index=True, max_length=9))",
         ],
     ),
     "another column, not null": (

@@ -226,11 +226,17 @@ def _text(type_: str) -> str:
 def described(field: Any) -> str:
     """What tells one AlterField of a field from another of the same migration."""
     _, path, _, kwargs = field.deconstruct()
-    plain = {name: value for name, value in sorted(kwargs.items()) if isinstance(value, str | int | None)}
     options = [
-        f"{name}={value!r}" for name, value in plain.items() if name == "db_column" or name not in field.non_db_attrs
+        f"{name}={described(value) if isinstance(value, Field) else repr(value)}"
+        for name, value in sorted(kwargs.items())
+        if (name == "db_column" or name not in field.non_db_attrs) and _has_same_text_everywhere(value)
     ]
     return f"{path.rpartition('.')[2]}({', '.join(options)})"
+
+
+def _has_same_text_everywhere(value: Any) -> bool:
+    """Not what Python spells with its address, as functions: another process wouldn't recognise it."""
+    return isinstance(value, Field) or " at 0x" not in repr(value)
 
 
 def _described(field: Any) -> tuple[Any, ...]:
