@@ -987,6 +987,15 @@ def test_what_else_changes_with_a_type_goes_first():
     )
 
 
+@pytest.mark.parametrize("new", [models.IntegerField(default=0), models.BigIntegerField(default=0)], ids=repr)
+def test_one_value_for_rows_that_are_unique_until_the_contract(new):
+    _, _, instead = retyped(models.IntegerField(null=True, unique=True), new)
+    assert instead == (
+        "It stays unique until the contract. Keep null=True of extra until then, and take it away in the release after "
+        "that."
+    )
+
+
 def test_a_column_that_is_no_more_numbered():
     alter = stock.AlterField("book", "id", models.BigIntegerField(primary_key=True))
     _, _, instead = found(alter, book())

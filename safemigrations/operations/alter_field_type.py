@@ -30,6 +30,7 @@ from .alteration import Alteration, alteration_at, alteration_in, described, is_
 from .base import Change, Context, Finding, Rule, Situation
 from .filling import Answer
 from .rename_field import is_of_composite_key, no_second_name
+from .set_not_null import fills_twice
 
 if TYPE_CHECKING:
     from ..conversions import TwoTypes
@@ -204,6 +205,8 @@ def _refusal(operation: AlterField, change: Alteration, context: Context) -> str
         return reason
     if is_of_composite_key(operation.name, context.model_before(operation.model_name)):
         return BESIDE
+    if change.tightens_null and change.removes_unique and (reason := fills_twice(operation, change)):
+        return reason
     if not _is_of_type(change):
         return ""
     if any(_renames_table(label, other, operation, context) for label, other in context.release):

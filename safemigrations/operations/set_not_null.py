@@ -161,20 +161,33 @@ def gives_one_value(field: Field[Any, Any], backfill: Any) -> bool:
     return has_value(field) and defaults.kind(field) is Kind.INSTANT
 
 
+def fills_twice(operation: AlterField, change: Alteration) -> str:
+    """What to do instead of giving all rows that are null one value where it has to be unique; empty if it hasn't."""
+    field, was = operation.field, change.old.field.unique
+    if not (was or field.unique) or isinstance(field.default, Answer) or not gives_one_value(field, None):
+        return ""
+    if not field.unique:
+        return (
+            f"It stays unique until the contract. Keep null=True of {operation.name} until then, and take it away in "
+            "the release after that."
+        )
+    return (
+        f"Write SetNotNullLater for {operation.name} with backfill=, an expression over the row or a function of it, "
+        "and a field without this default."
+    )
+
+
 def find(operation: AlterField, context: Context) -> Finding | None:
     if type(operation) is not AlterField:
         return None
     change = alteration_in(context, operation)
     if change is None or change.rewrites or not change.tightens_null:
         return None
-    field, what = operation.field, f"AlterField {operation.name} of {operation.model_name}"
-    if field.unique and not isinstance(field.default, Answer) and gives_one_value(field, None):
+    what = f"AlterField {operation.name} of {operation.model_name}"
+    if reason := fills_twice(operation, change):
         return Finding(
             f"{what} gives every row that is null the same value, and the field is unique: the second one fails.",
-            way_by_hand=(
-                f"Write SetNotNullLater for {operation.name} with backfill=, an expression over the row or a function "
-                "of it, and a field without this default."
-            ),
+            way_by_hand=reason,
         )
     safe = replacement(operation)
     return Finding(
