@@ -203,6 +203,7 @@ class TwoTypes:
                 table=column.table,
                 twins=((leader.name, column.name),),
                 but=catalog.index_of_field(leader.table, leader.name, name="_like") if self.like else "",
+                copies=True,
                 done=side.over,
             ),
             *(self._like_indexes(column) if self.like else ()),
@@ -230,7 +231,9 @@ class TwoTypes:
     def _leave(self, side: Side) -> Plan:
         column = side.column
         not_null = () if column.field.null else column.not_null()
-        return (self._free(side), self._no_function_names(side), self._kept(side), *not_null, self._end(side))
+        # Anew, where what hangs on two such columns got another form when the other one of them went.
+        again = self._counterparts(side)
+        return (self._free(side), self._no_function_names(side), *again, self._kept(side), *not_null, self._end(side))
 
     def _free(self, side: Side) -> Proof:
         leader, column = side.leader, side.column

@@ -506,7 +506,8 @@ class Runner:
         twins = dict(step.twins)
         left_out = {name for (name,) in self.rows(step.but)} if step.but else set()
         for name, unique, on_expression, definition in self._indexes_renamed(step.table, twins):
-            if not name.startswith(catalog.PREFIX) and name not in left_out:
+            of_another = step.copies and name.startswith(catalog.COPY)
+            if (of_another or not name.startswith(catalog.PREFIX)) and name not in left_out:
                 self._build_counterpart(step, name, unique, on_expression, definition)
         for name, definition in self._checks_renamed(step.table, twins):
             if not name.startswith(catalog.PREFIX):

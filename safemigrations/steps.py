@@ -208,12 +208,14 @@ class BuildCounterparts(Step):
     """Every index, unique and check constraint of columns made once more, without blocking, for their twins.
 
     They are called catalog.name_of_copy() of the one whose place they will take. `twins` are pairs of raw names, `but`
-    is a query for the names of indexes that are left out.
+    is a query for the names of indexes that are left out. With `copies` what was made so for a twin of another column
+    is made for these, too.
     """
 
     table: str
     twins: tuple[tuple[str, str], ...]
     but: str = ""
+    copies: bool = False
 
     transactional: ClassVar[bool] = False
 

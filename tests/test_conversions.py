@@ -200,6 +200,33 @@ def test_an_index_for_like_that_an_operation_before_it_leaves_to_the_contract(da
     assert shop.indexes() == {}
 
 
+def test_what_hangs_on_two_columns_that_both_get_another_type(database):
+    options: dict[str, Any] = {
+        "indexes": [Index(fields=["code", "size"], name="both")],
+        "constraints": [
+            UniqueConstraint(fields=["size", "code"], name="once"),
+            CheckConstraint(condition=Q(size__gt=0) | Q(code=None), name="some"),
+        ],
+    }
+    shop = Shop(database, book(("code", text()), ("size", models.IntegerField()), **options))
+    shop.migrate(TO_NUMBER, ExpandAlterField("book", "size", models.FloatField(db_column="length")))
+    new = shop.model()
+    for title in ("a", "b"):
+        new.objects.bulk_create(
+            [new(title=title, code=1, size=2)],
+            update_conflicts=True,
+            unique_fields=["size", "code"],
+            update_fields=["title"],
+        )
+    assert new.objects.get().title == "b"
+    shop.contract()
+    assert shop.indexes() == {"both": " USING btree (number, length)", "once": " USING btree (length, number)"}
+    assert shop.constraints().keys() == {"some", "once"}
+    shop.back()
+    assert shop.indexes() == {"both": " USING btree (code, size)", "once": " USING btree (size, code)"}
+    assert shop.constraints().keys() == {"some", "once"}
+
+
 @pytest.mark.parametrize("table", ["shop_book", "other"])
 def test_what_hangs_on_the_column_and_can_not_follow_is_named(database, table):
     shop = Shop(database, book(("code", text(unique=True))))
