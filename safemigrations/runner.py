@@ -446,22 +446,8 @@ class Runner:
 
     @execute.register
     def _copy_indexes(self, step: CopyIndexes) -> str:
-        self.run(
-            tuple(
-                BuildIndex(
-                    why=f"{catalog.bare(step.table)}: index {name} for {step.twin} too",
-                    table=step.table,
-                    # A plain and a unique index of the same columns are two.
-                    name=catalog.name_of_copy(step.table, f"UNIQUE {definition}" if unique else definition),
-                    definition=definition,
-                    unique=unique,
-                    analyze=on_expression,
-                )
-                for name, unique, on_expression, definition in self._indexes_renamed(
-                    step.table, {step.column: step.twin}
-                )
-            )
-        )
+        found = self._indexes_renamed(step.table, {step.column: step.twin})
+        self.run(tuple(_copy_of_index(step.table, step.twin, *index) for index in found))
         return ""
 
     def _indexes_renamed(self, table: str, twins: Mapping[str, str]) -> list[tuple[str, bool, bool, str]]:
@@ -506,8 +492,10 @@ class Runner:
         twins = dict(step.twins)
         left_out = {name for (name,) in self.rows(step.but)} if step.but else set()
         for name, unique, on_expression, definition in self._indexes_renamed(step.table, twins):
-            of_another = step.copies and name.startswith(catalog.COPY)
-            if (of_another or not name.startswith(catalog.PREFIX)) and name not in left_out:
+            if step.copies and name.startswith(catalog.COPY):
+                twin = ", ".join(twins.values())
+                self.run((_copy_of_index(step.table, twin, name, unique, on_expression, definition),))
+            elif not name.startswith(catalog.PREFIX) and name not in left_out:
                 self._build_counterpart(step, name, unique, on_expression, definition)
         for name, definition in self._checks_renamed(step.table, twins):
             if not name.startswith(catalog.PREFIX):
@@ -643,6 +631,18 @@ class Runner:
         from .backfill.work import fill
 
         return fill(self, step)
+
+
+def _copy_of_index(table: str, twin: str, name: str, unique: bool, on_expression: bool, definition: str) -> BuildIndex:
+    return BuildIndex(
+        why=f"{catalog.bare(table)}: index {name} for {twin} too",
+        table=table,
+        # A plain and a unique index of the same columns are two.
+        name=catalog.name_of_copy(table, f"UNIQUE {definition}" if unique else definition),
+        definition=definition,
+        unique=unique,
+        analyze=on_expression,
+    )
 
 
 def _online_lock(table: str) -> dict[str, Lock]:

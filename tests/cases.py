@@ -898,6 +898,18 @@ CASES: Sequence[Case] = (
         compared_as=_number,
     ),
     Case("alter_field_date_to_moment", _alter("due", models.DateTimeField(db_column="It's due")), compared_as=_day),
+    Case(
+        "alter_two_fields_of_an_index_to_other_types",
+        _alter("due", models.DateTimeField(db_column="at")),
+        _alter("sequence", _text(max_length=5, choices=[("1", "first"), ("2", "second")], db_column="rank")),
+        compared_as=lambda value: _digit(_day(value)),
+    ),
+    Case(
+        "alter_two_fields_of_a_unique_constraint_to_another_name_and_another_type",
+        _alter("region", models.CharField(max_length=30, db_column="area")),
+        _alter("sequence", _text(max_length=5, choices=[("1", "first"), ("2", "second")], db_column="rank")),
+        compared_as=_digit,
+    ),
     Case("alter_field_bigger_and_db_column", _alter("limit", models.BigIntegerField(db_column="maximum"))),
     Case("alter_field_shorter_and_db_column", _alter("number", _remark(unique=True, max_length=39, db_column="code"))),
     Case("alter_field_text_to_char_and_db_column", _alter("note", _text(default="it's 100% new", db_column="text"))),
