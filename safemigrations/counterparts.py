@@ -236,7 +236,7 @@ def forget_plans(tables: Iterable[str]) -> str:
         " JOIN pg_language l ON l.oid = p.prolang AND l.lanname = 'plpgsql'"
         " LEFT JOIN pg_trigger t ON t.tgfoid = p.oid AND NOT t.tgisinternal"
         f" WHERE (t.tgrelid IN ({watches}) OR {names})"
-        f" AND NOT starts_with(p.proname::text, '{catalog.PREFIX}') AND pg_has_role(p.proowner, 'USAGE')"
+        " AND pg_has_role(p.proowner, 'USAGE')"
         " AND p.prokind = 'f'",
         "EXECUTE format('ALTER FUNCTION %s COST %s', found.name, found.procost);",
     )

@@ -13,7 +13,13 @@ from django.db import IntegrityError, connection, models
 from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from django.test import override_settings
 
-from safemigrations.operations import AlterFieldConcurrently, ExpandAlterField, RemoveFieldLater
+from safemigrations.operations import (
+    AddFieldNullableThenBackfill,
+    AlterFieldConcurrently,
+    ExpandAlterField,
+    ExpandRename,
+    RemoveFieldLater,
+)
 from safemigrations.runner import StepFailed
 
 from .shop import AWKWARD, LIBRARY, Shop, book, quoted
@@ -261,6 +267,37 @@ def test_what_was_made_meanwhile_stops_the_contract(database):
         shop.contract()
     shop.execute("DROP TRIGGER upper_code ON shop_book")
     shop.contract()
+
+
+EXTRA = AddFieldNullableThenBackfill("book", "extra", models.BigIntegerField(), backfill=F("size") * 2)
+SIZE = {
+    "wider": ExpandAlterField("book", "size", models.BigIntegerField()),
+    "another name": ExpandRename("book", "size", "length"),
+    "another type": ExpandAlterField("book", "size", text(db_column="length")),
+}
+
+
+@pytest.mark.parametrize("what", SIZE)
+def test_what_fills_another_column_from_it_is_ours_and_goes_on(database, other_connection, what):
+    shop = Shop(database, book(("size", models.IntegerField())))
+    insert = "INSERT INTO shop_book (title, size) VALUES ('a', 3)"
+    shop.migrate(EXTRA)
+    other_connection.execute(insert)  # it has the function's plan from now on
+    shop.migrate(SIZE[what])
+    other_connection.execute(insert)
+    assert shop.execute("SELECT extra FROM shop_book") == [6, 6]
+    shop.contract()
+    assert shop.triggers() == []
+
+
+def test_what_fills_another_column_from_the_new_one_goes_with_the_contract(database):
+    shop = Shop(database, book(("code", text())))
+    backfill = F("code") * 2
+    shop.migrate(TO_NUMBER, AddFieldNullableThenBackfill("book", "extra", models.IntegerField(), backfill=backfill))
+    shop.execute("INSERT INTO shop_book (title, code) VALUES ('a', '3')")
+    assert shop.model().objects.get().extra == 6
+    shop.contract()
+    assert shop.triggers() == []
 
 
 def test_a_column_of_that_name(database):
