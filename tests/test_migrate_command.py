@@ -418,7 +418,7 @@ def test_a_name_that_the_contract_has_to_free_is_refused_before_anything_is_touc
     assert refused.stderr == (
         "StepFailed: The column note of shop_item still belongs to the contract of shop.0003_note (drop note of "
         "shop_item). Nothing was changed. When no server runs the release before that migration any more, type: "
-        "python manage.py migrate --contract\n"
+        "python manage.py migrate shop 0003_note --contract\n"
     )
     assert columns(shop) == EXPANDED
     assert shop.sql("SELECT to_regclass('trace')") == [(None,)]

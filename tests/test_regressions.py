@@ -196,7 +196,7 @@ def test_a_column_that_a_contract_is_about_cannot_be_made_nullable(project):
     assert (
         f"The column note of shop_book still belongs to the contract of shop.{second} (drop the database default of "
         "note of shop_book). Nothing was changed. When no server runs the release before that migration any more, "
-        "type: python manage.py migrate --contract"
+        "type: python manage.py migrate shop 0002_book_note --contract"
     ) in refused.stderr
     assert "Traceback" not in refused.stderr
 

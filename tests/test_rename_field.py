@@ -594,7 +594,7 @@ def test_a_later_rename_of_it_waits_for_the_contract(database):
         assert str(caught.value) == (
             f"The {held} of shop_book still belongs to the contract of shop.0002 (drop extra of shop_book, after "
             "proving that it equals more). Nothing was changed. When no server runs the release before that migration "
-            "any more, type: python manage.py migrate --contract"
+            "any more, type: python manage.py migrate shop 0002 --contract"
         )
     assert difference(before, snapshot(connection)) == {}
     shop.contract()

@@ -91,8 +91,9 @@ def with_default(field: str, name: str = "extra") -> str:
 
 REWRITES = "AddField extra of book rewrites the whole table while nobody can read or write."
 BY_HAND = (
-    "Add a plain nullable field, fill it with a trigger and in batches, and make it generated in a short maintenance "
-    "window; or decide that the table is small, with allow_unsafe on the migration."
+    "Add a plain nullable field beside it and keep that filled, with a trigger and in batches: PostgreSQL makes no "
+    "plain column a generated one. A virtual one (db_persist=False, PostgreSQL 18) is instant. Or decide that the "
+    "table is small, with allow_unsafe on the migration."
 )
 EXCLUSION = (
     "Measure it on a copy of the table. Where the wait can be borne, say so with allow_unsafe on the migration: "
@@ -822,7 +823,44 @@ def test_a_type_that_only_one_release_understands(what):
 
 def test_a_relation_of_another_type():
     _, _, instead = retyped(models.CharField(max_length=9), models.ForeignKey("shop.author", models.CASCADE))
-    assert instead.startswith("Add a new field beside it (AddFieldNullableThenBackfill fills it for both releases)")
+    assert instead.startswith("No column can be of both types while two releases run. Add a new field beside it, which")
+
+
+def test_a_relation_to_another_table():
+    def to(name: str) -> Any:
+        return models.ForeignKey(f"shop.{name}", models.CASCADE)
+
+    alter = stock.AlterField("book", "extra", to("editor"))
+    editor = stock.CreateModel("Editor", [KEY])
+    assert "points at another table" in found(alter, AUTHOR, editor, book(("extra", to("author"))))[1]
+    parent = models.OneToOneField("shop.author", models.CASCADE, parent_link=True, primary_key=True)
+    child = stock.CreateModel("Editor", [("author_ptr", parent)], bases=("shop.author",))
+    assert "points at another table" not in found(alter, AUTHOR, child, book(("extra", to("author"))))[1]
+
+
+MANY: dict[str, tuple[Any, str]] = {
+    "table": (models.ManyToManyField("shop.author", db_table="writers"), "renames its table at once"),
+    "target": (models.ManyToManyField("shop.editor"), "points at another table"),
+    "through": (models.ManyToManyField("shop.author", through="shop.role"), "changes `through`, which Django can't"),
+}
+
+
+@pytest.mark.parametrize("what", MANY)
+def test_a_many_to_many_field_that_changes(what):
+    field, harm = MANY[what]
+    book_of = book(("extra", models.ManyToManyField("shop.author")))
+    before = AUTHOR, stock.CreateModel("Editor", [KEY]), stock.CreateModel("Role", [KEY]), book_of
+    id, message, instead = found(stock.AlterField("book", "extra", field), *before)
+    assert id == "safemigrations.E041"
+    assert harm in message
+    assert instead
+    same = models.ManyToManyField("shop.author", related_name="books", blank=True)
+    assert found(stock.AlterField("book", "extra", same), *before) is None
+
+
+def test_a_key_of_another_kind():
+    alter = stock.AlterField("book", "id", models.UUIDField(primary_key=True))
+    assert found(alter, book())[2].startswith("A key of another kind is another key")
 
 
 def test_digits_that_move_from_one_side_of_the_point_to_the_other():

@@ -204,8 +204,9 @@ def _refused(what: str, field: Field[Any, Any]) -> Finding | None:
     return Finding(
         f"{what} rewrites the whole table while nobody can read or write.",
         way_by_hand=(
-            "Add a plain nullable field, fill it with a trigger and in batches, and make it generated in a short "
-            "maintenance window; or decide that the table is small, with allow_unsafe on the migration."
+            "Add a plain nullable field beside it and keep that filled, with a trigger and in batches: PostgreSQL "
+            "makes no plain column a generated one. A virtual one (db_persist=False, PostgreSQL 18) is instant. Or "
+            "decide that the table is small, with allow_unsafe on the migration."
         ),
     )
 

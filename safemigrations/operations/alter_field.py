@@ -17,6 +17,8 @@ from functools import partial
 from typing import Any
 
 from django.db.migrations.operations import AlterField
+from django.db.migrations.state import ProjectState
+from django.db.migrations.utils import resolve_relation
 from django.db.models import Field
 
 from .. import catalog, defaults
@@ -300,11 +302,74 @@ def find(operation: AlterField, context: Context) -> Finding | None:
     if type(operation) is not AlterField:
         return None
     change = alteration_in(context, operation)
-    if change is None or not (harm := _harm(change)):
+    if change is None:
+        return _of_many_to_many(operation, context)
+    if not (harm := _harm(change)):
         return None
+    if change.retargets and not _are_same_rows(context, change.old.target[0], change.new.target[0]):
+        return Finding(
+            f"AlterField {operation.name} of {operation.model_name} points at another table: either release takes the "
+            "keys that the other writes for those of its own.",
+            way_by_hand=ANOTHER_TABLE,
+        )
     safe = AlterFieldConcurrently(operation.model_name, operation.name, operation.field, operation.preserve_default)
     what = f"AlterField {operation.name} of {operation.model_name}"
     return Finding(f"{what} {harm}.", (safe,), notice=_notice(operation, change))
+
+
+ANOTHER_TABLE = (
+    "Add a second relation beside it, let one release write both and fill the new one for the rows that are there, let "
+    "the next release read that, and remove the old one in a third. Or decide that the table is small and the site can "
+    "wait, with allow_unsafe on the migration."
+)
+
+
+def _are_same_rows(context: Context, old: str, new: str) -> bool:
+    """Is one of the two models the other's proxy, parent or child?"""
+    return new in _lineage(context.before, old) or old in _lineage(context.after, new)
+
+
+def _lineage(state: ProjectState, label: str) -> set[str]:
+    model = state.models.get(tuple(label.split(".")))
+    bases = [base for base in model.bases if isinstance(base, str)] if model else []
+    return {label}.union(*(_lineage(state, base) for base in bases))
+
+
+def _of_many_to_many(operation: AlterField, context: Context) -> Finding | None:
+    old: Any = context.model_before(operation.model_name).fields.get(operation.name)
+    new: Any = operation.field
+    if old is None or not (old.many_to_many and new.many_to_many):
+        return None
+    what = f"AlterField {operation.name} of {operation.model_name}"
+    if _through(old, context) != _through(new, context):
+        return Finding(
+            f"{what} changes `through`, which Django can't: migrate fails.",
+            way_by_hand=(
+                "Let the model of `through` take the table that is there: put CreateModel for it, with the db_table "
+                "and the columns of the present table, and this AlterField into state_operations of a "
+                "SeparateDatabaseAndState."
+            ),
+        )
+    if _target(old, context) != _target(new, context):
+        return Finding(
+            f"{what} points at another table: either release takes the keys that the other writes for its own.",
+            way_by_hand=ANOTHER_TABLE,
+        )
+    if old.db_table != new.db_table and not new.remote_field.through:
+        return Finding(
+            f"{what} renames its table at once: the release that is still running names it in every query.",
+            way_by_hand="Keep its db_table; or rename it while no server runs, with allow_unsafe on the migration.",
+        )
+    return None
+
+
+def _through(field: Any, context: Context) -> Any:
+    through = field.remote_field.through
+    return through and resolve_relation(through, context.app_label)
+
+
+def _target(field: Any, context: Context) -> Any:
+    return resolve_relation(field.remote_field.model, context.app_label)
 
 
 def _harm(change: Alteration) -> str:

@@ -199,6 +199,12 @@ def _harm(change: Alteration) -> str:
 def _refusal(operation: AlterField, change: Alteration, context: Context) -> str:
     """Why two releases can't live with the change; empty if they can."""
     old, new = change.old, change.new
+    if change.changes_identity and change.changes_type and not _fits_both(change):
+        return (
+            "A key of another kind is another key, for every row that points at it. Add a field beside it that is "
+            "unique, let what points at the old key follow in releases of their own, or keep the key. Or decide that "
+            "the table is small, with allow_unsafe on the migration."
+        )
     if change.changes_identity:
         return "Do that in a release of its own: a column that numbers rows is another thing than one that doesn't."
     if change.renames_column and (reason := no_second_name(operation, operation.name, old.field, context)):
@@ -244,9 +250,10 @@ def _renames_table(label: str, other: Operation, operation: AlterField, context:
 
 
 BESIDE = (
-    "Add a new field beside it (AddFieldNullableThenBackfill fills it for both releases), let the code use that one, "
-    "and remove the old one in a later release: no column can be of both types while two releases run. Or decide that "
-    "the table is small, with allow_unsafe on the migration."
+    "No column can be of both types while two releases run. Add a new field beside it, which one release writes "
+    "together with the old one and AddFieldNullableThenBackfill fills for the rows that are there; let the next "
+    "release read it, and remove the old one in a third. Or decide that the table is small, with allow_unsafe on the "
+    "migration."
 )
 
 

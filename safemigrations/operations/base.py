@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
@@ -264,8 +265,16 @@ def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any, *, own: Map
         raise StepFailed(
             f"The {name} still belongs to the contract of {row.app_label}.{row.migration} ({row.label}). Nothing was "
             "changed. When no server runs the release before that migration any more, type: "
-            "python manage.py migrate --contract"
+            f"python manage.py migrate{_where_it_stands(connection, run)} --contract"
         )
+
+
+def _where_it_stands(connection: BaseDatabaseWrapper, run: Run) -> str:
+    """What `migrate` is given so that it applies nothing: what waits here isn't to be contracted in the same run."""
+    if not run.migration:
+        return ""
+    applied = MigrationRecorder(connection).migration_qs.filter(app=run.migration.app_label).order_by("id").last()
+    return f" {applied.app} {applied.name}" if applied else ""
 
 
 # Rules.
