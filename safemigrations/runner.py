@@ -76,6 +76,8 @@ class Report:
 
     def done(self, step: Step, seconds: float, detail: str = "") -> None: ...
 
+    def close(self) -> None: ...
+
 
 @dataclass
 class Run:

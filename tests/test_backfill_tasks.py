@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import io
 import os
@@ -104,11 +105,11 @@ def test_a_terminal_shows_a_bar_that_fits(project):
     project.sql(f"INSERT INTO shop_item (price, note) SELECT n, 0 FROM generate_series(1, {ROWS}) n")
     project.sql("ANALYZE shop_item")
     project.write_migration("shop", "0002_fill", MIGRATION.replace(", can_wait=True", ""))
-    shown = on_a_terminal(project, "migrate", columns=60)
+    shown = on_a_terminal(project, "migrate", columns=80)
     bars = re.findall(r"\r\x1b\[K([^\r\n]*░[^\r\n]*)", shown)
-    pattern = r"      █+░+ \d+%, [\d,]+ rows, [\d,]+ rows/s, \d+ s left"
+    pattern = r"    shop_item: fill twin █+░+ \d+%, [\d,]+ rows, [\d,]+ rows/s, \d+ s left"
     assert len([bar for bar in bars if re.fullmatch(pattern, bar)]) > 1
-    assert max(len(bar) for bar in bars) < 60
+    assert max(len(bar) for bar in bars) < 80
     plain = re.sub(r"\x1b\[[\d;]*m", "", shown)
     assert re.search(r"\r\x1b\[K    shop_item: fill twin +[\d.]+ s, 30,000 rows, [\d,]+ rows/s\r\n    OK", plain)
 
@@ -139,7 +140,38 @@ def test_elsewhere_there_is_a_line_now_and_then():
     report.told_meter -= 10
     report.meter(FILL, 0.2, "20%, 200 rows, 10 rows/s, 80 s left")
     report.meter(FILL, 0.3, "30%, 300 rows, 10 rows/s, 70 s left")
-    assert out.getvalue() == "      20%, 200 rows, 10 rows/s, 80 s left\n"
+    assert out.getvalue() == "      item: fill twin: 20%, 200 rows, 10 rows/s, 80 s left\n"
+
+
+LONG = "shop_item: foreign key shop_item_warehouse_id_3a026614_fk_shop_warehouse_id keeps its parents from now on"
+
+
+@pytest.mark.parametrize(
+    ("columns", "bar"),
+    [
+        ("120", f"    {LONG[:47]}… {'█' * 12}{'░' * 13} 50%, 15,000 rows, 8,000 rows/s, 2 s left"),
+        ("80", f"    {LONG[:21]}… {'█' * 6}{'░' * 5} 50%, 15,000 rows, 8,000 rows/s, 2 s left"),
+        ("60", f"    {LONG[:12]}… 50%, 15,000 rows, 8,000 rows/s, 2 s left"),
+    ],
+)
+def test_a_bar_says_of_what_it_is(monkeypatch, columns, bar):
+    monkeypatch.setenv("COLUMNS", columns)
+    report = ConsoleReport(OutputWrapper(io.StringIO()), no_style())
+    shown = report._bar(LONG, 0.5, "50%, 15,000 rows, 8,000 rows/s, 2 s left")
+    assert shown == bar
+    assert len(shown) < int(columns)
+
+
+def test_a_long_label_leaves_the_times_in_their_column():
+    out = io.StringIO()
+    report = ConsoleReport(OutputWrapper(out), no_style())
+    report.done(FILL, 1.5)
+    report.done(dataclasses.replace(FILL, why=LONG), 0.25)
+    assert out.getvalue() == (
+        f"    {'item: fill twin':<78} 1.50 s\n"
+        "    shop_item: foreign key shop_item_warehouse_id_3a026614_fk_shop_warehouse_id\n"
+        f"    {'  keeps its parents from now on':<78} 0.25 s\n"
+    )
 
 
 # django.tasks.
