@@ -128,10 +128,11 @@ class Project:
         stdout, stderr = process.communicate(input, timeout=120)
         return Result(stdout, stderr, process.returncode)
 
-    def start(self, *args: str) -> Running:
-        return Running(self._start(args, stdin=subprocess.DEVNULL))
+    def start(self, *args: str, group: bool = False) -> Running:
+        """`group`: with the processes that it starts it is one of its own, as a command at a terminal is."""
+        return Running(self._start(args, stdin=subprocess.DEVNULL, group=group))
 
-    def _start(self, args: Sequence[str], *, stdin: int) -> subprocess.Popen[str]:
+    def _start(self, args: Sequence[str], *, stdin: int, group: bool = False) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-W", "error", "-u", "manage.py", *args],
             cwd=self.folder,
@@ -140,6 +141,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0 if group else None,
         )
 
     def _environment(self) -> dict[str, str]:

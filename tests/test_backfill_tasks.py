@@ -114,6 +114,56 @@ def test_a_terminal_shows_a_bar_that_fits(project):
     assert re.search(r"\r\x1b\[K    shop_item: fill twin +[\d.]+ s, 30,000 rows, [\d,]+ rows/s\r\n    OK", plain)
 
 
+def slow_fill(project: Project, *args: str) -> Any:
+    """A command that fills, and has begun to."""
+    left_by_migrate(project)
+    project.set(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 50, "BACKFILL_RATE": 1000})
+    project.sql("DELETE FROM django_migrations WHERE name = '0002_fill'")
+    running = project.start(*args)
+    until(lambda: filled(project) > 0)
+    return running
+
+
+@pytest.mark.parametrize("args", [("migrate",), ("safemigrations", "backfill", "run")], ids=" ".join)
+def test_control_c_ends_it_with_a_line_and_the_next_run_goes_on(project, args):
+    running = slow_fill(project, *args)
+    assert "  running" in project.manage("safemigrations", "backfill", "status").stdout
+    running.process.send_signal(signal.SIGINT)
+    ended = running.wait()
+    assert ended.stderr == "Interrupted: what is done stays. Run the same command again to go on.\n"
+    assert ended.returncode == 130
+    assert ended.stdout.endswith("\n")
+    before = filled(project)
+    assert 0 < before < ROWS
+    assert re.fullmatch(
+        r"Backfills: 1\n +\d+  stopped +\d+%  [\d,]+ rows  shop_item: fill twin\n"
+        r" +Nobody works on it now\. To go on, run the same command again, or: python manage\.py safemigrations "
+        r"backfill run\n",
+        project.manage("safemigrations", "backfill", "status").check().stdout,
+    )
+    project.set(SAFEMIGRATIONS={})
+    project.manage(*args).check()
+    assert filled(project) == ROWS
+    assert project.sql("SELECT status, filled FROM safemigrations_backfill") == [("done", ROWS)]
+
+
+def test_one_that_was_killed_is_stopped_too(project):
+    running = slow_fill(project, "migrate")
+    running.kill()
+    until(lambda: "  stopped" in project.manage("safemigrations", "backfill", "status").stdout)
+
+
+def test_each_worker_does_not_say_that_it_was_interrupted(project):
+    left_by_migrate(project)
+    project.set(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 50, "BACKFILL_RATE": 1000})
+    running = project.start("safemigrations", "backfill", "run", "--workers", "3", group=True)
+    until(lambda: project.sql("SELECT count(DISTINCT owner) FROM safemigrations_backfill_section") == [(3,)])
+    os.killpg(running.process.pid, signal.SIGINT)  # as a terminal does
+    ended = running.wait()
+    assert ended.stderr == "Interrupted: what is done stays. Run the same command again to go on.\n"
+    assert ended.returncode == 130
+
+
 def on_a_terminal(project: Project, *args: str, columns: int) -> str:
     """Everything that a command writes to a terminal of this width."""
     ours, theirs = pty.openpty()

@@ -415,6 +415,7 @@ def test_a_name_that_the_contract_has_to_free_is_refused_before_anything_is_touc
     write(shop, "0004_note", operations, after="0003_note", atomic=atomic)
     refused = shop.manage("migrate")
     assert refused.returncode == 1
+    assert refused.stdout.endswith("\n")  # so that the error gets a line of its own
     assert refused.stderr == (
         "StepFailed: The column note of shop_item still belongs to the contract of shop.0003_note (drop note of "
         "shop_item). Nothing was changed. When no server runs the release before that migration any more, type: "

@@ -19,6 +19,7 @@ from ..runner import Report, Runner, StepFailed, explain
 from . import progress as store
 from .pace import seconds_until_window
 from .progress import Progress, Status
+from .table import fetch
 from .work import Stopped, Work, is_lost
 
 ACTIONS = {"pause": "Paused", "resume": "Resumed", "cancel": "Cancelled", "pace": "Changed the pace"}
@@ -29,13 +30,23 @@ FROM = {
     "pace": store.UNFINISHED,
 }
 TO = {"pause": Status.PAUSED, "resume": Status.RUNNING, "cancel": Status.CANCELLED}
+STOPPED = "stopped"  # as people are told; it is stored as running
 POLL = 5.0  # seconds between two looks at whether the time window has opened
 
 
-def listed(connection: BaseDatabaseWrapper, number: int | None) -> list[tuple[Progress, int, int]]:
-    """The backfills of a database, each with the rows looked at and those filled."""
+def listed(connection: BaseDatabaseWrapper, number: int | None) -> list[tuple[Progress, str, int, int]]:
+    """The backfills of a database, each with its status for people, the rows looked at and those filled."""
     which = {} if number is None else {"pk": number}
-    return [(row, *store.totals(connection, row)) for row in store.rows(connection, **which)]
+    rows = store.rows(connection, **which)
+    return [(row, _status(connection, row), *store.totals(connection, row)) for row in rows]
+
+
+def _status(connection: BaseDatabaseWrapper, row: Progress) -> str:
+    """One that is running, of which no session that is still there has a section, was interrupted or killed."""
+    owners = set(store.sections(connection, row).values_list("owner", flat=True))
+    sessions = {pid for (pid,) in fetch(connection, "SELECT pid FROM pg_stat_activity")}
+    stopped = row.status == Status.RUNNING and owners.isdisjoint(sessions)
+    return STOPPED if stopped else row.status
 
 
 def steer(
@@ -77,7 +88,8 @@ def run(connection: BaseDatabaseWrapper, report: Report, *, workers: int, tasks:
 
 
 def _process(connection: BaseDatabaseWrapper) -> subprocess.Popen[bytes]:
-    arguments = ["safemigrations", "backfill", "run", "--database", connection.alias]
+    # Without a word when it is interrupted: this process has said it.
+    arguments = ["safemigrations", "--verbosity", "0", "backfill", "run", "--database", connection.alias]
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE") or settings.SETTINGS_MODULE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -11,12 +12,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations import checks, queue
 from safemigrations.executor import MigrationExecutor, created_by, one_at_a_time
+from safemigrations.management.interruptible import Interruptible
 from safemigrations.operations.base import Change, Situation
 from safemigrations.report import ConsoleReport
 from safemigrations.runner import Report, Run, running
 
 
-class Command(migrate.Command):
+class Command(Interruptible, migrate.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
@@ -43,7 +45,7 @@ class Command(migrate.Command):
                 self._print_planned_contracts(connection, options)
             return
         run = Run(report=self.report, finish=options["contract"])
-        with one_at_a_time(connection, self._tell_waiting), running(run):
+        with one_at_a_time(connection, self._tell_waiting), running(run), closing(self.report):
             super().handle(*args, **options)
             if options["contract"] and not options["fake"]:
                 self._contract(connection)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from textwrap import indent
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from safemigrations import checks, queue
+from safemigrations.management.interruptible import Interruptible
 from safemigrations.report import ConsoleReport
 
 
-class Command(BaseCommand):
+class Command(Interruptible, BaseCommand):
     help = "Look at migrations and at what they left for the contract."
     requires_system_checks = ()
 
@@ -94,9 +97,10 @@ class Command(BaseCommand):
         connection = connections[options["database"]]
         match options["action"]:
             case "run":
-                control.run(connection, self._report(), workers=options["workers"], tasks=options["tasks"])
+                with closing(self._report()) as report:
+                    control.run(connection, report, workers=options["workers"], tasks=options["tasks"])
             case "status":
-                self._print_backfills(control.listed(connection, options["number"]))
+                self._print_backfills(connection, options["number"])
             case action:
                 pace = {name: options.get(name) for name in ("batch_seconds", "rate", "rest")}
                 for row in control.steer(connection, action, options["number"], pace):
@@ -105,10 +109,19 @@ class Command(BaseCommand):
     def _report(self) -> ConsoleReport:
         return ConsoleReport(self.stdout, self.style, indent=2)
 
-    def _print_backfills(self, rows: list[Any]) -> None:
+    def _print_backfills(self, connection: BaseDatabaseWrapper, number: int | None) -> None:
+        from safemigrations.backfill import control  # see backfill()
+
+        rows = control.listed(connection, number)
         self.stdout.write(f"Backfills: {len(rows)}")
-        for row, visited, filled in rows:
+        for row, status, visited, filled in rows:
             share = f"{min(1.0, visited / row.estimate):.0%}" if row.estimate else ""
-            self.stdout.write(f"  {row.pk:>4}  {row.status:<9} {share:>4}  {filled:,} rows  {row}")
+            self.stdout.write(f"  {row.pk:>4}  {status:<9} {share:>4}  {filled:,} rows  {row}")
+            if status == control.STOPPED:
+                database = "" if connection.alias == "default" else f" --database {connection.alias}"
+                self.stdout.write(
+                    " " * 12 + "Nobody works on it now. To go on, run the same command again, or: "
+                    f"python manage.py safemigrations backfill run{database}"
+                )
             if row.last_error:
                 self.stdout.write(indent(row.last_error, " " * 12))

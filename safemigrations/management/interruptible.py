@@ -1,0 +1,30 @@
+"""Ctrl-C ends a command with a line instead of a traceback: everything that it does can be gone on with."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import CommandError
+
+STATUS = 130  # of a process that SIGINT ended, as shells count
+
+
+class Interrupted(CommandError):
+    """Somebody pressed Ctrl-C."""
+
+
+class Interruptible:
+    """Goes in front of the command's class; for who calls a command from Python nothing changes."""
+
+    _called_from_command_line: bool
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute(*args, **options)  # type: ignore[misc]
+        except KeyboardInterrupt as error:
+            if not self._called_from_command_line:
+                raise
+            if not options["verbosity"]:
+                sys.exit(STATUS)
+            raise Interrupted("what is done stays. Run the same command again to go on.", returncode=STATUS) from error
