@@ -23,7 +23,7 @@ class SafeMigrationsMixin:
     """Goes in front of whatever autodetector stands there: Django's, or django-pgtrigger's."""
 
     def __init__(self, from_state: ProjectState, to_state: ProjectState, questions: Any = None) -> None:
-        super().__init__(from_state, to_state, questioner.wrap(questions, to_state))  # type: ignore[call-arg]
+        super().__init__(from_state, to_state, questioner.wrap(questions, from_state, to_state))  # type: ignore[call-arg]
 
     def _optimize_migrations(self) -> None:
         super()._optimize_migrations()  # type: ignore[misc]

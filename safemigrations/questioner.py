@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 import sys
 from typing import Any
 
@@ -14,14 +16,18 @@ from django.db.migrations.questioner import (
     NonInteractiveMigrationQuestioner,
 )
 from django.db.migrations.state import ProjectState
+from django.db.migrations.writer import MigrationWriter
 from django.db.models import functions
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from . import expressions
 from .operations.filling import Answer, is_expression, path_of
 
 
-def wrap(questions: MigrationQuestioner | None, to_state: ProjectState) -> MigrationQuestioner | None:
+def wrap(
+    questions: MigrationQuestioner | None, from_state: ProjectState, to_state: ProjectState
+) -> MigrationQuestioner | None:
     """The questioner that also asks our questions, with the answers and the output of the one it replaces."""
     for stock, ours in (
         (InteractiveMigrationQuestioner, Interactive),
@@ -29,7 +35,7 @@ def wrap(questions: MigrationQuestioner | None, to_state: ProjectState) -> Migra
     ):
         if type(questions) is stock:
             wrapped = ours()
-            wrapped.__dict__.update(questions.__dict__, to_state=to_state)
+            wrapped.__dict__.update(questions.__dict__, from_state=from_state, to_state=to_state)
             return wrapped
     return questions
 
@@ -48,21 +54,44 @@ def say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
+# What can be typed at our prompt: all of Django's expressions, and what Django's own prompt knows.
+KNOWN = {**vars(functions), **vars(models), "models": models, "datetime": datetime, "timezone": timezone}
+PATH = re.compile(r"\s*[^\W\d]\w*(\.[^\W\d]\w*)+\s*")
+
+
 def _evaluated(code: str) -> Any:
     """The expression or function that a person typed. Raises whatever is wrong with it."""
     if not code.strip():
         raise ValueError("Please enter some code, or 'exit' (without quotes) to exit.")
-    value = eval(code, {}, {**vars(functions), **vars(models)})
+    try:
+        value = eval(code, {}, KNOWN)
+    except NameError as error:
+        if PATH.fullmatch(code):
+            raise ValueError(f'The path of a function is written in quotes: "{code.strip()}"') from error
+        raise
     if isinstance(value, str):
         value = import_string(value)
     if isinstance(value, type) or not (is_expression(value) or callable(value)):
         raise ValueError(f"{value!r} is neither an expression nor the path of a function.")
-    if not is_expression(value):
+    if is_expression(value):
+        _refuse_unwritable(value)
+    else:
         path_of(value)
     return value
 
 
+def _refuse_unwritable(expression: Any) -> None:
+    """Raises ValueError for what can't be written into a file; a query would be run to be written."""
+    if any(isinstance(part, models.Subquery | models.QuerySet) for part in expressions.parts(expression)):
+        raise ValueError(
+            "makemigrations can't write a query into a file. Name a function of the row; or enter a value that stands "
+            "in, such as Value(0), and write the Subquery into the migration by hand."
+        )
+    MigrationWriter.serialize(expression)
+
+
 class Interactive(InteractiveMigrationQuestioner):
+    from_state: ProjectState
     to_state: ProjectState
 
     def ask_not_null_addition(self, field_name: str, model_name: str) -> Any:
@@ -87,11 +116,18 @@ class Interactive(InteractiveMigrationQuestioner):
     def _ask_backfill(self, field_name: str, model_name: str) -> Answer:
         self.prompt_output.write(
             'Enter an expression, such as F("price") * 2 or Upper(F("customer__country")), or the path of a function '
-            "that is given the row, such as \"shop.codes.code_of\". Type 'exit' to exit this prompt"
+            'that is given the row, such as "shop.codes.code_of". What django.db.models and '
+            "django.db.models.functions have is known: F, Value, Q, Case, When, Coalesce, Concat and the like; "
+            "datetime and timezone too. What needs other rows, such as a count, takes a function. Type 'exit' to exit "
+            "this prompt"
         )
         while True:
-            self.prompt_output.write(">>> ", ending="")
-            code = input()
+            try:
+                self.prompt_output.write(">>> ", ending="")
+                code = input()
+            except KeyboardInterrupt:
+                self.prompt_output.write("\nCancelled.")
+                sys.exit(1)
             if code == "exit":
                 sys.exit(1)
             try:
@@ -109,12 +145,25 @@ class Interactive(InteractiveMigrationQuestioner):
             if model._meta.model_name == model_name.lower() and field_name in {f.name for f in model._meta.fields}:
                 field = model._meta.get_field(field_name)
                 try:
+                    expressions.gives_one_value(model, expression)
+                    self._refuse_removed(model, expression)
                     model._base_manager.annotate(safemig_value=models.ExpressionWrapper(expression, field))  # type: ignore[arg-type]
                     return
                 except FieldError as error:
                     errors.append(error)
         if errors:
             raise errors[0]
+
+    def _refuse_removed(self, model: Any, expression: Any) -> None:
+        """Raises FieldError for what the release before this one has."""
+        for owner, name in expressions.missing(model, expression):
+            before = self.from_state.models.get((owner._meta.app_label, owner._meta.model_name))
+            if before and {name, name.removesuffix("_id")} & before.fields.keys():
+                raise FieldError(
+                    f"This release removes {owner._meta.model_name}.{name}, which rows would be filled from: it has to "
+                    "stay until the next release. Type 'exit', put it back into models.py, and remove it then. If it "
+                    "was renamed, use its new name."
+                )
 
     def ask_unique_callable_default_addition(self, field_name: str, model_name: str) -> None:
         """Django warns that one value goes to all rows; here the function is called for each."""

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, models
 from django.db.migrations import AddField, AlterField, CreateModel, RemoveField
-from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
+from django.db.models import Case, Exists, F, Max, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce, Concat, Upper
 from django.test import override_settings
 
 from safemigrations.operations import AddFieldNullableThenBackfill
 from safemigrations.operations.filling import path_of
 from safemigrations.runner import StepFailed
-from safemigrations.sync import NO_VALUE
+from safemigrations.sync import NO_VALUE, NotComputable
 from safemigrations.writer import written
 
 from .shop import (
@@ -150,7 +150,7 @@ def test_the_plan_of_a_function_with_a_stand_in(database):
 @pytest.mark.parametrize("what", ["too long", "two of it", "refused"])
 def test_a_value_that_can_not_be_computed_fails_no_write_of_the_old_release(database, what):
     """The row stays null; migrate and the contract name it."""
-    backfill: Any = F("author__books__title") if what == "two of it" else Upper("title")
+    backfill: Any = Upper("title")
     field: Any = models.PositiveSmallIntegerField() if what == "refused" else models.CharField(max_length=5)
     if what == "refused":
         backfill = F("author") - 5
@@ -158,6 +158,8 @@ def test_a_value_that_can_not_be_computed_fails_no_write_of_the_old_release(data
     shop = Shop(database, CreateModel("Author", [KEY]), book(("author", related)))
     author = shop.model("Author").objects.create()
     old = shop.model()
+    if what == "two of it":
+        backfill = Subquery(old.objects.filter(author=OuterRef("author")).values("title"))
     shop.migrate(by(backfill, field))
     old.objects.create(title="Emma", author=author)
     old.objects.create(title="Northanger Abbey", author=author)
@@ -216,6 +218,26 @@ def test_a_subquery_over_another_table(database):
         ("Evelina", False),
         ("Emma", True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("backfill", "why"),
+    [
+        (F("books__pages"), "books__pages leads to many rows, by books, and each row gets one value."),
+        (Upper("books__title"), "books__title leads to many rows, by books, and each row gets one value."),
+        (Max("books__pages"), "Max is an aggregate over many rows, and this is about one."),
+    ],
+)
+def test_what_has_many_values_is_refused_before_anything_is_changed(database, backfill, why):
+    author = models.ForeignKey("shop.author", models.CASCADE, related_name="books")
+    shop = Shop(database, OF_AN_AUTHOR[0], book(("author", author), ("pages", models.IntegerField())))
+    with pytest.raises(NotComputable) as caught:
+        shop.migrate(AddFieldNullableThenBackfill("author", "most", models.TextField(), backfill=backfill))
+    assert str(caught.value) == (
+        f"The backfill of shop.Author.most can't be computed: {why} Compute it by a function that is given the row, "
+        "or write a Subquery into the migration by hand."
+    )
+    assert list(shop.columns("shop_author")) == ["id", "name", "born"]
 
 
 def test_what_new_code_writes_is_kept(database):

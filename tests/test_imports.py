@@ -23,7 +23,7 @@ LAYERS = [
     {"constraints"},
     {"views"},
     {"sync"},
-    {"twins", "exchange", "conversions"},
+    {"twins", "exchange", "conversions", "expressions"},
     {"operations"},
     {"rules"},
     {"questioner", "writer", "autodetector", "checks", "executor"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -710,7 +712,9 @@ def test_the_third_choice_with_an_expression(project):
     result = ask(project, "3\nLength(F('title')) * 2\n").check()
     assert (
         'Enter an expression, such as F("price") * 2 or Upper(F("customer__country")), or the path of a function that '
-        "is given the row, such as \"shop.codes.code_of\". Type 'exit' to exit this prompt\n"
+        'is given the row, such as "shop.codes.code_of". What django.db.models and django.db.models.functions have '
+        "is known: F, Value, Q, Case, When, Coalesce, Concat and the like; datetime and timezone too. What needs other "
+        "rows, such as a count, takes a function. Type 'exit' to exit this prompt\n"
     ) in result.stdout
     assert result.stderr == ""
     text = pages(project)
@@ -742,23 +746,85 @@ def test_the_third_choice_with_a_function(project):
 BAD = {
     "F('title'": "SyntaxError: ",
     "nonsense": "NameError: name 'nonsense' is not defined",
+    "shop.codes.code_of": 'ValueError: The path of a function is written in quotes: "shop.codes.code_of"',
     "'shop.nothing.here'": "ModuleNotFoundError: No module named 'shop.nothing'",
     "": "ValueError: Please enter some code, or 'exit' (without quotes) to exit.",
     "Upper": "is neither an expression nor the path of a function.",
     "5": "ValueError: 5 is neither an expression nor the path of a function.",
     "lambda book: 5": "can't be imported: write a function at the top level of a module.",
     "'uuid.NAMESPACE_DNS'": "is neither an expression nor the path of a function.",
-    "F('nothing') * 2": "FieldError: Cannot resolve keyword 'nothing' into field. Choices are: id, pages, title",
+    "F('nothing') * 2": "FieldError: Cannot resolve keyword 'nothing' into field. Choices are: copies, id, pages,",
+    "F('copies__number')": (
+        "FieldError: copies__number leads to many rows, by copies, and each row gets one value. Compute it by a "
+        "function that is given the row, or write a Subquery into the migration by hand."
+    ),
+    "Max('copies__number')": (
+        "FieldError: Max is an aggregate over many rows, and this is about one. Compute it by a function that is "
+    ),
+    "Case(When(copies__number=1, then=1))": "FieldError: copies__number leads to many rows, by copies, and each row",
+    "Subquery(models.QuerySet())": "ValueError: makemigrations can't write a query into a file. Name a function",
+    "Value(object())": "ValueError: Cannot serialize: ",
 }
+COPY = """
+
+class Copy(models.Model):
+    book = models.ForeignKey(Book, models.CASCADE, related_name="copies")
+    number = models.IntegerField()
+"""
 
 
 def test_bad_input_is_asked_again(project):
-    result = ask(project, "3\n" + "".join(f"{bad}\n" for bad in BAD) + "F('id')\n").check()
+    with_book(project, COPY)
+    change(project, PAGES + COPY)
+    answers = "3\n" + "".join(f"{bad}\n" for bad in BAD) + "F('id')\n"
+    result = project.manage("makemigrations", input=answers).check()
     _, *answers = result.stdout.split(">>> ")
     for complaint, answer in zip(BAD.values(), answers, strict=False):
         assert complaint in answer
     assert len(answers) == len(BAD) + 1
     assert "            backfill=models.F('id'),\n" in pages(project)
+
+
+NAMED = (
+    "class Author(models.Model):\n    name = models.TextField()\n    born = models.IntegerField()\n\n\n"
+    "class Book(models.Model):\n    title = models.TextField()\n    size = models.IntegerField()\n"
+    "    author = models.ForeignKey(Author, models.CASCADE)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "gone"),
+    [
+        ("F('size') * 2", "book.size"),
+        ("Coalesce('author__born', 0)", "author.born"),
+        ("Case(When(size__gt=5, then=Value(1)), default=Value(2))", "book.size"),
+    ],
+)
+def test_what_this_release_removes_can_not_be_read(project, code, gone):
+    project.write_models("shop", NAMED)
+    project.manage("makemigrations", "shop").check()
+    removed = NAMED.replace("    size = models.IntegerField()\n", "").replace("    born = models.IntegerField()\n", "")
+    project.write_models("shop", removed + "    pages = models.BigIntegerField()\n")
+    result = project.manage("makemigrations", input=f"3\n{code}\nexit\n")
+    assert (
+        f"FieldError: This release removes {gone}, which rows would be filled from: it has to stay until the next "
+        "release. Type 'exit', put it back into models.py, and remove it then. If it was renamed, use its new name.\n"
+    ) in result.stdout
+
+
+def test_control_c_at_the_prompt(project):
+    with_book(project)
+    change(project, PAGES)
+    process = project._start(["makemigrations"], stdin=subprocess.PIPE)
+    process.stdin.write("3\n")
+    process.stdin.flush()
+    while not process.stdout.readline().endswith("Type 'exit' to exit this prompt\n"):
+        pass
+    assert process.stdout.read(4) == ">>> "
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("\nCancelled.\n", "")
+    assert process.returncode == 1
+    assert project.migration_files("shop") == ["0001_initial"]
 
 
 def test_exit_at_the_prompt(project):

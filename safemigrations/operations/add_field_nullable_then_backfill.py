@@ -22,6 +22,7 @@ from django.db.models import NOT_PROVIDED, Field
 from .. import defaults
 from ..columns import Column
 from ..defaults import Kind
+from ..expressions import refuse_many
 from ..steps import Plan
 from .add_field_with_default import field_with_default, has_column
 from .base import Change, Context, Finding, Rule, Situation
@@ -111,6 +112,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
     def _filling(self, at: Situation) -> Filling:
         column = self._column(at)
         filling = Filling(at=at, column=column, value=self.backfill, meanwhile=self.meanwhile)
+        refuse_many(column.model, column.field, self.meanwhile if self._is_python else self.backfill)
         if not self._is_python:
             return filling
         takes_row, marker = self.backfill is not None, filling.marker

@@ -23,6 +23,7 @@ from django.db.models import BooleanField, F, Model, OuterRef, Q, Subquery, Valu
 
 from .. import steps
 from ..columns import raw
+from ..expressions import refuse_many
 from ..runner import current_run
 from ..steps import Plan
 from .base import Change, Situation
@@ -136,6 +137,7 @@ class Backfill(Change):
         compiled = {}
         for name, value in values.items():
             field = own_field(model, name)
+            refuse_many(model, field, value)
             expression = value if is_expression(value) else Value(value, output_field=field)
             # A NULL that comes out of a query has a type, which may be another than the column's.
             sql = "NULL" if value is None else row_expression(at.connection, model, field, expression, row=table)

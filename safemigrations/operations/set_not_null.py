@@ -20,6 +20,7 @@ from django.db.models import NOT_PROVIDED, Field
 from .. import defaults
 from ..columns import Column
 from ..defaults import Kind
+from ..expressions import refuse_many
 from ..steps import Plan, Proof
 from .add_field_with_default import field_with_default
 from .alteration import Alteration, alteration_at, alteration_in, refuse_besides
@@ -109,6 +110,7 @@ class SetNotNullLater(Change, AlterField):
             return replace(filling, function=row_function(at, self, column, path, takes_row=takes_row))
         if self.backfill is None:
             return replace(filling, sql=defaults.sql(at.connection, column.field))
+        refuse_many(column.model, column.field, self.backfill)
         return filling
 
     def contract_label(self, at: Situation) -> str:
