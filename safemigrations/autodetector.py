@@ -19,6 +19,12 @@ from . import questioner, rules
 from .operations.base import Change, Context
 
 
+UNDECIDED = (
+    "Django's operation is written all the same. Until a person decides, by that way or with allow_unsafe in the file, "
+    "`manage.py check` fails, and with it runserver, test, showmigrations and sqlmigrate; migrate would run it."
+)
+
+
 class SafeMigrationsMixin:
     """Goes in front of whatever autodetector stands there: Django's, or django-pgtrigger's."""
 
@@ -85,7 +91,7 @@ def _safe_form(
         return (operation,)
     rule, finding = found
     if not finding.replacement:
-        say(f"{rule.id}: {finding.message}\n    {finding.way_by_hand}")
+        say(f"{rule.id}: {finding.message}\n    {finding.way_by_hand}\n    {UNDECIDED}")
         return (operation,)
     if finding.notice:
         say(finding.notice)

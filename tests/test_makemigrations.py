@@ -872,9 +872,16 @@ def test_what_has_no_safe_form_is_said_aloud(project):
         "one that the release which is still running inserts, fails.\n"
         "    Give the field a default that differs for each row (uuid.uuid4, a function), or make it nullable in this "
         "release and NOT NULL in the next.\n"
+        "    Django's operation is written all the same. Until a person decides, by that way or with allow_unsafe in "
+        "the file, `manage.py check` fails, and with it runserver, test, showmigrations and sqlmigrate; migrate would "
+        "run it.\n"
     )
     assert "migrations.AddField(" in project.read_migration("shop", "0002_book_stock")
-    assert project.manage("check").returncode == 1
+    project.set(ALLOWED_HOSTS=["localhost"])
+    for command in ("check", "test", "showmigrations", "sqlmigrate shop 0002", "runserver --noreload"):
+        failed = project.manage(*command.split())
+        assert failed.returncode == 1, command
+        assert "safemigrations.E010" in failed.stderr
 
 
 # Squashing.
