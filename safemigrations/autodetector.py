@@ -18,7 +18,6 @@ from django.db.migrations.state import ProjectState
 from . import questioner, rules
 from .operations.base import Change, Context
 
-
 UNDECIDED = (
     "Django's operation is written all the same. Until a person decides, by that way or with allow_unsafe in the file, "
     "`manage.py check` fails, and with it runserver, test, showmigrations and sqlmigrate; migrate would run it."

@@ -117,8 +117,8 @@ def large(old: Any, new: Any = None) -> Any:
     return read
 
 
-def upsert(release: Any, *names: str) -> None:
-    row = book(release)
+def upsert(release: Any, *names: str, **values: Any) -> None:
+    row = book(release, **values)
     same = {field.attname: getattr(row, field.attname) for field in row._meta.fields if field.name != "id"}
     release.Book.objects.bulk_create(
         [release.Book(**same)], update_conflicts=True, unique_fields=names, update_fields=["note"]
@@ -238,6 +238,17 @@ LINES: Sequence[Line] = (
             may(NEW, "upsert over the field", lambda o, n: upsert(n, "code")),
         ],
         variant="unique",
+    ),
+    Line(
+        ours.AlterFieldConcurrently("book", "isbn", CHAR(max_length=40, null=True)),
+        [
+            may(OLD, "upsert over the field", lambda o, n: upsert(o, "isbn", isbn="1")),
+            cannot(NEW, "write duplicates: the constraint goes with the contract", lambda o, n: twice(n, isbn="1")),
+            may(DONE, "write duplicates", lambda o, n: twice(n, isbn="1")),
+            cannot(LATE, "upsert over the field", lambda o, n: upsert(o, "isbn", isbn="1")),
+        ],
+        fields=[("isbn", CHAR(max_length=40, null=True, unique=True))],
+        variant="no longer unique",
     ),
     Line(
         ours.ExpandAlterField("book", "pages", models.BigIntegerField()),
@@ -419,6 +430,9 @@ Whatever isn't named here goes on as ever in each phase: both releases read what
 upsert and delete rows and their parents. What a cell names is special about that change: **can't** is refused by the
 database, and everything else works. The last column is why `migrate --contract` waits until no server runs the old
 release any more.
+
+One exception isn't in the table, as no operation of ours is part of it: rows of [a new model](add_field.md#a-new-model)
+keep the old code from deleting the parents that they point at.
 
 This page is written by `tests/phases.py`, and the tests try all that it says, line by line: the usual requests of each
 release in each phase, what it may do, and what it can't.
