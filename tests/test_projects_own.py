@@ -11,10 +11,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .cases import CASES, Case, base, ours, state_after, stock
 from .releases import contract, fill, installed, migrate, write
-from .snapshot import difference, snapshot
+from .snapshot import Snapshot, difference, nameless, snapshot
 
 OF_TABLES = ("rename_field", "rename_model", "rename_two", "alter_model_table", "remove_field", "delete_model")
-tables = pytest.mark.parametrize("case", [case for case in CASES if case.name.startswith(OF_TABLES)], ids=repr)
+REFUSED = "_bigger"  # extended statistics stay with a column, and keep another type from it
+CHOSEN = [case for case in CASES if case.name.startswith(OF_TABLES) and not case.name.endswith(REFUSED)]
+tables = pytest.mark.parametrize("case", CHOSEN, ids=repr)
 
 # Of every table: grants to a role, of columns too, comments, statistics, a policy, a trigger, a publication.
 OWN = """
@@ -75,10 +77,16 @@ def test_it_is_as_after_the_stock_operations_and_there_again_after_the_way_back(
         assert difference(start, snapshot(connection)) == {}
         migrate(last)
         contract()
-        assert difference(snapshot(other), snapshot(connection)) == {}
+        named = nameless if case.former_names else snapshot_as_it_is
+        assert difference(named(snapshot(other)), named(snapshot(connection))) == {}
         if comes_back(case):
             migrate(before)
-            assert difference(start, snapshot(connection)) == {}
+            named = nameless if case.named_anew else snapshot_as_it_is
+            assert difference(named(start), named(snapshot(connection))) == {}
+
+
+def snapshot_as_it_is(found: Snapshot) -> Snapshot:
+    return found
 
 
 def comes_back(case: Case) -> bool:
