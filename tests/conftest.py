@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ Connect = Callable[[], psycopg.Connection]
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist starts its workers
 def pytest_sessionstart(session: pytest.Session) -> None:
+    # Processes inherit that a signal is ignored, as it is where a shell runs the tests in the background.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     stack = ExitStack()
     session.config.add_cleanup(stack.close)
     # Workers and subprocesses inherit the environment, so they find the server instead of starting one.
