@@ -14,8 +14,9 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement as Reference
 from django.db.models import NOT_PROVIDED, Field, Model
 
-from . import catalog
+from . import catalog, defaults
 from .catalog import literal, object_name, temporary_name
+from .defaults import Kind
 from .steps import AddUnique, BuildIndex, DropIndex, Instead, Lock, Online, Plan, Proof, Statement, Together
 
 FK_SUFFIX = "_fk_%(to_table)s_%(to_column)s"  # BaseDatabaseSchemaEditor.add_field()
@@ -254,6 +255,21 @@ class Column:
     @property
     def parent(self) -> str:
         return self.editor.quote_name(self.field.target_field.model._meta.db_table)
+
+    @property
+    def default_of_all_rows(self) -> str:
+        """SQL of the db_default, where that is no other value for each row; else empty."""
+        instant = self.field.has_db_default() and defaults.kind(self.field) is Kind.INSTANT
+        return defaults.sql(self.editor.connection, self.field) if instant else ""
+
+    def analyze(self, *, done: str, about: str = "") -> Online:
+        return Online(
+            why=f"{self.label}: statistics of {self.name}",
+            sql=f"ANALYZE {self.table} ({self.quoted})",
+            locks={self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
+            done=done,
+            about=about,
+        )
 
     def set_default(self, default: str) -> Statement:
         return self._alter(

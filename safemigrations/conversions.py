@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from . import catalog, defaults
+from . import catalog
 from .casts import assigned, misfit
 from .columns import Column
 from .counterparts import carry, drop_leftovers, exchange_checks, exchange_indexes, move_default, name_not_null
-from .defaults import Kind
-from .steps import Backfill, BuildCounterparts, BuildIndex, Lock, Online, Plan, Proof, Together
+from .steps import Backfill, BuildCounterparts, BuildIndex, Lock, Plan, Proof, Together
 from .sync import conversion, conversion_name, convert, drop_of
 
 
@@ -117,12 +116,7 @@ class TwoTypes:
                 done=side.over,
             ),
             *self._counterparts(side),
-            Online(
-                why=f"{column.label}: statistics of {column.name}",
-                sql=f"ANALYZE {column.table} ({column.quoted})",
-                locks={column.table: Lock.SHARE_UPDATE_EXCLUSIVE},
-                done=side.over,
-            ),
+            column.analyze(done=side.over),
             self._kept(side),
         )
 
@@ -163,18 +157,18 @@ class TwoTypes:
     @property
     def _trigger(self) -> Together:
         side = self.forwards
-        return convert(self.old, self.new, to_twin=side.forth("{}"), to_old=side.back("{}"), default=self._default)
+        return convert(self.old, self.new, to_twin=side.forth, to_old=side.back, default=self._default)
 
     @property
     def _default(self) -> str:
         """Of both columns; a volatile one gives each of the two another value, and so can't tell which was given."""
-        return f"CAST({default} AS {self.new.type})" if (default := _default_of(self.new)) else ""
+        return f"CAST({default} AS {self.new.type})" if (default := self.new.default_of_all_rows) else ""
 
     def _begin(self, side: Side) -> Together:
         """The column and the trigger at the same moment: whatever is written from then on stands in both."""
         leader, column, trigger = side.leader, side.column, self._trigger
         alter = f"ALTER TABLE {column.table} "
-        default = f"{alter}ALTER COLUMN {column.quoted} SET DEFAULT {_default_of(column)}"
+        default = f"{alter}ALTER COLUMN {column.quoted} SET DEFAULT {column.default_of_all_rows}"
         return Together(
             why=f"{column.label}: add column {column.name}, and a trigger that makes it from {leader.name}, and back",
             sql=(
@@ -280,9 +274,3 @@ class TwoTypes:
             takes=(self._title,),
             about=column.title,
         )
-
-
-def _default_of(column: Column) -> str:
-    field = column.field
-    instant = field.has_db_default() and defaults.kind(field) is Kind.INSTANT
-    return defaults.sql(column.editor.connection, field) if instant else ""

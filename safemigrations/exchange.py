@@ -31,7 +31,7 @@ from .counterparts import (
     rename_foreign_key,
     rename_not_null,
 )
-from .steps import Backfill, BuildCounterparts, Lock, Online, Plan, Proof, Step, Together
+from .steps import Backfill, BuildCounterparts, Lock, Plan, Proof, Step, Together
 from .sync import drop_of, follow
 
 FK_ANEW = "_fk"  # BaseDatabaseSchemaEditor._alter_field() gives it to a foreign key that it makes again
@@ -252,7 +252,7 @@ class Exchange:
             *self._counterparts(),
             *(step for follower in followers for step in self._not_null(follower)),
             *(step for follower in followers for step in self._foreign_key(follower)),
-            *(self._analyze(follower) for follower in followers),
+            *(follower.column.analyze(done=follower.over, about=follower.leader.title) for follower in followers),
             *(self._equal(follower) for follower in followers),
         )
 
@@ -289,16 +289,6 @@ class Exchange:
 
     def _foreign_key(self, follower: Follower) -> Plan:
         return _unless(follower.over, follower.column.foreign_key())
-
-    def _analyze(self, follower: Follower) -> Online:
-        column = follower.column
-        return Online(
-            why=f"{column.label}: statistics of {column.name}",
-            sql=f"ANALYZE {column.table} ({column.quoted})",
-            locks={column.table: Lock.SHARE_UPDATE_EXCLUSIVE},
-            done=follower.over,
-            about=follower.leader.title,
-        )
 
     def _equal(self, follower: Follower) -> Proof:
         leader, column, keys = follower.leader, follower.column, ", ".join(follower.leader.key)

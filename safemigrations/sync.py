@@ -8,6 +8,7 @@ triggers did, so its name sorts last.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -158,22 +159,24 @@ def _given(value: str, default: str) -> str:
     return catalog.differ(value, default) if default else f"{value} IS DISTINCT FROM NULL"
 
 
-def convert(old: Column, twin: Column, *, to_twin: str, to_old: str, default: str = "") -> Together:
+def convert(
+    old: Column, twin: Column, *, to_twin: Callable[[str], str], to_old: Callable[[str], str], default: str = ""
+) -> Together:
     """As keep_equal(), for columns of two types: what either release writes, the other finds in its type.
 
-    `to_twin` and `to_old` make a value of the one from one of the other, {}, or NULL where there is none. So the two
-    may stay different, and an UPDATE that changes neither must leave both alone.
+    `to_twin` and `to_old` give SQL for a value of the one from SQL for one of the other, NULL where there is none. So
+    the two may stay different, and an UPDATE that changes neither must leave both alone.
     """
     new_a, old_a = f"NEW.{old.quoted}", f"OLD.{old.quoted}"
     new_b, old_b = f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
-    from_old, from_twin = f"{new_b} := {to_twin.format(new_a)};", f"{new_a} := {to_old.format(new_b)};"
+    from_old, from_twin = f"{new_b} := {to_twin(new_a)};", f"{new_a} := {to_old(new_b)};"
     return _trigger(
         twin,
         why=f"keeps {old.name} and {twin.name} the same in two types while two releases run",
         role="convert",
         rank=CONVERTS,
         operation=Insert | Update,
-        condition=catalog.differ(to_twin.format(new_a), new_b),
+        condition=catalog.differ(to_twin(new_a), new_b),
         body=(
             f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_old} END IF;"
             f" ELSIF {catalog.differ(new_b, old_b)} THEN {from_twin}"

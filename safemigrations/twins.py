@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import catalog, defaults
+from . import catalog
 from .catalog import literal
 from .columns import Column
-from .defaults import Kind
 from .steps import Backfill, CopyIndexes, Lock, MoveAdditions, Plan, Proof, Together
 from .sync import drop_of, keep_equal
 
@@ -204,13 +203,11 @@ class TwoNames:
     @property
     def twins(self) -> Twins:
         # A volatile default gives each of the two another value, and so can't tell which of them was given.
-        field = self.old.field
-        same = field.has_db_default() and defaults.kind(field) is Kind.INSTANT
         return Twins(
             old=self.old,
             twin=self.new,
             over=f"{self.new.exists} AND NOT EXISTS ({self.old.exists})",
-            default=defaults.sql(self.old.editor.connection, field) if same else "",
+            default=self.old.default_of_all_rows,
         )
 
     @property

@@ -15,7 +15,7 @@ import pytest
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from testproject.postgres import server
 from tests.project import Project
@@ -43,6 +43,13 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     template = request.getfixturevalue("used") if on_release else ""
     with new_database("default", monkeypatch, template) as connection:
         yield connection
+
+
+def use_server(monkeypatch: pytest.MonkeyPatch, conninfo: str) -> None:
+    """For a test that needs a server of its own."""
+    monkeypatch.setenv("SAFEMIGRATIONS_TEST_DSN", conninfo)
+    monkeypatch.setitem(connections.settings["default"], "HOST", conninfo_to_dict(conninfo)["host"])
+    monkeypatch.setitem(connections.settings["default"], "USER", "postgres")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from safemigrations.runner import Runner, StepFailed
 from safemigrations.steps import Backfill
 from testproject import postgres
 
-from .conftest import new_database
+from .conftest import new_database, use_server
 from .contention import Migrating, Told, until
 from .test_backfill_engine import apps, fill_of, function, half, run
 
@@ -50,9 +50,7 @@ def own_server() -> Iterator[str]:
 
 @pytest.fixture
 def database(own_server, monkeypatch):
-    monkeypatch.setenv("SAFEMIGRATIONS_TEST_DSN", own_server)
-    monkeypatch.setitem(connections.settings["default"], "HOST", conninfo_to_dict(own_server)["host"])
-    monkeypatch.setitem(connections.settings["default"], "USER", "postgres")
+    use_server(monkeypatch, own_server)
     monkeypatch.setattr(second, "ROWS", 1000)
     monkeypatch.setattr(second, "POLL", 0.005)
     monkeypatch.setattr(watch, "IDLE", 0)  # the sessions of a test have just done something

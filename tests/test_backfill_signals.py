@@ -11,9 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connections
 from django.test import override_settings
-from psycopg.conninfo import conninfo_to_dict
 
 from safemigrations.backfill import control, pace, progress, watch
 from safemigrations.backfill.progress import Status
@@ -21,7 +19,7 @@ from safemigrations.backfill.work import Work
 from safemigrations.runner import Runner
 from testproject import postgres
 
-from .conftest import new_database
+from .conftest import new_database, use_server
 from .contention import Migrating, Told, autovacuum, until
 from .test_backfill_engine import FILL, fill_of, run, wrong
 
@@ -36,9 +34,7 @@ def own_server() -> Iterator[str]:
 
 @pytest.fixture
 def database(own_server, monkeypatch):
-    monkeypatch.setenv("SAFEMIGRATIONS_TEST_DSN", own_server)
-    monkeypatch.setitem(connections.settings["default"], "HOST", conninfo_to_dict(own_server)["host"])
-    monkeypatch.setitem(connections.settings["default"], "USER", "postgres")
+    use_server(monkeypatch, own_server)
     monkeypatch.setattr(watch, "AFTER", 0.0)
     with new_database("default", monkeypatch) as connection:
         yield connection

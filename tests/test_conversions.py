@@ -351,7 +351,7 @@ def test_no_rows_and_contract_immediately(database):
     assert shop.columns()["code"] == "character varying(40) NOT NULL"
 
 
-@pytest.mark.parametrize(("table", "column"), AWKWARD)
+@pytest.mark.parametrize(("table", "column"), [*AWKWARD, ("shop_book", "a {b} {}")])
 def test_awkward_names(database, table, column):
     library = [LIBRARY] if "library" in table else []
     shop = Shop(database, *library, book(("code", text(unique=True, db_column="it's old")), db_table=table))

@@ -150,10 +150,10 @@ def _waits(change: Alteration) -> bool:
 
 def _others(change: Alteration) -> str:
     """What the change does to the column besides."""
-    return ", ".join(name.replace("_", " ") for name in change.work_besides(*_of_type(change)))
+    return ", ".join(name.replace("_", " ") for name in change.work_besides(*_does(change)))
 
 
-def _of_type(change: Alteration) -> tuple[str, ...]:
+def _does(change: Alteration) -> tuple[str, ...]:
     """What the operation does; where each type has a column of its own, each has a default of its own, too."""
     both = change.old.field.has_db_default() and change.new.field.has_db_default()
     return (*OF_TYPE, "sets_default") if both and _is_converted(change) else OF_TYPE
@@ -224,14 +224,14 @@ def _refusal(operation: AlterField, change: Alteration, context: Context) -> str
         return BESIDE
     if change.renames_column:
         return _pointed_at(operation, context)
-    if is_wider(old.type, new.type) or is_wider(new.type, old.type):
+    if _fits_both(change):
         return ""
     if both := numeric_of_both(old.type, new.type):
         return (
             f"First give it max_digits={both[0]} and decimal_places={both[1]}, which holds the values of both releases;"
             " and then, in the release after the contract, the digits that it shall have."
         )
-    if old.field.primary_key or old.field.remote_field or new.field.remote_field:
+    if old.field.primary_key:
         return BESIDE
     column = f"{operation.name}_{parse(new.type)[0].split()[0].strip('[]')}"
     return (
@@ -301,7 +301,7 @@ def _with_type(change: Alteration) -> Any:
     field = _unsigned_no_more(change.old.field) if change.removes_check else change.old.field.clone()
     for name in ("null", "_unique", "db_index", "db_comment"):
         setattr(field, name, getattr(change.new.field, name, None))
-    if "sets_default" not in _of_type(change):
+    if "sets_default" not in _does(change):
         field.db_default = change.new.field.db_default
     return field
 
