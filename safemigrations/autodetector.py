@@ -52,12 +52,16 @@ def replace_unsafe(
     for app_label, part in in_order(migrations):
         replaced: list[Operation] = []
         for operation in _tables_first(part.operations):
-            state, after = state.clone(), state.clone()
+            after = state.clone()
             operation.state_forwards(app_label, after)
             context = Context(app_label, state, after, release, from_state)
-            for safe in _safe_form(operation, context, created, say):
+            safe_form = _safe_form(operation, context, created, say)
+            replaced.extend(safe_form)
+            if safe_form == (operation,):
+                state = after
+                continue
+            for safe in safe_form:
                 safe.state_forwards(app_label, state)
-                replaced.append(safe)
         part.operations = replaced  # type: ignore[misc]
 
 
@@ -82,7 +86,7 @@ def _makes(operation: Operation, name: str) -> bool:
 
 def _safe_form(
     operation: Operation, context: Context, created: set[tuple[str, str]], say: Callable[[str], None]
-) -> Iterable[Operation]:
+) -> tuple[Operation, ...]:
     if (context.app_label, rules.model_named_by(operation).lower()) in created:
         return (operation,)
     found = rules.find(operation, context)

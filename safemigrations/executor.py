@@ -20,7 +20,6 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 from . import locks, tables
-from .backfill import progress as backfills
 from .columns import bound
 from .operations.base import Change, make_room
 from .runner import Report, Run, current_run, is_sending, running
@@ -147,6 +146,8 @@ class MigrationExecutor(executor.MigrationExecutor):
 
 
 def _record_backfills(connection: BaseDatabaseWrapper, migration: Migration) -> None:
+    from .backfill import progress as backfills  # with its tables; what only `migrate` needs, no `check` should load
+
     if any(isinstance(operation, Change) for operation in migration.operations):
         backfills.record(connection, migration.app_label, migration.name)
 

@@ -71,6 +71,7 @@ class Project:
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "settings",
             "PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}",
+            "PYTHONDONTWRITEBYTECODE": "",  # an installed package, as Django is here, has been compiled
         }
         command = [sys.executable, "-W", "ignore", "-m", "django", *arguments]
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, input=answers)

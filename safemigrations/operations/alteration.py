@@ -7,6 +7,7 @@ answers are the same, as BaseDatabaseSchemaEditor._alter_field() gives them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -305,6 +306,7 @@ def _bound(at: Situation, field: Any) -> Form:
 # For rules: fields as the states have them, because rendering all models takes as long as the rest of a check.
 
 
+@lru_cache(maxsize=1)  # several rules ask, one after the other
 def alteration_in(context: Context, operation: AlterField) -> Alteration | None:
     """None where no column is altered."""
     old = context.model_before(operation.model_name).fields.get(operation.name)

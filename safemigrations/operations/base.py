@@ -18,7 +18,6 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
-from ..backfill import progress as backfills
 from ..runner import NeedsAutocommit, Run, Runner, StepFailed, current_run
 from ..steps import Backfill, Plan, Proof, Step, reverse
 
@@ -165,6 +164,7 @@ class Change(SeparateDatabaseAndState):
 
     def _take_back(self, at: Situation, run: Run) -> None:
         from .. import queue  # see _expand()
+        from ..backfill import progress as backfills
 
         waiting = queue.rows(at.connection, **self._row(at, run))
         untouched = waiting.filter(status=queue.Status.PENDING).exists()
@@ -280,7 +280,7 @@ def _where_it_stands(connection: BaseDatabaseWrapper, run: Run) -> str:
 # Rules.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Context:
     """What a rule may know: the states around the operation and what else the same release changes."""
 
