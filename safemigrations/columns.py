@@ -187,6 +187,10 @@ class Column:
         name = self.field.db_parameters(self.editor.connection).get("collation")
         return self.editor.quote_name(name) if name else ""
 
+    @property
+    def type_with_collation(self) -> str:
+        return f"{self.type} COLLATE {self.collation}" if self.collation else self.type
+
     def definition(self, *, null: bool, default: str = "") -> str:
         """The column's type, collation and nullability, and nothing that scans or builds."""
         bare = copy.copy(self.field)

@@ -15,8 +15,16 @@ from dataclasses import dataclass, replace
 from . import catalog
 from .casts import assigned, misfit
 from .columns import Column
-from .counterparts import carry, drop_leftovers, exchange_checks, exchange_indexes, move_default, name_not_null
-from .steps import Backfill, BuildCounterparts, BuildIndex, Lock, Plan, Proof, Together
+from .counterparts import (
+    carry,
+    drop_leftovers,
+    exchange_checks,
+    exchange_indexes,
+    move_default,
+    name_not_null,
+    try_types,
+)
+from .steps import Backfill, BuildCounterparts, BuildIndex, Lock, Plan, Proof, Together, TryTypes
 from .sync import conversion, conversion_name, convert, drop_of
 
 
@@ -80,7 +88,8 @@ class TwoTypes:
 
     def expand(self) -> Plan:
         side = self.forwards
-        return (self._unwatched(side), *self._functions(), self._converts(side), *self._make(side))
+        proofs = (self._unwatched(side), self._indexes_fit(side))
+        return (*proofs, *self._functions(), self._converts(side), *self._make(side))
 
     def contract(self) -> Plan:
         again = (*self._functions(), *self._make(self.backwards))
@@ -134,6 +143,13 @@ class TwoTypes:
             ),
             done=side.over,
         )
+
+    def _indexes_fit(self, side: Side) -> TryTypes:
+        return try_types(((side.leader, side.column),), but=self._like_index(side), done=side.over)
+
+    def _like_index(self, side: Side) -> str:
+        """A query for the one that a column has or hasn't by its type."""
+        return catalog.index_of_field(side.leader.table, side.leader.name, name="_like") if self.like else ""
 
     def _converts(self, side: Side) -> Proof:
         leader, column, keys = side.leader, side.column, ", ".join(side.leader.key)
@@ -196,7 +212,7 @@ class TwoTypes:
                 why=why,
                 table=column.table,
                 twins=((leader.name, column.name),),
-                but=catalog.index_of_field(leader.table, leader.name, name="_like") if self.like else "",
+                but=self._like_index(side),
                 copies=True,
                 done=side.over,
             ),

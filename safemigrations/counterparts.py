@@ -1,22 +1,41 @@
 """What hangs on a column, carried over to the one that takes its place, as SQL; only the catalog knows what that is.
 
-Each is a statement within the one transaction that exchanges the columns. The names of counterparts are those that
-BuildCounterparts gives them.
+Whether that is possible is tried first. All else are statements within the one transaction that exchanges the columns.
+The names of counterparts are those that BuildCounterparts gives them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from . import catalog
 from .catalog import literal
 from .columns import Column
+from .steps import TryTypes
 
 ASIDE = f"{catalog.PREFIX}aside"  # a name that nobody sees, within one transaction
 
 STORAGE = "CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'x' THEN 'EXTENDED' ELSE 'MAIN' END"
 COMPRESSION = "CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END"
+
+
+def try_types(pairs: Sequence[tuple[Column, Column]], *, done: str, but: str = "") -> TryTypes:
+    """That what hangs on the first of each pair, all of one table, can be made for the second, before that is there."""
+    table = pairs[0][0]
+    names = ", ".join(old.name for old, _ in pairs)
+    types = ", ".join(dict.fromkeys(new.type for _, new in pairs))
+    return TryTypes(
+        why=f"{table.label}: every index and check constraint of {names} means something for {types}",
+        table=table.table,
+        types=tuple((old.name, new.type_with_collation) for old, new in pairs),
+        failure=(
+            f"{names} of {table.label} can't become {types} together with {{what}} ({{error}}). Nothing was changed. "
+            "Remove that in a migration before this one, run its contract, and add what fits the new type afterwards."
+        ),
+        but=but,
+        done=done,
+    )
 
 
 def _attribute_of(column: Column) -> str:

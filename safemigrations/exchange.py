@@ -30,6 +30,7 @@ from .counterparts import (
     move_sequence,
     rename_foreign_key,
     rename_not_null,
+    try_types,
 )
 from .steps import Backfill, BuildCounterparts, Lock, Plan, Proof, Step, Together
 from .sync import drop_of, follow
@@ -147,6 +148,7 @@ class Exchange:
         followers = self.followers
         return (
             *(self._nothing_stuck(follower) for follower in followers),
+            *self._indexes_fit(),
             *(self._every_value_fits(follower) for follower in followers if follower.cast.misfit),
             *(self._sequence_fits(follower) for follower in followers if _may_have_sequence(follower)),
         )
@@ -164,6 +166,10 @@ class Exchange:
             ),
             done=follower.over,
         )
+
+    def _indexes_fit(self) -> Iterator[Step]:
+        for followers in self._by_table().values():
+            yield try_types([(one.leader, one.final) for one in followers], done=followers[0].over)
 
     def _every_value_fits(self, follower: Follower) -> Proof:
         column, keys = follower.leader, ", ".join(follower.leader.key)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from django.apps.registry import Apps
 from django.core.management.base import CommandError
-from django.db import DatabaseError, IntegrityError, NotSupportedError, transaction
+from django.db import DatabaseError, DataError, IntegrityError, NotSupportedError, ProgrammingError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 
@@ -39,6 +39,7 @@ from .steps import (
     Statement,
     Step,
     Together,
+    TryTypes,
     reverse,
 )
 
@@ -456,38 +457,56 @@ class Runner:
         """The indexes of columns as they would be if these had their twins' names: see catalog.indexes_knowing()."""
         both = {name for name, *_ in self.rows(catalog.indexes_knowing(table, *twins.values()))}
         found = [row for row in self.rows(catalog.indexes_knowing(table, *twins)) if row[0] not in both]
-        create = [
-            f'CREATE {"UNIQUE " if unique else ""}INDEX "{SHAPE}_{number}" ON "{SHAPE}" {definition}'
-            for number, (_, unique, _, definition) in enumerate(found)
-        ]
+        create = [_index_of_shape(number, *index) for number, index in enumerate(found)]
         renamed = self._renamed(table, twins, create, catalog.indexes_knowing(f'"{SHAPE}"', *twins.values()))
         return [(*row, definition) for (*row, _), (*_, definition) in zip(found, renamed, strict=True)]
 
     def _checks_renamed(self, table: str, twins: Mapping[str, str]) -> list[tuple[str, str]]:
         both = {name for name, _ in self.rows(catalog.checks_knowing(table, *twins.values()))}
         found = [row for row in self.rows(catalog.checks_knowing(table, *twins)) if row[0] not in both]
-        create = [
-            f'ALTER TABLE "{SHAPE}" ADD CONSTRAINT "{SHAPE}_{number}" {definition}'
-            for number, (_, definition) in enumerate(found)
-        ]
+        create = [_check_of_shape(number, *check) for number, check in enumerate(found)]
         renamed = self._renamed(table, twins, create, catalog.checks_knowing(f'"{SHAPE}"', *twins.values()))
         return [(name, definition) for (name, _), (_, definition) in zip(found, renamed, strict=True)]
 
     def _renamed(self, table: str, twins: Mapping[str, str], create: list[str], query: str) -> list[tuple[Any, ...]]:
-        """How PostgreSQL spells what is created, after a rename of the columns; on a table that is rolled back."""
+        """How PostgreSQL spells what is created, after a rename of the columns."""
         if not create:
             return []
+        drop = [f'ALTER TABLE "{SHAPE}" DROP COLUMN "{twin}"' for twin in twins.values()]
+        rename = [f'ALTER TABLE "{SHAPE}" RENAME COLUMN "{column}" TO "{twin}"' for column, twin in twins.items()]
+        return self._on_shape(table, [*drop, *create, *rename], query)
+
+    def _on_shape(self, table: str, statements: list[str], query: str = "SELECT 1") -> list[tuple[Any, ...]]:
+        """What the query finds after the statements, on an empty table of the same columns, which is rolled back."""
         with transaction.atomic(using=self.connection.alias):
             self._send(f'CREATE TABLE "{SHAPE}" (LIKE {table})')
-            for twin in twins.values():
-                self._send(f'ALTER TABLE "{SHAPE}" DROP COLUMN "{twin}"')
-            for sql in create:
+            for sql in statements:
                 self._send(sql)
-            for column, twin in twins.items():
-                self._send(f'ALTER TABLE "{SHAPE}" RENAME COLUMN "{column}" TO "{twin}"')
             rows = self.rows(query)
             transaction.set_rollback(True, using=self.connection.alias)
         return rows
+
+    @execute.register
+    def _try_types(self, step: TryTypes) -> str:
+        left_out = {name for (name,) in self.rows(step.but)} if step.but else set()
+        columns = [column for column, _ in step.types]
+        indexes = self.rows(catalog.indexes_knowing(step.table, *columns))
+        checks = self.rows(catalog.checks_knowing(step.table, *columns))
+        tried = {f"index {index[0]}": _index_of_shape(0, *index) for index in indexes if index[0] not in left_out}
+        tried |= {f"check {check[0]}": _check_of_shape(0, *check) for check in checks}
+        alter = [
+            f'ALTER TABLE "{SHAPE}" ALTER COLUMN "{column}" TYPE {type_} USING NULL' for column, type_ in step.types
+        ]
+        for what, create in tried.items():
+            if what.partition(" ")[2].startswith(catalog.PREFIX):
+                continue
+            try:
+                self._on_shape(step.table, [create, *alter])
+            except (ProgrammingError, DataError, NotSupportedError) as error:
+                reason = str(error).strip().partition("\n")[0]
+                # Not format(): a name in the text may have braces of its own.
+                raise StepFailed(step.failure.replace("{what}", what).replace("{error}", reason)) from error
+        return ""
 
     @execute.register
     def _build_counterparts(self, step: BuildCounterparts) -> str:
@@ -633,6 +652,14 @@ class Runner:
         from .backfill.work import fill
 
         return fill(self, step)
+
+
+def _index_of_shape(number: int, name: str, unique: bool, on_expression: bool, definition: str) -> str:
+    return f'CREATE {"UNIQUE " if unique else ""}INDEX "{SHAPE}_{number}" ON "{SHAPE}" {definition}'
+
+
+def _check_of_shape(number: int, name: str, definition: str) -> str:
+    return f'ALTER TABLE "{SHAPE}" ADD CONSTRAINT "{SHAPE}_{number}" {definition}'
 
 
 def _copy_of_index(table: str, twin: str, name: str, unique: bool, on_expression: bool, definition: str) -> BuildIndex:

@@ -232,6 +232,25 @@ class BuildCounterparts(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TryTypes(Step):
+    """A proof that each index and check constraint of columns means something for other types, asked of no row.
+
+    `types` are pairs of a raw name and a type; `but` is a query for the names of indexes that are left out. `failure`
+    explains what doesn't: {what} is its name and {error} PostgreSQL's words.
+    """
+
+    table: str
+    types: tuple[tuple[str, str], ...]
+    failure: str
+    but: str = ""
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """None: what is tried the catalog says, and it leaves nothing behind."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class MoveAdditions(Step):
     """Indexes, unique and check constraints that later migrations gave a twin, built for the column that stays.
 

@@ -166,6 +166,9 @@ def test_which_type_is_the_wider_one(old, new, wider):
 NOTHING_STUCK = (
     "-- shop_book: nothing of yours hangs on pages that can't get a column of another type (looked up when it is run)"
 )
+INDEXES_FIT = (
+    "-- shop_book: every index and check constraint of pages means something for bigint (looked up when it is run)"
+)
 SQL_LATER = ("--   ALTER", "--   DROP")
 
 
@@ -175,9 +178,11 @@ def test_the_plan(database):
     whys = [line for line in plan.splitlines() if line.startswith("-- ") and not line.startswith(SQL_LATER)]
     assert whys == [
         NOTHING_STUCK,
+        INDEXES_FIT,
         "-- shop_book: add column safemig_pages_new, and a trigger that keeps it what pages is",
         "-- shop_book: copy pages to safemig_pages_new",
         NOTHING_STUCK,
+        INDEXES_FIT,
         "-- shop_book: every index, unique and check constraint for what takes the place of pages",
         '-- each index, unique and check constraint of "shop_book" that has pages: made for safemig_pages_new too;',
         "-- shop_book: safemig_pages_new can't be null from now on",
@@ -204,6 +209,8 @@ def test_the_plan_of_a_narrower_type_waits_for_the_contract(database):
     first, _, later = plan.partition("-- Left for the contract:")
     assert first == (
         "-- shop_book: nothing of yours hangs on title that can't get a column of another type"
+        " (looked up when it is run)\n"
+        "-- shop_book: every index and check constraint of title means something for varchar(50)"
         " (looked up when it is run)\n"
         "-- shop_book: every title fits into varchar(50) (looked up when it is run)\n"
     )
@@ -426,6 +433,24 @@ def test_what_hangs_on_the_column_and_cannot_follow_is_named(database, what):
     before = snapshot(connection)
     with pytest.raises(StepFailed, match=f"because of: .*{what}.* Nothing was changed"):
         shop.migrate(BIGGER)
+    assert difference(before, snapshot(connection)) == {}
+
+
+HANGING = {  # and what PostgreSQL says
+    "index flag": ("CREATE INDEX flag ON shop_book ((pages & 1))", "operator does not exist: numeric & integer"),
+    "index half": ("CREATE INDEX half ON shop_book (title) WHERE pages & 1 = 1", "operator does not exist: numeric &"),
+    "check odd": ("ALTER TABLE shop_book ADD CONSTRAINT odd CHECK (pages & 1 = 1)", "operator does not exist"),
+}
+
+
+@pytest.mark.parametrize("what", HANGING)
+def test_what_means_nothing_for_the_new_type_is_named_before_anything_is_touched(database, what):
+    shop = Shop(database, book(PAGES))
+    sql, error = HANGING[what]
+    shop.execute(sql)
+    before = snapshot(connection)
+    with pytest.raises(StepFailed, match=rf"pages of shop_book can't become numeric.* together with {what} \({error}"):
+        shop.migrate(alter("pages", models.DecimalField(max_digits=20, decimal_places=0)))
     assert difference(before, snapshot(connection)) == {}
 
 

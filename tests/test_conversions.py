@@ -248,6 +248,15 @@ def test_what_hangs_on_the_column_and_can_not_follow_is_named(database, table):
     assert difference(before, snapshot(connection)) == {}
 
 
+def test_what_means_nothing_for_the_new_type_is_named_before_anything_is_touched(database):
+    once = UniqueConstraint(fields=["title"], condition=Q(code=1), name="once")
+    shop = Shop(database, book(("code", models.IntegerField()), constraints=[once]))
+    before = snapshot(connection)
+    with pytest.raises(StepFailed, match=r"boolean together with index once \(.*boolean = integer\)\. Nothing was"):
+        shop.migrate(alter(models.BooleanField(db_column="flag")))
+    assert difference(before, snapshot(connection)) == {}
+
+
 def test_what_was_made_meanwhile_stops_the_contract(database):
     shop = Shop(database, book(("code", text())))
     shop.migrate(TO_NUMBER)
@@ -376,6 +385,7 @@ def test_what_the_plan_prints(database):
     now, _, _ = shop.plan(TO_NUMBER).partition("-- Left for the contract:")
     assert [line for line in now.splitlines() if line.startswith("-- ")] == [
         NOTHING_STUCK,
+        "-- shop_book: every index and check constraint of code means something for integer (looked up when it is run)",
         "-- shop_book: a function that makes a number (integer) from a code (varchar(40))",
         "-- shop_book: a function that makes a code (varchar(40)) from a number (integer)",
         "-- shop_book: every code can be converted to integer (looked up when it is run)",

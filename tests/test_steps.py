@@ -22,6 +22,7 @@ from safemigrations.steps import (
     Statement,
     Step,
     Together,
+    TryTypes,
     from_json,
     nested,
     reverse,
@@ -64,6 +65,9 @@ STEPS: dict[str, Step] = {
     "CopyIndexes": CopyIndexes(why="indexes for the twin", table='"shop_item"', column="note", twin="remark"),
     "BuildCounterparts": BuildCounterparts(
         why="indexes for the followers", table='"shop_item"', twins=(("note", "remark"), ("id", "key"))
+    ),
+    "TryTypes": TryTypes(
+        why="indexes fit", table='"shop_item"', types=(("note", "text"),), failure="{what}: {error}", but="SELECT 'i'"
     ),
     "MoveAdditions": MoveAdditions(why="and back", table='"shop_item"', column="note", twin="remark"),
     "AddUnique": AddUnique(
@@ -199,6 +203,7 @@ PRINTED: dict[str, tuple[str, ...]] = {
         '-- each index, unique and check constraint of "shop_item" that has note: made for remark too',
         '-- each index, unique and check constraint of "shop_item" that has id: made for key too',
     ),
+    "TryTypes": (),
     "MoveAdditions": ("-- each index and constraint that a later migration gave remark: built for note",),
     "AddUnique": ('ALTER TABLE "shop_item" ADD CONSTRAINT "i" UNIQUE USING INDEX "i" DEFERRABLE INITIALLY DEFERRED',),
     "DropIndex": ('DROP INDEX CONCURRENTLY IF EXISTS "tenant"."i"',),

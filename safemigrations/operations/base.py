@@ -19,7 +19,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
 from ..runner import NeedsAutocommit, Run, Runner, StepFailed, current_run
-from ..steps import Backfill, Plan, Proof, Step, reverse
+from ..steps import Backfill, Plan, Proof, Step, TryTypes, reverse
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _send_deferred(editor: BaseDatabaseSchemaEditor) -> None:
 
 
 def _shown(step: Step) -> Iterator[str]:
-    if isinstance(step, Proof):
+    if isinstance(step, Proof | TryTypes):
         yield f"-- {step.why} (looked up when it is run)"
     elif step.statements:  # none: one that only a partitioned table needs
         yield f"-- {step.why}"
