@@ -79,6 +79,8 @@ def _twin(field: Field[Any, Any]) -> Twin | None:
         return None
     internal = field.get_internal_type()
     if field.has_default():
+        if not callable(field.default):
+            return None
         try:
             return _twins().get((field.default, internal))
         except TypeError:  # an unhashable callable

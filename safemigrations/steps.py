@@ -11,7 +11,7 @@ import dataclasses
 import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 from .catalog import bare, beside, column_missing, scope_of_counterparts
 
@@ -33,11 +33,32 @@ class Lock(enum.StrEnum):
         return list(Lock).index(self)
 
 
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Data:
+    """Makes its subclasses dataclasses that compare and print as usual.
+
+    The methods for that stand here once: to compile them for every class took a third of what it costs each management
+    command to import this package. That they are frozen the type checker sees to.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclass(kw_only=True, eq=False, repr=False)(cls)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # some hold dictionaries
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({values})"
+
+
 type_of_kind: dict[str, type[Step]] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(Data):
     """What every kind of step has. `why` is one sentence that a tired operator understands at night."""
 
     why: str
@@ -63,7 +84,6 @@ class Step:
 Plan = tuple[Step, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Statement(Step):
     """One statement in a short transaction of its own, behind explicit locks."""
 
@@ -76,7 +96,6 @@ class Statement(Step):
         return (self.sql,) if self.sql else ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class Together(Step):
     """Several statements that must take effect at the same moment, in one short transaction."""
 
@@ -88,7 +107,6 @@ class Together(Step):
         return self.sql
 
 
-@dataclass(frozen=True, kw_only=True)
 class Online(Step):
     """A statement that may take long and blocks neither reads nor writes, outside a transaction.
 
@@ -109,7 +127,6 @@ class Online(Step):
         return (self.sql,)
 
 
-@dataclass(frozen=True, kw_only=True)
 class BuildIndex(Step):
     """An index built without blocking writes, on a plain or on a partitioned table.
 
@@ -132,7 +149,6 @@ class BuildIndex(Step):
         return (create, f"ANALYZE {self.table}") if self.analyze else (create,)
 
 
-@dataclass(frozen=True, kw_only=True)
 class AddUnique(Step):
     """A unique constraint that takes over the index of its name, in one short transaction.
 
@@ -165,7 +181,6 @@ class AddUnique(Step):
         return f"{add} UNIQUE{self.nulls_distinct} {columns}{self.deferrable}"
 
 
-@dataclass(frozen=True, kw_only=True)
 class DropIndex(Step):
     """An index dropped without blocking anybody; of a partitioned table, in one short transaction.
 
@@ -183,7 +198,6 @@ class DropIndex(Step):
         return (f"DROP INDEX CONCURRENTLY IF EXISTS {beside(self.table, self.name)}",)
 
 
-@dataclass(frozen=True, kw_only=True)
 class CopyIndexes(Step):
     """Every index that knows a column built once more, without blocking, for its twin; names are raw.
 
@@ -203,7 +217,6 @@ class CopyIndexes(Step):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
 class BuildCounterparts(Step):
     """Every index, unique and check constraint of columns made once more, without blocking, for their twins.
 
@@ -231,7 +244,6 @@ class BuildCounterparts(Step):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
 class TryTypes(Step):
     """A proof that each index and check constraint of columns means something for other types, asked of no row.
 
@@ -250,7 +262,6 @@ class TryTypes(Step):
         return ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class MoveAdditions(Step):
     """Indexes, unique and check constraints that later migrations gave a twin, built for the column that stays.
 
@@ -268,7 +279,6 @@ class MoveAdditions(Step):
         return (f"-- each index and constraint that a later migration gave {self.twin}: built for {self.column}",)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Proof(Step):
     """A query that must return no row; `failure` explains those that it does return, which {rows} names and counts.
 
@@ -287,7 +297,6 @@ class Proof(Step):
         return (self.query,)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Backfill(Step):
     """Existing rows filled in batches, each in a transaction of its own.
 
@@ -316,16 +325,14 @@ class Backfill(Step):
         return (f"UPDATE {self.table} SET {self.assign} WHERE {self.guard}",)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Instead:
+class Instead(Data):
     """Another statement, where `when`, a query, returns a row: what the one for most databases can't do there."""
 
     when: str
     sql: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class RowFunction:
+class RowFunction(Data):
     """A Python function that computes a column's value; the model is the one of this migration's state."""
 
     path: str  # module:qualified.name; empty: the field's own default is called

@@ -10,7 +10,7 @@ from django.core.management.commands import migrate
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from safemigrations import checks, queue
+from safemigrations import checks
 from safemigrations.executor import MigrationExecutor, created_by, one_at_a_time
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.operations.base import Change, Situation
@@ -60,6 +60,8 @@ class Command(Interruptible, migrate.Command):
             self.stdout.flush()
 
     def _contract(self, connection: BaseDatabaseWrapper) -> None:
+        from safemigrations import queue  # with its tables; every `manage.py check` loads this module
+
         waiting = queue.open_rows(connection)
         if self.verbosity:
             self.stdout.write(self.style.MIGRATE_HEADING("Running the contract:"))
@@ -68,6 +70,8 @@ class Command(Interruptible, migrate.Command):
         queue.contract(connection, self.report)
 
     def _print_left(self, connection: BaseDatabaseWrapper) -> None:
+        from safemigrations import queue  # see _contract()
+
         left = queue.open_rows(connection)
         if not left or not self.verbosity:
             return
@@ -82,6 +86,8 @@ class Command(Interruptible, migrate.Command):
 
     def _print_planned_contracts(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         """What the planned migrations would leave, after what is left already."""
+        from safemigrations import queue  # see _contract()
+
         executor = MigrationExecutor(connection)
         lines = [str(row) for row in queue.open_rows(connection)]
         if connection.vendor == "postgresql":
