@@ -8,14 +8,14 @@ values are the same to Python: whole numbers, decimals, texts. Where one type ho
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from .data import Data
 
 INTEGERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 TEXTS = ("varchar", "text", "citext")
 
 
-@dataclass(frozen=True)
-class Cast:
+class Cast(Data):
     """SQL over a value, which is {}: of the other type; and the condition under which nothing equals it there."""
 
     sql: str

@@ -13,7 +13,7 @@ import re
 import sysconfig
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from . import conf, rules
+from .data import Data
 from .operations.base import Change, Context
 from .writer import written
 
@@ -68,8 +69,7 @@ def silenced() -> Iterator[None]:
         _silent.reset(token)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LintFinding:
+class LintFinding(Data):
     """An unsafe operation of a migration file; `operation` is its index (None: the migration as a whole), `line` is
     where it begins."""
 

@@ -7,7 +7,6 @@ the stock operations do in one blocking statement is taken apart here into steps
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -16,6 +15,7 @@ from django.db.models import NOT_PROVIDED, Field, Model
 
 from . import catalog, defaults
 from .catalog import literal, object_name, temporary_name
+from .data import Data
 from .defaults import Kind
 from .steps import AddUnique, BuildIndex, DropIndex, Instead, Lock, Online, Plan, Proof, Statement, Together
 
@@ -139,8 +139,7 @@ def check_constraint(
     )
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Data):
     """A field's column, as the model of some state describes it."""
 
     editor: BaseDatabaseSchemaEditor

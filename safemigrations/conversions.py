@@ -10,7 +10,7 @@ Both directions are the same work: the way back makes the old column from the ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from . import catalog
 from .casts import assigned, misfit
@@ -24,12 +24,12 @@ from .counterparts import (
     name_not_null,
     try_types,
 )
+from .data import Data
 from .steps import Backfill, BuildCounterparts, BuildIndex, Lock, Plan, Proof, Together, TryTypes
 from .sync import conversion, conversion_name, convert, drop_of
 
 
-@dataclass(frozen=True, kw_only=True)
-class Side:
+class Side(Data):
     """One direction: `column` is made from `leader`, and stays when that goes."""
 
     leader: Column
@@ -62,8 +62,7 @@ class Side:
         return f"{leader} IS NOT NULL AND ({column} IS NULL OR {neither})"
 
 
-@dataclass(frozen=True, kw_only=True)
-class TwoTypes:
+class TwoTypes(Data):
     """The column of the running release and that of the next; `using` is SQL for a new value of an old one, {}.
 
     `like`: would an index for LIKE, if there is one, be of another type than before?

@@ -11,7 +11,6 @@ import datetime
 import enum
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +22,7 @@ from django.db.models.functions import Random
 from django.utils import timezone
 
 from .catalog import literal
+from .data import Data
 
 
 class Kind(enum.Enum):
@@ -32,8 +32,7 @@ class Kind(enum.Enum):
     PYTHON = "a function that only Python can call"
 
 
-@dataclass(frozen=True)
-class Twin:
+class Twin(Data):
     """An SQL expression that gives what a Python callable gives."""
 
     sql: str

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from . import catalog
 from .casts import INTEGERS, Cast
@@ -32,14 +32,14 @@ from .counterparts import (
     rename_not_null,
     try_types,
 )
+from .data import Data
 from .steps import Backfill, BuildCounterparts, Lock, Plan, Proof, Step, Together
 from .sync import drop_of, follow
 
 FK_ANEW = "_fk"  # BaseDatabaseSchemaEditor._alter_field() gives it to a foreign key that it makes again
 
 
-@dataclass(frozen=True, kw_only=True)
-class Retyped:
+class Retyped(Data):
     """A column before and after, under the same name, and the casts between the two."""
 
     old: Column
@@ -48,8 +48,7 @@ class Retyped:
     back: Cast
 
 
-@dataclass(frozen=True, kw_only=True)
-class Follower:
+class Follower(Data):
     """One column of an exchange, seen from before it.
 
     `leader` is the column as it is, `column` its follower, `final` what the follower becomes, `left` what the leader
@@ -96,8 +95,7 @@ class Follower:
         return f"twin {self.leader.name} of {self.label}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exchange:
+class Exchange(Data):
     """What it takes to exchange columns for others of another type; those that others point at come first."""
 
     columns: tuple[Retyped, ...]

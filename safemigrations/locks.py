@@ -13,7 +13,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -22,6 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import conf
 from .catalog import literal, regclass
+from .data import Data
 from .steps import Lock
 
 NOWAIT_TRIES = 3
@@ -49,8 +50,7 @@ class LockNotAcquired(CommandError):
     """A table stayed locked for LOCK_RETRY_FOR seconds; nothing was changed, the command can be run again."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Blocker:
+class Blocker(Data):
     """A session that holds a lock which is in the way."""
 
     pid: int | None  # None: a prepared transaction
@@ -87,8 +87,7 @@ class Blocker:
         return f"pid {self.pid} ({who}, {self.state or 'active'} for {self.age:.0f} s{query})"
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(Data):
     """One try to get all locks of a step."""
 
     timeout: float | None  # seconds; None means NOWAIT

@@ -23,6 +23,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 
 from . import catalog, conf, locks
+from .data import Data
 from .locks import Blocker
 from .steps import (
     AddUnique,
@@ -679,8 +680,7 @@ def _online_lock(table: str) -> dict[str, Lock]:
     return {table: Lock.SHARE_UPDATE_EXCLUSIVE}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _IndexState:
+class _IndexState(Data):
     partitioned: bool
     index: str | None  # qualified name
     valid: bool

@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, dataclass_transform
+from dataclasses import KW_ONLY
+from typing import Any, ClassVar
 
 from .catalog import bare, beside, column_missing, scope_of_counterparts
+from .data import Data
 
 
 class Lock(enum.StrEnum):
@@ -33,34 +34,13 @@ class Lock(enum.StrEnum):
         return list(Lock).index(self)
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True)
-class Data:
-    """Makes its subclasses dataclasses that compare and print as usual.
-
-    The methods for that stand here once: to compile them for every class took a third of what it costs each management
-    command to import this package. That they are frozen the type checker sees to.
-    """
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        dataclass(kw_only=True, eq=False, repr=False)(cls)
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    __hash__ = None  # type: ignore[assignment]  # some hold dictionaries
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({values})"
-
-
 type_of_kind: dict[str, type[Step]] = {}
 
 
 class Step(Data):
     """What every kind of step has. `why` is one sentence that a tired operator understands at night."""
 
+    _: KW_ONLY
     why: str
     done: str = ""  # a query; a row means that the step already took effect
     undo: tuple[Step, ...] = ()  # what takes the step back; each of them can be run twice

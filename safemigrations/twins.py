@@ -10,17 +10,15 @@ Before one of the two goes it is proved that they are equal in every row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from . import catalog
 from .catalog import literal
 from .columns import Column
+from .data import Data
 from .steps import Backfill, CopyIndexes, Lock, MoveAdditions, Plan, Proof, Together
 from .sync import drop_of, keep_equal
 
 
-@dataclass(frozen=True, kw_only=True)
-class Twins:
+class Twins(Data):
     """Two columns of a table: `old` is that of the running release, `twin` that of the next.
 
     `default` is the SQL of the default that both have, or nothing; `over` is a query that has a row when one of the
@@ -189,8 +187,7 @@ class Twins:
 # A column that gets another name.
 
 
-@dataclass(frozen=True)
-class TwoNames:
+class TwoNames(Data):
     """The same column under the name of the running release and under that of the next, until the contract.
 
     Then, in one short transaction, the twin goes and the column gets its name: so all that hangs on the column

@@ -8,7 +8,6 @@ query that waits for the lock of the rename looks the name up again when it gets
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -17,13 +16,13 @@ from django.db.models import Model
 from . import catalog
 from .catalog import bare, literal, regclass, temporary_name
 from .columns import FK_SUFFIX, raw
+from .data import Data
 from .runner import StepFailed
 from .steps import Lock, Plan, Proof, Statement, Step, Together
 from .tables import bare_name
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(Data):
     """A table whose name changes, or the names of its columns, or both; it is a table of Django's two states."""
 
     editor: BaseDatabaseSchemaEditor

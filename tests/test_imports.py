@@ -12,7 +12,7 @@ import safemigrations
 
 PACKAGE = Path(safemigrations.__file__).parent
 LAYERS = [
-    {"", "conf", "catalog", "storage", "grouping"},
+    {"", "conf", "catalog", "data", "storage", "grouping"},
     {"steps"},
     {"defaults", "casts"},
     {"locks"},

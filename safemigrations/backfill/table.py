@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .. import catalog
+from ..data import Data
 from ..steps import Backfill
 
 Key = list[str]  # of one row: each column's value as PostgreSQL writes it; casting it back is PostgreSQL's business
@@ -18,8 +19,7 @@ HASHED = {"text", "varchar", "bpchar", "uuid", "numeric", "date", "timestamp", "
 PASSES = 10
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(Data):
     """What is filled as one: a table, or a partition that has no partitions of its own.
 
     `by_key`: in the order of its key; otherwise in that of its pages.

@@ -6,7 +6,7 @@ answers are the same, as BaseDatabaseSchemaEditor._alter_field() gives them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,13 +19,13 @@ from django.db.models import Field
 
 from ..casts import parse
 from ..columns import bound
+from ..data import Data
 from .base import Context, Situation
 
 TEXT = ("varchar", "text", "citext")  # types whose indexes come with one for LIKE
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Data):
     """A field as its column has it."""
 
     field: Any
@@ -42,8 +42,7 @@ class Form:
         return str(getattr(getattr(self.field.remote_field, "on_delete", None), "operation", ""))
 
 
-@dataclass(frozen=True)
-class Alteration:
+class Alteration(Data):
     """Two forms of a field. Each property is something that the change does."""
 
     connection: BaseDatabaseWrapper

@@ -7,7 +7,7 @@ other tools know it for what it is) and two plans. Subclasses say which; nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,12 +18,12 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
+from ..data import Data
 from ..runner import NeedsAutocommit, Run, Runner, StepFailed, current_run
 from ..steps import Backfill, Plan, Proof, Step, TryTypes, reverse
 
 
-@dataclass(frozen=True)
-class Situation:
+class Situation(Data):
     """Where an operation stands: the states around it and the builder of SQL."""
 
     app_label: str
@@ -280,15 +280,16 @@ def _where_it_stands(connection: BaseDatabaseWrapper, run: Run) -> str:
 # Rules.
 
 
-@dataclass(frozen=True, eq=False)
-class Context:
+class Context(Data):
     """What a rule may know: the states around the operation and what else the same release changes."""
 
     app_label: str
     before: ProjectState
     after: ProjectState
-    release: Sequence[tuple[str, Operation]] = field(default=())  # (app label, operation), this one included
+    release: Sequence[tuple[str, Operation]] = ()  # (app label, operation), this one included
     start: ProjectState | None = None  # before the first operation of the release
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # what one rule found out is remembered for the next
 
     def model_before(self, model_name: str) -> ModelState:
         return self.before.models[self.app_label, model_name.lower()]  # type: ignore[no-any-return]
@@ -297,8 +298,7 @@ class Context:
         return self.after.models[self.app_label, model_name.lower()]  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Data):
     """An operation that would hurt: whom and how, and what to write instead."""
 
     message: str
@@ -307,8 +307,7 @@ class Finding:
     notice: str = ""  # what the person who gets the replacement written has to know
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Data):
     """Recognises one kind of unsafe stock operation. The autodetector and the checks both ask it."""
 
     id: str

@@ -8,7 +8,6 @@ marker column remembers which ones they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Value
@@ -16,6 +15,7 @@ from django.db.models import Value
 from .. import catalog
 from ..catalog import temporary_name
 from ..columns import Column
+from ..data import Data
 from ..runner import current_run
 from ..steps import Backfill, Lock, Plan, Proof, RowFunction, Statement, Together
 
@@ -42,15 +42,13 @@ def path_of(function: Any) -> str:
     return f"{function.__module__}:{name}"
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Data):
     """What a person typed at makemigrations' prompt to have each row computed; it travels as the field's default."""
 
     backfill: Any
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filling:
+class Filling(Data):
     """The values of one column: a constant or an expression over the row, SQL, or what a function gives."""
 
     at: Situation
