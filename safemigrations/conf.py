@@ -97,7 +97,7 @@ def backfill_inline_rows() -> int:
 
 def backfill_rest() -> float:
     """Seconds of rest for each second of work, while others use the database."""
-    value = _get("BACKFILL_REST", 0.25)
+    value = _get("BACKFILL_REST", 0.05)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ImproperlyConfigured(f"SAFEMIGRATIONS['BACKFILL_REST'] is {value!r}; write a number, 0 or greater.")
     return float(value)

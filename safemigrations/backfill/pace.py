@@ -15,6 +15,7 @@ from .. import conf
 SMALLEST, LARGEST = 1, 50_000  # rows in a batch
 SMOOTH = 0.4
 GROWTH = 1.2
+SLOW = 0.5  # seconds of rest for a second of work, where somebody would be in the way of the other
 
 
 class Pace:

@@ -50,7 +50,7 @@ class Watch:
         return self._stop
 
     def slowly(self) -> str:
-        """Why batches should rest twice as long as usual; empty if they needn't."""
+        """Why batches should rest longer than usual; empty if they needn't."""
         return self._slowly
 
     def had_waiters(self) -> bool:

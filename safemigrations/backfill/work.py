@@ -26,7 +26,7 @@ from ..runner import Report, Run, Runner, StepFailed, current_run
 from ..steps import Backfill, Step
 from . import progress as store
 from . import second as second_connection
-from .pace import Pace, seconds_until_window
+from .pace import SLOW, Pace, seconds_until_window
 from .progress import Progress, Section, Status
 from .rows import compression_of, patience_of, rows_of, short_transaction
 from .second import Second
@@ -408,7 +408,7 @@ class Work:
         """Seconds of rest for a second of work: none while nobody else is there."""
         if self.watch is None or self.watch.is_alone:
             return 0
-        return self.pace.rest * (2 if self.watch.slowly() else 1)
+        return max(self.pace.rest, SLOW) if self.watch.slowly() else self.pace.rest
 
     def _goes_on(self) -> bool:
         """Does nobody want it to stop? And what pace is wanted now?"""
