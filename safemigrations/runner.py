@@ -458,14 +458,14 @@ class Runner:
         """The indexes of columns as they would be if these had their twins' names: see catalog.indexes_knowing()."""
         both = {name for name, *_ in self.rows(catalog.indexes_knowing(table, *twins.values()))}
         found = [row for row in self.rows(catalog.indexes_knowing(table, *twins)) if row[0] not in both]
-        create = [_index_of_shape(number, *index) for number, index in enumerate(found)]
+        create = [_index_of_shape(number, unique, made) for number, (_, unique, _, made) in enumerate(found)]
         renamed = self._renamed(table, twins, create, catalog.indexes_knowing(f'"{SHAPE}"', *twins.values()))
         return [(*row, definition) for (*row, _), (*_, definition) in zip(found, renamed, strict=True)]
 
     def _checks_renamed(self, table: str, twins: Mapping[str, str]) -> list[tuple[str, str]]:
         both = {name for name, _ in self.rows(catalog.checks_knowing(table, *twins.values()))}
         found = [row for row in self.rows(catalog.checks_knowing(table, *twins)) if row[0] not in both]
-        create = [_check_of_shape(number, *check) for number, check in enumerate(found)]
+        create = [_check_of_shape(number, definition) for number, (_, definition) in enumerate(found)]
         renamed = self._renamed(table, twins, create, catalog.checks_knowing(f'"{SHAPE}"', *twins.values()))
         return [(name, definition) for (name, _), (_, definition) in zip(found, renamed, strict=True)]
 
@@ -489,18 +489,8 @@ class Runner:
 
     @execute.register
     def _try_types(self, step: TryTypes) -> str:
-        left_out = {name for (name,) in self.rows(step.but)} if step.but else set()
-        columns = [column for column, _ in step.types]
-        indexes = self.rows(catalog.indexes_knowing(step.table, *columns))
-        checks = self.rows(catalog.checks_knowing(step.table, *columns))
-        tried = {f"index {index[0]}": _index_of_shape(0, *index) for index in indexes if index[0] not in left_out}
-        tried |= {f"check {check[0]}": _check_of_shape(0, *check) for check in checks}
-        alter = [
-            f'ALTER TABLE "{SHAPE}" ALTER COLUMN "{column}" TYPE {type_} USING NULL' for column, type_ in step.types
-        ]
-        for what, create in tried.items():
-            if what.partition(" ")[2].startswith(catalog.PREFIX):
-                continue
+        alter = [f'ALTER TABLE "{SHAPE}" ALTER COLUMN "{name}" TYPE {type_} USING NULL' for name, type_ in step.types]
+        for what, create in self._hanging_on(step):
             try:
                 self._on_shape(step.table, [create, *alter])
             except (ProgrammingError, DataError, NotSupportedError) as error:
@@ -508,6 +498,17 @@ class Runner:
                 # Not format(): a name in the text may have braces of its own.
                 raise StepFailed(step.failure.replace("{what}", what).replace("{error}", reason)) from error
         return ""
+
+    def _hanging_on(self, step: TryTypes) -> Iterator[tuple[str, str]]:
+        """The indexes and checks that are to be tried, and the statements that make them on the shape."""
+        columns = [name for name, _ in step.types]
+        left_out = {name for (name,) in self.rows(step.but)} if step.but else set()
+        for name, unique, _, definition in self.rows(catalog.indexes_knowing(step.table, *columns)):
+            if name not in left_out and not name.startswith(catalog.PREFIX):
+                yield f"index {name}", _index_of_shape(0, unique, definition)
+        for name, definition in self.rows(catalog.checks_knowing(step.table, *columns)):
+            if not name.startswith(catalog.PREFIX):
+                yield f"check {name}", _check_of_shape(0, definition)
 
     @execute.register
     def _build_counterparts(self, step: BuildCounterparts) -> str:
@@ -655,11 +656,11 @@ class Runner:
         return fill(self, step)
 
 
-def _index_of_shape(number: int, name: str, unique: bool, on_expression: bool, definition: str) -> str:
+def _index_of_shape(number: int, unique: bool, definition: str) -> str:
     return f'CREATE {"UNIQUE " if unique else ""}INDEX "{SHAPE}_{number}" ON "{SHAPE}" {definition}'
 
 
-def _check_of_shape(number: int, name: str, definition: str) -> str:
+def _check_of_shape(number: int, definition: str) -> str:
     return f'ALTER TABLE "{SHAPE}" ADD CONSTRAINT "{SHAPE}_{number}" {definition}'
 
 
