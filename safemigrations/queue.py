@@ -214,7 +214,8 @@ def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: P
     try:
         Runner(connection, report).run(plan)
     except BaseException as error:
-        row.status, row.last_error = Status.FAILED, str(error) or type(error).__name__
+        nameless = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+        row.status, row.last_error = Status.FAILED, str(error) or nameless
         if connection.is_usable():
             row.save(using=connection.alias)
         raise

@@ -384,7 +384,7 @@ def test_values_that_are_no_numbers(database, value):
 
 def test_values_that_do_not_fit_are_named_when_the_rest_is_done(shop):
     shop.execute("UPDATE shop_order SET note = repeat('x', CASE id WHEN 9 THEN 10 ELSE 5 END)")
-    with pytest.raises(StepFailed, match=r'^The database rejects 1 rows of shop_order, "id" = 9 \(value too long for'):
+    with pytest.raises(StepFailed, match=r'^The database rejects a row of shop_order, "id" = 9 \(value too long for'):
         shop.migrate(Backfill("order", set={"region": F("note")}, where=Q(region=None)))
     assert count(shop, "region = 'xxxxx'") == 2499
 

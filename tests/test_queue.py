@@ -142,6 +142,21 @@ def test_a_row_whose_backend_was_ended_is_run_again(database, log, other_connect
     assert queue.rows(database).get().attempts == 2
 
 
+def test_a_row_that_somebody_interrupted_says_so(database, log, monkeypatch):
+    put(database, 1)
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("safemigrations.queue.Runner.run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            queue.contract(database, Report())
+    assert [(row.status, row.last_error) for row in queue.open_rows(database)] == [(Status.FAILED, "interrupted")]
+    assert queue.contract(database, Report()) == 1
+    assert log() == [1]
+
+
 def test_only_what_recorded_migrations_left_is_run(database, log):
     """A migrate that was killed between leaving a row and recording its migration comes again, and finishes first."""
     put(database, 1, app_label="auth", migration="0001_initial")

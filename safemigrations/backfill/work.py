@@ -688,8 +688,9 @@ def is_lost(error: BaseException | None) -> bool:
 
 def _rejected(step: Backfill, rows: list[Left]) -> str:
     where = f"{step.why.partition(':')[0]}, {', '.join(step.key)}"
+    count = f"{len(rows):,} rows" if len(rows) > 1 else "a row"
     return (
-        f"The database rejects {len(rows):,} rows of {where} = {_named(rows)}."
+        f"The database rejects {count} of {where} = {_named(rows)}."
         " The others are filled. Mend these rows, or what rejects them, and run the same command again."
     )
 
