@@ -163,7 +163,7 @@ def test_a_value_that_can_not_be_computed_fails_no_write_of_the_old_release(data
     shop.migrate(by(backfill, field))
     old.objects.create(title="Emma", author=author)
     old.objects.create(title="Northanger Abbey", author=author)
-    with pytest.raises(StepFailed, match=r'rejects \d rows of shop_book, "id" = '):
+    with pytest.raises(StepFailed, match=r'rejects (a row|2 rows) of shop_book, "id" = '):
         shop.contract()
     assert old.objects.count() == 2
 
