@@ -934,8 +934,8 @@ COMBINED: dict[str, tuple[Any, Any, list[str]]] = {
         ArrayField(models.BigIntegerField()),
         ArrayField(models.IntegerField(), db_column="more"),
         [
-            "ExpandAlterField(ArrayField(base_field=BigIntegerField(), db_column='more', size=None))",
-            "ExpandAlterField(ArrayField(base_field=IntegerField(), db_column='more', size=None))",
+            "ExpandAlterField(ArrayField(base_field=BigIntegerField(), db_column='more'))",
+            "ExpandAlterField(ArrayField(base_field=IntegerField(), db_column='more'))",
         ],
     ),
     "a text with a limit, and an index": (
@@ -1011,7 +1011,8 @@ def test_what_goes_with_another_type_or_name_is_an_operation_of_its_own(what):
     result = rules.find(operation, context(operation, AUTHOR, book(("extra", old))))
     assert result
     steps: Any = result[1].replacement
-    assert [f"{type(step).__name__}({described(step.field)})" for step in steps] == expected
+    written = [f"{type(step).__name__}({described(step.field)})" for step in steps]
+    assert [text.replace(", size=None", "") for text in written] == expected  # Django 5.2 writes it, 6.1 doesn't
 
 
 def test_what_else_changes_with_a_type_goes_first():
