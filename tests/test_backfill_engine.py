@@ -588,9 +588,9 @@ OLD_SNAPSHOT = ["an old snapshot keeps dead rows alive: one pass until it has go
 def test_updates_stay_on_their_page_in_ten_passes(database, connect):
     for _ in range(5):
         share, told = share_that_stays(database, connect())
-        if told != OLD_SNAPSHOT:  # that of an autovacuum, which analyzes the catalog now and then
+        if share > 0.2:  # less while other tests' transactions, or an autovacuum's, keep the dead rows of a pass alive
             break
-    assert share > 0.2  # 0.8 where nothing else is going on
+    assert share > 0.2, told  # 0.8 where nothing else is going on
     assert told == []
 
 
