@@ -10,7 +10,8 @@ class SafeMigrationsConfig(AppConfig):
     verbose_name = "Zero-downtime migrations"
 
     def ready(self) -> None:
-        from . import autodetector, checks, executor, grouping, writer
+        from .checking import checks
+        from .hooks import autodetector, executor, grouping, writer
 
         autodetector.install()
         executor.install()

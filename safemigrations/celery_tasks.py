@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from .backfill.tasks import work_for_a_while
+from .running.backfill.tasks import work_for_a_while
 
 
 # A message is given to another worker when the one that had it is killed: each batch is done once all the same.

@@ -12,7 +12,7 @@ try:
 except ImportError:
     from django_tasks import task  # type: ignore[no-redef,unused-ignore]
 
-from .backfill.tasks import work_for_a_while
+from .running.backfill.tasks import work_for_a_while
 
 
 @task  # type: ignore[untyped-decorator,unused-ignore]

@@ -45,7 +45,7 @@ from django.db.models import BaseConstraint, CheckConstraint, Deferrable, F, Ind
 from django.db.models.functions import Concat, Lower, Now, Upper
 from django.utils import timezone
 
-from safemigrations.autodetector import replace_unsafe, split
+from safemigrations.hooks.autodetector import replace_unsafe, split
 from safemigrations.operations import (
     AddFieldNullableThenBackfill,
     AlterFieldConcurrently,

@@ -12,9 +12,9 @@ import psycopg
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from safemigrations.locks import Blocker
-from safemigrations.runner import Report
-from safemigrations.steps import Step
+from safemigrations.plans.steps import Step
+from safemigrations.running.locks import Blocker
+from safemigrations.running.run import Report
 
 PATIENCE = 20.0  # seconds after which a condition is taken as never coming
 

@@ -22,10 +22,10 @@ from django.db.models.fields.proxy import OrderWrt
 from django.test import override_settings
 from psycopg.types.range import Range
 
-from safemigrations import queue
-from safemigrations.executor import MigrationExecutor
-from safemigrations.runner import Report, Run, running
-from safemigrations.writer import MigrationWriter
+from safemigrations.contracts import queue
+from safemigrations.hooks.executor import MigrationExecutor
+from safemigrations.hooks.writer import MigrationWriter
+from safemigrations.running.run import Report, Run, running
 
 from .cases import LABEL
 

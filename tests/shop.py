@@ -16,10 +16,11 @@ from django.db.migrations.optimizer import MigrationOptimizer
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
-from safemigrations import queue
+from safemigrations.contracts import queue
+from safemigrations.hooks.writer import MigrationWriter
 from safemigrations.operations.base import Change
-from safemigrations.runner import Report, Run, running
-from safemigrations.writer import MigrationWriter, written
+from safemigrations.operations.written import written
+from safemigrations.running.run import Report, Run, running
 
 KEY = ("id", models.BigAutoField(primary_key=True))
 
@@ -90,7 +91,8 @@ class Shop:
         self.recorder.record_applied(self.label, migration.name)
 
     def contract(self) -> None:
-        with patch("safemigrations.backfill.rows.current_apps", self.state.apps):  # there is no file to load it from
+        # There is no file to load it from.
+        with patch("safemigrations.running.backfill.rows.current_apps", self.state.apps):
             queue.contract(self.connection, Report())
 
     def back(self) -> None:

@@ -19,9 +19,9 @@ from django.db.models.functions import Length
 from django.db.models.lookups import GreaterThan
 from django.test import override_settings
 
+from safemigrations.errors import StepFailed
 from safemigrations.operations import AddFieldWithDefault, RemoveConstraintLater, ValidateConstraintLater
-from safemigrations.runner import StepFailed
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .shop import (
     AWKWARD,

@@ -16,9 +16,9 @@ from django.db.models.functions import Now
 from django.test import override_settings
 from django.utils import timezone
 
+from safemigrations.errors import StepFailed
 from safemigrations.operations import AddFieldWithDefault
-from safemigrations.runner import StepFailed
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .shop import (
     AWKWARD,

@@ -15,10 +15,11 @@ from django.db.migrations import AddField, AddIndex, AlterField, RemoveIndex, Ru
 from django.db.models.functions import Lower
 from django.test import override_settings
 
+from safemigrations.errors import StepFailed
 from safemigrations.operations import AddIndexConcurrently
-from safemigrations.runner import Report, StepFailed
-from safemigrations.steps import Step
-from safemigrations.writer import written
+from safemigrations.operations.written import written
+from safemigrations.plans.steps import Step
+from safemigrations.running.run import Report
 
 from .shop import (
     LIBRARY,

@@ -20,9 +20,9 @@ from django.db.models import Deferrable, F, Q, UniqueConstraint
 from django.db.models.functions import Lower
 from django.test import override_settings
 
+from safemigrations.errors import StepFailed
 from safemigrations.operations import AddConstraintConcurrently
-from safemigrations.runner import StepFailed
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .contention import Migrating, until
 from .shop import (

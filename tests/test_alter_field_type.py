@@ -13,8 +13,9 @@ from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from django.test import override_settings
 
-from safemigrations import queue, rules
-from safemigrations.casts import is_wider
+from safemigrations.checking import rules
+from safemigrations.contracts import queue
+from safemigrations.errors import StepFailed
 from safemigrations.operations import (
     AlterFieldConcurrently,
     ExpandAlterField,
@@ -24,8 +25,9 @@ from safemigrations.operations import (
 )
 from safemigrations.operations.alteration import is_instant
 from safemigrations.operations.base import Context
-from safemigrations.runner import Report, StepFailed
-from safemigrations.steps import Step
+from safemigrations.plans.casts import is_wider
+from safemigrations.plans.steps import Step
+from safemigrations.running.run import Report
 
 from .shop import (
     AWKWARD,

@@ -9,9 +9,9 @@ from django.db import models
 from django.db.migrations import AddField, AlterField, AlterModelTable, CreateModel
 from django.test import override_settings
 
+from safemigrations.errors import StepFailed
 from safemigrations.operations import ExpandAlterModelTable
-from safemigrations.runner import StepFailed
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .shop import (
     AWKWARD,

@@ -8,7 +8,7 @@ from django.db.migrations import AlterOrderWithRespectTo, CreateModel
 from django.test import override_settings
 
 from safemigrations.operations import AlterOrderWithRespectToConcurrently
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .shop import (
     KEY,

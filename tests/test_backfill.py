@@ -14,11 +14,12 @@ from django.db.models import Exists, F, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Concat, Upper
 from django.test import override_settings
 
-from safemigrations.backfill import progress
-from safemigrations.backfill.control import work_on_all
-from safemigrations.backfill.progress import Status
+from safemigrations.errors import StepFailed
 from safemigrations.operations import Backfill, RemoveFieldLater
-from safemigrations.runner import Report, Run, StepFailed, running
+from safemigrations.running.backfill import progress
+from safemigrations.running.backfill.control import work_on_all
+from safemigrations.running.backfill.progress import Status
+from safemigrations.running.run import Report, Run, running
 
 from .contention import Told
 from .shop import AWKWARD, KEY, LIBRARY, Nowhere, Shop, assert_is_read_back, book, file_of, optimized, quoted, sqlite
@@ -136,7 +137,7 @@ def test_it_goes_on_where_it_was(shop):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 20}):
-        patch.setattr("safemigrations.backfill.work._Meter.is_due", lambda self: True)
+        patch.setattr("safemigrations.running.backfill.work._Meter.is_due", lambda self: True)
         for _ in range(3):
             with pytest.raises(KeyboardInterrupt):
                 shop.migrate(doubled, report=End())

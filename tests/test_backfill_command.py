@@ -11,12 +11,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import override_settings
 
-from safemigrations import queue
-from safemigrations.backfill import progress
-from safemigrations.backfill.pace import Pace, seconds_until_window
-from safemigrations.backfill.progress import Status
-from safemigrations.runner import Report, StepFailed
-from safemigrations.steps import Backfill, Lock, Statement
+from safemigrations.contracts import queue
+from safemigrations.errors import StepFailed
+from safemigrations.plans.steps import Backfill, Statement
+from safemigrations.postgres.lock import Lock
+from safemigrations.running.backfill import progress
+from safemigrations.running.backfill.pace import Pace, seconds_until_window
+from safemigrations.running.backfill.progress import Status
+from safemigrations.running.run import Report
 
 from .contention import Migrating, until
 

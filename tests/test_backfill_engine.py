@@ -15,13 +15,13 @@ from django.db import connections, models
 from django.db.migrations.state import ModelState, ProjectState
 from django.test import override_settings
 
-from safemigrations.backfill import progress, work
-from safemigrations.backfill.progress import Status
-from safemigrations.backfill.table import parts_of
-from safemigrations.backfill.watch import Watch
-from safemigrations.locks import LockNotAcquired
-from safemigrations.runner import Runner, StepFailed
-from safemigrations.steps import Backfill, RowFunction
+from safemigrations.errors import LockNotAcquired, StepFailed
+from safemigrations.plans.steps import Backfill, RowFunction
+from safemigrations.running.backfill import progress, work
+from safemigrations.running.backfill.progress import Status
+from safemigrations.running.backfill.table import parts_of
+from safemigrations.running.backfill.watch import Watch
+from safemigrations.running.runner import Runner
 
 from .contention import Migrating, Told, until
 

@@ -18,12 +18,13 @@ from django.db.backends.signals import connection_created
 from django.test import override_settings
 from psycopg.conninfo import conninfo_to_dict
 
-from safemigrations.backfill import control, progress, second, watch, work
-from safemigrations.backfill.progress import Status
-from safemigrations.backfill.second import Second
-from safemigrations.backfill.watch import Watch
-from safemigrations.runner import Runner, StepFailed
-from safemigrations.steps import Backfill
+from safemigrations.errors import StepFailed
+from safemigrations.plans.steps import Backfill
+from safemigrations.running.backfill import control, progress, second, watch, work
+from safemigrations.running.backfill.progress import Status
+from safemigrations.running.backfill.second import Second
+from safemigrations.running.backfill.watch import Watch
+from safemigrations.running.runner import Runner
 from testproject import postgres
 
 from .conftest import new_database, use_server

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from django.test import override_settings
 
-from safemigrations.backfill import control, pace, progress, watch
-from safemigrations.backfill.progress import Status
-from safemigrations.backfill.work import Work
-from safemigrations.runner import Runner
+from safemigrations.running.backfill import control, pace, progress, watch
+from safemigrations.running.backfill.progress import Status
+from safemigrations.running.backfill.work import Work
+from safemigrations.running.runner import Runner
 from testproject import postgres
 
 from .conftest import new_database, use_server
@@ -241,7 +241,7 @@ def test_it_stops_when_the_window_closes_and_goes_on_when_it_opens(database, ite
 
     monkeypatch.setattr(pace, "seconds_until_window", seconds)
     monkeypatch.setattr(control, "seconds_until_window", seconds)
-    monkeypatch.setattr("safemigrations.backfill.work.seconds_until_window", seconds)
+    monkeypatch.setattr("safemigrations.running.backfill.work.seconds_until_window", seconds)
     monkeypatch.setattr(control, "POLL", 0.05)
     row = progress.begin(database, FILL, app_label="", migration="", status=Status.RUNNING)
     progress.rows(database).update(pace={"rate": 2000})
@@ -261,7 +261,7 @@ def test_it_stops_when_the_window_closes_and_goes_on_when_it_opens(database, ite
 
 
 def test_migrate_works_outside_the_window_too(database, item, monkeypatch):
-    monkeypatch.setattr("safemigrations.backfill.work.seconds_until_window", lambda at: 3600.0)
+    monkeypatch.setattr("safemigrations.running.backfill.work.seconds_until_window", lambda at: 3600.0)
     run(database)
     assert wrong(item) == 0
 

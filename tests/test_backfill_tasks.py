@@ -24,9 +24,9 @@ from django.core.management.color import no_style
 from django.db import connection
 from django.test import override_settings
 
-from safemigrations.backfill import progress, tasks
-from safemigrations.backfill.progress import Status
-from safemigrations.report import ConsoleReport
+from safemigrations.running.backfill import progress, tasks
+from safemigrations.running.backfill.progress import Status
+from safemigrations.running.report import ConsoleReport
 from tests.contention import until
 from tests.project import ROOT, Project
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from safemigrations import catalog
+from safemigrations.postgres import catalog
 from tests.contention import Worker, until
 
 ALPHABET = "abcdefgh_XYZ0189 -.'%äßéñ木本語🙂"

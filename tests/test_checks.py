@@ -11,7 +11,8 @@ import pytest
 from django.core.checks import Error
 from django.test import override_settings
 
-from safemigrations import checks, conf, rules
+from safemigrations import conf
+from safemigrations.checking import checks, rules
 
 from .project import Project
 

@@ -13,6 +13,7 @@ from django.db import IntegrityError, connection, models
 from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from django.test import override_settings
 
+from safemigrations.errors import StepFailed
 from safemigrations.operations import (
     AddFieldNullableThenBackfill,
     AlterFieldConcurrently,
@@ -20,7 +21,6 @@ from safemigrations.operations import (
     ExpandRename,
     RemoveFieldLater,
 )
-from safemigrations.runner import StepFailed
 
 from .shop import AWKWARD, LIBRARY, Shop, book, quoted
 from .snapshot import difference, nameless, snapshot

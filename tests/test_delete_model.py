@@ -9,6 +9,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.migrations import AddField, AlterModelTable, CreateModel, DeleteModel, Migration, RunSQL
 from django.test import override_settings
 
+from safemigrations.errors import StepFailed
 from safemigrations.operations import (
     AddFieldNullableThenBackfill,
     AddFieldWithDefault,
@@ -16,8 +17,7 @@ from safemigrations.operations import (
     DeleteModelLater,
     RemoveFieldLater,
 )
-from safemigrations.runner import StepFailed
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .cases import LABEL
 from .releases import contract, installed, migrate, write

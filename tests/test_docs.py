@@ -21,7 +21,8 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 import safemigrations.operations
-from safemigrations import checks, conf, rules
+from safemigrations import conf
+from safemigrations.checking import checks, rules
 from safemigrations.operations import (
     AddFieldConcurrently,
     AddFieldWithDefault,

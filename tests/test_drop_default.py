@@ -8,7 +8,7 @@ from django.db.migrations import AddField, AlterField, RemoveField
 from django.test import override_settings
 
 from safemigrations.operations import DropDefaultLater
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .shop import (
     AWKWARD,

@@ -21,20 +21,21 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 
-from safemigrations import queue
-from safemigrations.runner import Report, StepFailed
-from safemigrations.steps import (
+from safemigrations.contracts import queue
+from safemigrations.errors import StepFailed
+from safemigrations.plans.steps import (
     AddUnique,
     Backfill,
     BuildIndex,
     DropIndex,
-    Lock,
     Online,
     Proof,
     Statement,
     Step,
     Together,
 )
+from safemigrations.postgres.lock import Lock
+from safemigrations.running.run import Report
 
 from . import forked
 from .cases import CASES, LABEL, Case, base, ours, stock

@@ -10,7 +10,7 @@ from django.db.backends.base.features import BaseDatabaseFeatures
 from django.db.migrations import CreateModel
 from django.db.models import Count
 
-from safemigrations import grouping
+from safemigrations.hooks import grouping
 
 from .shop import KEY, Shop, book, sqlite
 

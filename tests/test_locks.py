@@ -11,10 +11,12 @@ import pytest
 from django.db import DatabaseError, OperationalError, transaction
 from django.test import override_settings
 
-from safemigrations import locks
-from safemigrations.locks import Attempt, Blocker, LockNotAcquired
-from safemigrations.runner import Runner
-from safemigrations.steps import Lock, Statement, Together
+from safemigrations.errors import LockNotAcquired
+from safemigrations.plans.steps import Statement, Together
+from safemigrations.postgres.lock import Lock
+from safemigrations.running import locks
+from safemigrations.running.locks import Attempt, Blocker
+from safemigrations.running.runner import Runner
 from tests.contention import AT_WORK, Migrating, Told, autovacuum, is_waiting_for_a_lock, traffic, until
 
 READ = "SELECT count(*) FROM item WHERE id < 5"

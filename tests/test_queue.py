@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 import pytest
 from django.db.migrations.recorder import MigrationRecorder
 
-from safemigrations import queue
-from safemigrations.queue import Status
-from safemigrations.runner import Report, StepFailed
-from safemigrations.steps import DropIndex, Lock, Proof, Statement
+from safemigrations.contracts import queue
+from safemigrations.contracts.queue import Status
+from safemigrations.errors import StepFailed
+from safemigrations.plans.steps import DropIndex, Proof, Statement
+from safemigrations.postgres.lock import Lock
+from safemigrations.running.run import Report
 from tests.contention import Migrating, Told, until
 
 
@@ -149,7 +151,7 @@ def test_a_row_that_somebody_interrupted_says_so(database, log, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("safemigrations.queue.Runner.run", interrupted)
+        patch.setattr("safemigrations.contracts.queue.Runner.run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             queue.contract(database, Report())
     assert [(row.status, row.last_error) for row in queue.open_rows(database)] == [(Status.FAILED, "interrupted")]

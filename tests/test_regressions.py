@@ -13,8 +13,7 @@ from django.db.models import F
 from django.db.models.expressions import RawSQL
 from django.test import override_settings
 
-from safemigrations import defaults, locks
-from safemigrations.defaults import Kind
+from safemigrations.errors import StepFailed
 from safemigrations.operations import (
     AddFieldNullableThenBackfill,
     AddFieldWithDefault,
@@ -25,8 +24,10 @@ from safemigrations.operations import (
     RemoveFieldLater,
     SetNotNullLater,
 )
-from safemigrations.runner import StepFailed
-from safemigrations.steps import Lock
+from safemigrations.plans import defaults
+from safemigrations.plans.defaults import Kind
+from safemigrations.postgres.lock import Lock
+from safemigrations.running import locks
 
 from .project import Project
 from .shop import KEY, Shop, assert_is_read_back, book, file_of

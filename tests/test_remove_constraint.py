@@ -20,7 +20,7 @@ from safemigrations.operations import (
     ValidateConstraintLater,
 )
 from safemigrations.operations.base import Change
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .shop import (
     AWKWARD,

@@ -14,9 +14,9 @@ from django.db.models.functions import Upper
 from django.test import override_settings
 from django.utils import timezone
 
+from safemigrations.errors import StepFailed
 from safemigrations.operations import AddFieldWithDefault, RemoveFieldLater
-from safemigrations.runner import StepFailed
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .shop import (
     AWKWARD,

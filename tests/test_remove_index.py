@@ -8,9 +8,9 @@ from django.db.migrations import AddField, AddIndex, RemoveIndex, RunSQL, Separa
 from django.db.models.functions import Lower
 from django.test import override_settings
 
+from safemigrations.errors import StepFailed
 from safemigrations.operations import AddIndexConcurrently, RemoveIndexLater
-from safemigrations.runner import StepFailed
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .shop import (
     AWKWARD,

@@ -27,7 +27,8 @@ from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint, Val
 from django.db.models.functions import Now, Upper
 from django.test import override_settings
 
-from safemigrations import queue, runner
+from safemigrations.contracts import queue
+from safemigrations.errors import StepFailed
 from safemigrations.operations import (
     AddFieldWithDefault,
     AddIndexConcurrently,
@@ -41,9 +42,9 @@ from safemigrations.operations import (
     RemoveIndexLater,
     SetNotNullLater,
 )
-from safemigrations.runner import StepFailed
-from safemigrations.steps import Proof
-from safemigrations.writer import written
+from safemigrations.operations.written import written
+from safemigrations.plans.steps import Proof
+from safemigrations.running import runner
 
 from .shop import (
     AWKWARD,

@@ -10,6 +10,7 @@ from django.db.migrations import AddField, AlterField, CreateModel, Migration, R
 from django.db.models import Count
 from django.test import override_settings
 
+from safemigrations.errors import StepFailed
 from safemigrations.operations import (
     AddFieldWithDefault,
     DeleteModelLater,
@@ -18,8 +19,7 @@ from safemigrations.operations import (
     ExpandRenameModel,
     RemoveFieldLater,
 )
-from safemigrations.runner import StepFailed
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .cases import LABEL
 from .releases import contract, installed, migrate, write

@@ -19,11 +19,11 @@ from django.db.models.functions import Lower, Now, Upper
 from django.test import override_settings
 
 import safemigrations.operations
-from safemigrations import rules
-from safemigrations.autodetector import replace_unsafe
+from safemigrations.checking import rules
+from safemigrations.hooks.autodetector import replace_unsafe
 from safemigrations.operations.alteration import described
 from safemigrations.operations.base import Context
-from safemigrations.writer import written
+from safemigrations.operations.written import written
 
 from .shop import KEY, Nowhere, Shop, book
 

@@ -10,21 +10,21 @@ from django.db import NotSupportedError, models, transaction
 from django.db.migrations.state import ModelState, ProjectState
 from django.test import override_settings
 
-from safemigrations import runner as runner_module
-from safemigrations.locks import LockNotAcquired
-from safemigrations.runner import Runner, StepFailed
-from safemigrations.steps import (
+from safemigrations.errors import LockNotAcquired, StepFailed
+from safemigrations.plans.steps import (
     AddUnique,
     Backfill,
     BuildIndex,
     DropIndex,
-    Lock,
     Online,
     Proof,
     RowFunction,
     Statement,
     Together,
 )
+from safemigrations.postgres.lock import Lock
+from safemigrations.running import runner as runner_module
+from safemigrations.running.runner import Runner
 from tests.contention import Migrating, Told, Worker, is_waiting_for_a_lock, until
 
 ITEM = {'"item"': Lock.ACCESS_EXCLUSIVE}

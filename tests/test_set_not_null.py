@@ -9,7 +9,7 @@ from django.db.migrations import CreateModel
 from django.db.models.functions import Upper
 
 from safemigrations.operations import SetNotNullLater
-from safemigrations.sync import NO_VALUE
+from safemigrations.plans.triggers import NO_VALUE
 
 from .shop import (
     KEY,

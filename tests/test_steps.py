@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from safemigrations.steps import (
+from safemigrations.plans.steps import (
     AddUnique,
     Backfill,
     BuildCounterparts,
     BuildIndex,
     CopyIndexes,
     DropIndex,
-    Lock,
     MoveAdditions,
     Online,
     Proof,
@@ -29,6 +28,7 @@ from safemigrations.steps import (
     to_json,
     type_of_kind,
 )
+from safemigrations.postgres.lock import Lock
 
 DROP = Statement(
     why="shop_item: drop column note",

@@ -15,8 +15,8 @@ from __future__ import annotations
 from django.db.migrations.operations import AddConstraint
 from django.db.models import CheckConstraint
 
-from .. import constraints
-from ..steps import Plan
+from ..plans import constraints
+from ..plans.steps import Plan
 from .base import Change, Context, Finding, Rule, Situation
 
 

@@ -17,10 +17,12 @@ from typing import Any
 from django.db.migrations.operations import AddField
 from django.db.models import Field, Model
 
-from .. import catalog, defaults
-from ..columns import Column
-from ..defaults import Kind
-from ..steps import Lock, Plan, Statement, Together
+from ..plans import defaults
+from ..plans.column import Column
+from ..plans.defaults import Kind
+from ..plans.steps import Plan, Statement, Together
+from ..postgres import catalog
+from ..postgres.lock import Lock
 from .add_field_with_default import field_with_default, has_column, one_value_proof, parent_proof
 from .base import Change, Context, Finding, Rule, Situation
 

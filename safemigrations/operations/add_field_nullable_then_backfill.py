@@ -19,11 +19,11 @@ from typing import Any
 from django.db.migrations.operations import AddField
 from django.db.models import NOT_PROVIDED, Field
 
-from .. import defaults
-from ..columns import Column
-from ..defaults import Kind
-from ..expressions import refuse_many
-from ..steps import Plan
+from ..plans import defaults
+from ..plans.column import Column
+from ..plans.defaults import Kind
+from ..plans.expressions import refuse_many
+from ..plans.steps import Plan
 from .add_field_with_default import field_with_default, has_column
 from .base import Change, Context, Finding, Rule, Situation
 from .filling import Answer, Filling, is_function, path_of, row_function

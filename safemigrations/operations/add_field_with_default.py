@@ -22,11 +22,12 @@ from django.db.migrations.operations import AddField, AlterField
 from django.db.models import Field
 from django.db.models.fields import AutoFieldMixin
 
-from .. import catalog, defaults
-from ..catalog import regclass
-from ..columns import Column, bound
-from ..defaults import Kind
-from ..steps import Backfill, Plan, Proof, Together
+from ..plans import defaults
+from ..plans.column import Column, bound
+from ..plans.defaults import Kind
+from ..plans.steps import Backfill, Plan, Proof, Together
+from ..postgres import catalog
+from ..postgres.catalog import regclass
 from .base import Change, Context, Finding, Rule, Situation
 
 

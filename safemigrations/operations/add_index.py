@@ -16,9 +16,9 @@ import dataclasses
 from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConstraint, RemoveIndex
 from django.db.models import Index
 
-from .. import catalog
-from ..columns import build_index
-from ..steps import BuildIndex, DropIndex, Plan
+from ..plans.column import build_index
+from ..plans.steps import BuildIndex, DropIndex, Plan
+from ..postgres import catalog
 from .base import Change, Context, Finding, Rule, Situation
 
 

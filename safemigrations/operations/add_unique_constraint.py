@@ -19,9 +19,10 @@ from typing import Any
 from django.db.migrations.operations import AddConstraint, AddField
 from django.db.models import Q, UniqueConstraint, Value
 
-from .. import catalog, constraints, defaults
-from ..defaults import Kind
-from ..steps import Plan
+from ..plans import constraints, defaults
+from ..plans.defaults import Kind
+from ..plans.steps import Plan
+from ..postgres import catalog
 from .add_field_nullable_then_backfill import AddFieldNullableThenBackfill
 from .add_index import takes_over
 from .base import Change, Context, Finding, Rule, Situation

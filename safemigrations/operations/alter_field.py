@@ -21,10 +21,12 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.utils import resolve_relation
 from django.db.models import Field
 
-from .. import catalog, defaults
-from ..catalog import literal, temporary_name
-from ..columns import Column, build_index, raw
-from ..steps import BuildIndex, DropIndex, Lock, Plan, Proof, Statement, Together
+from ..plans import defaults
+from ..plans.column import Column, build_index, raw
+from ..plans.steps import BuildIndex, DropIndex, Plan, Proof, Statement, Together
+from ..postgres import catalog
+from ..postgres.catalog import literal, temporary_name
+from ..postgres.lock import Lock
 from .alter_unique_together import no_duplicates
 from .alteration import Alteration, alteration_at, alteration_in, described
 from .base import Change, Context, Finding, Rule, Situation

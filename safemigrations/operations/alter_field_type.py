@@ -23,9 +23,9 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.utils import get_references
 from django.db.models import NOT_PROVIDED, Field
 
-from ..casts import Cast, cast, is_wider, numeric_of_both, parse
-from ..columns import Column
-from ..steps import Plan
+from ..plans.casts import Cast, cast, is_wider, numeric_of_both, parse
+from ..plans.column import Column
+from ..plans.steps import Plan
 from .alteration import Alteration, alteration_at, alteration_in, described, is_instant
 from .base import Change, Context, Finding, Rule, Situation
 from .filling import Answer
@@ -33,9 +33,9 @@ from .rename_field import is_of_composite_key, no_second_name
 from .set_not_null import fills_twice
 
 if TYPE_CHECKING:
-    from ..conversions import TwoTypes
-    from ..exchange import Exchange
-    from ..twins import TwoNames
+    from ..plans.new_type import Exchange
+    from ..plans.two_names import TwoNames
+    from ..plans.two_types import TwoTypes
 
 OF_TYPE = ("changes_type", "changes_collation")
 
@@ -113,8 +113,8 @@ class ExpandAlterField(Change, AlterField):
         return (*exchange.expand(), *exchange.contract()) if _waits(change) else exchange.contract()
 
     def _two_columns(self, at: Situation, change: Alteration) -> TwoNames | TwoTypes:
-        from ..conversions import TwoTypes  # see ExpandRename
-        from ..twins import TwoNames
+        from ..plans.two_names import TwoNames
+        from ..plans.two_types import TwoTypes  # see ExpandRename
 
         old = Column(at.editor, at.old(self.model_name), change.old.field)
         new = Column(at.editor, at.new(self.model_name), change.new.field)
@@ -123,7 +123,7 @@ class ExpandAlterField(Change, AlterField):
         return TwoTypes(old=old, new=new, using=self.using, like=change.changes_text)
 
     def _exchange(self, at: Situation, change: Alteration) -> Exchange:
-        from ..exchange import Exchange, Retyped  # see ExpandRename
+        from ..plans.new_type import Exchange, Retyped  # see ExpandRename
 
         columns: dict[str, Retyped] = {}
         for old, new in _with_those_that_point_at_it(change.old.field, change.new.field, at.connection.alias):

@@ -5,7 +5,7 @@ does with the tables of the many-to-many fields, which Django calls after the mo
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-RENAME
 
 So during expand each table is renamed in one short transaction together with an updatable view under its old name. The
-contract drops the views.
+contract drops the old_table_name.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 from django.db.migrations import AlterModelTable
 from django.db.models import Model
 
-from .. import views
-from ..steps import Plan
+from ..plans import old_table_name
+from ..plans.steps import Plan
 from .base import Change, Context, Finding, Rule, Situation
 
 
@@ -48,10 +48,10 @@ class ExpandAlterModelTable(Change, AlterModelTable):
         return at.old(self.name), at.new(self.name)
 
     def expand(self, at: Situation) -> Plan:
-        return views.expand(at.editor, views.renamed_with_table(*self._models(at)))
+        return old_table_name.expand(at.editor, old_table_name.renamed_with_table(*self._models(at)))
 
     def contract(self, at: Situation) -> Plan:
-        return views.contract(at.editor, views.renamed_with_table(*self._models(at)))
+        return old_table_name.contract(at.editor, old_table_name.renamed_with_table(*self._models(at)))
 
 
 def find(operation: AlterModelTable, context: Context) -> Finding | None:
@@ -59,12 +59,12 @@ def find(operation: AlterModelTable, context: Context) -> Finding | None:
         return None
     old = context.before.apps.get_model(context.app_label, operation.name)
     new = context.after.apps.get_model(context.app_label, operation.name)
-    if views.moves_to_another_schema(old._meta.db_table, new._meta.db_table):
+    if old_table_name.moves_to_another_schema(old._meta.db_table, new._meta.db_table):
         return Finding(
             f"AlterModelTable {operation.name} to {operation.table} fails in PostgreSQL.",
-            way_by_hand=views.OTHER_SCHEMA,
+            way_by_hand=old_table_name.OTHER_SCHEMA,
         )
-    moved = views.labels(views.renamed_with_table(old, new))
+    moved = old_table_name.labels(old_table_name.renamed_with_table(old, new))
     if not moved:
         return None
     return Finding(

@@ -16,8 +16,8 @@ from typing import Any
 from django.db.migrations.operations import AlterOrderWithRespectTo
 from django.db.migrations.state import ProjectState
 
-from ..columns import Column
-from ..steps import Plan
+from ..plans.column import Column
+from ..plans.steps import Plan
 from .base import Change, Context, Finding, Rule, Situation
 
 FIRST = "0"  # what Django gives to rows that are there

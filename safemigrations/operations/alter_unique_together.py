@@ -17,9 +17,11 @@ from django.db.migrations.operations import AlterUniqueTogether
 from django.db.migrations.state import ProjectState
 from django.db.models import Model, UniqueConstraint
 
-from .. import catalog, constraints
-from ..columns import raw, unique_constraint
-from ..steps import Lock, Plan, Proof, Statement
+from ..plans import constraints
+from ..plans.column import raw, unique_constraint
+from ..plans.steps import Plan, Proof, Statement
+from ..postgres import catalog
+from ..postgres.lock import Lock
 from .add_unique_constraint import notice, same_in_rows_of_old_code
 from .base import Change, Context, Finding, Rule, Situation
 

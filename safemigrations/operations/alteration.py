@@ -17,9 +17,9 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.utils import resolve_relation
 from django.db.models import Field
 
-from ..casts import parse
-from ..columns import bound
 from ..data import Data
+from ..plans.casts import parse
+from ..plans.column import bound
 from .base import Context, Situation
 
 TEXT = ("varchar", "text", "citext")  # types whose indexes come with one for LIKE

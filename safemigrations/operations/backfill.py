@@ -21,11 +21,11 @@ from django.db.migrations.operations.special import SeparateDatabaseAndState
 from django.db.migrations.state import ProjectState
 from django.db.models import BooleanField, F, Model, OuterRef, Q, Subquery, Value
 
-from .. import steps
-from ..columns import raw
-from ..expressions import refuse_many
-from ..runner import current_run
-from ..steps import Plan
+from ..plans import steps
+from ..plans.column import raw
+from ..plans.expressions import refuse_many
+from ..plans.steps import Plan
+from ..running.run import current_run
 from .base import Change, Situation
 from .filling import is_expression, path_of
 
@@ -130,7 +130,7 @@ class Backfill(Change):
         return {"guard": where or "TRUE", "function": computed, "clears": False}
 
     def _by_sql(self, at: Situation, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-        from ..sync import row_expression  # loads psycopg, which `check` doesn't need
+        from ..plans.triggers import row_expression  # loads psycopg, which `check` doesn't need
 
         model, quote = at.new(self.model_name), at.connection.ops.quote_name
         table = quote(model._meta.db_table)
@@ -232,7 +232,7 @@ def _clears(where: Any, values: Mapping[str, Any]) -> bool:
 
 
 def _condition(at: Situation, model: type[Model], where: Any) -> str:
-    from ..sync import row_expression  # see Backfill._by_sql()
+    from ..plans.triggers import row_expression  # see Backfill._by_sql()
 
     query = model._base_manager.using(at.connection.alias).order_by().filter(where).query
     if len(query.alias_map) > 1:

@@ -19,8 +19,10 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
 from ..data import Data
-from ..runner import NeedsAutocommit, Run, Runner, StepFailed, current_run
-from ..steps import Backfill, Plan, Proof, Step, TryTypes, reverse
+from ..errors import NeedsAutocommit, StepFailed
+from ..plans.steps import Backfill, Plan, Proof, Step, TryTypes, reverse
+from ..running.run import Run, current_run
+from ..running.runner import Runner
 
 
 class Situation(Data):
@@ -137,7 +139,7 @@ class Change(SeparateDatabaseAndState):
         return not at.editor.collect_sql and run.is_alone(at.app_label, self.model_name)
 
     def _expand(self, at: Situation, run: Run) -> None:
-        from .. import queue  # with its tables; what only `migrate` needs, no `manage.py check` should load
+        from ..contracts import queue  # with its tables; what only `migrate` needs, no `manage.py check` should load
 
         at = replace(at, freed=queue.freed(at.connection))
         plan, later = self.expand(at), self.contract(at)
@@ -163,8 +165,8 @@ class Change(SeparateDatabaseAndState):
             )
 
     def _take_back(self, at: Situation, run: Run) -> None:
-        from .. import queue  # see _expand()
-        from ..backfill import progress as backfills
+        from ..contracts import queue  # see _expand()
+        from ..running.backfill import progress as backfills
 
         waiting = queue.rows(at.connection, **self._row(at, run))
         untouched = waiting.filter(status=queue.Status.PENDING).exists()
@@ -246,7 +248,7 @@ def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any, *, own: Map
 
     Without this a column of the same name would count as already added, and the contract would drop it.
     """
-    from .. import queue  # see Change._expand()
+    from ..contracts import queue  # see Change._expand()
 
     names = list(names)
     held = queue.holders(connection, names, own=own)

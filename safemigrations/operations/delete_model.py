@@ -15,8 +15,8 @@ from __future__ import annotations
 from django.db.migrations import DeleteModel
 from django.db.models import Model
 
-from .. import tables
-from ..steps import Plan
+from ..plans import tables
+from ..plans.steps import Plan
 from .base import Change, Context, Finding, Rule, Situation
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from django.db.migrations.operations import AlterField
 from django.db.models import Field
 
-from .. import defaults
-from ..columns import Column
-from ..steps import Plan
+from ..plans import defaults
+from ..plans.column import Column
+from ..plans.steps import Plan
 from .alteration import alteration_at, alteration_in, refuse_besides
 from .base import Change, Context, Finding, Rule, Situation
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Value
 
-from .. import catalog
-from ..catalog import temporary_name
-from ..columns import Column
 from ..data import Data
-from ..runner import current_run
-from ..steps import Backfill, Lock, Plan, Proof, RowFunction, Statement, Together
+from ..plans.column import Column
+from ..plans.steps import Backfill, Plan, Proof, RowFunction, Statement, Together
+from ..postgres import catalog
+from ..postgres.catalog import temporary_name
+from ..postgres.lock import Lock
+from ..running.run import current_run
 
 if TYPE_CHECKING:
     from .base import Situation
@@ -66,14 +67,14 @@ class Filling(Data):
 
     def _sql(self, value: Any, *, row: str) -> str:
         # django-pgtrigger loads psycopg: a tenth of a second that no `manage.py check` should pay.
-        from ..sync import row_expression
+        from ..plans.triggers import row_expression
 
         column = self.column
         expression = value if is_expression(value) else Value(value, output_field=column.field)
         return row_expression(self.at.connection, column.model, column.field, expression, row=row)
 
     def triggers(self) -> tuple[Together, ...]:
-        from ..sync import fill_null, unmark_on_update  # see _sql()
+        from ..plans.triggers import fill_null, unmark_on_update  # see _sql()
 
         if not self.function:
             value = self.sql or self._sql(self.value, row="NEW")

@@ -15,8 +15,8 @@ from __future__ import annotations
 from django.db.migrations.operations import RemoveConstraint
 from django.db.models import BaseConstraint, UniqueConstraint
 
-from .. import constraints
-from ..steps import Plan
+from ..plans import constraints
+from ..plans.steps import Plan
 from .base import Change, Context, Finding, Rule, Situation
 from .remove_index import is_taken_over, make_way, name_aside, set_aside
 

@@ -19,10 +19,12 @@ from typing import Any
 from django.db.migrations.operations import AddField, DeleteModel, RemoveField
 from django.db.models import Field, Model, UniqueConstraint
 
-from .. import catalog, defaults, tables
-from ..columns import Column, bound
-from ..defaults import Kind
-from ..steps import Lock, Plan, Proof, Statement, Together
+from ..plans import defaults, tables
+from ..plans.column import Column, bound
+from ..plans.defaults import Kind
+from ..plans.steps import Plan, Proof, Statement, Together
+from ..postgres import catalog
+from ..postgres.lock import Lock
 from .base import Change, Context, Finding, Rule, Situation
 
 NEUTRAL = {"CharField": "''", "TextField": "''"}  # what old readers take for "nothing", without a None

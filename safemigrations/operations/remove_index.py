@@ -15,9 +15,10 @@ from dataclasses import replace
 from django.db.migrations.operations import AddConstraint, AddIndex, CreateModel, RemoveIndex
 from django.db.migrations.operations.base import Operation
 
-from .. import catalog
-from ..catalog import beside, temporary_name
-from ..steps import DropIndex, Lock, Plan, Statement, Together
+from ..plans.steps import DropIndex, Plan, Statement, Together
+from ..postgres import catalog
+from ..postgres.catalog import beside, temporary_name
+from ..postgres.lock import Lock
 from .add_index import index_step
 from .base import Change, Context, Finding, Rule, Situation
 

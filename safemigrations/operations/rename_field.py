@@ -32,13 +32,13 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.utils import get_references
 from django.db.models import Field
 
-from ..columns import Column, bound
-from ..steps import Plan
+from ..plans.column import Column, bound
+from ..plans.steps import Plan
 from .alter_unique_together import sets_of
 from .base import Change, Context, Finding, Rule, Situation
 
 if TYPE_CHECKING:
-    from ..twins import TwoNames
+    from ..plans.two_names import TwoNames
 
 
 class ExpandRename(Change, RenameField):
@@ -81,7 +81,7 @@ class ExpandRename(Change, RenameField):
 
     def _names(self, at: Situation) -> TwoNames:
         # django-pgtrigger loads psycopg: a tenth of a second that no `manage.py check` should pay.
-        from ..twins import TwoNames
+        from ..plans.two_names import TwoNames
 
         old, new = at.old(self.model_name), at.new(self.model_name)
         return TwoNames(

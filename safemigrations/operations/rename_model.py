@@ -15,8 +15,8 @@ from __future__ import annotations
 from django.db.migrations import AlterModelTable, RenameModel
 from django.db.models import Model
 
-from .. import tables, views
-from ..steps import Plan
+from ..plans import old_table_name, tables
+from ..plans.steps import Plan
 from .base import Change, Context, Finding, Rule, Situation
 
 
@@ -50,12 +50,12 @@ class ExpandRenameModel(Change, RenameModel):
         return at.old(self.old_name), at.new(self.new_name)
 
     def expand(self, at: Situation) -> Plan:
-        return views.expand(at.editor, views.renamed_with_model(*self._models(at)))
+        return old_table_name.expand(at.editor, old_table_name.renamed_with_model(*self._models(at)))
 
     def contract(self, at: Situation) -> Plan:
         return (
-            *views.contract(at.editor, views.renamed_with_model(*self._models(at))),
-            *views.names_of_foreign_keys(at.editor, *self._models(at)),
+            *old_table_name.contract(at.editor, old_table_name.renamed_with_model(*self._models(at))),
+            *old_table_name.names_of_foreign_keys(at.editor, *self._models(at)),
         )
 
 
@@ -101,7 +101,7 @@ def _moved(operation: RenameModel, context: Context) -> str:
     """The tables that are renamed, or have a column that is."""
     old = context.before.apps.get_model(context.app_label, operation.old_name)
     new = context.after.apps.get_model(context.app_label, operation.new_name)
-    return views.labels(views.renamed_with_model(old, new))
+    return old_table_name.labels(old_table_name.renamed_with_model(old, new))
 
 
 rule = Rule("safemigrations.E051", find)

@@ -17,11 +17,11 @@ from typing import Any
 from django.db.migrations.operations import AlterField
 from django.db.models import NOT_PROVIDED, Field
 
-from .. import defaults
-from ..columns import Column
-from ..defaults import Kind
-from ..expressions import refuse_many
-from ..steps import Plan, Proof
+from ..plans import defaults
+from ..plans.column import Column
+from ..plans.defaults import Kind
+from ..plans.expressions import refuse_many
+from ..plans.steps import Plan, Proof
 from .add_field_with_default import field_with_default
 from .alteration import Alteration, alteration_at, alteration_in, refuse_besides
 from .base import Change, Context, Finding, Rule, Situation

@@ -8,8 +8,9 @@ from typing import Any
 from django.db import connection, models, transaction
 from django.db.migrations.state import ModelState, ProjectState
 
-from safemigrations.runner import Report, Runner
-from safemigrations.steps import Backfill
+from safemigrations.plans.steps import Backfill
+from safemigrations.running.run import Report
+from safemigrations.running.runner import Runner
 
 BATCH = 5000
 

@@ -10,12 +10,12 @@ from django.core.management.commands import migrate
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from safemigrations import checks
-from safemigrations.executor import MigrationExecutor, created_by, one_at_a_time
+from safemigrations.checking import checks
+from safemigrations.hooks.executor import MigrationExecutor, created_by, one_at_a_time
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.operations.base import Change, Situation
-from safemigrations.report import ConsoleReport
-from safemigrations.runner import Report, Run, running
+from safemigrations.running.report import ConsoleReport
+from safemigrations.running.run import Report, Run, running
 
 
 class Command(Interruptible, migrate.Command):
@@ -60,7 +60,7 @@ class Command(Interruptible, migrate.Command):
             self.stdout.flush()
 
     def _contract(self, connection: BaseDatabaseWrapper) -> None:
-        from safemigrations import queue  # with its tables; every `manage.py check` loads this module
+        from safemigrations.contracts import queue  # with its tables; every `manage.py check` loads this module
 
         waiting = queue.open_rows(connection)
         if self.verbosity:
@@ -70,7 +70,7 @@ class Command(Interruptible, migrate.Command):
         queue.contract(connection, self.report)
 
     def _print_left(self, connection: BaseDatabaseWrapper) -> None:
-        from safemigrations import queue  # see _contract()
+        from safemigrations.contracts import queue  # see _contract()
 
         left = queue.open_rows(connection)
         if not left or not self.verbosity:
@@ -86,7 +86,7 @@ class Command(Interruptible, migrate.Command):
 
     def _print_planned_contracts(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         """What the planned migrations would leave, after what is left already."""
-        from safemigrations import queue  # see _contract()
+        from safemigrations.contracts import queue  # see _contract()
 
         executor = MigrationExecutor(connection)
         lines = [str(row) for row in queue.open_rows(connection)]

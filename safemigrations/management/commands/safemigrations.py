@@ -12,9 +12,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from safemigrations import checks, queue
+from safemigrations.checking import checks
+from safemigrations.contracts import queue
 from safemigrations.management.interruptible import Interruptible
-from safemigrations.report import ConsoleReport
+from safemigrations.running.report import ConsoleReport
 
 
 class Command(Interruptible, BaseCommand):
@@ -92,7 +93,7 @@ class Command(Interruptible, BaseCommand):
 
     def backfill(self, options: dict[str, Any]) -> None:
         # Backfills load psycopg, which the other subcommands don't need.
-        from safemigrations.backfill import control
+        from safemigrations.running.backfill import control
 
         connection = connections[options["database"]]
         match options["action"]:
@@ -110,7 +111,7 @@ class Command(Interruptible, BaseCommand):
         return ConsoleReport(self.stdout, self.style, indent=2)
 
     def _print_backfills(self, connection: BaseDatabaseWrapper, number: int | None) -> None:
-        from safemigrations.backfill import control  # see backfill()
+        from safemigrations.running.backfill import control  # see backfill()
 
         rows = control.listed(connection, number)
         self.stdout.write(f"Backfills: {len(rows)}")

@@ -1,0 +1,1 @@
+"""The rules in their order, and what the checks make of them."""

@@ -1,0 +1,1 @@
+"""What waits until the old release has gone."""

@@ -1,0 +1,228 @@
+"""The contract queue: contract plans that wait until the old release has gone.
+
+A row holds the plan itself, not a reference to the operation, so it survives squashing, pruning and upgrades.
+The table is made on first use, as MigrationRecorder makes django_migrations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.apps.registry import Apps
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils.timezone import now
+
+from ..errors import StepFailed
+from ..plans.steps import Backfill, Plan, Step, from_json, nested, tables_of, to_json
+from ..postgres.catalog import bare
+from ..running.backfill import progress as backfills
+from ..running.run import Report
+from ..running.runner import Runner
+from ..running.storage import ensure_table, has_table
+
+TABLE = "safemigrations_contract"
+
+
+class Status(models.TextChoices):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+OPEN = (Status.PENDING, Status.RUNNING, Status.FAILED)
+
+
+class Contract(models.Model):
+    """The contract plan of one operation of one migration."""
+
+    app_label = models.CharField(max_length=255)
+    migration = models.CharField(max_length=255)
+    operation = models.TextField()  # what identifies it in its migration, squashed or not
+    label = models.TextField()  # for people
+    database = models.CharField(max_length=255)
+    plan = models.JSONField()
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    attempts = models.IntegerField(default=0)
+    last_error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        apps = Apps()
+        app_label = "safemigrations"
+        db_table = TABLE
+        constraints = (
+            models.UniqueConstraint(fields=["app_label", "migration", "operation"], name="safemigrations_contract_key"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.app_label}.{self.migration}  {self.label}"
+
+    @property
+    def steps(self) -> Plan:
+        return from_json(self.plan)
+
+    @property
+    def frees(self) -> set[str]:
+        """What is gone when the plan is done."""
+        return {name for step in self.steps for name in step.frees}
+
+    @property
+    def needs(self) -> set[str]:
+        """What is gone when the plan is done, and the tables that have to keep their names until then."""
+        renamed = {name for step in self.steps for name in step.takes}
+        return self.frees | {name for name in self.names if name.startswith("table ")} - renamed
+
+    @property
+    def names(self) -> set[str]:
+        """What the plan works on, as in "column note of shop_order"; nobody else may touch it meanwhile."""
+        steps = self.steps
+        tables = {bare(table) for step in nested(steps) for table in tables_of(step)}
+        named = {name for step in steps for name in (*step.frees, *step.takes, *step.uses, step.about)}
+        return named | {f"table {table}" for table in tables}
+
+
+def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Contract]:
+    """The rows of this database that match, oldest first; none where the table was never made."""
+    found = Contract._base_manager.using(connection.alias).order_by("id")
+    if connection.vendor != "postgresql" or not has_table(connection, Contract):
+        return found.none()
+    return found.filter(**filters)
+
+
+def put(
+    connection: BaseDatabaseWrapper, *, app_label: str, migration: str, operation: str, label: str, plan: Plan
+) -> None:
+    """Leave a plan for the contract. Put twice (after a crash), it stands there once."""
+    ensure_table(connection, Contract)
+    Contract._base_manager.using(connection.alias).update_or_create(
+        app_label=app_label,
+        migration=migration,
+        operation=operation,
+        defaults={
+            "label": label,
+            "database": connection.alias,
+            "plan": to_json(plan),
+            "status": Status.PENDING,
+            "attempts": 0,
+            "last_error": "",
+            "created_at": now(),
+            "started_at": None,
+            "finished_at": None,
+        },
+    )
+
+
+def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
+    """What is left to do, but not of migrations that are still to be applied (again, after a crash).
+
+    A migration that is neither recorded nor on disk was squashed and pruned; what it left is still to be done.
+    """
+    waiting = list(rows(connection, status__in=OPEN))
+    applied = MigrationRecorder(connection).applied_migrations() if waiting else {}
+    if all((row.app_label, row.migration) in applied for row in waiting):
+        return waiting
+    to_apply = MigrationLoader(None, ignore_no_migrations=True).disk_migrations.keys() - applied.keys()
+    return [row for row in waiting if (row.app_label, row.migration) not in to_apply]
+
+
+def holders(connection: BaseDatabaseWrapper, names: Iterable[str], *, own: Mapping[str, Any]) -> dict[str, Contract]:
+    """Which of these names ("column note of shop_order") an open contract still has to work on.
+
+    `own` selects the row that the asking operation left itself, in a run that was killed before it was recorded. Rows
+    that other operations of its migration left in that run only count for what they free, and for the tables that they
+    would not find any more under another name.
+    """
+    wanted, held = set(names), {}
+    others = rows(connection, status__in=OPEN).exclude(**own) if wanted else ()
+    for row in others:
+        same_migration = row.app_label == own.get("app_label") and row.migration in own.get("migration__in", ())
+        held.update(dict.fromkeys(sorted(wanted & (row.needs if same_migration else row.names)), row))
+    return held
+
+
+def freed(connection: BaseDatabaseWrapper) -> frozenset[str]:
+    """What the open contracts are going to remove."""
+    return frozenset(name for row in rows(connection, status__in=OPEN) for name in row.frees)
+
+
+def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
+    """Run what is left, oldest first, and return how many rows that were. Stops at the first that fails."""
+    chosen = open_rows(connection)
+    _refuse_unfilled(connection, chosen)
+    shortened = []
+    for row in chosen:
+        # What a row would do to a column that a later one drops anyway, alone or with its table, is left out: new code
+        # that doesn't know the column any more must not meet a NOT NULL, nor miss a default, in between.
+        gone = _freed_after(connection, row, chosen)
+        plan = tuple(step for step in row.steps if not _is_pointless(step, gone))
+        report.begin_row(str(row))
+        _run(connection, row, report, plan)
+        report.end_row()
+        if len(plan) < len(row.steps):
+            shortened.append(row)
+        else:
+            _finish(connection, row)
+    for row in shortened:  # only now has what they left out become pointless
+        _finish(connection, row)
+    return len(chosen)
+
+
+def _is_pointless(step: Step, gone: set[str]) -> bool:
+    """Is it about a column that is dropped, alone or with its table?"""
+    table = step.about.rpartition(" of ")[2]
+    return bool(step.about) and not gone.isdisjoint((step.about, *step.uses, f"table {table}"))
+
+
+def _freed_after(connection: BaseDatabaseWrapper, row: Contract, chosen: list[Contract]) -> set[str]:
+    """What later rows drop, or did drop in a run that was killed before it had marked this one as done."""
+    done = rows(connection, status=Status.DONE, id__gt=row.pk)
+    later = [*done, *(other for other in chosen if other.pk > row.pk)]
+    # A step that is about a column frees its former name: what was done under that isn't gone.
+    return {name for other in later for step in other.steps if not step.about for name in step.frees}
+
+
+def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]) -> None:
+    """What `migrate` left for later has to be filled before the contract forbids or drops anything there."""
+    tables = {name.removeprefix("table ") for row in chosen for name in row.names if name.startswith("table ")}
+    unfilled = [
+        row
+        for row in backfills.rows(connection, status__in=backfills.UNFINISHED)
+        if row.backfill.can_wait and _may_need(row.backfill, tables) and backfills.is_there(connection, row)
+    ]
+    if unfilled:
+        database = "" if connection.alias == "default" else f" --database {connection.alias}"
+        raise StepFailed(
+            f"Backfills that this contract needs aren't finished: {'; '.join(map(str, unfilled))}. Nothing was changed."
+            f" Finish them with: python manage.py safemigrations backfill run{database}"
+        )
+
+
+def _may_need(step: Backfill, tables: set[str]) -> bool:
+    """Does it fill one of these tables, or read one? What a function reads nobody knows."""
+    sql = f"{step.table} {step.assign} {step.guard}"
+    return bool(tables) and (step.function is not None or any(f'"{table}"' in sql for table in tables))
+
+
+def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: Plan) -> None:
+    row.status, row.attempts, row.started_at = Status.RUNNING, row.attempts + 1, now()
+    row.save(using=connection.alias)
+    try:
+        Runner(connection, report).run(plan)
+    except BaseException as error:
+        nameless = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+        row.status, row.last_error = Status.FAILED, str(error) or nameless
+        if connection.is_usable():
+            row.save(using=connection.alias)
+        raise
+
+
+def _finish(connection: BaseDatabaseWrapper, row: Contract) -> None:
+    row.status, row.last_error, row.finished_at = Status.DONE, "", now()
+    row.save(using=connection.alias)

@@ -1,0 +1,1 @@
+"""What Django calls instead of its own: autodetector, questioner, writer, executor."""

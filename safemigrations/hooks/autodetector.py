@@ -1,0 +1,192 @@
+"""makemigrations: what Django detected, in its zero-downtime form.
+
+The autodetector detects and optimizes as Django does; then every operation goes through the rules, and migrations are
+split where some operations need a transaction and others must not have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+from django.core.management.commands import makemigrations, migrate
+from django.db.migrations import Migration, operations
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from ..checking import rules
+from ..operations.base import Change, Context
+from . import questioner
+
+UNDECIDED = (
+    "Django's operation is written all the same. Until a person decides, by that way or with allow_unsafe in the file, "
+    "`manage.py check` fails, and with it runserver, test, showmigrations and sqlmigrate; migrate would run it."
+)
+
+
+class SafeMigrationsMixin:
+    """Goes in front of whatever autodetector stands there: Django's, or django-pgtrigger's."""
+
+    def __init__(self, from_state: ProjectState, to_state: ProjectState, questions: Any = None) -> None:
+        super().__init__(from_state, to_state, questioner.wrap(questions, from_state, to_state))  # type: ignore[call-arg]
+
+    def _optimize_migrations(self) -> None:
+        super()._optimize_migrations()  # type: ignore[misc]
+        if self.migrations:  # type: ignore[has-type]
+            say = questioner.say if questioner.is_asking(self.questioner) else questioner.keep_quiet  # type: ignore[attr-defined]
+            replace_unsafe(self.from_state, self.migrations, say)  # type: ignore[attr-defined,has-type]
+            self.migrations = split(self.migrations)  # type: ignore[has-type]
+
+
+def replace_unsafe(
+    from_state: ProjectState, migrations: dict[str, list[Migration]], say: Callable[[str], None] = questioner.say
+) -> None:
+    release = [
+        (app_label, operation)
+        for app_label, parts in migrations.items()
+        for part in parts
+        for operation in part.operations
+    ]
+    created = {(app, op.name_lower) for app, op in release if isinstance(op, operations.CreateModel)}
+    state = ProjectState({key: model.clone() for key, model in from_state.models.items()}, from_state.real_apps)
+    for app_label, part in in_order(migrations):
+        replaced: list[Operation] = []
+        for operation in _tables_first(part.operations):
+            after = state.clone()
+            operation.state_forwards(app_label, after)
+            context = Context(app_label, state, after, release, from_state)
+            safe_form = _safe_form(operation, context, created, say)
+            replaced.extend(safe_form)
+            if safe_form == (operation,):
+                state = after
+                continue
+            for safe in safe_form:
+                safe.state_forwards(app_label, state)
+        part.operations = replaced  # type: ignore[misc]
+
+
+def _tables_first(detected: Iterable[Operation]) -> list[Operation]:
+    """A table is renamed before its columns leave something for the contract, which has to find it under its name."""
+    ordered: list[Operation] = []
+    for operation in detected:
+        place = len(ordered)
+        if isinstance(operation, operations.AlterModelTable):
+            made = [number for number, other in enumerate(ordered, 1) if _makes(other, operation.name_lower)]
+            place = max(made, default=0)
+        ordered.insert(place, operation)
+    return ordered
+
+
+def _makes(operation: Operation, name: str) -> bool:
+    """Has the model its name, or its table, from this operation?"""
+    if isinstance(operation, operations.RenameModel):
+        return operation.new_name_lower == name
+    return isinstance(operation, operations.CreateModel | operations.AlterModelTable) and operation.name_lower == name
+
+
+def _safe_form(
+    operation: Operation, context: Context, created: set[tuple[str, str]], say: Callable[[str], None]
+) -> tuple[Operation, ...]:
+    if (context.app_label, rules.model_named_by(operation).lower()) in created:
+        return (operation,)
+    found = rules.find(operation, context)
+    if not found:
+        return (operation,)
+    rule, finding = found
+    if not finding.replacement:
+        say(f"{rule.id}: {finding.message}\n    {finding.way_by_hand}\n    {UNDECIDED}")
+        return (operation,)
+    if finding.notice:
+        say(finding.notice)
+    return finding.replacement
+
+
+def in_order(migrations: dict[str, list[Migration]]) -> Iterator[tuple[str, Migration]]:
+    """Every migration after those of the same run that it depends on."""
+    left = [(app_label, part) for app_label, parts in migrations.items() for part in parts]
+    while left:
+        names = {(app_label, part.name) for app_label, part in left}
+        ready = [item for item in left if not names.intersection(item[1].dependencies)]
+        yield from ready or left[:1]
+        left = [item for item in left if item not in (ready or left[:1])]
+
+
+# Atomicity.
+
+
+def needs_a_transaction(operation: Operation) -> bool:
+    """Does the operation send statements that must not be left half done?"""
+    return not isinstance(operation, Change) and not _is_state_only(operation)
+
+
+def _is_state_only(operation: Operation) -> bool:
+    if isinstance(operation, operations.SeparateDatabaseAndState):
+        return not isinstance(operation, Change) and not operation.database_operations
+    return isinstance(operation, operations.AlterModelOptions | operations.AlterModelManagers)
+
+
+def split(migrations: dict[str, list[Migration]]) -> dict[str, list[Migration]]:
+    """Cut each migration where atomicity changes, and let what depended on the whole depend on the last part."""
+    parts_of = {
+        (app_label, migration.name): _parts(migration) for app_label, whole in migrations.items() for migration in whole
+    }
+    last = {key: (key[0], f"{key[1]}_{len(parts)}") for key, parts in parts_of.items() if len(parts) > 1}
+    result: dict[str, list[Migration]] = {}
+    for (app_label, name), parts in parts_of.items():
+        for number, part in enumerate(parts, 1):
+            part.dependencies = [last.get(dependency, dependency) for dependency in part.dependencies]  # type: ignore[misc]
+            if len(parts) > 1:
+                part.name = f"{name}_{number}"
+                if number > 1:
+                    part.dependencies = [(app_label, f"{name}_{number - 1}")]  # type: ignore[misc]
+            result.setdefault(app_label, []).append(part)
+    return result
+
+
+def _parts(migration: Migration) -> list[Migration]:
+    """The migration in pieces that are wholly atomic or wholly not; what has no SQL goes with its neighbour."""
+    with_sql = [isinstance(op, Change) for op in migration.operations if not _is_state_only(op)]
+    kinds, kind = [], next(iter(with_sql), False)
+    for operation in migration.operations:
+        kind = kind if _is_state_only(operation) else isinstance(operation, Change)
+        kinds.append(kind)
+    groups = [
+        (outside, [operation for _, operation in group])
+        for outside, group in groupby(zip(kinds, migration.operations, strict=True), key=lambda pair: pair[0])
+    ]
+    return [_part(migration, chosen, atomic=not outside) for outside, chosen in groups] or [migration]
+
+
+def _part(migration: Migration, operations: list[Operation], *, atomic: bool) -> Migration:
+    attributes = {
+        "operations": operations,
+        "dependencies": list(migration.dependencies),
+        "atomic": atomic,
+        "initial": migration.initial,
+    }
+    made: type[Migration] = type("Migration", (_NamedOnce,), attributes)
+    return made(migration.name, migration.app_label)
+
+
+class _NamedOnce(Migration):
+    """A change that takes several operations is one in the name of the file."""
+
+    def suggest_name(self) -> str:
+        whole = self.operations
+        self.operations = list({op.migration_name_fragment or str(id(op)): op for op in whole}.values())  # type: ignore[misc]
+        try:
+            return super().suggest_name()
+        finally:
+            self.operations = whole  # type: ignore[misc]
+
+
+def install() -> None:
+    """Put ours in front, in either order of INSTALLED_APPS: django-pgtrigger builds on the module's attribute."""
+    current: Any = makemigrations.Command.autodetector
+    if issubclass(current, SafeMigrationsMixin):
+        return
+    combined = type("MigrationAutodetector", (SafeMigrationsMixin, current), {})
+    for module in (makemigrations, migrate):
+        module.MigrationAutodetector = combined  # type: ignore[attr-defined]
+        module.Command.autodetector = combined

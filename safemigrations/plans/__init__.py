@@ -1,0 +1,1 @@
+"""What is to be done, as data: steps, and the builders of plans. Nothing here touches a database."""

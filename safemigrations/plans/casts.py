@@ -1,0 +1,96 @@
+"""Types whose values two releases both understand, and how a value of the one becomes a value of the other.
+
+While a column has the new type the old release reads and writes it too, and the reverse. So only types count whose
+values are the same to Python: whole numbers, decimals, texts. Where one type holds all that the other does it is the
+*wider* one.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..data import Data
+
+INTEGERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
+TEXTS = ("varchar", "text", "citext")
+
+
+class Cast(Data):
+    """SQL over a value, which is {}: of the other type; and the condition under which nothing equals it there."""
+
+    sql: str
+    misfit: str = ""
+
+    @property
+    def or_null(self) -> str:
+        """What doesn't fit becomes NULL instead of an error."""
+        return f"CASE WHEN {self.misfit} THEN NULL ELSE {self.sql} END" if self.misfit else self.sql
+
+
+def parse(type_: str) -> tuple[str, tuple[int, ...]]:
+    """ "numeric(8, 2)" -> ("numeric", (8, 2)); of an array, "integer[]" and the size of its elements."""
+    size = tuple(int(number) for number in re.findall(r"\d+", type_.partition("(")[2].partition(")")[0]))
+    return re.sub(r"\s*\([^)]*\)", "", type_).strip(), size
+
+
+def is_wider(old: str, new: str) -> bool:
+    """Does the new type hold every value of the old one, as the same value?"""
+    (old_name, old_size), (new_name, new_size) = parse(old), parse(new)
+    if old == new:
+        return True
+    if old_name == new_name == "numeric":
+        return not new_size or (
+            bool(old_size) and _digits(old_size) <= _digits(new_size) and _holds(old_size, new_size)
+        )
+    if old_name in TEXTS and new_name in TEXTS:
+        return not new_size or (bool(old_size) and old_size <= new_size)
+    old_element, new_element = old_name.removesuffix("[]"), new_name.removesuffix("[]")
+    same_depth = (old_name != old_element) == (new_name != new_element)
+    return same_depth and INTEGERS.get(old_element, 2**64) <= INTEGERS.get(new_element, 0)
+
+
+def numeric_of_both(old: str, new: str) -> tuple[int, int] | None:
+    """The precision and scale that hold the values of two numeric types; None of other types."""
+    (old_name, old_size), (new_name, new_size) = parse(old), parse(new)
+    if not (old_name == new_name == "numeric" and old_size and new_size):
+        return None
+    scale = max((*old_size, 0)[1], (*new_size, 0)[1])
+    return max(_digits(old_size), _digits(new_size)) + scale, scale
+
+
+def _digits(size: tuple[int, ...]) -> int:
+    """How many stand before the decimal point."""
+    precision, scale = (*size, 0)[:2]
+    return precision - scale
+
+
+def _holds(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
+    """Has the new one at least as many behind the point?"""
+    return (*old, 0)[1] <= (*new, 0)[1]
+
+
+def cast(old: str, new: str) -> Cast:
+    """From one type to another. What has nothing in common with it PostgreSQL converts, or refuses, as it pleases."""
+    return Cast(f"CAST({{}} AS {new})", misfit(old, new))
+
+
+def misfit(old: str, new: str) -> str:
+    """When a narrower type has no value for one of the old type, {}; empty if it isn't a narrower one."""
+    if is_wider(old, new) or not is_wider(new, old):
+        return ""
+    name, size = parse(new)
+    if name in TEXTS:
+        return f"length({{}}) > {size[0]}"
+    if name == "numeric":
+        return f"{{}} <> round({{}}, {(*size, 0)[1]}) OR abs({{}}) >= 1{'0' * _digits(size)}"
+    limit = INTEGERS[name.removesuffix("[]")]
+    if name.endswith("[]"):
+        return f"NOT coalesce({-limit} <= ALL ({{}}) AND {limit - 1} >= ALL ({{}}), TRUE)"
+    return f"{{}} NOT BETWEEN {-limit} AND {limit - 1}"
+
+
+def assigned(old: str, new: str) -> str:
+    """What of a value, {}, is assigned to a variable of the new type, where the value itself can't be."""
+    if old == "boolean" and new in INTEGERS:
+        return "CAST({} AS integer)"
+    return "{} <> 0" if old in INTEGERS and new == "boolean" else "{}"

@@ -1,0 +1,140 @@
+"""What PostgreSQL can hold of a field's default.
+
+A constant or STABLE default is added to a table of any size in an instant; a volatile one has to be computed for
+every row; a Python function PostgreSQL can't call at all.
+https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Expression, Field, Func
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Random
+from django.utils import timezone
+
+from ..data import Data
+from ..postgres.catalog import literal
+
+
+class Kind(enum.Enum):
+    NONE = "no default"
+    INSTANT = "a constant, or STABLE: the same for all rows of a statement"
+    VOLATILE = "another value for each row"
+    PYTHON = "a function that only Python can call"
+
+
+class Twin(Data):
+    """An SQL expression that gives what a Python callable gives."""
+
+    sql: str
+    kind: Kind
+
+
+# The moment is that of the statement, as near as SQL comes to Python's while it stays STABLE.
+NOW = "statement_timestamp()"
+PURE = (dict, list, tuple, set, str, int, float, bool, bytes, Decimal)  # called without arguments: constants
+
+
+def _local(cast: str) -> Twin:
+    return Twin(f"({NOW} AT TIME ZONE {literal(settings.TIME_ZONE or 'UTC')})::{cast}", Kind.INSTANT)
+
+
+def _twins() -> dict[tuple[Callable[..., Any], str], Twin]:
+    uuid4 = "gen_random_uuid()"
+    return {
+        (uuid.uuid4, "UUIDField"): Twin(uuid4, Kind.VOLATILE),
+        (uuid.uuid4, "CharField"): Twin(f"{uuid4}::varchar", Kind.VOLATILE),
+        (uuid.uuid4, "TextField"): Twin(f"{uuid4}::text", Kind.VOLATILE),
+        (timezone.now, "DateTimeField"): Twin(NOW, Kind.INSTANT),
+        (timezone.now, "DateField"): _local("date"),
+        (timezone.localdate, "DateField"): _local("date"),
+        (timezone.localtime, "DateTimeField"): Twin(NOW, Kind.INSTANT),
+        (datetime.datetime.now, "DateTimeField"): Twin(NOW, Kind.INSTANT),
+        (datetime.date.today, "DateField"): _local("date"),
+    }
+
+
+CONVERSIONS = ("from_db_value", "get_prep_value", "get_db_prep_value", "get_db_prep_save", "db_type", "pre_save")
+
+
+def is_plain(field: Field[Any, Any]) -> bool:
+    """Does the database hold the field's values as Django's own class of that internal type does?"""
+    stock = next((cls for cls in type(field).__mro__ if cls.__module__.startswith("django.")), Field)
+    return all(getattr(type(field), name, None) is getattr(stock, name, None) for name in CONVERSIONS)
+
+
+def _twin(field: Field[Any, Any]) -> Twin | None:
+    """The twin of a field's callable default, or of what auto_now and auto_now_add do."""
+    if not is_plain(field):
+        return None
+    internal = field.get_internal_type()
+    if field.has_default():
+        if not callable(field.default):
+            return None
+        try:
+            return _twins().get((field.default, internal))
+        except TypeError:  # an unhashable callable
+            return None
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return {
+            "DateTimeField": Twin(NOW, Kind.INSTANT),
+            "DateField": _local("date"),
+            "TimeField": _local("time"),
+        }.get(internal)
+    return None
+
+
+def kind(field: Field[Any, Any]) -> Kind:
+    """What sort of value fills the rows that lack one; touches no database."""
+    if field.has_db_default():
+        return Kind.VOLATILE if is_volatile(field.db_default) else Kind.INSTANT
+    if twin := _twin(field):
+        return twin.kind
+    if not field.has_default():
+        empty = not field.null and field.blank and field.empty_strings_allowed
+        return Kind.INSTANT if empty else Kind.NONE
+    if callable(field.default) and field.default not in PURE:
+        return Kind.PYTHON
+    return Kind.INSTANT
+
+
+def is_volatile(expression: Any) -> bool:
+    """May the expression give another value for each row? A function that Django doesn't know counts as one."""
+    if not isinstance(expression, Expression):
+        return False
+    if isinstance(expression, Random | RawSQL) or type(expression).__name__ in {"RandomUUID", "UUID4", "UUID7"}:
+        return True
+    known = type(expression).__module__.startswith("django.") and type(expression) is not Func
+    return not known or any(is_volatile(source) for source in expression.get_source_expressions())
+
+
+def sql(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
+    """The expression for DEFAULT. Raises ValueError for what only Python can compute."""
+    if field.has_db_default():
+        with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            text, params = editor.db_default_sql(field)
+        return _compose(connection, text, params)
+    if twin := _twin(field):
+        return twin.sql
+    if kind(field) is Kind.PYTHON:
+        raise ValueError(f"{field}: PostgreSQL can't compute {field.default!r}.")
+    return one_value(connection, field)
+
+
+def one_value(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
+    """The default as Django computes it, once for all rows."""
+    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        return _compose(connection, "%s", [editor.effective_default(field)])
+
+
+def _compose(connection: BaseDatabaseWrapper, text: str, params: Any) -> str:
+    return str(connection.ops.compose_sql(text, params)) if params else text  # type: ignore[attr-defined]

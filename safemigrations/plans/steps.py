@@ -1,0 +1,375 @@
+"""A step is the smallest unit of database work: data, not code.
+
+It knows its SQL, what it locks, why it is needed, how to tell that it already took effect, and how it is
+undone. Operations build plans (tuples of steps) without touching the database; only the runner executes them.
+A step survives as JSON in the contract queue, so a field may be added here (with a default), never renamed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import KW_ONLY
+from typing import Any, ClassVar
+
+from ..data import Data
+from ..postgres.catalog import bare, beside, column_missing, scope_of_counterparts
+from ..postgres.lock import Lock
+
+type_of_kind: dict[str, type[Step]] = {}
+
+
+class Step(Data):
+    """What every kind of step has. `why` is one sentence that a tired operator understands at night."""
+
+    _: KW_ONLY
+    why: str
+    done: str = ""  # a query; a row means that the step already took effect
+    undo: tuple[Step, ...] = ()  # what takes the step back; each of them can be run twice
+    takes: tuple[str, ...] = ()  # what it creates, as in "column note of shop_order"
+    frees: tuple[str, ...] = ()  # what it removes, in the same words
+    about: str = ""  # the column it works on, in the same words: pointless once that is removed
+    uses: tuple[str, ...] = ()  # further columns it works on
+
+    transactional: ClassVar[bool] = True  # may it run inside a transaction?
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        type_of_kind[cls.__name__] = cls
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """The SQL as sqlmigrate prints it."""
+        raise NotImplementedError
+
+
+Plan = tuple[Step, ...]
+
+
+class Statement(Step):
+    """One statement in a short transaction of its own, behind explicit locks."""
+
+    sql: str
+    locks: Mapping[str, Lock]  # quoted table -> mode, in the order in which they are taken: parents first
+    instead: Instead | None = None
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (self.sql,) if self.sql else ()
+
+
+class Together(Step):
+    """Several statements that must take effect at the same moment, in one short transaction."""
+
+    sql: tuple[str, ...]
+    locks: Mapping[str, Lock]
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return self.sql
+
+
+class Online(Step):
+    """A statement that may take long and blocks neither reads nor writes, outside a transaction.
+
+    When the statement finds rows that contradict it, `violators` is the query that names them, and `on_failure` is
+    run, so that nothing stays behind which rejects a write that succeeded before.
+    """
+
+    sql: str
+    locks: Mapping[str, Lock]
+    on_failure: tuple[Step, ...] = ()
+    violators: str = ""
+    instead: Instead | None = None
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (self.sql,)
+
+
+class BuildIndex(Step):
+    """An index built without blocking writes, on a plain or on a partitioned table.
+
+    What the definition holds comes after the table's name in CREATE INDEX. Names are raw; `table` is quoted.
+    """
+
+    table: str
+    name: str
+    definition: str
+    unique: bool = False
+    analyze: bool = False  # PostgreSQL gathers statistics of an expression only by ANALYZE
+    for_constraint: bool = False  # an AddUnique takes it over; of a partitioned table, it also sees to building it
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        unique = "UNIQUE " if self.unique else ""
+        create = f'CREATE {unique}INDEX CONCURRENTLY "{self.name}" ON {self.table} {self.definition}'
+        return (create, f"ANALYZE {self.table}") if self.analyze else (create,)
+
+
+class AddUnique(Step):
+    """A unique constraint that takes over the index of its name, in one short transaction.
+
+    A partitioned table can't do that; there each partition does it, and the table's own is attached to theirs.
+    """
+
+    table: str
+    name: str
+    columns: tuple[str, ...]  # quoted
+    deferrable: str = ""
+    nulls_distinct: str = ""
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def definition(self) -> str:
+        """Of the index, after the table's name."""
+        return f"({', '.join(self.columns)}){self.nulls_distinct}"
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        add = f'ALTER TABLE {self.table} ADD CONSTRAINT "{self.name}"'
+        return (f'{add} UNIQUE USING INDEX "{self.name}"{self.deferrable}',)
+
+    @property
+    def of_the_whole(self) -> str:
+        """The constraint of a partitioned table, empty until those of the partitions are attached."""
+        columns = f"({', '.join(self.columns)})"
+        add = f'ALTER TABLE ONLY {self.table} ADD CONSTRAINT "{self.name}"'
+        return f"{add} UNIQUE{self.nulls_distinct} {columns}{self.deferrable}"
+
+
+class DropIndex(Step):
+    """An index dropped without blocking anybody; of a partitioned table, in one short transaction.
+
+    Where it may be called otherwise than Django calls it today, `query` finds its names.
+    """
+
+    table: str
+    name: str
+    query: str = ""
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (f"DROP INDEX CONCURRENTLY IF EXISTS {beside(self.table, self.name)}",)
+
+
+class CopyIndexes(Step):
+    """Every index that knows a column built once more, without blocking, for its twin; names are raw.
+
+    Which these are only the catalog knows: names that Django has long forgotten, indexes that were made by hand.
+    """
+
+    table: str
+    column: str
+    twin: str
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (
+            f"-- CREATE INDEX CONCURRENTLY, with {self.twin}, for each index of {self.table} that has {self.column}",
+        )
+
+
+class BuildCounterparts(Step):
+    """Every index, unique and check constraint of columns made once more, without blocking, for their twins.
+
+    They are called catalog.name_of_copy() of the one whose place they will take. `twins` are pairs of raw names, `but`
+    is a query for the names of indexes that are left out. With `copies` what was made so for a twin of another column
+    is made for these, too.
+    """
+
+    table: str
+    twins: tuple[tuple[str, str], ...]
+    but: str = ""
+    copies: bool = False
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def scope(self) -> str:
+        return scope_of_counterparts(self.table, dict(self.twins))
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return tuple(
+            f"-- each index, unique and check constraint of {self.table} that has {column}: made for {twin} too"
+            for column, twin in self.twins
+        )
+
+
+class TryTypes(Step):
+    """A proof that each index and check constraint of columns means something for other types, asked of no row.
+
+    `types` are pairs of a raw name and a type; `but` is a query for the names of indexes that are left out. `failure`
+    explains what doesn't: {what} is its name and {error} PostgreSQL's words.
+    """
+
+    table: str
+    types: tuple[tuple[str, str], ...]
+    failure: str
+    but: str = ""
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """None: what is tried the catalog says, and it leaves nothing behind."""
+        return ()
+
+
+class MoveAdditions(Step):
+    """Indexes, unique and check constraints that later migrations gave a twin, built for the column that stays.
+
+    Each takes over its name there, and what the twin has is from then on one of the copies that go with it.
+    """
+
+    table: str
+    column: str
+    twin: str
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (f"-- each index and constraint that a later migration gave {self.twin}: built for {self.column}",)
+
+
+class Proof(Step):
+    """A query that must return no row; `failure` explains those that it does return, which {rows} names and counts.
+
+    With `pages_of` (a quoted table, whose rows the query reads and whose condition comes last) it is asked for some
+    pages at a time, so that no snapshot is held for long. That is a proof where no row can become one meanwhile.
+    `on_failure` takes back what was only made to ask the question.
+    """
+
+    query: str
+    failure: str
+    pages_of: str = ""
+    on_failure: tuple[Step, ...] = ()
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (self.query,)
+
+
+class Backfill(Step):
+    """Existing rows filled in batches, each in a transaction of its own.
+
+    A row is filled when `guard` holds, so a batch that runs twice changes nothing the second time. The values
+    come from `assign` (SQL, as in UPDATE ... SET) or, where PostgreSQL can't compute them, from `function`.
+    """
+
+    table: str
+    key: tuple[str, ...]  # quoted columns of the primary key
+    guard: str
+    assign: str = ""
+    function: RowFunction | None = None
+    sets: tuple[str, ...] = ()  # quoted columns that change; empty: the one that `about` or `assign` names
+    clears: bool = True  # does a row that was filled stop matching the guard?
+    can_wait: bool = False  # both releases can live with unfilled rows, so `migrate` may leave a large table for later
+
+    transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """In batches over the key when it is run; here in one, which comes to the same."""
+        if self.function:
+            name = self.function.path or f"the default of {self.function.field}"
+            column = f"{self.function.column} = " if self.function.column else ""
+            return (f"-- UPDATE {self.table} SET {column}{name} WHERE {self.guard}",)
+        return (f"UPDATE {self.table} SET {self.assign} WHERE {self.guard}",)
+
+
+class Instead(Data):
+    """Another statement, where `when`, a query, returns a row: what the one for most databases can't do there."""
+
+    when: str
+    sql: str
+
+
+class RowFunction(Data):
+    """A Python function that computes a column's value; the model is the one of this migration's state."""
+
+    path: str  # module:qualified.name; empty: the field's own default is called
+    takes_row: bool
+    app_label: str
+    migration: str
+    model: str
+    field: str
+    column: str
+    also: str = ""  # more assignments for the same row, as in ', "marker" = NULL'
+    many: bool = False  # it gives a dictionary of values by field; `field` and `column` are empty
+
+
+def reverse(plan: Plan) -> Plan:
+    """The steps that take a plan back, last step first.
+
+    Done again after a crash, a step may find that what came after it has dropped or renamed the column it is about.
+    """
+    return tuple(_unless_gone(step) for done in reversed(plan) for step in done.undo)
+
+
+def _unless_gone(step: Step) -> Step:
+    column, _, label = step.about.removeprefix("column ").rpartition(" of ")
+    tables = [table for table in (*tables_of(step), getattr(step, "pages_of", "")) if bare(table) == label]
+    if not step.about.startswith("column ") or not tables:
+        return step
+    gone = column_missing(tables[0], column)
+    return dataclasses.replace(step, done=f"{step.done} UNION ALL {gone}" if step.done else gone)
+
+
+def tables_of(step: Step) -> list[str]:
+    """Every table that the step's statements name, quoted, parents of foreign keys included."""
+    return [*getattr(step, "locks", ()), *filter(None, [getattr(step, "table", "")])]
+
+
+def nested(plan: Iterable[Step]) -> Iterator[Step]:
+    """Every step of a plan, those that undo or clean up included."""
+    for step in plan:
+        yield step
+        yield from nested(step.undo)
+        if isinstance(step, Online | Proof):
+            yield from nested(step.on_failure)
+
+
+def to_json(plan: Plan) -> list[dict[str, Any]]:
+    return [_encode(step) for step in plan]
+
+
+def from_json(data: list[dict[str, Any]]) -> Plan:
+    """The plan again; fields that this version doesn't know are left out, new ones get their default."""
+    return tuple(_decode(step) for step in data)
+
+
+def _encode(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        # Pairs, because jsonb doesn't keep the order of keys, and the order of locks matters.
+        return {"kind": "locks", "pairs": [[table, str(lock)] for table, lock in value.items()]}
+    if isinstance(value, tuple):
+        return [_encode(item) for item in value]
+    return value
+
+
+PARTS: dict[str, type] = {"RowFunction": RowFunction, "Instead": Instead}  # what steps are made of
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if value["kind"] == "locks":
+        return {table: Lock(lock) for table, lock in value["pairs"]}
+    kind = PARTS.get(value["kind"]) or type_of_kind[value["kind"]]
+    known = {f.name for f in dataclasses.fields(kind)}
+    return kind(**{name: _decode(item) for name, item in value.items() if name in known})

@@ -1,0 +1,201 @@
+"""Plans for a table as a whole: what uses it, dropping it, creating it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.ddl_references import Statement as Reference
+from django.db.backends.utils import strip_quotes, truncate_name
+from django.db.migrations import AddField, AlterModelTable, CreateModel, RenameModel
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.models import Model
+
+from ..postgres import catalog
+from ..postgres.catalog import bare
+from ..postgres.lock import Lock
+from .column import Column, raw
+from .steps import Plan, Proof, Together
+
+
+def through_tables(model: type[Model]) -> list[type[Model]]:
+    """The tables of the model's many-to-many fields that Django makes and drops with its own."""
+    through: list[Any] = [field.remote_field.through for field in model._meta.local_many_to_many]
+    return [table for table in through if table._meta.auto_created]
+
+
+def foreign_keys(editor: BaseDatabaseSchemaEditor, model: type[Model], state: ProjectState) -> list[Column]:
+    """The columns of the model's table and its through tables that have a foreign key in the database.
+
+    Of a child whose link to its parent was removed before it, Django makes one up; the parent may be gone by then.
+    """
+    found = [
+        Column(editor, each, field)
+        for each in (*through_tables(model), model)
+        for field in each._meta.local_concrete_fields
+    ]
+    return [column for column in found if column.has_foreign_key and not _has_lost_its_parent(column, state)]
+
+
+def _has_lost_its_parent(column: Column, state: ProjectState) -> bool:
+    parent = column.field.target_field.model
+    return column.field.auto_created and _is_gone(parent, state)
+
+
+def _is_gone(parent: type[Model], state: ProjectState) -> bool:
+    key = parent._meta.app_label, parent._meta.model_name
+    return key not in state.models and key[0] not in state.real_apps
+
+
+def when_parent_goes(column: Column) -> str:
+    """What a release that doesn't know the table has to do to its rows, so that the other reads nothing new to it."""
+    keeps_row = column.field.null and column.field.remote_field.on_delete not in CASCADES
+    return "SET NULL" if keeps_row else "CASCADE"
+
+
+# Django 6.1 has one that the database does, too.
+CASCADES = (models.CASCADE, getattr(models, "DB_CASCADE", models.CASCADE))
+
+
+# Foreign keys that the migration hasn't given an ON DELETE: it doesn't remove their columns.
+UNKNOWN = "k.confdeltype NOT IN ('c', 'n')"
+
+
+def nothing_uses(editor: BaseDatabaseSchemaEditor, model: type[Model], *, foreign_keys: str = "TRUE") -> Proof:
+    """Django's own DROP TABLE says CASCADE, and views of the project would vanish without a word."""
+    tables = _quoted(editor, model)
+    label = bare(tables[-1])
+    return Proof(
+        why=f"{label}: no view, foreign key or function of yours uses it",
+        query=" UNION ".join(
+            catalog.users_of_table(table, also_dropped=tables, foreign_keys=foreign_keys) for table in tables
+        ),
+        failure=(
+            f"The contract can't drop {label} as long as these use it: {{rows}}. Nothing was changed. Replace them "
+            "first, then run the same command again."
+        ),
+    )
+
+
+def drop(editor: BaseDatabaseSchemaEditor, why: str, model: type[Model], state: ProjectState) -> Plan:
+    """The table and those of its many-to-many fields, behind one LOCK of all that a DROP TABLE locks."""
+    tables = _quoted(editor, model)
+    parents = [column.parent for column in foreign_keys(editor, model, state)]
+    named = [*model._meta.indexes, *model._meta.constraints]
+    return (
+        nothing_uses(editor, model),
+        _no_function_uses(tables),
+        Together(
+            why=f"{bare(tables[-1])}: {why}",
+            sql=tuple(f"DROP TABLE IF EXISTS {table}" for table in tables),
+            locks=dict.fromkeys([*parents, *tables], Lock.ACCESS_EXCLUSIVE),
+            done=catalog.table_missing(tables[-1]),
+            undo=(_create_again(editor, model, state),),
+            frees=(*(f"table {bare(table)}" for table in tables), *(f"index {index.name}" for index in named)),
+        ),
+    )
+
+
+def _no_function_uses(tables: list[str]) -> Proof:
+    """By the contract, as the same release may give a trigger that uses the table another function."""
+    return Proof(
+        why=f"{bare(tables[-1])}: no function of your triggers uses it",
+        query=catalog.functions_using(tables),
+        failure=(
+            f"{bare(tables[-1])} can't be dropped yet, because functions of other tables' triggers use it, and writes "
+            "would fail. They are: {rows}. Nothing was changed. Let them do without it, and run the same command again."
+        ),
+        done=catalog.table_missing(tables[-1]),
+    )
+
+
+def _create_again(editor: BaseDatabaseSchemaEditor, model: type[Model], state: ProjectState) -> Together:
+    tables = _quoted(editor, model)
+    parents = [column.parent for column in foreign_keys(editor, model, state) if column.parent not in tables]
+    with editor.connection.schema_editor(collect_sql=True, atomic=False) as collecting:
+        collecting.create_model(model)
+        collecting.deferred_sql = [sql for sql in collecting.deferred_sql if not _points_at_nothing(sql, model, state)]
+    return Together(
+        why=f"{bare(tables[-1])}: create the table again, empty",
+        sql=tuple(sql.rstrip(";") for sql in collecting.collected_sql),
+        locks=dict.fromkeys(parents, Lock.SHARE_ROW_EXCLUSIVE),
+        done=catalog.table_exists(tables[-1]),
+        takes=tuple(f"table {bare(table)}" for table in tables),
+    )
+
+
+def _points_at_nothing(sql: Any, model: type[Model], state: ProjectState) -> bool:
+    gone = [parent for parent in model._meta.parents if _is_gone(parent, state)]
+    return isinstance(sql, Reference) and any(sql.references_table(parent._meta.db_table) for parent in gone)
+
+
+def _quoted(editor: BaseDatabaseSchemaEditor, model: type[Model]) -> list[str]:
+    """Quoted names, in the order in which the tables can be dropped."""
+    return [editor.quote_name(each._meta.db_table) for each in (*through_tables(model), model)]
+
+
+# The names of tables, from a state alone: nothing is rendered for them.
+
+
+def bare_name(db_table: str) -> str:
+    """A db_table as the queue calls it, without schema and quotes."""
+    return bare(f'"{raw(db_table)}"')
+
+
+def name_of(state: ModelState) -> str:
+    return bare_name(db_table_of(state))
+
+
+def names_of(state: ModelState) -> set[str]:
+    """The model's table and those of its many-to-many fields."""
+    return {name_of(state), *names_of_through_tables(db_table_of(state), state.fields.items())}
+
+
+def db_table_of(state: ModelState) -> str:
+    return str(state.options.get("db_table") or _default_name(state.app_label, state.name))
+
+
+def _default_name(app_label: str, model_name: str) -> str:
+    return truncate_name(f"{app_label}_{model_name.lower()}", catalog.NAME_LENGTH)
+
+
+def names_of_through_tables(db_table: str, fields: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """ManyToManyField._get_m2m_db_table(), of fields that have no `through`."""
+    for name, field in fields:
+        if field.many_to_many and field.remote_field.through is None:
+            made = truncate_name(f"{strip_quotes(db_table)}_{name}", catalog.NAME_LENGTH)
+            yield bare_name(field.db_table or made)
+
+
+def made_by(operation: Operation, app_label: str, before: ProjectState) -> Iterator[str]:
+    """The names of the tables that an operation makes, or gives to tables that are there."""
+    if isinstance(operation, CreateModel):
+        table = operation.options.get("db_table") or _default_name(app_label, operation.name)
+        yield bare_name(table)
+        yield from names_of_through_tables(table, operation.fields)
+        return
+    name = (
+        getattr(operation, "old_name", None) or getattr(operation, "model_name", None) or getattr(operation, "name", "")
+    )
+    state = before.models.get((app_label, str(name).lower()))
+    if state is None:
+        return
+    if isinstance(operation, AddField):
+        yield from names_of_through_tables(db_table_of(state), [(operation.name, operation.field)])
+    elif isinstance(operation, RenameModel | AlterModelTable):
+        yield from _made_by_renaming(operation, state)
+
+
+def _made_by_renaming(operation: RenameModel | AlterModelTable, state: ModelState) -> Iterator[str]:
+    table: str | None
+    if isinstance(operation, AlterModelTable):
+        table = operation.table or _default_name(state.app_label, state.name)
+    elif not (table := state.options.get("db_table")):
+        table = _default_name(state.app_label, operation.new_name)
+    else:
+        return
+    yield bare_name(table)
+    yield from names_of_through_tables(table, state.fields.items())

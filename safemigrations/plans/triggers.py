@@ -1,0 +1,298 @@
+"""Triggers that keep both releases right while two of them run, compiled with django-pgtrigger.
+
+They carry a prefix of ours: `pgtrigger prune` drops unknown triggers that are named pgtrigger_..., and they are
+never part of the migration state. BEFORE triggers fire in the order of their names
+(https://www.postgresql.org/docs/current/trigger-definition.html), and ours has to see what the project's own
+triggers did, so its name sorts last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import ExpressionWrapper, Field, Model
+from django.db.models.sql.datastructures import BaseTable
+from pgtrigger import Before, Insert, Update
+from pgtrigger.compiler import UpsertTriggerSql
+
+from ..errors import StepFailed
+from ..postgres import catalog
+from ..postgres.catalog import literal, temporary_name
+from ..postgres.lock import Lock
+from .casts import Cast
+from .column import Column
+from .steps import Together
+
+NO_VALUE = "data_exception OR cardinality_violation OR integrity_constraint_violation OR raise_exception"
+LAST = f"zzz_{catalog.PREFIX}"  # sorts after the names that people give
+QUOTE = '"'
+
+
+class FunctionSql(UpsertTriggerSql):
+    """The function alone; it finds what its author found, whatever the search_path of the session that fires it."""
+
+    def get_template(self) -> str:
+        return (
+            "CREATE OR REPLACE FUNCTION {execute} RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT"
+            " AS $safemig$ BEGIN {func} RETURN NEW; END; $safemig$"
+        )
+
+
+class TriggerSql(UpsertTriggerSql):
+    """The trigger alone; pgtrigger's own template drops it first, which needs a stronger lock."""
+
+    def get_template(self) -> str:
+        return (
+            "CREATE OR REPLACE TRIGGER {pgid} {when} {operation} ON {table} FOR EACH ROW"
+            " WHEN ({condition}) EXECUTE FUNCTION {execute}"
+        )
+
+
+# The order in which triggers of one table fire. What two types of a column make of each other may be filled; what is
+# filled goes to the other name of the column; what a new column is computed from has all its values; and what follows a
+# column comes last.
+CONVERTS, FILLS_NULL, KEEPS_EQUAL, FILLS_NEW, FOLLOWS = "1", "2", "3", "4", "5"
+
+
+def _trigger(
+    column: Column, *, why: str, role: str, rank: str, operation: Any, condition: str, body: str, always: bool = False
+) -> Together:
+    trigger = f'"{temporary_name(rank, column.label, column.name, role, prefix=LAST)}"'
+    # Triggers have names of their own in each table, but functions share those of a schema: "_" would make the same of
+    # order_item.code and order.item_code.
+    function = f'"{temporary_name(column.table.replace(QUOTE, ""), column.name, role, between=".")}"()'
+    compiled = {
+        "pgid": trigger,
+        "table": column.table,
+        "when": Before,
+        "operation": operation,
+        "condition": condition,
+        "func": body,
+        "execute": function,
+    }
+    enable = (f"ALTER TABLE {column.table} ENABLE ALWAYS TRIGGER {trigger}",) if always else ()
+    drop = Together(
+        why=f"{column.label}: drop the trigger that {why}",
+        sql=(
+            f"DROP TRIGGER IF EXISTS {trigger} ON {column.table}",
+            f"DROP FUNCTION IF EXISTS {function}",
+        ),
+        locks={column.table: Lock.ACCESS_EXCLUSIVE},
+        done=catalog.trigger_missing(column.table, trigger.strip('"')),
+    )
+    return Together(
+        why=f"{column.label}: a trigger {why}",
+        sql=(str(FunctionSql(**compiled)), str(TriggerSql(**compiled)), *enable),
+        locks={column.table: Lock.SHARE_ROW_EXCLUSIVE},
+        done=catalog.trigger_exists(column.table, trigger.strip('"')) if always else "",
+        undo=(drop,),
+    )
+
+
+def fill_null(
+    column: Column, value: str, *, on_update: bool = False, marker: str = "", may_fail: bool = False
+) -> Together:
+    """Rows that the old release writes get a value; `marker` (a quoted column) remembers which ones they are.
+
+    Where the value has none for a row (`may_fail`: it is too long, or there are two of it) the row stays as it is: the
+    old release knows nothing of the column, and its writes must not fail because of it. The contract names such rows.
+    """
+    also = f" NEW.{marker} := TRUE;" if marker else ""
+    fill = f"NEW.{column.quoted} := {value};{also}"
+    if may_fail and column.check_condition:
+        check = f"SELECT {column.check_condition} FROM (SELECT NEW.*) AS safemig_row"
+        fill += f" IF ({check}) IS FALSE THEN NEW.{column.quoted} := NULL; END IF;"
+    return _trigger(
+        column,
+        why=f"fills {column.name} of rows that the old release {'writes' if on_update else 'inserts'}",
+        role="fill",
+        rank=FILLS_NULL if on_update else FILLS_NEW,
+        operation=Insert | Update if on_update else Insert,
+        condition=f"NEW.{column.quoted} IS NULL",
+        body=f"BEGIN {fill} EXCEPTION WHEN {NO_VALUE} THEN NULL; END;" if may_fail else fill,
+    )
+
+
+def unmark_on_update(column: Column, marker: str) -> Together:
+    """A row that the new release has given a value of its own is no straggler any more."""
+    return _trigger(
+        column,
+        why=f"notes that the new release has set {column.name}",
+        role="unmark",
+        rank=FILLS_NEW,
+        operation=Update,
+        condition=f"OLD.{marker} AND NEW.{column.quoted} IS DISTINCT FROM OLD.{column.quoted}",
+        body=f"NEW.{marker} := NULL;",
+    )
+
+
+def keep_equal(old: Column, twin: Column, *, default: str = "") -> Together:
+    """Whatever either release writes under its name stands under the other's too.
+
+    `default` is that of both columns: in a new row the value that isn't the default is the one which somebody gave.
+    Without it nobody gave a null. BEFORE triggers run before NOT NULL, checks, foreign keys and ON CONFLICT look at
+    the row.
+
+    ENABLE ALWAYS: also what replication and loaders write under session_replication_role = replica has to be equal,
+    as the contract drops one of the two. Where both arrive equal the condition keeps the trigger still.
+    """
+    new_a, new_b, old_b = f"NEW.{old.quoted}", f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
+    from_old, from_twin = f"{new_b} := {new_a};", f"{new_a} := {new_b};"
+    return _trigger(
+        twin,
+        why=f"keeps {old.name} and {twin.name} equal while two releases run",
+        role="sync",
+        rank=KEEPS_EQUAL,
+        operation=Insert | Update,
+        condition=catalog.differ(new_a, new_b),
+        body=(
+            f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_old} END IF;"
+            f" ELSIF {catalog.differ(new_b, old_b)} THEN {from_twin} ELSE {from_old} END IF;"
+        ),
+        always=True,
+    )
+
+
+def _given(value: str, default: str) -> str:
+    return catalog.differ(value, default) if default else f"{value} IS DISTINCT FROM NULL"
+
+
+def convert(
+    old: Column, twin: Column, *, to_twin: Callable[[str], str], to_old: Callable[[str], str], default: str = ""
+) -> Together:
+    """As keep_equal(), for columns of two types: what either release writes, the other finds in its type.
+
+    `to_twin` and `to_old` give SQL for a value of the one from SQL for one of the other, NULL where there is none. So
+    the two may stay different, and an UPDATE that changes neither must leave both alone.
+    """
+    new_a, old_a = f"NEW.{old.quoted}", f"OLD.{old.quoted}"
+    new_b, old_b = f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
+    from_old, from_twin = f"{new_b} := {to_twin(new_a)};", f"{new_a} := {to_old(new_b)};"
+    return _trigger(
+        twin,
+        why=f"keeps {old.name} and {twin.name} the same in two types while two releases run",
+        role="convert",
+        rank=CONVERTS,
+        operation=Insert | Update,
+        condition=catalog.differ(to_twin(new_a), new_b),
+        body=(
+            f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_old} END IF;"
+            f" ELSIF {catalog.differ(new_b, old_b)} THEN {from_twin}"
+            f" ELSIF {catalog.differ(new_a, old_a)} OR {new_b} IS NULL THEN {from_old} END IF;"
+        ),
+        always=True,
+    )
+
+
+def conversion(one: Column, other: Column, *, misfit: str, using: str, timezone: str) -> Together:
+    """A function that makes a value of the other's type from one of the first's, and NULL where there is none.
+
+    It assigns, as a longer text is then an error, and not cut as CAST does. Whoever writes to the table calls it.
+    https://www.postgresql.org/docs/current/plpgsql-statements.html#PLPGSQL-STATEMENTS-ASSIGNMENT
+    """
+    function = f"{conversion_name(one, other)}({one.type})"
+    none = f"IF {misfit.replace('{}', 'given')} THEN RETURN NULL; END IF; " if misfit else ""
+    create = (
+        f"CREATE OR REPLACE FUNCTION {conversion_name(one, other)}(given {one.type}) RETURNS {other.type}"
+        f" LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET timezone TO {literal(timezone)} AS $safemig$"
+        f" DECLARE made {other.type}; BEGIN {none}made := {using.replace('{}', 'given')}; RETURN made;"
+        " EXCEPTION WHEN data_exception THEN RETURN NULL; END; $safemig$"
+    )
+    return Together(
+        why=f"{one.label}: a function that makes a {other.name} ({other.type}) from a {one.name} ({one.type})",
+        # Called once: what can't be converted at all, PostgreSQL says only then.
+        sql=(create, f"GRANT EXECUTE ON FUNCTION {function} TO PUBLIC", f"SELECT {conversion_name(one, other)}(NULL)"),
+        locks={},
+        undo=(
+            Together(
+                why=f"{one.label}: drop the function that makes a {other.name} from a {one.name}",
+                sql=(f"DROP FUNCTION IF EXISTS {function}",),
+                locks={},
+            ),
+        ),
+    )
+
+
+def conversion_name(one: Column, other: Column) -> str:
+    name = temporary_name(one.table.replace(QUOTE, ""), one.name, other.name, between=".")
+    return f'"{name}"'
+
+
+def follow(leader: Column, follower: Column, cast: Cast) -> Together:
+    """Whatever is written to one column stands in the other too, as NULL where its type has no such value.
+
+    ENABLE ALWAYS for the same reason as in keep_equal().
+    """
+    value = cast.or_null.replace("{}", f"NEW.{leader.quoted}")
+    return _trigger(
+        follower,
+        why=f"keeps {follower.name} what {leader.name} is while two releases run",
+        role="follow",
+        rank=FOLLOWS,
+        operation=Insert | Update,
+        condition=catalog.differ(value, f"NEW.{follower.quoted}"),
+        body=f"NEW.{follower.quoted} := {value};",
+        always=True,
+    )
+
+
+def drop_of(trigger: Together) -> Together:
+    (drop,) = trigger.undo
+    assert isinstance(drop, Together)
+    return drop
+
+
+class NotComputable(StepFailed, ValueError):
+    """An expression that doesn't resolve on its model."""
+
+
+class _OneRow(BaseTable):
+    """A table in FROM that is a single row: NEW in a trigger, the row being updated in an UPDATE.
+
+    Under a name of its own, because the table's may be qualified, which an alias can't be.
+    """
+
+    def __init__(self, row: str, model: type[Model]) -> None:
+        super().__init__("safemig_row", "")
+        self.row, self.model = row, model
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
+        fields: list[Any] = list(self.model._meta.local_concrete_fields)
+        if self.row != "NEW" or not any(field.generated for field in fields):
+            return f'(SELECT {self.row}.*) AS "{self.table_alias}"', ()
+        # A BEFORE trigger sees the generated columns still empty, so they are computed here.
+        quote = connection.ops.quote_name
+        columns = [
+            f"{_generated(field, connection)} AS {quote(field.column)}" if field.generated else quote(field.column)
+            for field in fields
+        ]
+        return f'(SELECT {", ".join(columns)} FROM (SELECT NEW.*) AS given) AS "{self.table_alias}"', ()
+
+
+def _generated(field: Any, connection: BaseDatabaseWrapper) -> str:
+    sql, params = field.generated_sql(connection)
+    return str(connection.ops.compose_sql(sql, params)) if params else str(sql)  # type: ignore[attr-defined]
+
+
+def row_expression(
+    connection: BaseDatabaseWrapper, model: type[Model], field: Field[Any, Any], expression: Any, *, row: str
+) -> str:
+    """An expression over a row and its relations as a scalar subquery; `row` is NEW or the quoted table.
+
+    Raises NotComputable, naming model and field, when the expression doesn't resolve.
+    """
+    try:
+        wrapped = ExpressionWrapper(expression, output_field=field)
+        rows = model._base_manager.order_by()
+        rows.query.join(_OneRow(row, model))
+        query = rows.annotate(safemig_value=wrapped).values_list("safemig_value").query
+        sql, params = query.get_compiler(connection=connection).as_sql()
+    except (FieldError, AttributeError, TypeError) as error:
+        raise NotComputable(
+            f"The backfill of {model._meta.label}.{field.name} can't be computed: {str(error).rstrip('.')}. "
+            f"Write an expression over the fields of {model._meta.object_name}, such as F('price') * 2."
+        ) from error
+    return f"({connection.ops.compose_sql(sql, params)})"  # type: ignore[attr-defined]

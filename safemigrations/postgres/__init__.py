@@ -1,0 +1,1 @@
+"""What PostgreSQL is asked, and how it spells names. Knows no Django model."""

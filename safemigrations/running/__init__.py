@@ -1,0 +1,1 @@
+"""Who does it: locks, index builds, proofs, backfills. Decides nothing about models."""

@@ -1,0 +1,165 @@
+"""Backfills from outside of a migrate: run by processes or tasks, paused, resumed, cancelled, made slower."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.timezone import localtime, now
+
+from ...errors import StepFailed
+from ..run import Report
+from ..runner import Runner, explain
+from . import progress as store
+from .pace import seconds_until_window
+from .progress import Progress, Status
+from .table import fetch
+from .work import Stopped, Work, is_lost
+
+ACTIONS = {"pause": "Paused", "resume": "Resumed", "cancel": "Cancelled", "pace": "Changed the pace"}
+FROM = {
+    "pause": (Status.PENDING, Status.RUNNING),
+    "resume": (Status.PAUSED, Status.CANCELLED),
+    "cancel": store.UNFINISHED,
+    "pace": store.UNFINISHED,
+}
+TO = {"pause": Status.PAUSED, "resume": Status.RUNNING, "cancel": Status.CANCELLED}
+STOPPED = "stopped"  # as people are told; it is stored as running
+POLL = 5.0  # seconds between two looks at whether the time window has opened
+
+
+def listed(connection: BaseDatabaseWrapper, number: int | None) -> list[tuple[Progress, str, int, int]]:
+    """The backfills of a database, each with its status for people, the rows looked at and those filled."""
+    which = {} if number is None else {"pk": number}
+    rows = store.rows(connection, **which)
+    return [(row, _status(connection, row), *store.totals(connection, row)) for row in rows]
+
+
+def _status(connection: BaseDatabaseWrapper, row: Progress) -> str:
+    """One that is running, of which no session that is still there has a section, was interrupted or killed."""
+    owners = set(store.sections(connection, row).values_list("owner", flat=True))
+    sessions = {pid for (pid,) in fetch(connection, "SELECT pid FROM pg_stat_activity")}
+    stopped = row.status == Status.RUNNING and owners.isdisjoint(sessions)
+    return STOPPED if stopped else row.status
+
+
+def steer(
+    connection: BaseDatabaseWrapper, action: str, number: int | None, pace: Mapping[str, float | None]
+) -> list[Progress]:
+    """Do this to one backfill, or to all that it can be done to; whoever runs them notices at the next batch."""
+    which = {} if number is None else {"pk": number}
+    found = list(store.rows(connection, status__in=FROM[action], **which))
+    if not found:
+        raise CommandError(
+            f"There is no backfill to {action} here. Look with: python manage.py safemigrations backfill status"
+        )
+    for row in found:
+        if action == "pace":
+            row.pace = {**row.pace, **{name: value for name, value in pace.items() if value is not None}}
+            row.save(using=connection.alias, update_fields=["pace"])
+        else:
+            # A pause that ends goes on even where nobody works on it any more: `run` finds it.
+            row.status = TO[action]
+            row.save(using=connection.alias, update_fields=["status"])
+    return found
+
+
+def run(connection: BaseDatabaseWrapper, report: Report, *, workers: int, tasks: str | None) -> None:
+    """Work on every backfill that isn't finished, with as many processes, or hand it to as many tasks."""
+    if tasks:
+        from .tasks import enqueue
+
+        enqueue(tasks, connection.alias, workers)
+        return
+    others = [_process(connection) for _ in range(workers - 1)]
+    try:
+        work_on_all(connection, report, alone=workers == 1)
+    finally:
+        for process in others:
+            process.wait()
+    if any(process.returncode for process in others):
+        raise CommandError("A worker failed. Look with: python manage.py safemigrations backfill status")
+
+
+def _process(connection: BaseDatabaseWrapper) -> subprocess.Popen[bytes]:
+    # Without a word when it is interrupted: this process has said it.
+    arguments = ["safemigrations", "--verbosity", "0", "backfill", "run", "--database", connection.alias]
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE") or settings.SETTINGS_MODULE,
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+    }
+    return subprocess.Popen([sys.executable, "-m", "django", *arguments], env=environment, stdout=subprocess.DEVNULL)
+
+
+def work_on_all(
+    connection: BaseDatabaseWrapper, report: Report, *, until: float | None = None, alone: bool = True
+) -> bool:
+    """Work on what isn't finished, oldest first, and return whether all of it is; `until` as of time.monotonic()."""
+    failures: list[StepFailed] = []
+    for row in store.rows(connection, status__in=store.UNFINISHED):
+        while _wait_for_window(report, row, until):
+            try:
+                _work_on(connection, report, row, until, alone=alone)
+            except StepFailed as error:
+                failures.append(error)
+            if not _seconds_closed():
+                break
+        if failures and is_lost(failures[-1].__cause__):
+            break  # the others would meet the same
+    if failures:
+        raise StepFailed("\n".join(map(str, failures))) from failures[-1].__cause__
+    return not store.rows(connection, status__in=store.UNFINISHED).exists()
+
+
+def _work_on(
+    connection: BaseDatabaseWrapper, report: Report, row: Progress, until: float | None, *, alone: bool
+) -> None:
+    step, began = row.backfill, time.monotonic()
+    report.begin(step)
+    store.rows(connection, pk=row.pk, status__in=[Status.PENDING, Status.FAILED]).update(
+        status=Status.RUNNING, last_error="", started_at=now()
+    )
+    work = Work(Runner(connection, report), step, row, until=until, only_in_window=True, alone=alone)
+    try:
+        detail = work.run()
+    except Stopped as error:
+        report.progress(step, str(error))
+    except DatabaseError as error:
+        raise StepFailed(explain(step, error)) from error
+    else:
+        if work.is_over:
+            report.progress(step, f"{detail} so far; the rest comes later")
+        else:
+            report.done(step, time.monotonic() - began, detail)
+
+
+def _wait_for_window(report: Report, row: Progress, until: float | None) -> bool:
+    """Return whether it is open: after a wait, or at once where there is an `until`, which is no time to wait."""
+    told = False
+    while seconds := _seconds_closed():
+        if until is not None:
+            return False
+        if not told:
+            report.progress(row.backfill, f"waiting: the time window opens in {seconds / 3600:.1f} h (BACKFILL_WINDOW)")
+            told = True
+        time.sleep(min(POLL, seconds))
+    return until is None or time.monotonic() < until
+
+
+def may_work(connection: BaseDatabaseWrapper) -> bool:
+    """Is there anything to do now, or is all of it paused, or the time window closed?"""
+    statuses = set(store.UNFINISHED) - {Status.PAUSED}
+    return not _seconds_closed() and store.rows(connection, status__in=statuses).exists()
+
+
+def _seconds_closed() -> float:
+    return seconds_until_window(localtime(now()) if settings.USE_TZ else now())

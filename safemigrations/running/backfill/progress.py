@@ -1,0 +1,205 @@
+"""Where a backfill stands, in two tables of ours, so that a run that was killed goes on and many can share the work.
+
+`safemigrations_backfill` has a row for each backfill. The work is handed out in sections of some thousand rows, each
+a row of `safemigrations_backfill_section`. A batch locks its section's row, fills, and moves the section's position,
+all in one transaction: so no two runners ever do the same batch, and one that was killed has done it or hasn't.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from django.apps.registry import Apps
+from django.db import models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.timezone import now
+
+from ...plans.steps import Backfill, from_json, to_json
+from ...postgres import catalog
+from ..storage import ensure_table, has_table
+from .table import Part, columns_set, fetch, parts_of
+
+own_apps = Apps()
+
+
+class Status(models.TextChoices):
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    DONE = "done"
+    FAILED = "failed"
+
+
+UNFINISHED = (Status.PENDING, Status.RUNNING, Status.PAUSED, Status.FAILED)
+
+
+class Progress(models.Model):
+    """A backfill and how far it is."""
+
+    digest = models.CharField(max_length=64, unique=True)  # of what is filled, and how
+    incarnation = models.TextField()  # of the table and its columns: made anew, they are to be filled anew
+    label = models.TextField()  # for people
+    app_label = models.CharField(max_length=255, blank=True)
+    migration = models.CharField(max_length=255, blank=True)
+    step = models.JSONField()
+    status = models.CharField(max_length=10, choices=Status, default=Status.RUNNING)
+    parts = models.JSONField(default=list)
+    part = models.IntegerField(default=0)  # the number of the part from which the next section is taken
+    after = models.JSONField(default=list)  # the key, or page, with which the last section ended
+    ending = models.BooleanField(default=False)  # nothing is left but rows that were moved, locked or rejected
+    estimate = models.BigIntegerField(default=0)  # rows in all parts
+    visited = models.BigIntegerField(default=0)  # rows looked at, in sections that are done
+    filled = models.BigIntegerField(default=0)  # rows changed, in sections that are done
+    left = models.JSONField(default=list)  # [part, key, error] of rows to come back to; no error: it was locked
+    pace = models.JSONField(default=dict)  # what somebody set while it ran
+    last_error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    recorded = models.BooleanField(default=False)  # its migration was recorded after it was done
+
+    class Meta:
+        apps = own_apps
+        app_label = "safemigrations"
+        db_table = "safemigrations_backfill"
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def backfill(self) -> Backfill:
+        (step,) = from_json([self.step])
+        assert isinstance(step, Backfill)
+        return step
+
+    @property
+    def all_parts(self) -> list[Part]:
+        return [Part(**part) for part in self.parts]
+
+
+class Section(models.Model):
+    """A stretch of a part, filled in one or several passes, each in batches between two fences."""
+
+    progress = models.BigIntegerField(db_index=True)
+    worker = models.BigIntegerField()  # a number that it drew; a backend may serve several, behind a pooler
+    owner = models.IntegerField()  # the backend that it had when it took this
+    touched_at = models.DateTimeField(default=now)
+    part = models.IntegerField()
+    ending = models.BooleanField(default=False)
+    fences = models.JSONField(default=list)  # keys, or pages, that divide it; the first lies before it
+    rows = models.IntegerField(default=0)  # between two fences, about
+    passes = models.IntegerField(default=1)
+    number = models.IntegerField(default=0)  # of the pass
+    at = models.IntegerField(default=0)  # the fence at which the next batch begins
+    size = models.FloatField(default=0)  # of the next batch, in rows
+    visited = models.FloatField(default=0)
+    filled = models.BigIntegerField(default=0)
+
+    class Meta:
+        apps = own_apps
+        app_label = "safemigrations"
+        db_table = "safemigrations_backfill_section"
+
+    def __str__(self) -> str:
+        return f"pass {self.number + 1} of {self.passes}, {self.at} of {len(self.fences)}"
+
+    @property
+    def is_done(self) -> bool:
+        return self.number >= self.passes
+
+
+def digest(step: Backfill) -> str:
+    data = to_json((step,))[0]
+    for name in ("why", "done", "undo", "takes", "frees", "about"):
+        data.pop(name)
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _incarnation(connection: BaseDatabaseWrapper, step: Backfill) -> str:
+    names = ", ".join(catalog.literal(name) for name in columns_set(step)) or "NULL"
+    ((text,),) = fetch(
+        connection,
+        "SELECT concat_ws(' ', c.oid, (SELECT string_agg(attnum::text, ',' ORDER BY attnum) FROM pg_attribute"
+        f" WHERE attrelid = c.oid AND attname IN ({names}))) FROM pg_class c"
+        f" WHERE oid = {catalog.regclass(step.table)}",
+    )
+    return str(text)
+
+
+def is_there(connection: BaseDatabaseWrapper, row: Progress) -> bool:
+    """Are the table and the columns still those that the backfill was begun for?"""
+    return _incarnation(connection, row.backfill) == row.incarnation
+
+
+def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Progress]:
+    """The backfills of this database that match, oldest first; none where the table was never made."""
+    found = Progress._base_manager.using(connection.alias).order_by("id")
+    if connection.vendor != "postgresql" or not has_table(connection, Progress):
+        return found.none()
+    return found.filter(**filters)
+
+
+def sections(connection: BaseDatabaseWrapper, progress: Progress) -> models.QuerySet[Section]:
+    return Section._base_manager.using(connection.alias).filter(progress=progress.pk)
+
+
+def totals(connection: BaseDatabaseWrapper, progress: Progress) -> tuple[int, int]:
+    """How many rows were looked at and how many were filled."""
+    sums = sections(connection, progress).aggregate(models.Sum("visited"), models.Sum("filled"))
+    return progress.visited + int(sums["visited__sum"] or 0), progress.filled + (sums["filled__sum"] or 0)
+
+
+def begin(
+    connection: BaseDatabaseWrapper, step: Backfill, *, app_label: str, migration: str, status: Status
+) -> Progress:
+    """The row of a backfill: as it stands when it was begun, else a new one."""
+    ensure_table(connection, Progress)
+    ensure_table(connection, Section)
+    incarnation, key = _incarnation(connection, step), digest(step)
+    with transaction.atomic(using=connection.alias):
+        known = rows(connection, digest=key).select_for_update().first()
+        if known and known.incarnation == incarnation and known.status in (*UNFINISHED, Status.CANCELLED):
+            if known.status == Status.CANCELLED or (known.status != Status.RUNNING and status == Status.RUNNING):
+                rows(connection, pk=known.pk).update(status=status, last_error="", started_at=now())
+                known.refresh_from_db(using=connection.alias)
+            return known
+        if known:
+            forget(connection, step)
+        parts = parts_of(connection, step)
+        return Progress._base_manager.using(connection.alias).create(
+            digest=key,
+            incarnation=incarnation,
+            label=step.why,
+            app_label=app_label,
+            migration=migration,
+            step=to_json((step,))[0],
+            status=status,
+            parts=[part.as_json() for part in parts],
+            estimate=sum(part.rows for part in parts),
+            started_at=now() if status == Status.RUNNING else None,
+        )
+
+
+def is_through(connection: BaseDatabaseWrapper, step: Backfill, *, app_label: str, migration: str) -> bool:
+    """Did this migration do it, and was killed before that was recorded?
+
+    To do it again is what is wanted, but where a row that is filled can't be told from one that isn't.
+    """
+    filters = {"app_label": app_label, "migration": migration, "status": Status.DONE, "recorded": False}
+    known = None if step.clears else rows(connection, digest=digest(step), **filters).first()
+    return known is not None and is_there(connection, known)
+
+
+def record(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> None:
+    """The migration that did these is recorded: applied once more, it does them once more."""
+    rows(connection, app_label=app_label, migration=migration, status=Status.DONE).update(recorded=True)
+
+
+def forget(connection: BaseDatabaseWrapper, step: Backfill) -> None:
+    """What is taken back is filled from the start the next time."""
+    for known in rows(connection, digest=digest(step)):
+        sections(connection, known).delete()
+        known.delete()

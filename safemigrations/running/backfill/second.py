@@ -1,0 +1,144 @@
+"""A second connection that works on the same backfill for as long as nobody else uses the server.
+
+One backend uses one core. The second works in a thread, because a connection of Django's belongs to one. It comes when
+the watch has seen that nobody else is at work, and goes when somebody comes, or with the first.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Self
+
+import psycopg
+from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ...plans.steps import Backfill
+from ...postgres import catalog
+from ..locks import QUERY_CANCELED, sqlstate
+from .table import fetch
+from .watch import Watch
+
+ROWS = 100_000  # in a table for which it pays
+POLL = 0.05  # seconds between looks whether the server is idle
+GRACE = 0.5  # seconds that a batch gets at the end before it is cancelled
+AWAY = 60  # seconds that it stays away where the two were in each other's way
+TRIES = 10  # at cancelling it; behind a network that is gone nobody hears
+
+
+class Second:
+    """While the block runs and the server is idle, `help` is called in a thread, with a connection of its own.
+
+    `help` returns True when it was sent away, False when it found nothing left to do.
+    """
+
+    def __init__(
+        self, connection: BaseDatabaseWrapper, step: Backfill, watch: Watch, help: Callable[[BaseDatabaseWrapper], bool]
+    ) -> None:
+        self.first, self.step, self.watch, self.help = connection, step, watch, help
+        self.connection: BaseDatabaseWrapper | None = None
+        self.over = threading.Event()
+        self.is_at_work = False
+        self.away_until = 0.0  # time.monotonic()
+        self.error: BaseException | None = None  # for the first to raise
+        self._news: SimpleQueue[str] = SimpleQueue()  # for the first to tell: a report has one writer
+        self.thread = threading.Thread(target=contextvars.copy_context().run, args=(self._run,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self.settings = fetch(self.first, _SETTINGS)
+        self.sees = fetch(self.first, _seen(self.step))
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.over.set()
+        self.thread.join(GRACE)
+        for _ in range(TRIES):
+            if not self.thread.is_alive():
+                return
+            self._cancel()
+            self.thread.join(GRACE)
+
+    @property
+    def may_work(self) -> bool:
+        return self.watch.is_quiet and time.monotonic() > self.away_until and not self.over.is_set()
+
+    def send_away(self, why: str) -> None:
+        self.away_until = time.monotonic() + AWAY
+        self.tell(f"one connection for {AWAY} s: {why}")
+
+    def tell(self, text: str) -> None:
+        self._news.put(text)
+
+    def news(self) -> Iterator[str]:
+        with suppress(Empty):
+            while True:
+                yield self._news.get_nowait()
+
+    def _run(self) -> None:
+        # Made here, because it belongs to the thread; transaction.atomic() finds it by its alias.
+        self.connection = connections[self.first.alias] = self.first.copy()
+        self.connection.execute_wrappers = [*self.first.execute_wrappers]
+        try:
+            while not self.over.wait(POLL):
+                if self.may_work and not self._work(self.connection):
+                    return
+        except BaseException as error:
+            if not self.over.is_set() or sqlstate(error) != QUERY_CANCELED:
+                self.error = error
+        finally:
+            self.connection.close()
+            del connections[self.first.alias]
+
+    def _work(self, connection: BaseDatabaseWrapper) -> bool:
+        """Return whether to come back."""
+        try:
+            if not self._sees_the_same(connection):
+                self.tell("one connection: another sees other tables, rows or settings than this one")
+                return False
+        except Error as error:  # the server, the role or the pool may have no connection to spare
+            self.tell(f"one connection: a second can't be had ({str(error).strip().partition(chr(10))[0]})")
+            return False
+        self.is_at_work = True
+        try:
+            return self.help(connection)
+        finally:
+            self.is_at_work = False
+            if connection.connection is not None:
+                connection.connection.close()  # with its settings: it may be one of a pool
+            connection.close()
+
+    def _sees_the_same(self, connection: BaseDatabaseWrapper) -> bool:
+        """Connect with the settings of the first, and look at what its tables are there."""
+        ((self.watch.second,),) = fetch(connection, "SELECT pg_backend_pid()")
+        for name, value in self.settings:
+            fetch(connection, f"SELECT set_config({catalog.literal(name)}, {catalog.literal(value)}, false)")
+        found = fetch(connection, _seen(self.step))
+        return found == self.sees and not found[0][-1]  # policies may go by settings that can't be listed
+
+    def _cancel(self) -> None:
+        connection = self.connection.connection if self.connection else None
+        if connection is not None:
+            with suppress(psycopg.Error):  # it may have ended in this moment
+                connection.cancel_safe(timeout=GRACE)
+
+
+# What somebody set in the session: a search_path, a role. What belongs to a transaction is not the session's.
+_SETTINGS = (
+    "SELECT name, setting FROM pg_settings WHERE source = 'session' AND name NOT LIKE 'transaction\\_%'"
+    " AND name <> 'client_encoding' UNION ALL SELECT name, current_setting(name) FROM unnest(ARRAY['role']) AS name"
+)
+
+
+def _seen(step: Backfill) -> str:
+    """Where this session is and what it sees: a pooler, a router by tenant or row security may have it differ."""
+    return (
+        "SELECT extract(epoch FROM pg_postmaster_start_time()), current_database(), session_user, current_user,"
+        f" current_schemas(true), {catalog.regclass(step.table)}::oid, to_regclass('safemigrations_backfill')::oid,"
+        f" pg_is_in_recovery(), row_security_active({catalog.regclass(step.table)})"
+    )

@@ -1,0 +1,150 @@
+"""What the catalog knows about a table that is to be filled."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ...data import Data
+from ...plans.steps import Backfill
+from ...postgres import catalog
+
+Key = list[str]  # of one row: each column's value as PostgreSQL writes it; casting it back is PostgreSQL's business
+
+INTEGERS = {"int2", "int4", "int8"}
+HASHED = {"text", "varchar", "bpchar", "uuid", "numeric", "date", "timestamp", "timestamptz", "bytea", *INTEGERS}
+PASSES = 10
+
+
+class Part(Data):
+    """What is filled as one: a table, or a partition that has no partitions of its own.
+
+    `by_key`: in the order of its key; otherwise in that of its pages.
+    """
+
+    name: str  # quoted, perhaps qualified
+    by_key: bool
+    last: Key  # the largest key there was, or how many pages; empty: there was no row
+    rows: int  # estimated
+    rows_per_page: int
+    residue: str  # an expression that divides the rows into PASSES classes; empty: none is known
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def fetch(connection: BaseDatabaseWrapper, query: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return list(cursor.fetchall())
+
+
+def columns_set(step: Backfill) -> list[str]:
+    """The bare names of the columns that a backfill changes, as far as the step tells."""
+    if step.sets:
+        return [column.strip('"') for column in step.sets]
+    if step.function and step.function.column:
+        return [step.function.column.strip('"')]
+    return re.findall(r'^\s*"((?:[^"]|"")+)"\s*=', step.assign)
+
+
+def parts_of(connection: BaseDatabaseWrapper, step: Backfill) -> list[Part]:
+    """The table itself, or its partitions; what comes to them from now on is not this backfill's business."""
+    return [_part(connection, step, name) for name in _leaves(connection, step)]
+
+
+def _leaves(connection: BaseDatabaseWrapper, step: Backfill) -> list[str]:
+    if '"."' in step.table:  # partitions get the table's name as their alias, and an alias can't be qualified
+        return [step.table]
+    query = (
+        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_partition_tree("
+        f"{catalog.regclass(step.table)}) t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n"
+        " ON n.oid = c.relnamespace WHERE t.isleaf AND c.relkind = 'r' AND t.level > 0 ORDER BY c.oid"
+    )
+    return [name for (name,) in fetch(connection, query)] or [step.table]
+
+
+def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
+    table, keys = catalog.regclass(name), [column.strip('"') for column in step.key]
+    names = ", ".join(catalog.literal(key) for key in keys)
+    ((partitioned, tuples, counted, pages),) = fetch(
+        connection,
+        "SELECT relkind = 'p', reltuples::float, relpages, pg_relation_size(oid) / current_setting('block_size')::int"
+        f" FROM pg_class WHERE oid = {table}",
+    )
+    types = dict(
+        fetch(
+            connection,
+            "SELECT attname, typname FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
+            f" WHERE attrelid = {table} AND attname IN ({names})",
+        )
+    )
+    # Pages are read for two thirds of what an index costs. But a row that was filled may move to a page that is still
+    # to come, and where the guard can't tell, it would be filled twice; a key stays where it is.
+    by_key = partitioned or not step.clears
+    # As the planner does: what was counted may be long ago, but a page holds as much as then.
+    density = tuples / counted if tuples > 0 and counted else 50.0
+    return Part(
+        name=name,
+        by_key=by_key,
+        last=_last_key(connection, name, step.key) if by_key else [str(pages)] if pages else [],
+        rows=max(0, int(tuples)) if partitioned else int(pages * density),
+        rows_per_page=max(1, round(density)),
+        residue=_residue(connection, step, name, [types.get(key, "") for key in keys], by_key=by_key),
+    )
+
+
+def is_gone(connection: BaseDatabaseWrapper, part: str) -> bool:
+    """Was this partition dropped since?"""
+    return fetch(connection, f"SELECT {catalog.regclass(part)} IS NULL") == [(True,)]
+
+
+def _last_key(connection: BaseDatabaseWrapper, name: str, key: tuple[str, ...]) -> Key:
+    order = ", ".join(f"{column} DESC" for column in key)
+    rows = fetch(connection, f"SELECT {texts(key)} FROM {name} ORDER BY {order} LIMIT 1")
+    return list(rows[0]) if rows else []
+
+
+def texts(key: tuple[str, ...]) -> str:
+    """The key's columns as text, under names of their own: ORDER BY would take the text for the column."""
+    return ", ".join(f"{column}::text AS text{number}" for number, column in enumerate(key))
+
+
+def _residue(connection: BaseDatabaseWrapper, step: Backfill, name: str, types: list[str], *, by_key: bool) -> str:
+    if len(types) == 1 and types[0] in INTEGERS:
+        plain = f"abs({step.key[0]} % {PASSES})"
+        sample = f"SELECT {plain} AS class FROM {name} LIMIT 1000"
+        # Keys of a sharded table may all leave the same remainder.
+        if fetch(connection, f"SELECT count(DISTINCT class) FROM ({sample}) AS sample")[0][0] == PASSES:
+            return plain
+    if not by_key:
+        return f"abs(hashtid(ctid) % {PASSES})"  # an unfilled row that moves changes its class, and is found at the end
+    if not set(types) <= HASHED:
+        return ""
+    return f"abs(hash_record(ROW({', '.join(step.key)})) % {PASSES})"
+
+
+def is_indexed(connection: BaseDatabaseWrapper, name: str, columns: list[str]) -> bool:
+    """Does an index know one of these columns? Then no update of it is HOT."""
+    names = ", ".join(catalog.literal(column) for column in columns) or "NULL"
+    query = (
+        f"SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"
+        f" WHERE i.indrelid = {catalog.regclass(name)} AND a.attname IN ({names})"
+        " AND (a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_depend d WHERE d.objid = i.indexrelid"
+        " AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))"
+    )
+    return bool(fetch(connection, query))
+
+
+def condition(key: tuple[str, ...], keys: list[Key]) -> str:
+    """The rows that have these keys."""
+    columns = ", ".join(key)
+    values = ", ".join(row_of(one) for one in keys)
+    return f"({columns}) IN ({values})"
+
+
+def row_of(key: Key) -> str:
+    return f"({', '.join(catalog.literal(text) for text in key)})"

@@ -1,0 +1,156 @@
+"""What a backfill yields to, seen from a connection of its own.
+
+Some signals stop it until they are over: a replica that is behind, a slot that retains too much WAL, an archiver that
+fails. Others slow it down: an autovacuum of the table, sessions that wait for a lock that a batch holds.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Self
+
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ... import conf
+from ...plans.steps import Backfill
+from ...postgres import catalog
+from .table import fetch
+
+AFTER = 1.0  # seconds before the first look: most backfills are over by then
+EVERY = 0.1  # seconds between two looks at who waits
+AGAIN = 5.0  # seconds after a look that failed
+IDLE = 5  # seconds after which a session that does nothing is not at work any more
+STATE_EVERY = 10  # looks at who waits to one at everything else
+
+
+class Watch:
+    """Looks at the server while the block runs, in a thread; `early`: from the beginning."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, step: Backfill, *, early: bool = False) -> None:
+        self.watched, self.step, self.early = connection, step, early
+        ((self.pid,),) = fetch(connection, "SELECT pg_backend_pid()")  # a pooler gives libpq another number
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.waiters = 0
+        self._stop = self._slowly = ""
+        self.second = 0  # the backend of a second connection that does the same work
+        self.is_alone = True  # nobody else is at work on this server, so nobody profits from a rest
+        self.has_looked = False
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.over.set()
+        self.thread.join()
+
+    def stop(self) -> str:
+        """Why no batch may begin now; empty if one may."""
+        return self._stop
+
+    def slowly(self) -> str:
+        """Why batches should rest longer than usual; empty if they needn't."""
+        return self._slowly
+
+    def had_waiters(self) -> bool:
+        """Was a session seen waiting for a batch since the last call?"""
+        waiters, self.waiters = self.waiters, 0
+        return waiters > 0
+
+    @property
+    def is_quiet(self) -> bool:
+        """Was it seen that nobody else is at work, and nothing is behind?"""
+        return self.has_looked and self.is_alone and not self._stop
+
+    def _watch(self) -> None:
+        if not self.early and self.over.wait(AFTER):
+            return
+        connection = self.watched.copy()
+        while not self.over.is_set():
+            try:
+                self._look(connection)
+            except DatabaseError as error:
+                reason = str(error).strip().partition("\n")[0]
+                self._stop, self._slowly = "", f"the server's state can't be read ({reason})"
+                self.is_alone = False
+                self.over.wait(AGAIN)
+            finally:
+                connection.close()
+
+    def _look(self, connection: BaseDatabaseWrapper) -> None:
+        number = 0
+        while not self.over.wait(EVERY):
+            if conf.backfill_yield_to_waiters():
+                self.waiters += _one(connection, _WAITERS.format(pids=self._pids))
+            if number % STATE_EVERY == 0:
+                self._stop = reason_to_stop(connection)
+                self._slowly = reason_to_slow_down(connection, self.step.table)
+                self.is_alone = not (self._slowly or _one(connection, _OTHERS.format(pids=self._pids, idle=IDLE)))
+                self.has_looked = True
+            number += 1
+
+    @property
+    def _pids(self) -> str:
+        return f"{self.pid}, {self.second}"
+
+
+def reason_to_stop(connection: BaseDatabaseWrapper) -> str:
+    lag, retained, queue = conf.backfill_replica_lag(), conf.backfill_retained_wal(), conf.backfill_archive_queue()
+    if lag and (found := fetch(connection, _REPLICAS.format(seconds=lag))):
+        return "replica {} is {:.1f} s behind (BACKFILL_REPLICA_LAG)".format(*found[0])
+    if retained and (found := fetch(connection, _SLOTS.format(bytes=round(retained * 2**30)))):
+        return "replication slot {} retains {} (BACKFILL_RETAINED_WAL)".format(*found[0])
+    if queue and (found := fetch(connection, _ARCHIVER.format(files=round(queue)))):
+        return f"{found[0][0]} (BACKFILL_ARCHIVE_QUEUE)"
+    return ""
+
+
+def reason_to_slow_down(connection: BaseDatabaseWrapper, table: str) -> str:
+    if conf.backfill_yield_to_autovacuum() and _one(connection, _AUTOVACUUM.format(table=catalog.regclass(table))):
+        return "an autovacuum of the table is at work (BACKFILL_YIELD_TO_AUTOVACUUM)"
+    return ""
+
+
+def _one(connection: BaseDatabaseWrapper, query: str) -> Any:
+    return fetch(connection, query)[0][0]
+
+
+_WAITERS = (
+    "SELECT count(*) FROM (SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid NOT IN ({pids})"
+    " OFFSET 0) AS waiting WHERE ARRAY[{pids}] && pg_blocking_pids(pid)"
+)
+# Without the privileges of pg_monitor a session of another role shows whose it is, but not what it does.
+_OTHERS = (
+    "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid NOT IN ({pids}, pg_backend_pid())"
+    " AND (backend_type = 'client backend' OR backend_type IS NULL AND usesysid IS NOT NULL)"
+    " AND (state IS DISTINCT FROM 'idle' OR state_change > clock_timestamp() - interval '{idle} s'))"
+)
+_REPLICAS = (
+    "SELECT coalesce(nullif(application_name, ''), host(client_addr), pid::text), extract(epoch FROM replay_lag)::float"
+    " FROM pg_stat_replication WHERE replay_lag > interval '{seconds} s' ORDER BY replay_lag DESC LIMIT 1"
+)
+_SLOTS = (
+    "SELECT slot_name, pg_size_pretty(retained) FROM (SELECT slot_name::text,"
+    " pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) AS retained FROM pg_replication_slots) AS slots"
+    " WHERE retained > {bytes} ORDER BY retained DESC LIMIT 1"
+)
+# The number of a WAL file is in the last two thirds of its name: https://www.postgresql.org/docs/current/wal-internals.html
+_ARCHIVER = """
+    SELECT CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity')
+        THEN 'the archiver fails: ' || last_failed_wal ELSE queue || ' WAL files wait for the archiver' END
+    FROM (SELECT *, CASE WHEN last_archived_wal ~ '^[0-9A-F]{{24}}$' THEN
+        (pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') / size - 1
+         - (('x' || substr(last_archived_wal, 9, 8))::bit(32)::bigint * (4294967296 / size)
+            + ('x' || substr(last_archived_wal, 17, 8))::bit(32)::bigint))::bigint END AS queue
+        FROM pg_stat_archiver, (SELECT setting::bigint AS size FROM pg_settings WHERE name = 'wal_segment_size') AS wal
+    ) AS archiver
+    WHERE current_setting('archive_mode') <> 'off'
+      AND (last_failed_time > coalesce(last_archived_time, '-infinity') OR queue > {files})
+"""
+_AUTOVACUUM = (
+    "SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum v JOIN pg_stat_activity a USING (pid)"
+    " WHERE a.backend_type = 'autovacuum worker' AND v.relid IN"
+    " (SELECT {table} UNION ALL SELECT relid FROM pg_partition_tree({table})))"
+)

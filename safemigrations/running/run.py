@@ -1,0 +1,90 @@
+"""What is told of a run, and what an operation knows about the run that it is part of."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal
+
+from django.db.migrations import Migration
+
+from .. import conf
+from ..plans.steps import Step
+from .locks import Blocker
+
+
+class Report:
+    """What a person sees of a run. This one says nothing; commands print."""
+
+    def begin_row(self, label: str) -> None: ...
+
+    def end_row(self) -> None: ...
+
+    def begin(self, step: Step) -> None: ...
+
+    def skip(self, step: Step) -> None: ...
+
+    def progress(self, step: Step, text: str) -> None: ...
+
+    def meter(self, step: Step, fraction: float, text: str) -> None: ...
+
+    def waiting(self, step: Step, blockers: Sequence[Blocker], seconds: float) -> None: ...
+
+    def done(self, step: Step, seconds: float, detail: str = "") -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Run:
+    """What an operation needs to know about the `migrate` that runs it."""
+
+    report: Report = field(default_factory=Report)
+    migration: Migration | None = None
+    fresh: bool = False  # nothing was migrated when this run began, so there is no old release
+    created: set[tuple[str, str]] = field(default_factory=set)  # (app label, model) made by this run
+    finish: bool = False  # `migrate --contract`: the old release has gone
+
+    def is_alone(self, app_label: str, *models: str) -> bool:
+        """Can no release but this run know the tables of these models?"""
+        return self.fresh or all((app_label, model.lower()) in self.created for model in models)
+
+    @property
+    def contract(self) -> Literal["explicitly", "immediately"]:
+        return "immediately" if self.fresh else conf.contract()
+
+
+_sending: ContextVar[bool] = ContextVar("safemigrations_sending", default=False)
+
+
+def is_sending() -> bool:
+    """Is a runner at work? Its statements carry their own timeouts."""
+    return _sending.get()
+
+
+@contextlib.contextmanager
+def sending() -> Iterator[None]:
+    token = _sending.set(True)
+    try:
+        yield
+    finally:
+        _sending.reset(token)
+
+
+_current: ContextVar[Run | None] = ContextVar("safemigrations_run", default=None)
+
+
+def current_run() -> Run:
+    """The run that this code is part of; outside of one, a run that knows nothing."""
+    return _current.get() or Run()
+
+
+@contextlib.contextmanager
+def running(run: Run) -> Iterator[Run]:
+    token = _current.set(run)
+    try:
+        yield run
+    finally:
+        _current.reset(token)
