@@ -20,6 +20,7 @@ from django.db.models import Field, Model
 from ..plans import defaults
 from ..plans.column import Column
 from ..plans.defaults import Kind
+from ..plans.foreign_key import ForeignKey
 from ..plans.steps import Plan, Statement, Together
 from ..postgres import catalog
 from ..postgres.lock import Lock
@@ -74,7 +75,7 @@ class AddFieldConcurrently(Change, AddField):
             # Its index first: without one each parent that the old release deletes would be looked for in every row.
             *column.indexes(),
             *column.unique(),
-            *column.foreign_key_of_expand(null=column.field.null),
+            *ForeignKey(column).of_expand(null=column.field.null),
             *column.check(),
         )
 
@@ -93,17 +94,17 @@ class AddFieldConcurrently(Change, AddField):
         model = self._through(at)
         if not model._meta.auto_created:
             return ()  # a model of its own, with a migration operation of its own
-        lets_go = (step for end in ends(at, model) for step in end.foreign_key_that_lets_go("CASCADE"))
+        lets_go = (step for end in ends(at, model) for step in ForeignKey(end).that_lets_go("CASCADE"))
         return (create_table(at, model), *lets_go)
 
     def contract(self, at: Situation) -> Plan:
         if not self.field.many_to_many:
             column = self._column(at)
-            return column.own_foreign_key() if column.has_foreign_key and not column.on_delete else ()
+            return ForeignKey(column).own() if column.has_foreign_key and not ForeignKey(column).on_delete else ()
         model = self._through(at)
         if not model._meta.auto_created:
             return ()
-        return tuple(step for end in ends(at, model) for step in end.own_foreign_key())
+        return tuple(step for end in ends(at, model) for step in ForeignKey(end).own())
 
 
 def through(field: Any) -> type[Model]:

@@ -23,6 +23,8 @@ from ..plans import defaults
 from ..plans.column import Column
 from ..plans.defaults import Kind
 from ..plans.expressions import refuse_many
+from ..plans.foreign_key import ForeignKey
+from ..plans.not_null import not_null
 from ..plans.steps import Plan
 from .add_field_with_default import field_with_default, has_column
 from .base import Change, Context, Finding, Rule, Situation
@@ -139,14 +141,14 @@ class AddFieldNullableThenBackfill(Change, AddField):
 
     def _foreign_key(self, column: Column) -> Plan:
         """Before rows are filled, as a parent may be deleted meanwhile; after its index, by which rows are found."""
-        return (*column.indexes(), *column.foreign_key_of_expand(null=True)) if column.has_foreign_key else ()
+        return (*column.indexes(), *ForeignKey(column).of_expand(null=True)) if column.has_foreign_key else ()
 
     def contract(self, at: Situation) -> Plan:
         column, filling = self._column(at), self._filling(at)
         return (
             filling.fill(f"fill {column.name} of the rows that the old release inserted last"),
-            *column.not_null(),
-            *column.own_foreign_key(),
+            *not_null(column),
+            *ForeignKey(column).own(),
             *filling.drop_triggers(),
             *filling.drop_marker(),
         )

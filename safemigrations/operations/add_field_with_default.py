@@ -25,6 +25,8 @@ from django.db.models.fields import AutoFieldMixin
 from ..plans import defaults
 from ..plans.column import Column, bound
 from ..plans.defaults import Kind
+from ..plans.foreign_key import ForeignKey
+from ..plans.not_null import not_null
 from ..plans.steps import Backfill, Plan, Proof, Together
 from ..postgres import catalog
 from ..postgres.catalog import regclass
@@ -83,7 +85,7 @@ class AddFieldWithDefault(Change, AddField):
             # Its index first: without one each parent that the old release deletes would be looked for in every row.
             *column.indexes(),
             *column.unique(),
-            *column.foreign_key_of_expand(null=column.field.null),
+            *ForeignKey(column).of_expand(null=column.field.null),
             *column.check(),
         )
 
@@ -106,15 +108,15 @@ class AddFieldWithDefault(Change, AddField):
                 guard=f"{column.quoted} IS NULL",
                 assign=f"{column.quoted} = {default}",
             ),
-            *(() if column.field.null else column.not_null()),
+            *(() if column.field.null else not_null(column)),
         )
 
     def contract(self, at: Situation) -> Plan:
         column = self._column(at)
         if self.field.has_db_default():
-            return column.own_foreign_key()
+            return ForeignKey(column).own()
         default = defaults.sql(at.connection, column.field)
-        return (*column.own_foreign_key(), column.drop_default(undo=(column.set_default(default),)))
+        return (*ForeignKey(column).own(), column.drop_default(undo=(column.set_default(default),)))
 
 
 def one_value_proof(operation: AddField, column: Column) -> Plan:

@@ -16,7 +16,7 @@ import dataclasses
 from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConstraint, RemoveIndex
 from django.db.models import Index
 
-from ..plans.column import build_index
+from ..plans.index_and_check import build_index
 from ..plans.steps import BuildIndex, DropIndex, Plan
 from ..postgres import catalog
 from .base import Change, Context, Finding, Rule, Situation

@@ -22,10 +22,13 @@ from django.db.migrations.utils import resolve_relation
 from django.db.models import Field
 
 from ..plans import defaults
-from ..plans.column import Column, build_index, raw
+from ..plans.column import Column
+from ..plans.foreign_key import ForeignKey
+from ..plans.index_and_check import build_index
+from ..plans.not_null import may_be_null
 from ..plans.steps import BuildIndex, DropIndex, Plan, Proof, Statement, Together
 from ..postgres import catalog
-from ..postgres.catalog import literal, temporary_name
+from ..postgres.catalog import literal, raw, temporary_name
 from ..postgres.lock import Lock
 from .alter_unique_together import no_duplicates
 from .alteration import Alteration, alteration_at, alteration_in, described
@@ -94,7 +97,7 @@ class AlterFieldConcurrently(Change, AlterField):
             *(_drop_unique(old) if change.removes_unique else ()),
             *_drop_indexes(old, new),
             *(new.check_by_name() if change.adds_check else ()),
-            *(new.foreign_key() if change.adds_foreign_key or change.retargets else ()),
+            *(ForeignKey(new).add() if change.adds_foreign_key or change.retargets else ()),
             *(_exchange(old, new) if change.changes_on_delete and not change.new.on_delete else ()),
         )
 
@@ -122,7 +125,7 @@ class AlterFieldConcurrently(Change, AlterField):
         keys = ", ".join(column.key)
         return Proof(
             why=f"{column.label}: every {column.name} is in {catalog.bare(column.parent)}",
-            query=column.orphans(),
+            query=ForeignKey(column).orphans(),
             failure=(
                 f"{self.model_name}.{self.name}: rows point at nothing in {catalog.bare(column.parent)}: {keys} "
                 "{rows}. Nothing was changed. Mend them, then run the same command again."
@@ -146,7 +149,7 @@ def _left(change: Alteration) -> list[tuple[str, bool]]:
 def _alter_column(change: Alteration, old: Column, new: Column) -> Plan:
     return (
         *(_alter_type(change, old, new) if change.changes_type else ()),
-        *((new.may_be_null(),) if change.relaxes_null else ()),
+        *((may_be_null(new),) if change.relaxes_null else ()),
         *((_set_default(change, old, new),) if change.sets_default else ()),
         *((_comment(old, new),) if change.changes_comment else ()),
     )
@@ -292,11 +295,11 @@ def _let_go(column: Column) -> Plan:
     """The old foreign key would refuse what new code writes."""
     query = catalog.foreign_keys(column.table, column.name)
     locks = {column.parent: Lock.ACCESS_EXCLUSIVE, column.table: Lock.ACCESS_EXCLUSIVE}
-    return _drop_by_query(column, f"drop the foreign key of {column.name}", query, locks, column.foreign_key())
+    return _drop_by_query(column, f"drop the foreign key of {column.name}", query, locks, ForeignKey(column).add())
 
 
 def _exchange(old: Column, new: Column) -> Plan:
-    (exchange, *rest), back = new.exchanged_foreign_key(), old.exchanged_foreign_key()
+    (exchange, *rest), back = ForeignKey(new).exchanged(), ForeignKey(old).exchanged()
     return (replace(exchange, undo=back), *rest)
 
 

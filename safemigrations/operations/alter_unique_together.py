@@ -18,9 +18,10 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Model, UniqueConstraint
 
 from ..plans import constraints
-from ..plans.column import raw, unique_constraint
+from ..plans.index_and_check import unique_constraint
 from ..plans.steps import Plan, Proof, Statement
 from ..postgres import catalog
+from ..postgres.catalog import raw
 from ..postgres.lock import Lock
 from .add_unique_constraint import notice, same_in_rows_of_old_code
 from .base import Change, Context, Finding, Rule, Situation

@@ -22,9 +22,9 @@ from django.db.migrations.state import ProjectState
 from django.db.models import BooleanField, F, Model, OuterRef, Q, Subquery, Value
 
 from ..plans import steps
-from ..plans.column import raw
 from ..plans.expressions import refuse_many
 from ..plans.steps import Plan
+from ..postgres.catalog import raw
 from ..running.run import current_run
 from .base import Change, Situation
 from .filling import is_expression, path_of

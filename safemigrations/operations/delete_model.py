@@ -16,6 +16,8 @@ from django.db.migrations import DeleteModel
 from django.db.models import Model
 
 from ..plans import tables
+from ..plans.column import Column
+from ..plans.foreign_key import ForeignKey
 from ..plans.steps import Plan
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -54,7 +56,7 @@ class DeleteModelLater(Change, DeleteModel):
         columns = tables.foreign_keys(at.editor, model, at.before)
         return (
             tables.nothing_uses(at.editor, model, foreign_keys=tables.UNKNOWN),
-            *(step for column in columns for step in column.on_parent_delete(tables.when_parent_goes(column))),
+            *(step for column in columns for step in _let_go(column)),
         )
 
     def contract(self, at: Situation) -> Plan:
@@ -91,3 +93,8 @@ def _taken_again(operation: DeleteModel, context: Context) -> str:
 
 
 rule = Rule("safemigrations.E021", find)
+
+
+def _let_go(column: Column) -> Plan:
+    """The tables that stay let go of rows whose parents the new release can't see any more."""
+    return ForeignKey(column).on_parent_delete(tables.when_parent_goes(column))

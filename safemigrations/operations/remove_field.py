@@ -22,6 +22,8 @@ from django.db.models import Field, Model, UniqueConstraint
 from ..plans import defaults, tables
 from ..plans.column import Column, bound
 from ..plans.defaults import Kind
+from ..plans.foreign_key import ForeignKey
+from ..plans.not_null import may_be_null
 from ..plans.steps import Plan, Proof, Statement, Together
 from ..postgres import catalog
 from ..postgres.lock import Lock
@@ -87,7 +89,7 @@ class RemoveFieldLater(Change, RemoveField):
         return (
             _nothing_uses(column, at.freed),
             *self._stop_requiring(at, column),
-            *(column.on_parent_delete("SET NULL") if column.has_foreign_key else ()),
+            *(ForeignKey(column).on_parent_delete("SET NULL") if column.has_foreign_key else ()),
         )
 
     def _stop_requiring(self, at: Situation, column: Column) -> Plan:
@@ -99,21 +101,21 @@ class RemoveFieldLater(Change, RemoveField):
         if defaults.kind(field) is Kind.VOLATILE:
             return ()
         drop = column.drop_default(undo=(column.set_default(defaults.sql(at.connection, field)),))
-        may_be_null = () if field.null else (column.may_be_null(),)
+        nullable = () if field.null else (may_be_null(column),)
         if self._one_value_collides(at, column):
-            return (drop, *may_be_null)
-        return tuple(_only_where_unique(column, step) for step in (drop, *may_be_null))
+            return (drop, *nullable)
+        return tuple(_only_where_unique(column, step) for step in (drop, *nullable))
 
     def _stop_requiring_a_value(self, at: Situation, column: Column) -> Plan:
         default = self._default(at, column)
         if not default:
-            return (column.may_be_null(),)
+            return (may_be_null(column),)
         set_default = replace(column.set_default(default), undo=(column.drop_default(),))
         if defaults.kind(column.field) is Kind.VOLATILE:
             return (set_default,)
         unique = catalog.unique_index_on(column.table, column.name)
         unless_unique = replace(set_default, done=f"{set_default.done} UNION ALL {unique}")
-        return (unless_unique, _only_where_unique(column, column.may_be_null()))
+        return (unless_unique, _only_where_unique(column, may_be_null(column)))
 
     def _default(self, at: Situation, column: Column) -> str:
         """SQL of the value that rows of the new release carry; empty where they carry NULL."""
@@ -155,7 +157,7 @@ class RemoveFieldLater(Change, RemoveField):
             *column.indexes(),
             *column.unique(),
             *column.check(),
-            *column.foreign_key(),
+            *ForeignKey(column).add(),
         )
 
 
@@ -164,7 +166,7 @@ def _free_parents(column: Column) -> Plan:
         return ()
     return (
         tables.nothing_uses(column.editor, column.model, foreign_keys="FALSE"),  # theirs may be removed after it
-        *column.on_parent_delete(tables.when_parent_goes(column)),
+        *ForeignKey(column).on_parent_delete(tables.when_parent_goes(column)),
     )
 
 
@@ -172,7 +174,7 @@ def _drop_foreign_key(column: Column) -> Plan:
     """The column goes with its table; its foreign key goes first, so that tables which point at each other can go."""
     if not column.has_foreign_key:
         return ()
-    return (column.drop_foreign_key(undo=_with_the_table_again(column)),)
+    return (ForeignKey(column).drop(undo=_with_the_table_again(column)),)
 
 
 def _with_the_table_again(column: Column) -> Plan:
@@ -185,7 +187,7 @@ def _with_the_table_again(column: Column) -> Plan:
         locks={column.parent: Lock.SHARE_ROW_EXCLUSIVE, column.table: Lock.ACCESS_EXCLUSIVE},
         done=column.exists,
     )
-    return (again, *column.foreign_key())
+    return (again, *ForeignKey(column).add())
 
 
 def _only_where_unique(column: Column, step: Statement) -> Statement:
@@ -254,7 +256,7 @@ def _cascade_both_ends(at: Situation, field: Field[Any, Any]) -> Plan:
     ends = tables.foreign_keys(at.editor, through, at.before)
     return (
         tables.nothing_uses(at.editor, through),
-        *(step for end in ends for step in end.on_parent_delete("CASCADE")),
+        *(step for end in ends for step in ForeignKey(end).on_parent_delete("CASCADE")),
     )
 
 

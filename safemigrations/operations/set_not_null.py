@@ -21,6 +21,7 @@ from ..plans import defaults
 from ..plans.column import Column
 from ..plans.defaults import Kind
 from ..plans.expressions import refuse_many
+from ..plans.not_null import not_null
 from ..plans.steps import Plan, Proof
 from .add_field_with_default import field_with_default
 from .alteration import Alteration, alteration_at, alteration_in, refuse_besides
@@ -130,11 +131,11 @@ class SetNotNullLater(Change, AlterField):
     def contract(self, at: Situation) -> Plan:
         column = self._column(at)
         if not self._fills:
-            return column.not_null()
+            return not_null(column)
         filling = self._filling(at)
         return (
             filling.fill(f"fill {column.name} of the rows that are still null"),
-            *column.not_null(),
+            *not_null(column),
             *filling.drop_triggers(),
         )
 

@@ -14,8 +14,10 @@ from django.db.models.expressions import Col
 from django.db.models.sql import Query
 
 from ..postgres import catalog
+from ..postgres.catalog import raw
 from ..postgres.lock import Lock
-from .column import Column, build_index, check_constraint, raw, unique_constraint
+from .column import Column
+from .index_and_check import build_index, check_constraint, unique_constraint
 from .steps import DropIndex, Plan, Proof, Statement, Step
 
 Editor = BaseDatabaseSchemaEditor

@@ -16,10 +16,13 @@ from dataclasses import replace
 
 from ..data import Data
 from ..postgres import catalog
-from ..postgres.catalog import temporary_name
+from ..postgres.catalog import raw, temporary_name
 from ..postgres.lock import Lock
 from .casts import INTEGERS, Cast
-from .column import FK_SUFFIX, Column, check_constraint, raw
+from .column import Column
+from .foreign_key import FK_SUFFIX, ForeignKey
+from .index_and_check import check_constraint
+from .not_null import not_null
 from .steps import Backfill, BuildCounterparts, Plan, Proof, Step, Together
 from .takeover import (
     carry,
@@ -234,7 +237,7 @@ class Exchange(Data):
     def _drop_foreign_key(self, follower: Follower) -> Plan:
         if not follower.column.has_foreign_key:
             return ()
-        return (follower.column.drop_foreign_key(),)
+        return (ForeignKey(follower.column).drop(),)
 
     def _end(self, follower: Follower) -> Together:
         """A follower goes, with its trigger and all that hangs on it."""
@@ -290,10 +293,10 @@ class Exchange(Data):
         return tables
 
     def _not_null(self, follower: Follower) -> Plan:
-        return () if follower.leader.field.null else _unless(follower.over, follower.column.not_null())
+        return () if follower.leader.field.null else _unless(follower.over, not_null(follower.column))
 
     def _foreign_key(self, follower: Follower) -> Plan:
-        return _unless(follower.over, follower.column.foreign_key())
+        return _unless(follower.over, ForeignKey(follower.column).add())
 
     def _equal(self, follower: Follower) -> Proof:
         leader, column, keys = follower.leader, follower.column, ", ".join(follower.leader.key)
@@ -335,7 +338,7 @@ class Exchange(Data):
                 fits = follower.leader.editor.quote_name(_fits(follower))
                 yield f"ALTER TABLE {follower.table} DROP CONSTRAINT IF EXISTS {fits}"
             if follower.leader.has_foreign_key:
-                yield follower.leader.drop_foreign_key().sql
+                yield ForeignKey(follower.leader).drop().sql
         for table, together in tables.items():
             scope = catalog.scope_of_counterparts(table, [follower.leader.name for follower in together])
             yield exchange_checks(table, scope)

@@ -16,9 +16,9 @@ from django.db.models import Model
 from ..data import Data
 from ..errors import StepFailed
 from ..postgres import catalog
-from ..postgres.catalog import bare, literal, regclass, temporary_name
+from ..postgres.catalog import bare, literal, raw, regclass, temporary_name
 from ..postgres.lock import Lock
-from .column import FK_SUFFIX, raw
+from .foreign_key import FK_SUFFIX
 from .steps import Plan, Proof, Statement, Step, Together
 from .tables import bare_name
 

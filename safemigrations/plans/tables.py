@@ -15,9 +15,9 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
 from ..postgres import catalog
-from ..postgres.catalog import bare
+from ..postgres.catalog import bare, raw
 from ..postgres.lock import Lock
-from .column import Column, raw
+from .column import Column
 from .steps import Plan, Proof, Together
 
 

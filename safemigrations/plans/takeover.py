@@ -12,6 +12,7 @@ from functools import partial
 from ..postgres import catalog
 from ..postgres.catalog import literal
 from .column import Column
+from .foreign_key import ForeignKey
 from .steps import TryTypes
 
 ASIDE = f"{catalog.PREFIX}aside"  # a name that nobody sees, within one transaction
@@ -77,7 +78,7 @@ def _may_be_compressed(column: Column) -> str:
 
 def rename_foreign_key(column: Column, name: str) -> str:
     """Of a partitioned table those of its partitions, too."""
-    table, old = catalog.regclass(column.table), column.foreign_key_name
+    table, old = catalog.regclass(column.table), ForeignKey(column).name
     return catalog.for_each(
         f"SELECT conrelid::regclass::text AS name FROM pg_constraint WHERE conname = {literal(old)} AND contype = 'f'"
         f" AND conrelid IN (SELECT {table} UNION SELECT relid FROM pg_partition_tree({table}))",

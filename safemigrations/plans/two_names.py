@@ -15,6 +15,7 @@ from ..postgres import catalog
 from ..postgres.catalog import literal
 from ..postgres.lock import Lock
 from .column import Column
+from .foreign_key import ForeignKey
 from .steps import Backfill, CopyIndexes, MoveAdditions, Plan, Proof, Together
 from .triggers import drop_of, keep_equal
 
@@ -267,7 +268,7 @@ def _rename_foreign_key(column: Column) -> tuple[str, ...]:
     """To the name that Django gives it; the one that it has only the catalog knows."""
     if not column.has_foreign_key:
         return ()
-    name = literal(column.foreign_key_name)
+    name = literal(ForeignKey(column).name)
     return (
         catalog.for_each(
             f"{catalog.foreign_keys(column.table, column.name)} AND conname <> {name}",

@@ -17,6 +17,7 @@ from ..postgres import catalog
 from ..postgres.lock import Lock
 from .casts import assigned, misfit
 from .column import Column
+from .not_null import not_null
 from .steps import Backfill, BuildCounterparts, BuildIndex, Plan, Proof, Together, TryTypes
 from .takeover import carry, drop_leftovers, exchange_checks, exchange_indexes, move_default, name_not_null, try_types
 from .triggers import conversion, conversion_name, convert, drop_of
@@ -232,10 +233,17 @@ class TwoTypes(Data):
 
     def _leave(self, side: Side) -> Plan:
         column = side.column
-        not_null = () if column.field.null else column.not_null()
+        forbids_null = () if column.field.null else not_null(column)
         # Anew, where what hangs on two such columns got another form when the other one of them went.
         again = self._counterparts(side)
-        return (self._free(side), self._no_function_names(side), *again, self._kept(side), *not_null, self._end(side))
+        return (
+            self._free(side),
+            self._no_function_names(side),
+            *again,
+            self._kept(side),
+            *forbids_null,
+            self._end(side),
+        )
 
     def _free(self, side: Side) -> Proof:
         leader, column = side.leader, side.column

@@ -21,6 +21,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def raw(name: str) -> str:
+    """A name without the quotes that a db_table or db_column may carry."""
+    return name[1:-1] if name.startswith('"') and name.endswith('"') else name
+
+
 def identifier(name: str) -> str:
     """A name as PostgreSQL keeps it: cut, without a word, where it is too long."""
     return _clip(name, NAME_LENGTH)

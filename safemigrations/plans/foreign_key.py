@@ -1,0 +1,257 @@
+"""Plans for the foreign key of a column.
+
+Django's own has ON DELETE only where the model says DB_CASCADE and the like. While two releases run, the database may
+have to answer for a release that doesn't know the foreign key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.ddl_references import Statement as Reference
+
+from ..data import Data
+from ..postgres import catalog
+from ..postgres.catalog import literal, raw
+from ..postgres.lock import Lock
+from .column import Column
+from .steps import Instead, Online, Plan, Statement
+
+FK_SUFFIX = "_fk_%(to_table)s_%(to_column)s"  # BaseDatabaseSchemaEditor.add_field()
+# pg_constraint.confdeltype: https://www.postgresql.org/docs/current/catalog-pg-constraint.html
+ON_DELETE = {"": "a", "NO ACTION": "a", "RESTRICT": "r", "CASCADE": "c", "SET NULL": "n", "SET DEFAULT": "d"}
+
+
+class ForeignKey(Data):
+    """The foreign key of a column, as Django would make it and with other answers to DELETE."""
+
+    column: Column
+
+    @property
+    def table(self) -> str:
+        return self.column.table
+
+    @property
+    def label(self) -> str:
+        return self.column.label
+
+    @property
+    def parent(self) -> str:
+        """The table that it points at, quoted."""
+        return self.column.parent
+
+    def _both(self, lock: Lock) -> dict[str, Lock]:
+        """The parent is locked first, as DELETE of a parent does."""
+        return {self.parent: lock, self.table: lock}
+
+    def _reference(self) -> Reference:
+        return self.column.editor._create_fk_sql(self.column.model, self.column.field, FK_SUFFIX)  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def name(self) -> str:
+        return raw(str(self._reference().parts["name"]))
+
+    @property
+    def quoted(self) -> str:
+        return self.column.editor.quote_name(self.name)
+
+    @property
+    def on_delete(self) -> str:
+        """ON DELETE as the model has it; empty where Django answers, and before Django 6.1."""
+        return str(self._reference().parts.get("on_delete_db", ""))
+
+    def _definition(self, action: str) -> str:
+        """FOREIGN KEY as it stands in ADD CONSTRAINT, with another ON DELETE than the model's."""
+        to = self._reference().parts
+        deferrable = self.column.editor.connection.ops.deferrable_sql()
+        return f"FOREIGN KEY ({self.column.quoted}) REFERENCES {to['to_table']} ({to['to_column']}){action}{deferrable}"
+
+    def _exists(self) -> str:
+        """Does the column have the foreign key that Django would make?"""
+        exists = catalog.constraint_exists(self.table, self.name)
+        return f"{exists} AND contype = 'f' AND confdeltype = '{self._on_delete_code}'"
+
+    def _exists_or_of_leaves(self) -> str:
+        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, self._on_delete_code)
+        return f"{self._exists()} UNION ALL {of_leaves}"
+
+    @property
+    def _on_delete_code(self) -> str:
+        return ON_DELETE[self.on_delete.strip().removeprefix("ON DELETE ")]
+
+    # Before PostgreSQL 18 a partitioned table can't have a foreign key that is NOT VALID. Its partitions can; and when
+    # each has a valid one, the table's own takes them over without looking at a row.
+
+    def _on_leaves(self, change: str) -> Instead:
+        return Instead(when=self._has_leaves, sql=catalog.alter_partitions(self.table, change))
+
+    @property
+    def _has_leaves(self) -> str:
+        return catalog.is_partitioned(self.table, before=18)
+
+    def _alter(self, why: str, change: str, **rest: Any) -> Statement:
+        """An ALTER TABLE that the partitions get instead where the table itself can't have it."""
+        return Statement(
+            why=f"{self.label}: {why}",
+            sql=f"ALTER TABLE {self.table} {change}",
+            about=self.column.title,
+            **{"locks": self._both(Lock.ACCESS_EXCLUSIVE), "instead": self._on_leaves(change), **rest},
+        )
+
+    def _drop(self) -> Statement:
+        return self._alter(
+            f"drop foreign key {self.name}",
+            f"DROP CONSTRAINT IF EXISTS {self.quoted}",
+            done=catalog.constraint_missing_everywhere(self.table, self.name),
+            instead=Instead(when=self._has_leaves, sql=self._drop_everywhere()),
+        )
+
+    def _drop_everywhere(self) -> str:
+        drop = f"DROP CONSTRAINT IF EXISTS {self.quoted}"
+        return catalog.alter_partitions(self.table, drop, leaves_only=False)
+
+    def _add_not_valid(self, action: str) -> str:
+        return f"ADD CONSTRAINT {self.quoted} {self._definition(action)} NOT VALID"
+
+    def add(self) -> Plan:
+        """NOT VALID, then VALIDATE: both tables are locked only for the moment of the first."""
+        if not self.column.has_foreign_key:
+            return ()
+        drop = self._drop()
+        add = Statement(
+            why=f"{self.label}: foreign key {self.name} holds for new rows",
+            sql=f"{self._reference()} NOT VALID",
+            locks=self._both(Lock.SHARE_ROW_EXCLUSIVE),
+            done=self._exists_or_of_leaves(),
+            undo=(drop,),
+            about=self.column.title,
+            instead=self._on_leaves(self._add_not_valid(self.on_delete)),
+        )
+        return (add, *self._validate(on_failure=(drop,)))
+
+    def _validate(self, *, on_failure: Plan) -> Plan:
+        validate = Online(
+            why=f"{self.label}: foreign key {self.name} holds for every row (checked without blocking)",
+            sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {self.quoted}",
+            locks={self.parent: Lock.ROW_SHARE, self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
+            done=f"{self._exists()} AND convalidated",
+            on_failure=on_failure,
+            violators=self.orphans(),
+            about=self.column.title,
+            instead=self._on_leaves(f"VALIDATE CONSTRAINT {self.quoted}"),
+        )
+        take_over = Statement(
+            why=f"{self.label}: the foreign keys of the partitions are the table's",
+            sql="",
+            locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
+            done=f"{self._exists()} UNION ALL SELECT 1 WHERE NOT EXISTS ({self._has_leaves})",
+            about=self.column.title,
+            instead=Instead(when=self._has_leaves, sql=str(self._reference())),
+        )
+        return (validate, take_over)
+
+    def orphans(self) -> str:
+        """The keys of the rows that point at no parent."""
+        keys, child = ", ".join(self.column.key), self.column.quoted
+        target = self.column.editor.quote_name(self.column.field.target_field.column)
+        return (
+            f"SELECT {keys} FROM {self.table} AS child WHERE {child} IS NOT NULL AND NOT EXISTS"
+            f" (SELECT FROM {self.parent} AS parent WHERE parent.{target} = child.{child})"
+        )
+
+    def of_expand(self, *, null: bool) -> Plan:
+        """The foreign key of a new column. The old release doesn't know it, and deletes what the column points at.
+
+        Without a foreign key new code would meet rows whose parent is gone. Django's own would refuse the old release's
+        DELETE. So this one lets go, unless the model has the database answer anyhow (DB_CASCADE).
+        """
+        if self.column.has_foreign_key and self.on_delete:
+            return self.add()
+        return self.that_lets_go("SET NULL" if null else "SET DEFAULT")
+
+    def that_lets_go(self, action: str) -> Plan:
+        """NOT VALID, as own() exchanges it for one that is validated."""
+        if not self.column.has_foreign_key:
+            return ()
+        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, ON_DELETE[action])
+        return (
+            self._alter(
+                f"when the old release deletes a parent, {action} {self.column.name}",
+                self._add_not_valid(f" ON DELETE {action}"),
+                locks=self._both(Lock.SHARE_ROW_EXCLUSIVE),
+                done=f"{catalog.constraint_exists(self.table, self.name)} UNION ALL {of_leaves}",
+                undo=(self._drop(),),
+            ),
+        )
+
+    def drop(self, action: str = "", *, undo: Plan = ()) -> Statement:
+        """Drop it whatever its name, which is read from pg_constraint; or only the one with this ON DELETE."""
+        keys = catalog.foreign_keys(self.table, self.column.name)
+        if action:
+            keys += f" AND confdeltype = '{ON_DELETE[action]}'"
+        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, ON_DELETE[action])
+        return Statement(
+            why=f"{self.label}: drop the foreign key of {self.column.name}{action and f' that says {action}'}",
+            sql=catalog.for_each(keys, catalog.drop_found(self.table)),
+            locks=self._both(Lock.ACCESS_EXCLUSIVE),
+            done=f"SELECT 1 WHERE NOT EXISTS ({keys}) AND NOT EXISTS ({of_leaves})",
+            undo=undo,
+            instead=Instead(when=of_leaves, sql=self._drop_everywhere()),
+        )
+
+    def own(self) -> Plan:
+        """Django's own foreign key in the place of the one that lets go."""
+        if not self.column.has_foreign_key:
+            return ()
+        drop = self._drop()
+        exchange = self._alter(
+            f"foreign key {self.name} keeps its parents from now on",
+            f"DROP CONSTRAINT IF EXISTS {self.quoted}, {self._add_not_valid(self.on_delete)}",
+            done=self._exists_or_of_leaves(),
+            undo=(drop,),
+        )
+        return (exchange, *self._validate(on_failure=(drop,)))
+
+    def exchanged(self) -> Plan:
+        """Django's own foreign key in the place of whichever the column has, whatever that is called."""
+        table, add = literal(self.table), literal(self._add_not_valid(self.on_delete))
+        change = f"format('ALTER TABLE %s DROP CONSTRAINT %I, %s', {table}, found.conname, {add})"
+        exchange = Statement(
+            why=f"{self.label}: foreign key {self.name} has{self.on_delete or ' no ON DELETE'}",
+            sql=catalog.for_each(catalog.foreign_keys(self.table, self.column.name), f"EXECUTE {change};"),
+            locks=self._both(Lock.ACCESS_EXCLUSIVE),
+            done=self._exists(),
+            about=self.column.title,
+        )
+        return (exchange, *self._validate(on_failure=()))  # its rows were checked by the one that goes
+
+    def on_parent_delete(self, action: str) -> Plan:
+        """Let the database answer for a release that doesn't know the foreign key and deletes a parent.
+
+        The constraint is exchanged in one transaction for the same one with ON DELETE. Its name is read from
+        pg_constraint, because a table that was renamed keeps the old one. NOT VALID, so nothing is scanned: the rows
+        were checked by the constraint that goes.
+        https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
+        """
+        others = f"{catalog.foreign_keys(self.table, self.column.name)} AND confdeltype <> '{ON_DELETE[action]}'"
+        rest = f" {self._definition(f' ON DELETE {action}')} NOT VALID"
+        change = "'ALTER TABLE %1$s DROP CONSTRAINT %2$I, ADD CONSTRAINT %2$I%3$s'"
+        each = f"EXECUTE format({change}, {literal(self.table)}, found.conname, {literal(rest)});"
+        return (
+            Statement(
+                why=f"{self.label}: when a parent is deleted, {action} {self.column.name}: new code doesn't know it",
+                sql=catalog.for_each(others, each),
+                locks=self._both(Lock.ACCESS_EXCLUSIVE),
+                done=f"SELECT 1 WHERE NOT EXISTS ({others})",
+                undo=(self.drop(action), *self.add()),
+                instead=Instead(when=self._has_leaves, sql=self._exchange_on_leaves(others, rest)),
+            ),
+        )
+
+    def _exchange_on_leaves(self, others: str, rest: str) -> str:
+        """One foreign key for all that the column has; by hand it may have got a second."""
+        change = literal(f"ADD CONSTRAINT {self.quoted}{rest}")
+        without = f"NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = relid AND conname = {literal(self.name)})"
+        leaves = f"pg_partition_tree({catalog.regclass(self.table)}) WHERE isleaf AND {without}"
+        add = f"SELECT string_agg(format('ALTER TABLE %s %s', relid::regclass, {change}), '; ') FROM {leaves}"
+        return catalog.for_each(others, f"{catalog.drop_found(self.table)} EXECUTE coalesce(({add}), 'SELECT');")
