@@ -22,6 +22,7 @@ from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.table import parts_of
 from safemigrations.running.backfill.watch import Watch
 from safemigrations.running.runner import Runner
+from safemigrations.running.session import Session
 
 from .contention import Migrating, Told, until
 
@@ -252,7 +253,7 @@ def test_several_workers_share_it_and_none_does_the_work_of_another(database, it
     step = fill_of(guard="TRUE", assign='"twin" = "price", "fills" = "fills" + 1', clears=False)
     with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 5}):
         first = progress.begin(database, step, app_label="", migration="", status=Status.RUNNING)
-        workers = [Migrating(lambda c: work.Work(Runner(c, Told()), step, first).run()) for _ in range(4)]
+        workers = [Migrating(lambda c: work.Work(Session(c, Told()), step, first).run()) for _ in range(4)]
         for worker in workers:
             worker.result()
     assert item.execute("SELECT DISTINCT fills FROM item").fetchall() == [(1,)]
@@ -620,10 +621,10 @@ def test_one_that_ends_while_another_had_taken_over_leaves_the_end_to_that(datab
     """A worker that slept so long that its section was given away finds that out, and does nothing."""
     with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 10}):
         first = progress.begin(database, FILL, app_label="", migration="", status=Status.RUNNING)
-        slow = work.Work(Runner(database, Told()), FILL, first)
+        slow = work.Work(Session(database, Told()), FILL, first)
         section = next(slow._sections())
         item.execute("UPDATE safemigrations_backfill_section SET touched_at = now() - interval '2 min'")
-        Migrating(lambda c: work.Work(Runner(c, Told()), FILL, first).run()).result()
+        Migrating(lambda c: work.Work(Session(c, Told()), FILL, first).run()).result()
         assert wrong(item) == 0
         slow.watch = Watch(database, FILL)
         slow._fill_section(section)
@@ -656,7 +657,7 @@ def test_a_worker_needs_no_right_to_create_anything(database, item):
         item.execute("GRANT ALL ON safemigrations_backfill_section, safemigrations_backfill_section_id_seq TO clerk")
         with database.cursor() as cursor, override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 10}):
             cursor.execute("SET ROLE clerk")
-            work.Work(Runner(database, Told()), FILL, first).run()
+            work.Work(Session(database, Told()), FILL, first).run()
         assert wrong(item) == 0
     finally:
         database.close()

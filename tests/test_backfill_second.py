@@ -25,6 +25,7 @@ from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.second import Second
 from safemigrations.running.backfill.watch import Watch
 from safemigrations.running.runner import Runner
+from safemigrations.running.session import Session
 from testproject import postgres
 
 from .conftest import new_database, use_server
@@ -179,14 +180,14 @@ def test_it_is_not_used_where_a_rate_is_set(database, item):
 def test_it_is_not_used_for_functions(database, item):
     Runner(database, Told(), apps()).run((function(half),))
     step = progress.rows(database).get().backfill
-    found = work.Work(Runner(database, Told(), apps()), step, progress.rows(database).get())
+    found = work.Work(Session(database, Told(), apps()), step, progress.rows(database).get())
     assert not found._may_be_helped()
 
 
 def test_it_is_not_used_inside_a_transaction(database, item):
     """Such as that of a TestCase: another connection would see nothing of it."""
     row = progress.begin(database, COUNTED, app_label="", migration="", status=Status.RUNNING)
-    one = work.Work(Runner(database, Told()), COUNTED, row)
+    one = work.Work(Session(database, Told()), COUNTED, row)
     assert one._may_be_helped()
     with transaction.atomic():
         assert not one._may_be_helped()
@@ -194,7 +195,7 @@ def test_it_is_not_used_inside_a_transaction(database, item):
 
 def test_it_is_not_used_by_tasks(database, item):
     row = progress.begin(database, COUNTED, app_label="", migration="", status=Status.RUNNING)
-    assert not work.Work(Runner(database, Told()), COUNTED, row, until=time.monotonic() + 60)._may_be_helped()
+    assert not work.Work(Session(database, Told()), COUNTED, row, until=time.monotonic() + 60)._may_be_helped()
 
 
 def test_it_is_not_used_while_somebody_else_is_at_work(database, item, connect):

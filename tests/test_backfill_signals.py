@@ -16,7 +16,7 @@ from django.test import override_settings
 from safemigrations.running.backfill import control, pace, progress, watch
 from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.work import Work
-from safemigrations.running.runner import Runner
+from safemigrations.running.session import Session
 from testproject import postgres
 
 from .conftest import new_database, use_server
@@ -286,7 +286,7 @@ def test_one_that_was_paused_while_it_waits_lets_go(database, item):
         told = Told()
 
         def work(connection: Any) -> Any:
-            return Work(Runner(connection, told), FILL, row).run()
+            return Work(Session(connection, told), FILL, row).run()
 
         with override_settings(SAFEMIGRATIONS={"BACKFILL_RETAINED_WAL": 1e-6, "BACKFILL_BATCH_SIZE": 10}):
             worker = Migrating(work)

@@ -6,7 +6,6 @@ again, and what to tell. Every step can be run twice: after a crash the same com
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
 import time
@@ -42,7 +41,8 @@ from ..postgres import catalog
 from ..postgres.lock import Lock
 from . import locks
 from .locks import Blocker
-from .run import Report, current_run, sending
+from .run import Report, sending
+from .session import Session
 
 ROWS_NAMED = 5  # how many of the rows that contradict a proof are named
 INVALID_INDEX_POLL = 0.5  # seconds between looks at an index that somebody else is building
@@ -55,44 +55,33 @@ class Runner:
     """Executes steps on one connection; `apps` are the models of the migration that is being applied."""
 
     def __init__(self, connection: BaseDatabaseWrapper, report: Report | None = None, apps: Apps | None = None) -> None:
-        self.connection = connection
-        self.report = report or current_run().report
-        self.apps = apps
+        self.session = Session(connection, report, apps)
 
     def run(self, plan: Plan) -> None:
         """Do every step that isn't done. Raises StepFailed or LockNotAcquired; both leave a state to go on from."""
         for step in plan:
             if self.is_done(step):
                 if step.statements:  # without any it is for partitioned tables alone
-                    self.report.skip(step)
+                    self.session.report.skip(step)
                 continue
             self._refuse_inside_transaction(step)
             began = time.monotonic()
-            self.report.begin(step)
+            self.session.report.begin(step)
             try:
                 with sending():
                     detail = self.execute(step)
             except DatabaseError as error:
                 raise StepFailed(explain(step, error)) from error
-            self.report.done(step, time.monotonic() - began, detail or "")
+            self.session.report.done(step, time.monotonic() - began, detail or "")
 
     def undo(self, plan: Plan) -> None:
         self.run(reverse(plan))
 
     def is_done(self, step: Step) -> bool:
-        return bool(step.done) and bool(self.rows(step.done))
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(query)
-            return list(cursor.fetchall())
-
-    def _send(self, sql: str) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql)
+        return bool(step.done) and bool(self.session.rows(step.done))
 
     def _refuse_inside_transaction(self, step: Step) -> None:
-        if self.connection.in_atomic_block and not step.transactional:
+        if self.session.connection.in_atomic_block and not step.transactional:
             raise NeedsAutocommit(
                 f"{step.why}: this can't be done inside a transaction (set atomic = False on the migration)."
             )
@@ -109,25 +98,25 @@ class Runner:
 
     def _sql_of(self, step: Statement | Online) -> str:
         instead = step.instead
-        return instead.sql if instead and self.rows(instead.when) else step.sql
+        return instead.sql if instead and self.session.rows(instead.when) else step.sql
 
     @execute.register
     def _together(self, step: Together) -> str:
         return self._in_short_transaction(step, step.locks, step.statements)
 
     def _in_short_transaction(self, step: Step, wanted: Mapping[str, Lock], statements: Sequence[str]) -> str:
-        if self.connection.in_atomic_block:
+        if self.session.connection.in_atomic_block:
             # Somebody's transaction: it can't be tried again from here.
             for sql in statements:
-                self._send(sql)
+                self.session.send(sql)
             return ""
-        waits = _Waits(step, self.report)
-        for attempt in locks.attempts(self.connection, wanted, waits):
+        waits = _Waits(step, self.session.report)
+        for attempt in locks.attempts(self.session.connection, wanted, waits):
             try:
-                with transaction.atomic(using=self.connection.alias):
-                    locks.acquire(self.connection, wanted, attempt)
+                with transaction.atomic(using=self.session.connection.alias):
+                    locks.acquire(self.session.connection, wanted, attempt)
                     for sql in statements:
-                        self._send(sql)
+                        self.session.send(sql)
                 break
             except DatabaseError as error:
                 if not locks.is_retried(error):
@@ -154,18 +143,18 @@ class Runner:
         The locks are waited for beforehand and given back: who waits for a lock inside the statement holds a snapshot,
         and a CREATE INDEX CONCURRENTLY that has the lock waits for that snapshot, until one of the two is ended.
         """
-        waits, sent = _Waits(step, self.report), False
-        for attempt in locks.attempts(self.connection, wanted, waits):
+        waits, sent = _Waits(step, self.session.report), False
+        for attempt in locks.attempts(self.session.connection, wanted, waits):
             try:
-                with transaction.atomic(using=self.connection.alias):
-                    locks.acquire(self.connection, wanted, attempt)
+                with transaction.atomic(using=self.session.connection.alias):
+                    locks.acquire(self.session.connection, wanted, attempt)
                 self._tell_old_snapshots(step)
                 with (
-                    self._session(lock_timeout=0, statement_timeout=0),
-                    _Progress(self.connection, self.report, step),
+                    self.session.settings(lock_timeout=0, statement_timeout=0),
+                    _Progress(self.session.connection, self.session.report, step),
                 ):
                     sent = True
-                    self._send(sql)
+                    self.session.send(sql)
                 break
             except DatabaseError as error:
                 # An index that was begun has to be cleared away first.
@@ -173,24 +162,9 @@ class Runner:
                     raise
         return waits.summary()
 
-    @contextlib.contextmanager
-    def _session(self, **values: int) -> Iterator[None]:
-        """Settings of the session for a while, put back as they were."""
-        if self.connection.pg_version >= 170000:  # type: ignore[attr-defined]
-            values = {**values, "transaction_timeout": 0}
-        before = {name: self.rows(f"SHOW {name}")[0][0] for name in values}
-        for name, value in values.items():
-            self._send(f"SET {name} = {value}")
-        try:
-            yield
-        finally:
-            if self.connection.is_usable():
-                for name, text in before.items():
-                    self._send(f"SET {name} = {catalog.literal(text)}")
-
     def _tell_old_snapshots(self, step: Step) -> None:
         """CONCURRENTLY waits until every older snapshot is gone; say whose."""
-        old = self.rows(
+        old = self.session.rows(
             "SELECT pid, application_name, backend_type, coalesce(state, ''),"
             " extract(epoch FROM clock_timestamp() - xact_start)::float, query FROM pg_stat_activity"
             " WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()"
@@ -199,7 +173,7 @@ class Runner:
         )
         names = ("pid", "application", "backend", "state", "age", "query")
         if blockers := [Blocker(**dict(zip(names, row, strict=True))) for row in old]:
-            self.report.waiting(step, blockers, 0)
+            self.session.report.waiting(step, blockers, 0)
 
     @execute.register
     def _build_index(self, step: BuildIndex) -> str:
@@ -215,7 +189,7 @@ class Runner:
         try:
             detail = self._without_timeouts(step, step.statements[0], _online_lock(step.table))
         except DatabaseError as error:
-            if not self.connection.is_usable():
+            if not self.session.connection.is_usable():
                 raise
             state = self._wait_for_builder(step)  # somebody else may have begun in the same moment
             self._drop_invalid(step, state)  # an INVALID unique index still refuses duplicates
@@ -230,7 +204,7 @@ class Runner:
         told = None
         while builder := (state := self._index_state(step.table, step.name)).builder:
             if builder != told:
-                self.report.progress(step, f"pid {builder} is building this index already; waiting for it")
+                self.session.report.progress(step, f"pid {builder} is building this index already; waiting for it")
                 told = builder
             time.sleep(INVALID_INDEX_POLL)
         return state
@@ -240,15 +214,15 @@ class Runner:
             self._without_timeouts(step, sql, _online_lock(step.table))
 
     def _index_state(self, table: str, name: str) -> _IndexState:
-        rows = self.rows(catalog.index_state(table, name))
+        rows = self.session.rows(catalog.index_state(table, name))
         if not rows:
-            raise StepFailed(_missing_table(table, self.connection))
+            raise StepFailed(_missing_table(table, self.session.connection))
         kind, index, valid, builder = rows[0]
         return _IndexState(partitioned=kind == "p", index=index, valid=bool(valid), builder=builder)
 
     def _drop_invalid(self, step: BuildIndex, state: _IndexState) -> None:
         if state.index and not state.valid:
-            self.report.progress(step, f"{state.index} is an INVALID leftover; dropping it")
+            self.session.report.progress(step, f"{state.index} is an INVALID leftover; dropping it")
             drop = f"DROP INDEX CONCURRENTLY IF EXISTS {state.index}"
             self._without_timeouts(step, drop, _online_lock(step.table))
 
@@ -292,8 +266,8 @@ class Runner:
 
     def _partitions_without(self, parent: str, table: str) -> Iterator[tuple[str, str, str]]:
         """The partitions that have no index of this parent: not those that were made since it is there."""
-        for partition, bare, _, schema in self.rows(catalog.partitions(table)):
-            if not self.rows(catalog.index_of_partition(parent, partition)):
+        for partition, bare, _, schema in self.session.rows(catalog.partitions(table)):
+            if not self.session.rows(catalog.index_of_partition(parent, partition)):
                 yield partition, bare, schema
 
     def _attach(self, step: Step, parent: str, partition: str, index: str) -> None:
@@ -308,7 +282,7 @@ class Runner:
     def _free_name(self, schema: str, wanted: str, partition: str) -> str:
         """The first of name, name1, name2 that nothing has but, after a crash, the index that is to be attached."""
         names = (catalog.numbered(wanted, number) for number in itertools.count())
-        return next(name for name in names if not self.rows(catalog.name_taken(schema, name, partition)))
+        return next(name for name in names if not self.session.rows(catalog.name_taken(schema, name, partition)))
 
     @execute.register
     def _add_unique(self, step: AddUnique) -> str:
@@ -359,10 +333,11 @@ class Runner:
 
     @execute.register
     def _drop_index(self, step: DropIndex) -> str:
-        if not self.rows(catalog.table_exists(step.table)):
+        if not self.session.rows(catalog.table_exists(step.table)):
             return "its table is gone"
         if step.query:
-            details = [self._drop_index(replace(step, name=name, query="")) for (name,) in self.rows(step.query)]
+            names = [name for (name,) in self.session.rows(step.query)]
+            details = [self._drop_index(replace(step, name=name, query="")) for name in names]
             return ", ".join(filter(None, details)) if details else "was gone already"
         state = self._index_state(step.table, step.name)
         if not state.index:
@@ -380,15 +355,15 @@ class Runner:
 
     def _indexes_renamed(self, table: str, twins: Mapping[str, str]) -> list[tuple[str, bool, bool, str]]:
         """The indexes of columns as they would be if these had their twins' names: see catalog.indexes_knowing()."""
-        both = {name for name, *_ in self.rows(catalog.indexes_knowing(table, *twins.values()))}
-        found = [row for row in self.rows(catalog.indexes_knowing(table, *twins)) if row[0] not in both]
+        both = {name for name, *_ in self.session.rows(catalog.indexes_knowing(table, *twins.values()))}
+        found = [row for row in self.session.rows(catalog.indexes_knowing(table, *twins)) if row[0] not in both]
         create = [_index_of_shape(number, unique, made) for number, (_, unique, _, made) in enumerate(found)]
         renamed = self._renamed(table, twins, create, catalog.indexes_knowing(f'"{SHAPE}"', *twins.values()))
         return [(*row, definition) for (*row, _), (*_, definition) in zip(found, renamed, strict=True)]
 
     def _checks_renamed(self, table: str, twins: Mapping[str, str]) -> list[tuple[str, str]]:
-        both = {name for name, _ in self.rows(catalog.checks_knowing(table, *twins.values()))}
-        found = [row for row in self.rows(catalog.checks_knowing(table, *twins)) if row[0] not in both]
+        both = {name for name, _ in self.session.rows(catalog.checks_knowing(table, *twins.values()))}
+        found = [row for row in self.session.rows(catalog.checks_knowing(table, *twins)) if row[0] not in both]
         create = [_check_of_shape(number, definition) for number, (_, definition) in enumerate(found)]
         renamed = self._renamed(table, twins, create, catalog.checks_knowing(f'"{SHAPE}"', *twins.values()))
         return [(name, definition) for (name, _), (_, definition) in zip(found, renamed, strict=True)]
@@ -403,13 +378,7 @@ class Runner:
 
     def _on_shape(self, table: str, statements: list[str], query: str = "SELECT 1") -> list[tuple[Any, ...]]:
         """What the query finds after the statements, on an empty table of the same columns, which is rolled back."""
-        with transaction.atomic(using=self.connection.alias):
-            self._send(f'CREATE TABLE "{SHAPE}" (LIKE {table})')
-            for sql in statements:
-                self._send(sql)
-            rows = self.rows(query)
-            transaction.set_rollback(True, using=self.connection.alias)
-        return rows
+        return self.session.rows_after([f'CREATE TABLE "{SHAPE}" (LIKE {table})', *statements], query)
 
     @execute.register
     def _try_types(self, step: TryTypes) -> str:
@@ -426,18 +395,18 @@ class Runner:
     def _hanging_on(self, step: TryTypes) -> Iterator[tuple[str, str]]:
         """The indexes and checks that are to be tried, and the statements that make them on the shape."""
         columns = [name for name, _ in step.types]
-        left_out = {name for (name,) in self.rows(step.but)} if step.but else set()
-        for name, unique, _, definition in self.rows(catalog.indexes_knowing(step.table, *columns)):
+        left_out = {name for (name,) in self.session.rows(step.but)} if step.but else set()
+        for name, unique, _, definition in self.session.rows(catalog.indexes_knowing(step.table, *columns)):
             if name not in left_out and not name.startswith(catalog.PREFIX):
                 yield f"index {name}", _index_of_shape(0, unique, definition)
-        for name, definition in self.rows(catalog.checks_knowing(step.table, *columns)):
+        for name, definition in self.session.rows(catalog.checks_knowing(step.table, *columns)):
             if not name.startswith(catalog.PREFIX):
                 yield f"check {name}", _check_of_shape(0, definition)
 
     @execute.register
     def _build_counterparts(self, step: BuildCounterparts) -> str:
         twins = dict(step.twins)
-        left_out = {name for (name,) in self.rows(step.but)} if step.but else set()
+        left_out = {name for (name,) in self.session.rows(step.but)} if step.but else set()
         for name, unique, on_expression, definition in self._indexes_renamed(step.table, twins):
             if step.copies and name.startswith(catalog.COPY):
                 twin = ", ".join(twins.values())
@@ -454,7 +423,7 @@ class Runner:
         self, step: BuildCounterparts, name: str, unique: bool, on_expression: bool, definition: str
     ) -> None:
         table, copy = step.table, catalog.name_of_copy(step.scope, name)
-        kind, deferrable = next(iter(self.rows(catalog.constraint_of_index(table, name))), ("", ""))
+        kind, deferrable = next(iter(self.session.rows(catalog.constraint_of_index(table, name))), ("", ""))
         why = f"{catalog.bare(table)}: index {name}, for what takes its place"
         done = catalog.unique_exists(table, copy) if kind == "u" else ""
         build = BuildIndex(
@@ -467,7 +436,7 @@ class Runner:
             for_constraint=kind == "u",
             done=done,
         )
-        twins, columns = dict(step.twins), self.rows(catalog.columns_of_constraint(table, name))
+        twins, columns = dict(step.twins), self.session.rows(catalog.columns_of_constraint(table, name))
         quoted = tuple(f'"{twins.get(column, column)}"' for (column,) in columns)
         add = AddUnique(why=why, table=table, name=copy, columns=quoted, deferrable=deferrable, done=done)
         self.run((build, add) if kind == "u" else (build,))
@@ -483,7 +452,7 @@ class Runner:
         return ""
 
     def _move_index(self, step: MoveAdditions, name: str, unique: bool, on_expression: bool, definition: str) -> None:
-        kind, deferrable = next(iter(self.rows(catalog.constraint_of_index(step.table, name))), ("", ""))
+        kind, deferrable = next(iter(self.session.rows(catalog.constraint_of_index(step.table, name))), ("", ""))
         if kind not in ("", "u"):
             raise StepFailed(
                 f"{name} of {catalog.bare(step.table)} was made after {step.twin} got its twin, and can't be built "
@@ -555,9 +524,10 @@ class Runner:
         """The first rows of a query that should find none, and how many more there are; empty if there is none."""
         named: list[str] = []
         count = 0
-        with self._session(statement_timeout=0):
+        with self.session.settings(statement_timeout=0):
             for pages in self._page_ranges(pages_of) if pages_of else ("",):
-                rows = self.rows(f"SELECT count(*) OVER (), found.* FROM ({query}{pages}) AS found LIMIT {ROWS_NAMED}")
+                found = f"SELECT count(*) OVER (), found.* FROM ({query}{pages}) AS found LIMIT {ROWS_NAMED}"
+                rows = self.session.rows(found)
                 named += [" ".join(map(str, row)) for _, *row in rows]
                 count += rows[0][0] if rows else 0
         first = ", ".join(named[:ROWS_NAMED])
@@ -568,7 +538,7 @@ class Runner:
         size = "pg_relation_size(relid) / current_setting('block_size')::int"
         oid = catalog.regclass(table)
         tree = f"SELECT {oid} AS relid UNION SELECT relid FROM pg_partition_tree({oid})"
-        ((last,),) = self.rows(f"SELECT coalesce(max({size}), 0) FROM ({tree}) AS tree")
+        ((last,),) = self.session.rows(f"SELECT coalesce(max({size}), 0) FROM ({tree}) AS tree")
         for page in range(0, int(last), PAGES):
             yield f" AND ctid >= '({page},0)' AND ctid < '({page + PAGES},0)'"
 
@@ -577,7 +547,7 @@ class Runner:
         # Batches are the backfill package's business; it comes after the runner in the order of imports.
         from .backfill.work import fill
 
-        return fill(self, step)
+        return fill(self.session, step)
 
 
 def _index_of_shape(number: int, unique: bool, definition: str) -> str:

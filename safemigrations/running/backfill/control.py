@@ -17,7 +17,8 @@ from django.utils.timezone import localtime, now
 
 from ...errors import StepFailed
 from ..run import Report
-from ..runner import Runner, explain
+from ..runner import explain
+from ..session import Session
 from . import progress as store
 from .pace import seconds_until_window
 from .progress import Progress, Status
@@ -128,7 +129,7 @@ def _work_on(
     store.rows(connection, pk=row.pk, status__in=[Status.PENDING, Status.FAILED]).update(
         status=Status.RUNNING, last_error="", started_at=now()
     )
-    work = Work(Runner(connection, report), step, row, until=until, only_in_window=True, alone=alone)
+    work = Work(Session(connection, report), step, row, until=until, only_in_window=True, alone=alone)
     try:
         detail = work.run()
     except Stopped as error:

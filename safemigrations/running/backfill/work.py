@@ -26,7 +26,7 @@ from ...errors import LockNotAcquired, StepFailed
 from ...plans.steps import Backfill, Step
 from .. import locks
 from ..run import Report, Run, current_run
-from ..runner import Runner
+from ..session import Session
 from . import progress as store
 from . import second as second_connection
 from .pace import SLOW, Pace, seconds_until_window
@@ -55,45 +55,45 @@ UNDEFINED_TABLE = "42P01"
 Left = tuple[str, Key, str]  # part, key, error
 
 
-def fill(runner: Runner, step: Backfill) -> str:
+def fill(session: Session, step: Backfill) -> str:
     """Fill every row that the guard selects, and return what there is to tell."""
-    if not _is_large(runner, step):
-        return Work(runner, step, None).at_once()
+    if not _is_large(session, step):
+        return Work(session, step, None).at_once()
     run = current_run()
     of = {
         "app_label": run.migration.app_label if run.migration else "",
         "migration": run.migration.name if run.migration else "",
     }
-    if store.is_through(runner.connection, step, **of):
+    if store.is_through(session.connection, step, **of):
         return "filled before"
-    if reason := _left_for_later(runner, step, run):
+    if reason := _left_for_later(session, step, run):
         return reason
-    found = store.begin(runner.connection, step, **of, status=Status.RUNNING)
-    return Work(runner, step, found).run()
+    found = store.begin(session.connection, step, **of, status=Status.RUNNING)
+    return Work(session, step, found).run()
 
 
-def _is_large(runner: Runner, step: Backfill) -> bool:
+def _is_large(session: Session, step: Backfill) -> bool:
     """Is it worth, or necessary, to remember which rows were filled? Where the guard can't tell, it always is."""
     most = conf.backfill_batch_size() if step.clears else 0
-    return bool(runner.rows(f"SELECT 1 FROM {step.table} OFFSET {most} LIMIT 1"))
+    return bool(session.rows(f"SELECT 1 FROM {step.table} OFFSET {most} LIMIT 1"))
 
 
-def _left_for_later(runner: Runner, step: Backfill, run: Run) -> str:
+def _left_for_later(session: Session, step: Backfill, run: Run) -> str:
     """Where both releases can live with unfilled rows a large table needn't keep the deploy waiting."""
     if run.migration is None or run.contract == "immediately" or run.finish:
         return ""
-    known = store.rows(runner.connection, digest=store.digest(step), status__in=store.UNFINISHED).first()
-    estimate = known.estimate if known else sum(part.rows for part in parts_of(runner.connection, step))
+    known = store.rows(session.connection, digest=store.digest(step), status__in=store.UNFINISHED).first()
+    estimate = known.estimate if known else sum(part.rows for part in parts_of(session.connection, step))
     if estimate <= conf.backfill_inline_rows():
         return ""
     if not step.can_wait:
         reason = f"about {estimate:,} rows, filled now because the new release needs them"
-        runner.report.progress(step, reason)
+        session.report.progress(step, reason)
         return ""
     if known is None:
         label, name = run.migration.app_label, run.migration.name
-        store.begin(runner.connection, step, app_label=label, migration=name, status=Status.PENDING)
-    database = "" if runner.connection.alias == "default" else f" --database {runner.connection.alias}"
+        store.begin(session.connection, step, app_label=label, migration=name, status=Status.PENDING)
+    database = "" if session.connection.alias == "default" else f" --database {session.connection.alias}"
     return f"about {estimate:,} rows, left for: python manage.py safemigrations backfill run{database}"
 
 
@@ -106,7 +106,7 @@ class Work:
 
     def __init__(
         self,
-        runner: Runner,
+        session: Session,
         step: Backfill,
         progress: Progress | None,
         *,
@@ -115,9 +115,9 @@ class Work:
         alone: bool = True,
         helps: Second | None = None,
     ) -> None:
-        self.runner, self.step, self.progress = runner, step, progress
-        self.connection = runner.connection
-        self.rows = rows_of(self.connection, step, runner.apps)
+        self.session, self.step, self.progress = session, step, progress
+        self.connection = session.connection
+        self.rows = rows_of(self.connection, step, session.apps)
         self.pace = Pace()
         self.patience = patience_of(self.connection)
         self.settings = compression_of(self.connection)
@@ -194,8 +194,8 @@ class Work:
     def _help(self, connection: BaseDatabaseWrapper) -> bool:
         """What the second connection does, in its own thread."""
         assert self.second
-        runner = Runner(connection, _Relay(self.second))
-        work = Work(runner, self.step, self._progress, only_in_window=self.only_in_window, helps=self.second)
+        session = Session(connection, _Relay(self.second))
+        work = Work(session, self.step, self._progress, only_in_window=self.only_in_window, helps=self.second)
         work.watch, work.pace.size = self.watch, self.pace.size
         with suppress(Stopped):  # the first finds the same
             try:
@@ -640,12 +640,12 @@ class Work:
         kind = text.partition(":")[0] if every < math.inf else text
         if kind not in self.told or self.told[kind] < time.monotonic() - every:
             self.told[kind] = time.monotonic()
-            self.runner.report.progress(self.step, text)
+            self.session.report.progress(self.step, text)
 
     def _show(self) -> None:
         if self.meter.is_due():
             visited, filled = store.totals(self.connection, self._progress)
-            self.runner.report.meter(self.step, *self.meter.reading(visited, filled, self._progress.estimate))
+            self.session.report.meter(self.step, *self.meter.reading(visited, filled, self._progress.estimate))
 
     def _summary(self, filled: int) -> str:
         took = time.monotonic() - self.began

@@ -1,0 +1,56 @@
+"""One connection on which steps are run: what is asked of it, what is sent to it, and who is told."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps.registry import Apps
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..postgres.catalog import literal
+from .run import Report, current_run
+
+
+class Session:
+    """A connection, the report of the run, and the models of the migration that is being applied."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, report: Report | None = None, apps: Apps | None = None) -> None:
+        self.connection = connection
+        self.report = report or current_run().report
+        self.apps = apps
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(query)
+            return list(cursor.fetchall())
+
+    def send(self, sql: str) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+
+    def rows_after(self, statements: Sequence[str], query: str) -> list[tuple[Any, ...]]:
+        """What the query finds after the statements, which are rolled back."""
+        with transaction.atomic(using=self.connection.alias):
+            for sql in statements:
+                self.send(sql)
+            rows = self.rows(query)
+            transaction.set_rollback(True, using=self.connection.alias)
+        return rows
+
+    @contextlib.contextmanager
+    def settings(self, **values: int) -> Iterator[None]:
+        """Change settings of the session for a while; afterwards they are as they were."""
+        if self.connection.pg_version >= 170000:  # type: ignore[attr-defined]
+            values = {**values, "transaction_timeout": 0}
+        before = {name: self.rows(f"SHOW {name}")[0][0] for name in values}
+        for name, value in values.items():
+            self.send(f"SET {name} = {value}")
+        try:
+            yield
+        finally:
+            if self.connection.is_usable():
+                for name, text in before.items():
+                    self.send(f"SET {name} = {literal(text)}")
