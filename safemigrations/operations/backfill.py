@@ -25,7 +25,6 @@ from ..plans import steps
 from ..plans.expressions import refuse_many
 from ..plans.steps import Plan
 from ..postgres.catalog import raw
-from ..running.run import current_run
 from .base import Change, Situation
 from .filling import is_expression, path_of
 
@@ -116,12 +115,11 @@ class Backfill(Change):
         )
 
     def _by_function(self, at: Situation, function: Callable[..., Any], where: str) -> dict[str, Any]:
-        migration = current_run().migration
         computed = steps.RowFunction(
             path=path_of(function),
             takes_row=True,
             app_label=at.app_label,
-            migration=migration.name if migration else "",
+            migration=at.migration_name,
             model=self.model_name,
             field="",
             column="",

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations import Migration
 from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
@@ -32,11 +33,16 @@ class Situation(Data):
     editor: BaseDatabaseSchemaEditor
     before: ProjectState
     after: ProjectState
+    migration: Migration | None = None  # whose operation is planned; None outside of a run, as for sqlmigrate
     freed: frozenset[str] = frozenset()  # what open contracts are going to remove, as in Step.frees
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
         return self.editor.connection
+
+    @property
+    def migration_name(self) -> str:
+        return self.migration.name if self.migration else ""
 
     def old(self, model_name: str) -> type[Model]:
         return self.before.apps.get_model(self.app_label, model_name)
@@ -99,8 +105,8 @@ class Change(SeparateDatabaseAndState):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        at = Situation(app_label, schema_editor, before=from_state, after=to_state)
         run = current_run()
+        at = Situation(app_label, schema_editor, before=from_state, after=to_state, migration=run.migration)
         if at.connection.vendor != "postgresql" or (self._is_alone(at, run) and self.stock_when_alone):
             self.stock.database_forwards(app_label, schema_editor, from_state, to_state)
         elif not self._is_migrated_here(at):
@@ -117,7 +123,8 @@ class Change(SeparateDatabaseAndState):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        at = Situation(app_label, schema_editor, before=to_state, after=from_state)
+        run = current_run()
+        at = Situation(app_label, schema_editor, before=to_state, after=from_state, migration=run.migration)
         if at.connection.vendor != "postgresql":
             self.stock.database_backwards(app_label, schema_editor, from_state, to_state)
         elif not self._is_migrated_here(at):
@@ -125,7 +132,7 @@ class Change(SeparateDatabaseAndState):
         elif schema_editor.collect_sql:
             self._print(at, reverse(self.contract(at)) + reverse(self.expand(at)), ())
         else:
-            self._take_back(at, current_run())
+            self._take_back(at, run)
 
     def _is_migrated_here(self, at: Situation) -> bool:
         return self.allow_migrate_model(at.connection.alias, at.old(self.model_name))
@@ -158,7 +165,7 @@ class Change(SeparateDatabaseAndState):
             queue.put(
                 at.connection,
                 app_label=at.app_label,
-                migration=run.migration.name if run.migration else "",
+                migration=at.migration_name,
                 operation=self.identity,
                 label=self.contract_label(at),
                 plan=later,

@@ -18,7 +18,6 @@ from ..plans.steps import Backfill, Plan, Proof, RowFunction, Statement, Togethe
 from ..postgres import catalog
 from ..postgres.catalog import temporary_name
 from ..postgres.lock import Lock
-from ..running.run import current_run
 
 if TYPE_CHECKING:
     from .base import Situation
@@ -150,12 +149,11 @@ class Filling(Data):
 
 def row_function(at: Situation, operation: Any, column: Column, path: str, *, takes_row: bool, marker: str = "") -> Any:
     """The step's description of a Python function; an empty path calls the default of the field."""
-    migration = current_run().migration
     return RowFunction(
         path=path,
         takes_row=takes_row,
         app_label=at.app_label,
-        migration=migration.name if migration else "",
+        migration=at.migration_name,
         model=operation.model_name,
         field=operation.name,
         column=column.quoted,

@@ -129,7 +129,7 @@ def _would_be_left(executor: MigrationExecutor, targets: list[Any]) -> list[str]
             if not isinstance(operation, Change):
                 continue
             with executor.connection.schema_editor(collect_sql=True, atomic=False) as editor:
-                at = Situation(migration.app_label, editor, before=before, after=state)
+                at = Situation(migration.app_label, editor, before=before, after=state, migration=migration)
                 if operation.leaves(at, run):
                     lines.append(f"{migration}  {operation.contract_label(at)}")
     return lines
