@@ -79,3 +79,8 @@ def test_no_modules_import_each_other_in_a_circle():
 def test_what_is_read_first_imports_nothing_else_of_this_package():
     assert list(imports(Path("conf.py"))) == []
     assert list(imports(Path("data.py"))) == []
+
+
+def test_an_operation_plans_without_what_runs_plans():
+    planners = [path for path in modules() if path.parts[0] == "operations" and path.name != "base.py"]
+    assert [path for path in planners if any(room(module) == "running" for module in imports(path))] == []

@@ -44,6 +44,11 @@ class Situation(Data):
     def migration_name(self) -> str:
         return self.migration.name if self.migration else ""
 
+    @property
+    def replaced(self) -> list[str]:
+        """The names of the migrations that its migration was squashed from."""
+        return [name for _, name in self.migration.replaces] if self.migration else []
+
     def old(self, model_name: str) -> type[Model]:
         return self.before.apps.get_model(self.app_label, model_name)
 
@@ -153,7 +158,7 @@ class Change(SeparateDatabaseAndState):
         at_once = run.contract == "immediately" or self._is_alone(at, run)
         self._refuse_inside_transaction(at, plan + later if at_once else plan)
         _send_deferred(at.editor)
-        same_migration = self._rows(at, run)
+        same_migration = self._rows(at)
         left_before = {"operation__in": [self.identity, *self._later(run)]}  # by a run that was killed
         make_room(at.connection, run, _needed_by(plan), own={**same_migration, **left_before})
         make_room(at.connection, run, self.reworks(at), own=same_migration)
@@ -175,7 +180,7 @@ class Change(SeparateDatabaseAndState):
         from ..contracts import queue  # see _expand()
         from ..running.backfill import progress as backfills
 
-        waiting = queue.rows(at.connection, **self._row(at, run))
+        waiting = queue.rows(at.connection, **self._row(at))
         untouched = waiting.filter(status=queue.Status.PENDING).exists()
         plan = reverse(self.expand(at))
         if not untouched:  # done, begun, or done without ever having waited
@@ -185,17 +190,16 @@ class Change(SeparateDatabaseAndState):
         Runner(at.connection, run.report, at.after.apps).run(plan)
         for step in (*self.expand(at), *self.contract(at)):
             if isinstance(step, Backfill):
-                backfills.forget(at.connection, step)
+                backfills.forget(at.connection, step, replaces=at.replaced)
         waiting.delete()
 
-    def _row(self, at: Situation, run: Run) -> dict[str, Any]:
+    def _row(self, at: Situation) -> dict[str, Any]:
         """What selects the row of this operation in the queue, also after squashing."""
-        return {**self._rows(at, run), "operation": self.identity}
+        return {**self._rows(at), "operation": self.identity}
 
-    def _rows(self, at: Situation, run: Run) -> dict[str, Any]:
+    def _rows(self, at: Situation) -> dict[str, Any]:
         """What selects those of its migration."""
-        names = {run.migration.name, *(name for _, name in run.migration.replaces)} if run.migration else {""}
-        return {"app_label": at.app_label, "migration__in": names}
+        return {"app_label": at.app_label, "migration__in": {at.migration_name, *at.replaced}}
 
     def _later(self, run: Run) -> list[str]:
         """The operations of its migration that come after this one."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from django.apps.registry import Apps
@@ -111,11 +113,28 @@ class Section(models.Model):
         return self.number >= self.passes
 
 
+# What tells a backfill from another. A name that is added here, or taken away, makes every running backfill unknown.
+HOW = ("table", "key", "guard", "assign", "sets", "clears", "can_wait")
+HOW_FUNCTION = ("path", "takes_row", "app_label", "migration", "model", "field", "column", "also", "many")
+
+
 def digest(step: Backfill) -> str:
-    data = to_json((step,))[0]
-    for name in ("why", "done", "undo", "takes", "frees", "about"):
-        data.pop(name)
+    """What a backfill is found by: what it does and how, not what is said about it.
+
+    Two releases that work on the same backfill have to find it by the same digest, so the text that is hashed is the
+    one that the first release hashed.
+    """
+    data: dict[str, Any] = {"kind": "Backfill", "uses": [], **{name: getattr(step, name) for name in HOW}}
+    function = {name: getattr(step.function, name) for name in HOW_FUNCTION} if step.function else None
+    data["function"] = function and {"kind": "RowFunction", **function}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _digests(step: Backfill, migrations: Iterable[str]) -> set[str]:
+    """The digests of a step, also as a step of these other migrations."""
+    function = step.function
+    others = [replace(step, function=replace(function, migration=name)) for name in migrations] if function else []
+    return {digest(one) for one in (step, *others)}
 
 
 def _incarnation(connection: BaseDatabaseWrapper, step: Backfill) -> str:
@@ -198,8 +217,8 @@ def record(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> N
     rows(connection, app_label=app_label, migration=migration, status=Status.DONE).update(recorded=True)
 
 
-def forget(connection: BaseDatabaseWrapper, step: Backfill) -> None:
-    """What is taken back is filled from the start the next time."""
-    for known in rows(connection, digest=digest(step)):
+def forget(connection: BaseDatabaseWrapper, step: Backfill, *, replaces: Iterable[str] = ()) -> None:
+    """Fill from the start the next time; `replaces` are the names of the migrations that were squashed into this."""
+    for known in rows(connection, digest__in=_digests(step, replaces)):
         sections(connection, known).delete()
         known.delete()

@@ -1,0 +1,171 @@
+"""A backfill is found again: after a kill, an upgrade of this package, a change of its words."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from django.db.migrations import Migration
+from django.db.migrations.state import ProjectState
+from django.db.models import CharField, F, Q
+from django.test import override_settings
+
+from safemigrations.operations import AddFieldNullableThenBackfill
+from safemigrations.operations import Backfill as BackfillOperation
+from safemigrations.operations.base import Situation
+from safemigrations.plans import steps
+from safemigrations.plans.steps import Backfill, RowFunction, from_json, to_json
+from safemigrations.running.backfill import progress
+from safemigrations.running.backfill.progress import Status, digest
+
+from .shop import Shop, book
+
+# As the release before stored it, with the digest that it found it by.
+STORED: dict[str, Any] = {
+    "kind": "Backfill",
+    "why": "item: fill twin",
+    "done": "",
+    "undo": [],
+    "takes": [],
+    "frees": [],
+    "about": "column twin of item",
+    "uses": [],
+    "table": '"item"',
+    "key": ['"id"'],
+    "guard": '"twin" IS NULL',
+    "assign": '"twin" = "price"',
+    "function": None,
+    "sets": [],
+    "clears": True,
+    "can_wait": True,
+}
+FUNCTION: dict[str, Any] = {
+    "kind": "RowFunction",
+    "path": "shop.backfills:twin_of",
+    "takes_row": True,
+    "app_label": "shop",
+    "migration": "0002_twin",
+    "model": "item",
+    "field": "twin",
+    "column": '"twin"',
+    "also": "",
+    "many": False,
+}
+DIGESTS = [
+    (STORED, "f36d8abadad05f24aa147f9509050cd567521f17ef4e3d9635207dba57513842"),
+    (
+        {**STORED, "assign": "", "function": FUNCTION, "sets": ['"twin"'], "clears": False, "can_wait": False},
+        "22c1bcc9cec87ce2c8856e9f213afb2d0d4ef39bca0f4985ec0ce6fdbfcdde89",
+    ),
+]
+
+
+def step_of(stored: dict[str, Any]) -> Backfill:
+    (step,) = from_json([stored])
+    assert isinstance(step, Backfill)
+    return step
+
+
+@pytest.mark.parametrize(("stored", "known"), DIGESTS, ids=["expression", "function"])
+def test_what_the_release_before_stored_has_the_digest_that_it_had(stored, known):
+    assert digest(step_of(stored)) == known
+
+
+def test_a_field_that_is_added_to_a_step_changes_no_digest(monkeypatch):
+    monkeypatch.setitem(steps.type_of_kind, "Later", Backfill)  # and forget it again
+
+    class Later(Backfill):
+        hint: str = "of a release to come"
+
+    step = step_of(STORED)
+    later = Later(**vars(step))
+    assert "hint" in to_json((later,))[0]
+    assert digest(later) == digest(step)
+
+
+@pytest.mark.parametrize("words", ["why", "done", "about"])
+def test_what_is_said_of_a_step_changes_no_digest(words):
+    assert digest(step_of({**STORED, words: "something else"})) == digest(step_of(STORED))
+
+
+@pytest.mark.parametrize("what", ["table", "guard", "assign"])
+def test_what_a_step_does_changes_its_digest(what):
+    assert digest(step_of({**STORED, what: "something else"})) != digest(step_of(STORED))
+
+
+def test_every_field_of_a_function_is_part_of_the_digest():
+    assert {field.name for field in dataclasses.fields(RowFunction)} == {*progress.HOW_FUNCTION}
+
+
+def shout(row: Any) -> str:
+    return str(row.title).upper()
+
+
+def shout_all(row: Any) -> dict[str, Any]:
+    return {"title": shout(row)}
+
+
+LOUD = CharField(max_length=100)
+# As the release before planned them: what is running goes on only where this plan is hashed to the same.
+PLANNED = {
+    "a field by an expression": (
+        AddFieldNullableThenBackfill("book", "loud", LOUD, backfill=F("title")),
+        "0ba8c2a604c83789418902bbbce877662f7a675bc58bb02d9eeb7c91431fe248",
+    ),
+    "a field by a function": (
+        AddFieldNullableThenBackfill("book", "loud", LOUD, backfill=shout),
+        "be5231b570a4f6cf8ad40af8e2edd433e29b2e4dc6d46be3b7c41726eaffe0b3",
+    ),
+    "rows by an expression": (
+        BackfillOperation("book", set={"title": F("title")}, where=Q(title="")),
+        "734334708f6972db27be721311dbd468ca6aa4d06ef74d61c4009957b5e0a89d",
+    ),
+    "rows by a function": (
+        BackfillOperation("book", set=shout_all),
+        "3cccbb7d9d4acc4e08e333bce832472d8f911467fcaea52c6e9cb2c5266e46b5",
+    ),
+}
+
+
+def planned(connection: Any, operation: Any, migration: str) -> Backfill:
+    state = ProjectState()
+    book().state_forwards("shop", state)
+    after = state.clone()
+    operation.state_forwards("shop", after)
+    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        at = Situation("shop", editor, before=state, after=after, migration=Migration(migration, "shop"))
+        (step,) = (step for step in operation.expand(at) if isinstance(step, Backfill))
+    return step
+
+
+@pytest.mark.parametrize("what", PLANNED)
+def test_what_the_release_before_planned_has_the_digest_that_it_had(database, what):
+    operation, known = PLANNED[what]
+    assert digest(planned(database, operation, "0002")) == known
+
+
+def test_the_plan_names_the_migration_that_it_was_made_for(database):
+    step = planned(database, BackfillOperation("book", set=shout_all), "0002_loud")
+    assert step.function
+    assert (step.function.app_label, step.function.migration) == ("shop", "0002_loud")
+
+
+def test_a_backfill_is_found_that_the_release_before_began(database, connect):
+    connect().execute("CREATE TABLE item (id bigint PRIMARY KEY, price int, twin int)")
+    began = progress.begin(database, step_of(STORED), app_label="shop", migration="0002", status=Status.RUNNING)
+    progress.rows(database).update(digest=DIGESTS[0][1], step=STORED)
+    again = progress.begin(database, step_of(STORED), app_label="shop", migration="0002", status=Status.RUNNING)
+    assert again.pk == began.pk
+
+
+def test_taking_a_squashed_migration_back_forgets_what_the_replaced_one_left(database):
+    shop = Shop(database, book())
+    shop.execute("INSERT INTO shop_book SELECT n, 'a title' FROM generate_series(1, 1000) n")
+    with override_settings(SAFEMIGRATIONS={"BACKFILL_INLINE_ROWS": 10}):
+        shop.migrate(BackfillOperation("book", set=shout_all, can_wait=True, reverse={"title": "x"}))
+    assert progress.rows(database, status=Status.PENDING).count() == 1
+    squashed = shop.migrations[-1]
+    squashed.name, squashed.replaces = "0002_squashed", [("shop", squashed.name)]  # type: ignore[misc]
+    shop.back()
+    assert not progress.rows(database, status=Status.PENDING).exists()
