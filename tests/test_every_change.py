@@ -23,17 +23,8 @@ from django.test import override_settings
 
 from safemigrations.contracts import queue
 from safemigrations.errors import StepFailed
-from safemigrations.plans.steps import (
-    AddUnique,
-    Backfill,
-    BuildIndex,
-    DropIndex,
-    Online,
-    Proof,
-    Statement,
-    Step,
-    Together,
-)
+from safemigrations.plans.indexes import AddUnique, BuildIndex, DropIndex
+from safemigrations.plans.steps import Backfill, Online, Proof, Statement, Step, Together
 from safemigrations.postgres.lock import Lock
 from safemigrations.running.run import Report
 

@@ -10,7 +10,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from safemigrations.contracts import queue
 from safemigrations.contracts.queue import Status
 from safemigrations.errors import StepFailed
-from safemigrations.plans.steps import DropIndex, Proof, Statement
+from safemigrations.plans.indexes import DropIndex
+from safemigrations.plans.steps import Proof, Statement
 from safemigrations.postgres.lock import Lock
 from safemigrations.running.run import Report
 from tests.contention import Migrating, Told, until

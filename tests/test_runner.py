@@ -11,17 +11,8 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.test import override_settings
 
 from safemigrations.errors import LockNotAcquired, StepFailed
-from safemigrations.plans.steps import (
-    AddUnique,
-    Backfill,
-    BuildIndex,
-    DropIndex,
-    Online,
-    Proof,
-    RowFunction,
-    Statement,
-    Together,
-)
+from safemigrations.plans.indexes import AddUnique, BuildIndex, DropIndex
+from safemigrations.plans.steps import Backfill, Online, Proof, RowFunction, Statement, Together
 from safemigrations.postgres.lock import Lock
 from safemigrations.running import runner as runner_module
 from safemigrations.running.runner import Runner

@@ -7,27 +7,21 @@ from typing import Any
 
 import pytest
 
+from safemigrations.plans.copies import BuildCounterparts, CopyIndexes, MoveAdditions, TryTypes
+from safemigrations.plans.indexes import AddUnique, BuildIndex, DropIndex
 from safemigrations.plans.steps import (
-    AddUnique,
     Backfill,
-    BuildCounterparts,
-    BuildIndex,
-    CopyIndexes,
-    DropIndex,
-    MoveAdditions,
     Online,
     Proof,
     RowFunction,
     Statement,
     Step,
     Together,
-    TryTypes,
-    from_json,
     nested,
     reverse,
-    to_json,
-    type_of_kind,
 )
+from safemigrations.plans.stored import STEPS as KINDS
+from safemigrations.plans.stored import from_json, to_json
 from safemigrations.postgres.lock import Lock
 
 DROP = Statement(
@@ -101,7 +95,11 @@ STEPS: dict[str, Step] = {
 
 
 def test_every_kind_of_step_is_tried_here():
-    assert set(STEPS) == set(type_of_kind)
+    assert set(STEPS) == {kind.__name__ for kind in KINDS}
+
+
+def test_every_kind_of_step_comes_back_from_json():
+    assert set(KINDS) == set(Step.__subclasses__())
 
 
 @pytest.mark.parametrize("kind", STEPS)

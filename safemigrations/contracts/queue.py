@@ -17,7 +17,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
 from ..errors import StepFailed
-from ..plans.steps import Backfill, Plan, Step, from_json, nested, tables_of, to_json
+from ..plans.steps import Backfill, Plan, Step, nested, tables_of
+from ..plans.stored import from_json, to_json
 from ..postgres.catalog import bare
 from ..running.backfill import progress as backfills
 from ..running.run import Report

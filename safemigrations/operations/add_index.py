@@ -17,7 +17,8 @@ from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConst
 from django.db.models import Index
 
 from ..plans.index_and_check import build_index
-from ..plans.steps import BuildIndex, DropIndex, Plan
+from ..plans.indexes import BuildIndex, DropIndex
+from ..plans.steps import Plan
 from ..postgres import catalog
 from .base import Change, Context, Finding, Rule, Situation
 

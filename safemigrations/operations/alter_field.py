@@ -25,8 +25,9 @@ from ..plans import defaults
 from ..plans.column import Column
 from ..plans.foreign_key import ForeignKey
 from ..plans.index_and_check import build_index
+from ..plans.indexes import BuildIndex, DropIndex
 from ..plans.not_null import may_be_null
-from ..plans.steps import BuildIndex, DropIndex, Plan, Proof, Statement, Together
+from ..plans.steps import Plan, Proof, Statement, Together
 from ..postgres import catalog
 from ..postgres.catalog import literal, raw, temporary_name
 from ..postgres.lock import Lock

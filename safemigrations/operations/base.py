@@ -21,7 +21,8 @@ from django.db.models import Model
 
 from ..data import Data
 from ..errors import NeedsAutocommit, StepFailed
-from ..plans.steps import Backfill, Plan, Proof, Step, TryTypes, reverse
+from ..plans.copies import TryTypes
+from ..plans.steps import Backfill, Plan, Proof, Step, reverse
 from ..running.run import Run, current_run
 from ..running.runner import Runner
 

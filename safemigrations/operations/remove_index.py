@@ -15,7 +15,8 @@ from dataclasses import replace
 from django.db.migrations.operations import AddConstraint, AddIndex, CreateModel, RemoveIndex
 from django.db.migrations.operations.base import Operation
 
-from ..plans.steps import DropIndex, Plan, Statement, Together
+from ..plans.indexes import DropIndex
+from ..plans.steps import Plan, Statement, Together
 from ..postgres import catalog
 from ..postgres.catalog import beside, temporary_name
 from ..postgres.lock import Lock

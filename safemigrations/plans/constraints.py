@@ -18,7 +18,8 @@ from ..postgres.catalog import raw
 from ..postgres.lock import Lock
 from .column import Column
 from .index_and_check import build_index, check_constraint, unique_constraint
-from .steps import DropIndex, Plan, Proof, Statement, Step
+from .indexes import DropIndex
+from .steps import Plan, Proof, Statement, Step
 
 Editor = BaseDatabaseSchemaEditor
 

@@ -8,7 +8,8 @@ from django.db.backends.ddl_references import Statement as Reference
 from ..postgres import catalog
 from ..postgres.catalog import raw
 from ..postgres.lock import Lock
-from .steps import AddUnique, BuildIndex, DropIndex, Online, Plan, Statement
+from .indexes import AddUnique, BuildIndex, DropIndex
+from .steps import Online, Plan, Statement
 
 
 def build_index(why: str, table: str, reference: Reference, *, analyze: bool = False) -> BuildIndex:

@@ -20,10 +20,11 @@ from ..postgres.catalog import raw, temporary_name
 from ..postgres.lock import Lock
 from .casts import INTEGERS, Cast
 from .column import Column
+from .copies import BuildCounterparts
 from .foreign_key import FK_SUFFIX, ForeignKey
 from .index_and_check import check_constraint
 from .not_null import not_null
-from .steps import Backfill, BuildCounterparts, Plan, Proof, Step, Together
+from .steps import Backfill, Plan, Proof, Step, Together
 from .takeover import (
     carry,
     drop_unique,

@@ -10,13 +10,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..data import Data
-from ..postgres.catalog import bare, beside, column_missing, scope_of_counterparts
+from ..postgres.catalog import bare, column_missing
 from ..postgres.lock import Lock
-
-type_of_kind: dict[str, type[Step]] = {}
 
 
 class Step(Data):
@@ -32,10 +30,6 @@ class Step(Data):
     uses: tuple[str, ...] = ()  # further columns it works on
 
     transactional: ClassVar[bool] = True  # may it run inside a transaction?
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        type_of_kind[cls.__name__] = cls
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -87,158 +81,6 @@ class Online(Step):
     @property
     def statements(self) -> tuple[str, ...]:
         return (self.sql,)
-
-
-class BuildIndex(Step):
-    """An index built without blocking writes, on a plain or on a partitioned table.
-
-    What the definition holds comes after the table's name in CREATE INDEX. Names are raw; `table` is quoted.
-    """
-
-    table: str
-    name: str
-    definition: str
-    unique: bool = False
-    analyze: bool = False  # PostgreSQL gathers statistics of an expression only by ANALYZE
-    for_constraint: bool = False  # an AddUnique takes it over; of a partitioned table, it also sees to building it
-
-    transactional: ClassVar[bool] = False
-
-    @property
-    def statements(self) -> tuple[str, ...]:
-        unique = "UNIQUE " if self.unique else ""
-        create = f'CREATE {unique}INDEX CONCURRENTLY "{self.name}" ON {self.table} {self.definition}'
-        return (create, f"ANALYZE {self.table}") if self.analyze else (create,)
-
-
-class AddUnique(Step):
-    """A unique constraint that takes over the index of its name, in one short transaction.
-
-    A partitioned table can't do that; there each partition does it, and the table's own is attached to theirs.
-    """
-
-    table: str
-    name: str
-    columns: tuple[str, ...]  # quoted
-    deferrable: str = ""
-    nulls_distinct: str = ""
-
-    transactional: ClassVar[bool] = False
-
-    @property
-    def definition(self) -> str:
-        """Of the index, after the table's name."""
-        return f"({', '.join(self.columns)}){self.nulls_distinct}"
-
-    @property
-    def statements(self) -> tuple[str, ...]:
-        add = f'ALTER TABLE {self.table} ADD CONSTRAINT "{self.name}"'
-        return (f'{add} UNIQUE USING INDEX "{self.name}"{self.deferrable}',)
-
-    @property
-    def of_the_whole(self) -> str:
-        """The constraint of a partitioned table, empty until those of the partitions are attached."""
-        columns = f"({', '.join(self.columns)})"
-        add = f'ALTER TABLE ONLY {self.table} ADD CONSTRAINT "{self.name}"'
-        return f"{add} UNIQUE{self.nulls_distinct} {columns}{self.deferrable}"
-
-
-class DropIndex(Step):
-    """An index dropped without blocking anybody; of a partitioned table, in one short transaction.
-
-    Where it may be called otherwise than Django calls it today, `query` finds its names.
-    """
-
-    table: str
-    name: str
-    query: str = ""
-
-    transactional: ClassVar[bool] = False
-
-    @property
-    def statements(self) -> tuple[str, ...]:
-        return (f"DROP INDEX CONCURRENTLY IF EXISTS {beside(self.table, self.name)}",)
-
-
-class CopyIndexes(Step):
-    """Every index that knows a column built once more, without blocking, for its twin; names are raw.
-
-    Which these are only the catalog knows: names that Django has long forgotten, indexes that were made by hand.
-    """
-
-    table: str
-    column: str
-    twin: str
-
-    transactional: ClassVar[bool] = False
-
-    @property
-    def statements(self) -> tuple[str, ...]:
-        return (
-            f"-- CREATE INDEX CONCURRENTLY, with {self.twin}, for each index of {self.table} that has {self.column}",
-        )
-
-
-class BuildCounterparts(Step):
-    """Every index, unique and check constraint of columns made once more, without blocking, for their twins.
-
-    They are called catalog.name_of_copy() of the one whose place they will take. `twins` are pairs of raw names, `but`
-    is a query for the names of indexes that are left out. With `copies` what was made so for a twin of another column
-    is made for these, too.
-    """
-
-    table: str
-    twins: tuple[tuple[str, str], ...]
-    but: str = ""
-    copies: bool = False
-
-    transactional: ClassVar[bool] = False
-
-    @property
-    def scope(self) -> str:
-        return scope_of_counterparts(self.table, dict(self.twins))
-
-    @property
-    def statements(self) -> tuple[str, ...]:
-        return tuple(
-            f"-- each index, unique and check constraint of {self.table} that has {column}: made for {twin} too"
-            for column, twin in self.twins
-        )
-
-
-class TryTypes(Step):
-    """A proof that each index and check constraint of columns means something for other types, asked of no row.
-
-    `types` are pairs of a raw name and a type; `but` is a query for the names of indexes that are left out. `failure`
-    explains what doesn't: {what} is its name and {error} PostgreSQL's words.
-    """
-
-    table: str
-    types: tuple[tuple[str, str], ...]
-    failure: str
-    but: str = ""
-
-    @property
-    def statements(self) -> tuple[str, ...]:
-        """None: what is tried the catalog says, and it leaves nothing behind."""
-        return ()
-
-
-class MoveAdditions(Step):
-    """Indexes, unique and check constraints that later migrations gave a twin, built for the column that stays.
-
-    Each takes over its name there, and what the twin has is from then on one of the copies that go with it.
-    """
-
-    table: str
-    column: str
-    twin: str
-
-    transactional: ClassVar[bool] = False
-
-    @property
-    def statements(self) -> tuple[str, ...]:
-        return (f"-- each index and constraint that a later migration gave {self.twin}: built for {self.column}",)
 
 
 class Proof(Step):
@@ -337,39 +179,3 @@ def nested(plan: Iterable[Step]) -> Iterator[Step]:
         yield from nested(step.undo)
         if isinstance(step, Online | Proof):
             yield from nested(step.on_failure)
-
-
-def to_json(plan: Plan) -> list[dict[str, Any]]:
-    return [_encode(step) for step in plan]
-
-
-def from_json(data: list[dict[str, Any]]) -> Plan:
-    """The plan again; fields that this version doesn't know are left out, new ones get their default."""
-    return tuple(_decode(step) for step in data)
-
-
-def _encode(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"kind": type(value).__name__, **fields}
-    if isinstance(value, Mapping):
-        # Pairs, because jsonb doesn't keep the order of keys, and the order of locks matters.
-        return {"kind": "locks", "pairs": [[table, str(lock)] for table, lock in value.items()]}
-    if isinstance(value, tuple):
-        return [_encode(item) for item in value]
-    return value
-
-
-PARTS: dict[str, type] = {"RowFunction": RowFunction, "Instead": Instead}  # what steps are made of
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_decode(item) for item in value)
-    if not isinstance(value, dict):
-        return value
-    if value["kind"] == "locks":
-        return {table: Lock(lock) for table, lock in value["pairs"]}
-    kind = PARTS.get(value["kind"]) or type_of_kind[value["kind"]]
-    known = {f.name for f in dataclasses.fields(kind)}
-    return kind(**{name: _decode(item) for name, item in value.items() if name in known})

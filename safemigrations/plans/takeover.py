@@ -12,8 +12,8 @@ from functools import partial
 from ..postgres import catalog
 from ..postgres.catalog import literal
 from .column import Column
+from .copies import TryTypes
 from .foreign_key import ForeignKey
-from .steps import TryTypes
 
 ASIDE = f"{catalog.PREFIX}aside"  # a name that nobody sees, within one transaction
 

@@ -15,8 +15,9 @@ from ..postgres import catalog
 from ..postgres.catalog import literal
 from ..postgres.lock import Lock
 from .column import Column
+from .copies import CopyIndexes, MoveAdditions
 from .foreign_key import ForeignKey
-from .steps import Backfill, CopyIndexes, MoveAdditions, Plan, Proof, Together
+from .steps import Backfill, Plan, Proof, Together
 from .triggers import drop_of, keep_equal
 
 

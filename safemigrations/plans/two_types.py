@@ -17,8 +17,10 @@ from ..postgres import catalog
 from ..postgres.lock import Lock
 from .casts import assigned, misfit
 from .column import Column
+from .copies import BuildCounterparts, TryTypes
+from .indexes import BuildIndex
 from .not_null import not_null
-from .steps import Backfill, BuildCounterparts, BuildIndex, Plan, Proof, Together, TryTypes
+from .steps import Backfill, Plan, Proof, Together
 from .takeover import carry, drop_leftovers, exchange_checks, exchange_indexes, move_default, name_not_null, try_types
 from .triggers import conversion, conversion_name, convert, drop_of
 

@@ -20,23 +20,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..data import Data
 from ..errors import NeedsAutocommit, StepFailed
-from ..plans.steps import (
-    AddUnique,
-    Backfill,
-    BuildCounterparts,
-    BuildIndex,
-    CopyIndexes,
-    DropIndex,
-    MoveAdditions,
-    Online,
-    Plan,
-    Proof,
-    Statement,
-    Step,
-    Together,
-    TryTypes,
-    reverse,
-)
+from ..plans.copies import BuildCounterparts, CopyIndexes, MoveAdditions, TryTypes
+from ..plans.indexes import AddUnique, BuildIndex, DropIndex
+from ..plans.steps import Backfill, Online, Plan, Proof, Statement, Step, Together, reverse
 from ..postgres import catalog
 from ..postgres.lock import Lock
 from . import locks

@@ -18,7 +18,8 @@ from django.db import models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
-from ...plans.steps import Backfill, from_json, to_json
+from ...plans.steps import Backfill
+from ...plans.stored import from_json, to_json
 from ...postgres import catalog
 from ..storage import ensure_table, has_table
 from .table import Part, columns_set, fetch, parts_of
