@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
+from django.db import DatabaseError
 from django.db.migrations import Migration
 
 from .. import conf
@@ -35,6 +36,15 @@ class Report:
     def done(self, step: Step, seconds: float, detail: str = "") -> None: ...
 
     def close(self) -> None: ...
+
+
+def explain(step: Step, error: DatabaseError) -> str:
+    """What failed, what stays, what to do."""
+    return (
+        f"{step.why} failed: {str(error).strip()}\nStatement: {'; '.join(step.statements)}\n"
+        "What was done before this step stays and is skipped the next time. Mend the cause and run the same "
+        "command again."
+    )
 
 
 @dataclass

@@ -27,7 +27,7 @@ from ..postgres import catalog
 from ..postgres.lock import Lock
 from . import locks
 from .locks import Blocker
-from .run import Report, sending
+from .run import Report, explain, sending
 from .session import Session
 
 ROWS_NAMED = 5  # how many of the rows that contradict a proof are named
@@ -640,13 +640,4 @@ def _missing_table(table: str, connection: BaseDatabaseWrapper) -> str:
     return (
         f"Table {table} doesn't exist in database {connection.alias!r}. Was its migration faked, or is the "
         "search_path another one? Look with: python manage.py showmigrations"
-    )
-
-
-def explain(step: Step, error: DatabaseError) -> str:
-    """What failed, what stays, what to do."""
-    return (
-        f"{step.why} failed: {str(error).strip()}\nStatement: {'; '.join(step.statements)}\n"
-        "What was done before this step stays and is skipped the next time. Mend the cause and run the same "
-        "command again."
     )

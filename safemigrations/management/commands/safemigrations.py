@@ -15,6 +15,7 @@ from django.db.migrations.loader import MigrationLoader
 from safemigrations.checking import checks
 from safemigrations.contracts import queue
 from safemigrations.management.interruptible import Interruptible
+from safemigrations.running.backfill import control, tasks
 from safemigrations.running.report import ConsoleReport
 
 
@@ -92,14 +93,10 @@ class Command(Interruptible, BaseCommand):
                 self.stdout.write(indent(f"attempt {row.attempts}: {row.last_error}", " " * 11))
 
     def backfill(self, options: dict[str, Any]) -> None:
-        # Backfills load psycopg, which the other subcommands don't need.
-        from safemigrations.running.backfill import control
-
         connection = connections[options["database"]]
         match options["action"]:
             case "run":
-                with closing(self._report()) as report:
-                    control.run(connection, report, workers=options["workers"], tasks=options["tasks"])
+                self._run_backfills(connection, options["workers"], options["tasks"])
             case "status":
                 self._print_backfills(connection, options["number"])
             case action:
@@ -107,12 +104,17 @@ class Command(Interruptible, BaseCommand):
                 for row in control.steer(connection, action, options["number"], pace):
                     self.stdout.write(f"{control.ACTIONS[action]}: {row}")
 
+    def _run_backfills(self, connection: BaseDatabaseWrapper, workers: int, system: str | None) -> None:
+        if system:
+            tasks.enqueue(system, connection.alias, workers)
+            return
+        with closing(self._report()) as report:
+            control.run(connection, report, workers=workers)
+
     def _report(self) -> ConsoleReport:
         return ConsoleReport(self.stdout, self.style, indent=2)
 
     def _print_backfills(self, connection: BaseDatabaseWrapper, number: int | None) -> None:
-        from safemigrations.running.backfill import control  # see backfill()
-
         rows = control.listed(connection, number)
         self.stdout.write(f"Backfills: {len(rows)}")
         for row, status, visited, filled in rows:

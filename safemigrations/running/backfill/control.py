@@ -16,8 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import localtime, now
 
 from ...errors import StepFailed
-from ..run import Report
-from ..runner import explain
+from ..run import Report, explain
 from ..session import Session
 from . import progress as store
 from .pace import seconds_until_window
@@ -73,13 +72,8 @@ def steer(
     return found
 
 
-def run(connection: BaseDatabaseWrapper, report: Report, *, workers: int, tasks: str | None) -> None:
-    """Work on every backfill that isn't finished, with as many processes, or hand it to as many tasks."""
-    if tasks:
-        from .tasks import enqueue
-
-        enqueue(tasks, connection.alias, workers)
-        return
+def run(connection: BaseDatabaseWrapper, report: Report, *, workers: int) -> None:
+    """Work on every backfill that isn't finished, with this many processes."""
     others = [_process(connection) for _ in range(workers - 1)]
     try:
         work_on_all(connection, report, alone=workers == 1)

@@ -15,6 +15,8 @@ from django.db import DatabaseError, connections
 
 from ...errors import StepFailed
 from ..run import Report
+from .control import may_work, work_on_all
+from .work import is_lost
 
 SECONDS = 60.0
 NEEDS = {
@@ -37,10 +39,7 @@ def _tasks(system: str) -> Any:
 
 
 def work_for_a_while(database: str, system: str) -> None:
-    """What a task does: work, and see to it that another goes on, unless all is done or has failed."""
-    from .control import may_work, work_on_all
-    from .work import is_lost
-
+    """Do what a task does: work, then let another task go on, unless everything is done or has failed."""
     connection, began = connections[database], time.monotonic()
     try:
         if work_on_all(connection, Report(), until=began + SECONDS):
