@@ -40,7 +40,7 @@ def contract() -> Literal["explicitly", "immediately"]:
     value = _get("CONTRACT", "explicitly")
     if value not in ("explicitly", "immediately"):
         raise ImproperlyConfigured(f"SAFEMIGRATIONS['CONTRACT'] is {value!r}; write 'explicitly' or 'immediately'.")
-    return value  # type: ignore[no-any-return]
+    return "immediately" if value == "immediately" else "explicitly"
 
 
 def _positive(key: str, default: float) -> float:

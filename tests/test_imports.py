@@ -13,7 +13,7 @@ import safemigrations
 
 PACKAGE = Path(safemigrations.__file__).parent
 ROOMS = [
-    {"", "conf", "errors", "data"},
+    {"", "conf", "errors", "data", "typed"},
     {"postgres"},
     {"plans"},
     {"running"},
@@ -79,6 +79,7 @@ def test_no_modules_import_each_other_in_a_circle():
 def test_what_is_read_first_imports_nothing_else_of_this_package():
     assert list(imports(Path("conf.py"))) == []
     assert list(imports(Path("data.py"))) == []
+    assert list(imports(Path("typed.py"))) == []
 
 
 def test_an_operation_plans_without_what_runs_plans():

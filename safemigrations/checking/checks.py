@@ -32,6 +32,7 @@ from .. import conf
 from ..data import Data
 from ..operations.base import Change, Context
 from ..operations.written import written
+from ..typed import set_on
 from . import rules
 
 # What a rule could object to, and decisions of a person; our own operations don't match.
@@ -276,10 +277,12 @@ def _line_of(path: Path, index: int | None) -> int:
     except (OSError, SyntaxError):
         return 1
     for node in ast.walk(tree):
-        names = {t.id for t in node.targets if isinstance(t, ast.Name)} if isinstance(node, ast.Assign) else set()
+        if not isinstance(node, ast.Assign):
+            continue
+        names = {target.id for target in node.targets if isinstance(target, ast.Name)}
         if index is None and "allow_unsafe" in names:
-            return int(node.lineno)  # type: ignore[attr-defined]
-        elements = getattr(getattr(node, "value", None), "elts", ())
+            return node.lineno
+        elements = getattr(node.value, "elts", ())
         if index is not None and "operations" in names and index < len(elements):
             return int(elements[index].lineno)
     return 1
@@ -296,5 +299,4 @@ def install() -> None:
             return stock(self, *args, **kwargs)
 
     if not hasattr(makemigrations.Command, "_checks_without_safemigrations"):
-        makemigrations.Command._checks_without_safemigrations = True  # type: ignore[attr-defined]
-        makemigrations.Command.check = check  # type: ignore[method-assign]
+        set_on(makemigrations.Command, _checks_without_safemigrations=True, check=check)

@@ -122,6 +122,6 @@ def _hints(state: ModelState) -> dict[str, object]:
 
 
 def _is_swapped(state: ModelState) -> bool:
-    setting = state.options.get("swappable")
+    setting = str(state.options.get("swappable") or "")
     label = f"{state.app_label}.{state.name}".lower()
-    return bool(setting) and str(getattr(settings, setting, "") or label).lower() != label  # type: ignore[arg-type]
+    return bool(setting) and str(getattr(settings, setting, "") or label).lower() != label

@@ -12,11 +12,13 @@ from typing import Any
 
 from django.core.management.commands import makemigrations, migrate
 from django.db.migrations import Migration, operations
+from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ..checking import rules
 from ..operations.base import Change, Context
+from ..typed import set_on
 from . import questioner
 
 UNDECIDED = (
@@ -25,18 +27,21 @@ UNDECIDED = (
 )
 
 
-class SafeMigrationsMixin:
+class SafeMigrationsMixin(MigrationAutodetector):
     """Goes in front of whatever autodetector stands there: Django's, or django-pgtrigger's."""
 
+    migrations: dict[str, list[Migration]]
+
     def __init__(self, from_state: ProjectState, to_state: ProjectState, questions: Any = None) -> None:
-        super().__init__(from_state, to_state, questioner.wrap(questions, from_state, to_state))  # type: ignore[call-arg]
+        super().__init__(from_state, to_state, questioner.wrap(questions, from_state, to_state))
 
     def _optimize_migrations(self) -> None:
-        super()._optimize_migrations()  # type: ignore[misc]
-        if self.migrations:  # type: ignore[has-type]
-            say = questioner.say if questioner.is_asking(self.questioner) else questioner.keep_quiet  # type: ignore[attr-defined]
-            replace_unsafe(self.from_state, self.migrations, say)  # type: ignore[attr-defined,has-type]
-            self.migrations = split(self.migrations)  # type: ignore[has-type]
+        stock: Any = super()
+        stock._optimize_migrations()
+        if self.migrations:
+            say = questioner.say if questioner.is_asking(self.questioner) else questioner.keep_quiet
+            replace_unsafe(self.from_state, self.migrations, say)
+            self.migrations = split(self.migrations)
 
 
 def replace_unsafe(
@@ -63,7 +68,7 @@ def replace_unsafe(
                 continue
             for safe in safe_form:
                 safe.state_forwards(app_label, state)
-        part.operations = replaced  # type: ignore[misc]
+        set_on(part, operations=replaced)
 
 
 def _tables_first(detected: Iterable[Operation]) -> list[Operation]:
@@ -135,11 +140,11 @@ def split(migrations: dict[str, list[Migration]]) -> dict[str, list[Migration]]:
     result: dict[str, list[Migration]] = {}
     for (app_label, name), parts in parts_of.items():
         for number, part in enumerate(parts, 1):
-            part.dependencies = [last.get(dependency, dependency) for dependency in part.dependencies]  # type: ignore[misc]
+            set_on(part, dependencies=[last.get(dependency, dependency) for dependency in part.dependencies])
             if len(parts) > 1:
                 part.name = f"{name}_{number}"
                 if number > 1:
-                    part.dependencies = [(app_label, f"{name}_{number - 1}")]  # type: ignore[misc]
+                    set_on(part, dependencies=[(app_label, f"{name}_{number - 1}")])
             result.setdefault(app_label, []).append(part)
     return result
 
@@ -174,11 +179,11 @@ class _NamedOnce(Migration):
 
     def suggest_name(self) -> str:
         whole = self.operations
-        self.operations = list({op.migration_name_fragment or str(id(op)): op for op in whole}.values())  # type: ignore[misc]
+        set_on(self, operations=list({op.migration_name_fragment or str(id(op)): op for op in whole}.values()))
         try:
             return super().suggest_name()
         finally:
-            self.operations = whole  # type: ignore[misc]
+            set_on(self, operations=whole)
 
 
 def install() -> None:
@@ -188,5 +193,5 @@ def install() -> None:
         return
     combined = type("MigrationAutodetector", (SafeMigrationsMixin, current), {})
     for module in (makemigrations, migrate):
-        module.MigrationAutodetector = combined  # type: ignore[attr-defined]
+        set_on(module, MigrationAutodetector=combined)
         module.Command.autodetector = combined

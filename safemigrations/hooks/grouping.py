@@ -13,6 +13,8 @@ from typing import Any
 
 from django.db.backends.base.features import BaseDatabaseFeatures
 
+from ..typed import set_on
+
 # Types that PostgreSQL can't compare, and so can't group by.
 NOT_COMPARABLE = {"json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle"}
 
@@ -32,5 +34,5 @@ def install() -> None:
     def allows_group_by_selected_pks_on_model(self: Any, model: Any) -> bool:
         return bool(stock(self, model)) and not _lists_all_columns(self, model)
 
-    allows_group_by_selected_pks_on_model.lists_all_columns = True  # type: ignore[attr-defined]
-    BaseDatabaseFeatures.allows_group_by_selected_pks_on_model = allows_group_by_selected_pks_on_model  # type: ignore[method-assign]
+    set_on(allows_group_by_selected_pks_on_model, lists_all_columns=True)
+    set_on(BaseDatabaseFeatures, allows_group_by_selected_pks_on_model=allows_group_by_selected_pks_on_model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -23,6 +24,7 @@ from django.utils.module_loading import import_string
 
 from ..operations.filling import Answer, is_expression, path_of
 from ..plans import expressions
+from ..typed import field_of
 
 
 def wrap(
@@ -93,11 +95,13 @@ def _refuse_unwritable(expression: Any) -> None:
 class Interactive(InteractiveMigrationQuestioner):
     from_state: ProjectState
     to_state: ProjectState
+    _choice_input: Callable[[str, list[str]], int]
+    _ask_default: Callable[[], Any]
 
     def ask_not_null_addition(self, field_name: str, model_name: str) -> Any:
         if self.dry_run:
             return None
-        choice = self._choice_input(  # type: ignore[attr-defined]
+        choice = self._choice_input(
             f"It is impossible to add a non-nullable field '{field_name}' to {model_name} without specifying a "
             "default. This is because the database needs something to populate existing rows.\nPlease select a fix:",
             [
@@ -111,7 +115,7 @@ class Interactive(InteractiveMigrationQuestioner):
         )
         if choice == 2:
             sys.exit(3)
-        return self._ask_backfill(field_name, model_name) if choice == 3 else self._ask_default()  # type: ignore[attr-defined]
+        return self._ask_backfill(field_name, model_name) if choice == 3 else self._ask_default()
 
     def _ask_backfill(self, field_name: str, model_name: str) -> Answer:
         self.prompt_output.write(
@@ -143,11 +147,11 @@ class Interactive(InteractiveMigrationQuestioner):
         errors = []
         for model in self.to_state.clone().apps.get_models():
             if model._meta.model_name == model_name.lower() and field_name in {f.name for f in model._meta.fields}:
-                field = model._meta.get_field(field_name)
+                field = field_of(model, field_name)
                 try:
                     expressions.gives_one_value(model, expression)
                     self._refuse_removed(model, expression)
-                    model._base_manager.annotate(safemig_value=models.ExpressionWrapper(expression, field))  # type: ignore[arg-type]
+                    model._base_manager.annotate(safemig_value=models.ExpressionWrapper(expression, field))
                     return
                 except FieldError as error:
                     errors.append(error)

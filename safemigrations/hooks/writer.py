@@ -13,6 +13,7 @@ from django.db.migrations.operations.base import Operation
 
 from ..operations.base import Change
 from ..operations.written import PACKAGE, OperationWriter
+from ..typed import set_on
 from .autodetector import needs_a_transaction
 
 LINE = 89  # of Black, which Django runs over the file where it is installed, and a line break
@@ -95,6 +96,6 @@ def _with_merged_imports(text: str) -> str:
 
 
 def install() -> None:
-    writer.OperationWriter = OperationWriter  # type: ignore[misc]
+    set_on(writer, OperationWriter=OperationWriter)
     for module in (writer, makemigrations, squashmigrations):
-        module.MigrationWriter = MigrationWriter  # type: ignore[attr-defined]
+        set_on(module, MigrationWriter=MigrationWriter)

@@ -36,10 +36,6 @@ class ValidateConstraintLater(Change, AddConstraint):
         self.enforce = enforce
         self.wrap(AddConstraint(model_name, constraint))
 
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        name, args, kwargs = AddConstraint.deconstruct(self)
-        return name, args, kwargs if self.enforce == "contract" else {**kwargs, "enforce": self.enforce}
-
     def describe(self) -> str:
         what = "enforced" if self.enforce == "contract" else "validated"
         return f"{AddConstraint.describe(self)}; {what} by the contract"

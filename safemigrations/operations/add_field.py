@@ -24,6 +24,7 @@ from ..plans.foreign_key import ForeignKey
 from ..plans.steps import Plan, Statement, Together
 from ..postgres import catalog
 from ..postgres.lock import Lock
+from ..typed import through
 from .add_field_with_default import field_with_default, has_column, one_value_proof, parent_proof
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -41,9 +42,6 @@ class AddFieldConcurrently(Change, AddField):
             )
         AddField.__init__(self, model_name, name, field, preserve_default)
         self.wrap(AddField(model_name, name, field, preserve_default))
-
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        return AddField.deconstruct(self)
 
     def describe(self) -> str:
         return f"{AddField.describe(self)}, and what hangs on it concurrently"
@@ -107,10 +105,6 @@ class AddFieldConcurrently(Change, AddField):
         return tuple(step for end in ends(at, model) for step in ForeignKey(end).own())
 
 
-def through(field: Any) -> type[Model]:
-    return field.remote_field.through  # type: ignore[no-any-return]
-
-
 def ends(at: Situation, model: type[Model]) -> list[Column]:
     """The two foreign keys of a many-to-many field's table."""
     return [Column(at.editor, model, end) for end in model._meta.local_fields if end.remote_field]
@@ -157,7 +151,8 @@ def find(operation: AddField, context: Context) -> Finding | None:
 
 
 def _find_many_to_many(what: str, operation: AddField) -> Finding | None:
-    if operation.field.remote_field.through:  # type: ignore[union-attr]
+    relation: Any = operation.field.remote_field
+    if relation.through:
         return None
     return Finding(
         f"{what} creates a table whose foreign keys keep the release that is still running from deleting what new "

@@ -71,11 +71,6 @@ class AddFieldNullableThenBackfill(Change, AddField):
         elif self.meanwhile is not None:
             raise ValueError(f"{what}: meanwhile= is for Python functions; an expression fills rows at once.")
 
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        name, args, kwargs = AddField.deconstruct(self)
-        extra = {"backfill": self.backfill, "meanwhile": self.meanwhile}
-        return name, args, {**kwargs, **{key: value for key, value in extra.items() if value is not None}}
-
     def describe(self) -> str:
         return f"{AddField.describe(self)}, nullable until the contract, and fill it"
 

@@ -30,15 +30,16 @@ from ..plans.not_null import not_null
 from ..plans.steps import Backfill, Plan, Proof, Together
 from ..postgres import catalog
 from ..postgres.catalog import regclass
+from ..typed import field_of
 from .base import Change, Context, Finding, Rule, Situation
 
 
-def field_with_default(at: Situation, operation: AddField | AlterField) -> Field[Any, Any]:
+def field_with_default(at: Situation, operation: AddField | AlterField) -> Any:
     """The new field of the state after, with the one-off default that the operation may carry."""
-    field = copy.copy(at.new(operation.model_name)._meta.get_field(operation.name))
+    field = copy.copy(field_of(at.new(operation.model_name), operation.name))
     field.__dict__.pop("_get_default", None)  # cached of the default before
-    field.default = operation.field.default  # type: ignore[union-attr]
-    return field  # type: ignore[return-value]
+    field.default = operation.field.default
+    return field
 
 
 class AddFieldWithDefault(Change, AddField):
@@ -54,9 +55,6 @@ class AddFieldWithDefault(Change, AddField):
             )
         AddField.__init__(self, model_name, name, field, preserve_default)
         self.wrap(AddField(model_name, name, field, preserve_default))
-
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        return AddField.deconstruct(self)
 
     def describe(self) -> str:
         until = "" if self.field.has_db_default() else "; the database knows its default until the contract"
@@ -199,8 +197,8 @@ def find(operation: AddField, context: Context) -> Finding | None:
     )
 
 
-def _refused(what: str, field: Field[Any, Any]) -> Finding | None:
-    if field.generated and not field.db_persist:  # type: ignore[attr-defined]
+def _refused(what: str, field: Any) -> Finding | None:
+    if field.generated and not field.db_persist:
         return None  # VIRTUAL: instant
     if field.primary_key and not isinstance(field, AUTO) and not field.generated:
         return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 
 from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConstraint, RemoveIndex
-from django.db.models import Index
+from django.db.models import Index, Model
 
 from ..plans.index_and_check import build_index
 from ..plans.indexes import BuildIndex, DropIndex
@@ -23,9 +23,9 @@ from ..postgres import catalog
 from .base import Change, Context, Finding, Rule, Situation
 
 
-def index_step(at: Situation, model: type, index: Index) -> BuildIndex:
+def index_step(at: Situation, model: type[Model], index: Index) -> BuildIndex:
     """The step that builds an index of Meta.indexes, with the one that drops it again."""
-    table = at.editor.quote_name(model._meta.db_table)  # type: ignore[attr-defined]
+    table = at.editor.quote_name(model._meta.db_table)
     label = catalog.bare(table)
     step = build_index(
         f"{label}: index {index.name}",
@@ -54,10 +54,6 @@ class AddIndexConcurrently(Change, AddIndex):
         AddIndex.__init__(self, model_name, index)
         self.takes_over = takes_over
         self.wrap(AddIndex(model_name, index))
-
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        name, args, kwargs = AddIndex.deconstruct(self)
-        return name, args, {**kwargs, "takes_over": True} if self.takes_over else kwargs
 
     def describe(self) -> str:
         return f"{AddIndex.describe(self)}, concurrently"

@@ -49,10 +49,6 @@ class AddConstraintConcurrently(Change, AddConstraint):
         self.takes_over = takes_over
         self.wrap(AddConstraint(model_name, constraint))
 
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        name, args, kwargs = AddConstraint.deconstruct(self)
-        return name, args, {**kwargs, "takes_over": True} if self.takes_over else kwargs
-
     def describe(self) -> str:
         return f"{AddConstraint.describe(self)}, concurrently"
 

@@ -31,6 +31,7 @@ from ..plans.steps import Plan, Proof, Statement, Together
 from ..postgres import catalog
 from ..postgres.catalog import literal, raw, temporary_name
 from ..postgres.lock import Lock
+from ..typed import create_index_name, field_indexes_sql, like_index_sql
 from .alter_unique_together import no_duplicates
 from .alteration import Alteration, alteration_at, alteration_in, described
 from .base import Change, Context, Finding, Rule, Situation
@@ -44,9 +45,6 @@ class AlterFieldConcurrently(Change, AlterField):
     def __init__(self, model_name: str, name: str, field: Field[Any, Any], preserve_default: bool = True) -> None:
         AlterField.__init__(self, model_name, name, field, preserve_default)
         self.wrap(AlterField(model_name, name, field, preserve_default))
-
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        return AlterField.deconstruct(self)
 
     def describe(self) -> str:
         return f"{AlterField.describe(self)}, concurrently; what could refuse a release waits for the contract"
@@ -167,7 +165,7 @@ def _alter_type(change: Alteration, old: Column, new: Column) -> Plan:
 
 
 def _like_index(column: Column) -> BuildIndex | None:
-    reference = column.editor._create_like_index_sql(column.model, column.field)  # type: ignore[attr-defined]
+    reference = like_index_sql(column.editor, column.model, column.field)
     return build_index("", column.table, reference) if reference else None
 
 
@@ -227,7 +225,7 @@ def _comment(old: Column, new: Column) -> Statement:
 
 
 def _references(column: Column) -> dict[str, Any]:
-    found = column.editor._field_indexes_sql(column.model, column.field)  # type: ignore[attr-defined]
+    found = field_indexes_sql(column.editor, column.model, column.field)
     return {raw(str(reference.parts["name"])): reference for reference in found}
 
 
@@ -287,7 +285,7 @@ def _drop_check(column: Column) -> Plan:
 
 def _constraints(column: Column, kind: str, label: str, suffix: str) -> str:
     """Under the name of one that came with the column, or of one that it was given later."""
-    given = column.editor._create_index_name(column.model._meta.db_table, [column.name], suffix=suffix)  # type: ignore[attr-defined]
+    given = create_index_name(column.editor, column.model._meta.db_table, [column.name], suffix)
     names = (catalog.object_name(column.label, column.name, label), given)
     return catalog.constraints_of_field(column.table, [column.name], kind, names=names)
 

@@ -58,12 +58,6 @@ class ExpandAlterField(Change, AlterField):
         self.using = using
         self.wrap(AlterField(model_name, name, field, preserve_default))
 
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        name, args, kwargs = AlterField.deconstruct(self)
-        if self.using:
-            kwargs["using"] = self.using
-        return name, args, kwargs
-
     def describe(self) -> str:
         return f"{AlterField.describe(self)}; both releases can use it until the contract"
 

@@ -25,14 +25,8 @@ class ExpandAlterModelTable(Change, AlterModelTable):
 
     def __init__(self, name: str, table: str | None) -> None:
         AlterModelTable.__init__(self, name, table)
+        self.model_name = name
         self.wrap(AlterModelTable(name, table))
-
-    @property
-    def model_name(self) -> str:  # type: ignore[override]
-        return str(self.name)
-
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        return AlterModelTable.deconstruct(self)
 
     def describe(self) -> str:
         return f"{AlterModelTable.describe(self)}; both names work until the contract"

@@ -33,9 +33,6 @@ class AlterOrderWithRespectToConcurrently(Change, AlterOrderWithRespectTo):
         self.model_name = name
         self.wrap(AlterOrderWithRespectTo(name, order_with_respect_to))
 
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        return AlterOrderWithRespectTo.deconstruct(self)
-
     def describe(self) -> str:
         return f"{AlterOrderWithRespectTo.describe(self)}; both releases can write until the contract"
 

@@ -23,6 +23,7 @@ from ..plans.steps import Plan, Proof, Statement
 from ..postgres import catalog
 from ..postgres.catalog import raw
 from ..postgres.lock import Lock
+from ..typed import column_of, create_index_name
 from .add_unique_constraint import notice, same_in_rows_of_old_code
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -44,9 +45,6 @@ class AlterUniqueTogetherConcurrently(Change, AlterUniqueTogether):
         AlterUniqueTogether.__init__(self, name, unique_together)
         self.model_name = name
         self.wrap(AlterUniqueTogether(name, unique_together))
-
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        return AlterUniqueTogether.deconstruct(self)
 
     def describe(self) -> str:
         return f"{AlterUniqueTogether.describe(self)}; what is removed is dropped by the contract"
@@ -79,7 +77,7 @@ class AlterUniqueTogetherConcurrently(Change, AlterUniqueTogether):
 
 
 def _columns(model: type[Model], names: tuple[str, ...]) -> list[str]:
-    return [str(model._meta.get_field(name).column) for name in names]  # type: ignore[union-attr]
+    return [column_of(model, name) for name in names]
 
 
 def _build(at: Situation, model: type[Model], names: tuple[str, ...]) -> Plan:
@@ -90,7 +88,7 @@ def _build(at: Situation, model: type[Model], names: tuple[str, ...]) -> Plan:
 
 
 def _name(editor: Any, model: type[Model], names: tuple[str, ...]) -> str:
-    return str(editor._create_index_name(model._meta.db_table, _columns(model, names), suffix="_uniq"))
+    return create_index_name(editor, model._meta.db_table, _columns(model, names), "_uniq")
 
 
 def no_duplicates(at: Situation, model: type[Model], names: tuple[str, ...], *, done: str = "") -> Proof:

@@ -25,6 +25,7 @@ from ..plans import steps
 from ..plans.expressions import refuse_many
 from ..plans.steps import Plan
 from ..postgres.catalog import raw
+from ..typed import compose, set_on
 from .base import Change, Situation
 from .filling import is_expression, path_of
 
@@ -53,7 +54,7 @@ class Backfill(Change):
     ) -> None:
         self.model_name, self.set, self.where, self.reverse = model_name, set, where, reverse
         self.can_wait = can_wait
-        self.elidable = elidable  # type: ignore[misc]
+        set_on(self, elidable=elidable)
         self._check_arguments()
         SeparateDatabaseAndState.__init__(self)
 
@@ -70,12 +71,6 @@ class Backfill(Change):
                 f"{what}: {names} is computed from itself, so a row that is filled twice would be wrong. Say with "
                 "where= which rows aren't filled yet."
             )
-
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        defaults = {"where": None, "reverse": None, "can_wait": False, "elidable": False}
-        given = {name: getattr(self, name) for name in defaults}
-        changed = {name: value for name, value in given.items() if value != defaults[name]}
-        return type(self).__name__, [], {"model_name": self.model_name, "set": self.set, **changed}
 
     def describe(self) -> str:
         return f"Fill {self._what} of {self.model_name}, in batches"
@@ -244,4 +239,4 @@ def _condition(at: Situation, model: type[Model], where: Any) -> str:
         return "TRUE"
     except EmptyResultSet:
         return "FALSE"
-    return f"({at.connection.ops.compose_sql(sql, params)})"  # type: ignore[attr-defined]
+    return f"({compose(at.connection, sql, params)})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any, ClassVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -25,6 +26,7 @@ from ..plans.copies import TryTypes
 from ..plans.steps import Backfill, Plan, Proof, Step, reverse
 from ..running.run import Run, current_run
 from ..running.runner import Runner
+from ..typed import model_state
 
 
 class Situation(Data):
@@ -80,6 +82,13 @@ class Change(SeparateDatabaseAndState):
     def stock(self) -> Operation:
         (operation,) = self.state_operations
         return operation
+
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        """Each argument of __init__ stands in the attribute of its name; one that has its default isn't written."""
+        (_, *arguments) = signature(type(self).__init__).parameters.values()
+        values = {argument.name: (getattr(self, argument.name), argument.default) for argument in arguments}
+        given = {name: value for name, (value, default) in values.items() if value != default}
+        return type(self).__name__, [], given
 
     # What a subclass says.
 
@@ -306,10 +315,10 @@ class Context(Data):
     __hash__ = object.__hash__  # type: ignore[assignment]  # what one rule found out is remembered for the next
 
     def model_before(self, model_name: str) -> ModelState:
-        return self.before.models[self.app_label, model_name.lower()]  # type: ignore[no-any-return]
+        return model_state(self.before, self.app_label, model_name)
 
     def model_after(self, model_name: str) -> ModelState:
-        return self.after.models[self.app_label, model_name.lower()]  # type: ignore[no-any-return]
+        return model_state(self.after, self.app_label, model_name)
 
 
 class Finding(Data):

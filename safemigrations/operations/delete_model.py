@@ -29,14 +29,8 @@ class DeleteModelLater(Change, DeleteModel):
 
     def __init__(self, name: str) -> None:
         DeleteModel.__init__(self, name)
+        self.model_name = name
         self.wrap(DeleteModel(name))
-
-    @property
-    def model_name(self) -> str:  # type: ignore[override]
-        return str(self.name)
-
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        return DeleteModel.deconstruct(self)
 
     def describe(self) -> str:
         return f"{DeleteModel.describe(self)}; its table is dropped by the contract"

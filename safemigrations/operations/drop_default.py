@@ -32,9 +32,6 @@ class DropDefaultLater(Change, AlterField):
         AlterField.__init__(self, model_name, name, field, preserve_default)
         self.wrap(AlterField(model_name, name, field, preserve_default))
 
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        return AlterField.deconstruct(self)
-
     def describe(self) -> str:
         return f"{AlterField.describe(self)}; its database default is dropped by the contract"
 

@@ -12,11 +12,14 @@ for equal: rows of the new release might not satisfy them.
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.db.migrations.operations import RemoveConstraint
 from django.db.models import BaseConstraint, UniqueConstraint
 
 from ..plans import constraints
 from ..plans.steps import Plan
+from ..typed import model_state
 from .base import Change, Context, Finding, Rule, Situation
 from .remove_index import is_taken_over, make_way, name_aside, set_aside
 
@@ -34,10 +37,6 @@ class RemoveConstraintLater(Change, RemoveConstraint):
         self.set_aside = set_aside
         self.wrap(RemoveConstraint(model_name, name))
 
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        name, args, kwargs = RemoveConstraint.deconstruct(self)
-        return name, args, {**kwargs, "set_aside": True} if self.set_aside else kwargs
-
     def describe(self) -> str:
         return f"{RemoveConstraint.describe(self)}; a unique one is dropped by the contract"
 
@@ -49,7 +48,8 @@ class RemoveConstraintLater(Change, RemoveConstraint):
         return f"drop constraint {self.name} of {at.old(self.model_name)._meta.db_table}"
 
     def _constraint(self, at: Situation) -> BaseConstraint:
-        return at.before.models[at.app_label, self.model_name_lower].get_constraint_by_name(self.name)  # type: ignore[no-any-return]
+        state = model_state(at.before, at.app_label, self.model_name)
+        return cast(BaseConstraint, state.get_constraint_by_name(self.name))
 
     def expand(self, at: Situation) -> Plan:
         constraint = self._constraint(at)

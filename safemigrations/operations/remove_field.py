@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db.migrations.operations import AddField, DeleteModel, RemoveField
-from django.db.models import Field, Model, UniqueConstraint
+from django.db.models import Field, UniqueConstraint
 
 from ..plans import defaults, tables
 from ..plans.column import Column, bound
@@ -27,6 +27,7 @@ from ..plans.not_null import may_be_null
 from ..plans.steps import Plan, Proof, Statement, Together
 from ..postgres import catalog
 from ..postgres.lock import Lock
+from ..typed import compose, field_of, through
 from .base import Change, Context, Finding, Rule, Situation
 
 NEUTRAL = {"CharField": "''", "TextField": "''"}  # what old readers take for "nothing", without a None
@@ -47,14 +48,6 @@ class RemoveFieldLater(Change, RemoveField):
         self.meanwhile, self.with_model = meanwhile, with_model
         self.wrap(RemoveField(model_name, name))
 
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        name, args, kwargs = RemoveField.deconstruct(self)
-        if self.meanwhile is not None:
-            kwargs["meanwhile"] = self.meanwhile
-        if self.with_model:
-            kwargs["with_model"] = True
-        return name, args, kwargs
-
     def describe(self) -> str:
         return f"{RemoveField.describe(self)}; dropped by the contract"
 
@@ -65,14 +58,14 @@ class RemoveFieldLater(Change, RemoveField):
     def contract_label(self, at: Situation) -> str:
         field = self._field(at)
         if field.many_to_many:
-            return f"drop table {field.remote_field.through._meta.db_table}"  # type: ignore[union-attr]
+            return f"drop table {through(field)._meta.db_table}"
         column = self._column(at)
         if self.with_model:
             return f"drop the foreign key of {column.name} of {column.label}"
         return f"drop {column.name} of {column.label}"
 
-    def _field(self, at: Situation) -> Field[Any, Any]:
-        return at.old(self.model_name)._meta.get_field(self.name)  # type: ignore[return-value]
+    def _field(self, at: Situation) -> Any:
+        return field_of(at.old(self.model_name), self.name)
 
     def _column(self, at: Situation) -> Column:
         return Column(at.editor, at.old(self.model_name), self._field(at))
@@ -122,7 +115,7 @@ class RemoveFieldLater(Change, RemoveField):
         field = column.field
         if self.meanwhile is not None:
             prepared = field.get_db_prep_save(self.meanwhile, at.connection)
-            return str(at.connection.ops.compose_sql("%s", [prepared]))  # type: ignore[attr-defined]
+            return compose(at.connection, "%s", [prepared])
         if self._one_value_collides(at, column):
             return ""
         if defaults.kind(field) in (Kind.INSTANT, Kind.VOLATILE):
@@ -245,27 +238,23 @@ def _no_function_names(column: Column) -> Proof:
     )
 
 
-def _through(field: Field[Any, Any]) -> type[Model]:
-    return field.remote_field.through  # type: ignore[union-attr,no-any-return]
-
-
 def _cascade_both_ends(at: Situation, field: Field[Any, Any]) -> Plan:
-    through = _through(field)
-    if not through._meta.auto_created:
+    table = through(field)
+    if not table._meta.auto_created:
         return ()
-    ends = tables.foreign_keys(at.editor, through, at.before)
+    ends = tables.foreign_keys(at.editor, table, at.before)
     return (
-        tables.nothing_uses(at.editor, through),
+        tables.nothing_uses(at.editor, table),
         *(step for end in ends for step in ForeignKey(end).on_parent_delete("CASCADE")),
     )
 
 
 def _drop_through_table(at: Situation, field: Field[Any, Any]) -> Plan:
-    through = _through(field)
-    if not through._meta.auto_created:
+    table = through(field)
+    if not table._meta.auto_created:
         return ()  # a model of its own, which stays
     what = f"drop the table of {field.model._meta.object_name}.{field.name}"
-    return tables.drop(at.editor, what, through, at.before)
+    return tables.drop(at.editor, what, table, at.before)
 
 
 def find(operation: RemoveField, context: Context) -> Finding | None:

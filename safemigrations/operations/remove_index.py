@@ -37,10 +37,6 @@ class RemoveIndexLater(Change, RemoveIndex):
         self.set_aside = set_aside
         self.wrap(RemoveIndex(model_name, name))
 
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        name, args, kwargs = RemoveIndex.deconstruct(self)
-        return name, args, {**kwargs, "set_aside": True} if self.set_aside else kwargs
-
     def describe(self) -> str:
         return f"{RemoveIndex.describe(self)}; dropped by the contract"
 

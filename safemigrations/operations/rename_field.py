@@ -34,6 +34,7 @@ from django.db.models import Field
 
 from ..plans.column import Column, bound
 from ..plans.steps import Plan
+from ..typed import set_on
 from .alter_unique_together import sets_of
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -49,9 +50,6 @@ class ExpandRename(Change, RenameField):
     def __init__(self, model_name: str, old_name: str, new_name: str) -> None:
         RenameField.__init__(self, model_name, old_name, new_name)
         self.wrap(RenameField(model_name, old_name, new_name))
-
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        return RenameField.deconstruct(self)
 
     def describe(self) -> str:
         return f"{RenameField.describe(self)}; both names work until the contract"
@@ -109,12 +107,10 @@ class FollowRename(Change):
     stock_when_alone = False
 
     def __init__(self, operation: Operation) -> None:
-        self.operation, self.category = operation, operation.category  # type: ignore[misc]
-        self.model_name = getattr(operation, "model_name", None) or operation.name  # type: ignore[attr-defined]
+        self.operation = operation
+        set_on(self, category=operation.category)
+        self.model_name = getattr(operation, "model_name", "") or getattr(operation, "name", "")
         self.wrap(operation)
-
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        return type(self).__name__, [], {"operation": self.operation}
 
     def describe(self) -> str:
         return f"{self.operation.describe()}; it follows the rename"

@@ -27,14 +27,8 @@ class ExpandRenameModel(Change, RenameModel):
 
     def __init__(self, old_name: str, new_name: str) -> None:
         RenameModel.__init__(self, old_name, new_name)
+        self.model_name = old_name
         self.wrap(RenameModel(old_name, new_name))
-
-    @property
-    def model_name(self) -> str:  # type: ignore[override]
-        return str(self.old_name)
-
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        return RenameModel.deconstruct(self)
 
     def describe(self) -> str:
         return f"{RenameModel.describe(self)}; both names work until the contract"

@@ -60,10 +60,6 @@ class SetNotNullLater(Change, AlterField):
         AlterField.__init__(self, model_name, name, field, preserve_default)
         self.wrap(AlterField(model_name, name, field, preserve_default))
 
-    def deconstruct(self):  # type: ignore[no-untyped-def]
-        name, args, kwargs = AlterField.deconstruct(self)
-        return name, args, kwargs if self.backfill is None else {**kwargs, "backfill": self.backfill}
-
     def describe(self) -> str:
         fill = ", and fill the rows that are null" if self._fills else ""
         return f"{AlterField.describe(self)}; null is forbidden by the contract{fill}"

@@ -16,6 +16,7 @@ from ..data import Data
 from ..postgres import catalog
 from ..postgres.catalog import literal, object_name, raw
 from ..postgres.lock import Lock
+from ..typed import compose, create_index_name, field_indexes_sql
 from . import defaults
 from .defaults import Kind
 from .index_and_check import build_index, check_constraint, unique_constraint
@@ -88,7 +89,7 @@ class Column(Data):
         if not bare.generated:
             bare.db_default = NOT_PROVIDED
         sql, params = self.editor.column_sql(self.model, bare)
-        text = self.editor.connection.ops.compose_sql(sql, params) if params else sql  # type: ignore[attr-defined]
+        text = compose(self.editor.connection, sql, params) if params else sql
         return f"{text} DEFAULT {default}" if default else str(text)
 
     def alter(self, why: str, change: str, **rest: Any) -> Statement:
@@ -191,12 +192,12 @@ class Column(Data):
         """The index of db_index=True and, for text, the one for LIKE."""
         return tuple(
             build_index(f"{self.label}: index {raw(str(reference.parts['name']))}", self.table, reference)
-            for reference in self.editor._field_indexes_sql(self.model, self.field)  # type: ignore[attr-defined]
+            for reference in field_indexes_sql(self.editor, self.model, self.field)
         )
 
     def unique_by_name(self) -> Plan:
         """UNIQUE, under the name that Django gives when it alters a column."""
-        name = self.editor._create_index_name(self.model._meta.db_table, [self.field.column], suffix="_uniq")  # type: ignore[attr-defined]
+        name = create_index_name(self.editor, self.model._meta.db_table, [self.field.column], "_uniq")
         return unique_constraint(self.editor, self.table, name, (self.quoted,))
 
     def unique(self) -> Plan:
@@ -217,9 +218,7 @@ class Column(Data):
 
     def check_by_name(self) -> Plan:
         """The check, under the name that Django gives when it alters a column."""
-        return self._check(
-            self.editor._create_index_name(self.model._meta.db_table, [self.field.column], suffix="_check")  # type: ignore[attr-defined]
-        )
+        return self._check(create_index_name(self.editor, self.model._meta.db_table, [self.field.column], "_check"))
 
     def _check(self, name: str) -> Plan:
         add = f"ALTER TABLE {self.table} ADD CONSTRAINT {self.editor.quote_name(name)} CHECK ({self.check_condition})"

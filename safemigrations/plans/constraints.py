@@ -16,6 +16,7 @@ from django.db.models.sql import Query
 from ..postgres import catalog
 from ..postgres.catalog import raw
 from ..postgres.lock import Lock
+from ..typed import check_sql, condition_sql
 from .column import Column
 from .index_and_check import build_index, check_constraint, unique_constraint
 from .indexes import DropIndex
@@ -140,7 +141,7 @@ def _expression(editor: Editor, model: type[Model], expression: Any) -> str:
 
 
 def _condition(editor: Editor, model: type[Model], constraint: UniqueConstraint) -> str:
-    return str(constraint._get_condition_sql(model, editor))  # type: ignore[attr-defined]
+    return condition_sql(constraint, model, editor)
 
 
 # Check.
@@ -177,7 +178,7 @@ def no_violators(editor: Editor, model: type[Model], constraint: CheckConstraint
 def _violators(editor: Editor, model: type[Model], constraint: CheckConstraint) -> str:
     """Rows whose check is false; where it is null PostgreSQL is content."""
     key, table = Column(editor, model, model._meta.pk).key, table_of(editor, model)
-    check = constraint._get_check_sql(model, editor)  # type: ignore[attr-defined]
+    check = check_sql(constraint, model, editor)
     return f"SELECT {', '.join(key)} FROM {table} WHERE NOT ({check})"
 
 

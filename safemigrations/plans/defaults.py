@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from ..data import Data
 from ..postgres.catalog import literal
+from ..typed import compose
 
 
 class Kind(enum.Enum):
@@ -137,4 +138,4 @@ def one_value(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
 
 
 def _compose(connection: BaseDatabaseWrapper, text: str, params: Any) -> str:
-    return str(connection.ops.compose_sql(text, params)) if params else text  # type: ignore[attr-defined]
+    return compose(connection, text, params) if params else text

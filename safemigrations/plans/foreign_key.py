@@ -14,6 +14,7 @@ from ..data import Data
 from ..postgres import catalog
 from ..postgres.catalog import literal, raw
 from ..postgres.lock import Lock
+from ..typed import create_fk_sql
 from .column import Column
 from .steps import Instead, Online, Plan, Statement
 
@@ -45,7 +46,7 @@ class ForeignKey(Data):
         return {self.parent: lock, self.table: lock}
 
     def _reference(self) -> Reference:
-        return self.column.editor._create_fk_sql(self.column.model, self.column.field, FK_SUFFIX)  # type: ignore[attr-defined,no-any-return]
+        return create_fk_sql(self.column.editor, self.column.model, self.column.field, FK_SUFFIX)
 
     @property
     def name(self) -> str:

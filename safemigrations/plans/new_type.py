@@ -18,6 +18,7 @@ from ..data import Data
 from ..postgres import catalog
 from ..postgres.catalog import raw, temporary_name
 from ..postgres.lock import Lock
+from ..typed import create_fk_sql
 from .casts import INTEGERS, Cast
 from .column import Column
 from .copies import BuildCounterparts
@@ -367,7 +368,7 @@ class Exchange(Data):
 
     def _foreign_key_name(self, column: Column) -> str:
         suffix = FK_SUFFIX if self.backwards else FK_ANEW
-        reference = column.editor._create_fk_sql(column.model, column.field, suffix)  # type: ignore[attr-defined]
+        reference = create_fk_sql(column.editor, column.model, column.field, suffix)
         return raw(str(reference.parts["name"]))
 
 

@@ -18,6 +18,7 @@ from ..errors import StepFailed
 from ..postgres import catalog
 from ..postgres.catalog import bare, literal, raw, regclass, temporary_name
 from ..postgres.lock import Lock
+from ..typed import create_fk_sql, field_should_be_altered, through
 from .foreign_key import FK_SUFFIX
 from .steps import Plan, Proof, Statement, Step, Together
 from .tables import bare_name
@@ -241,7 +242,7 @@ def _differ(before: type[Model], after: type[Model]) -> bool:
 def _own(old: type[Model], new: type[Model]) -> Iterator[tuple[Any, Any]]:
     """The many-to-many fields of the model whose tables Django makes."""
     for before, after in zip(old._meta.local_many_to_many, new._meta.local_many_to_many, strict=True):
-        if after.remote_field.through._meta.auto_created:  # type: ignore[union-attr]
+        if through(after)._meta.auto_created:
             yield before, after
 
 
@@ -271,15 +272,12 @@ def names_of_foreign_keys(editor: BaseDatabaseSchemaEditor, old: type[Model], ne
     return tuple(
         _name_of_foreign_key(editor, before, after)
         for before, after in fields
-        if after.remote_field and after.db_constraint and editor._field_should_be_altered(before, after)  # type: ignore[attr-defined]
+        if after.remote_field and after.db_constraint and field_should_be_altered(editor, before, after)
     )
 
 
 def _name_of_foreign_key(editor: BaseDatabaseSchemaEditor, before: Any, after: Any) -> Statement:
-    names = [
-        str(editor._create_fk_sql(field.model, field, FK_SUFFIX).parts["name"])  # type: ignore[attr-defined]
-        for field in (before, after)
-    ]
+    names = [str(create_fk_sql(editor, field.model, field, FK_SUFFIX).parts["name"]) for field in (before, after)]
     table, column = editor.quote_name(after.model._meta.db_table), raw(after.column)
     return _rename_foreign_key(table, column, names[1], undo=(_rename_foreign_key(table, column, names[0]),))
 

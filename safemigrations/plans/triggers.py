@@ -22,6 +22,7 @@ from ..errors import StepFailed
 from ..postgres import catalog
 from ..postgres.catalog import literal, temporary_name
 from ..postgres.lock import Lock
+from ..typed import compose
 from .casts import Cast
 from .column import Column
 from .steps import Together
@@ -274,7 +275,7 @@ class _OneRow(BaseTable):
 
 def _generated(field: Any, connection: BaseDatabaseWrapper) -> str:
     sql, params = field.generated_sql(connection)
-    return str(connection.ops.compose_sql(sql, params)) if params else str(sql)  # type: ignore[attr-defined]
+    return compose(connection, sql, params) if params else str(sql)
 
 
 def row_expression(
@@ -295,4 +296,4 @@ def row_expression(
             f"The backfill of {model._meta.label}.{field.name} can't be computed: {str(error).rstrip('.')}. "
             f"Write an expression over the fields of {model._meta.object_name}, such as F('price') * 2."
         ) from error
-    return f"({connection.ops.compose_sql(sql, params)})"  # type: ignore[attr-defined]
+    return f"({compose(connection, sql, params)})"

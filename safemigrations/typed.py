@@ -1,0 +1,87 @@
+"""What Django has and its type stubs leave out: said once here, so that no other module needs a `type: ignore`.
+
+Each function calls what it is named for. The argument that the stubs know too little about is `Any`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from django.db.backends.ddl_references import Statement as Reference
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.models import Model
+
+# Fields and models.
+
+
+def field_of(model: type[Model], name: str) -> Any:
+    """A field with the attributes that the stubs don't give to every field: column, target_field, remote_field."""
+    return model._meta.get_field(name)
+
+
+def column_of(model: type[Model], name: str) -> str:
+    return str(field_of(model, name).column)
+
+
+def through(field: Any) -> type[Model]:
+    """The model of a many-to-many field's table."""
+    return cast("type[Model]", field.remote_field.through)
+
+
+def model_state(state: ProjectState, app_label: str, name: str) -> ModelState:
+    return cast(ModelState, state.models[app_label, name.lower()])
+
+
+# The connection.
+
+
+def compose(connection: Any, sql: Any, params: Any) -> str:
+    """The statement with its parameters written into it."""
+    return str(connection.ops.compose_sql(sql, params))
+
+
+def server_version(connection: Any) -> int:
+    """As server_version_num of PostgreSQL: 180001 for 18.1."""
+    return int(connection.pg_version)
+
+
+# What the schema editor names and builds.
+
+
+def create_index_name(editor: Any, table: str, columns: Sequence[str], suffix: str) -> str:
+    return str(editor._create_index_name(table, columns, suffix=suffix))
+
+
+def create_fk_sql(editor: Any, model: type[Model], field: Any, suffix: str) -> Reference:
+    return cast(Reference, editor._create_fk_sql(model, field, suffix))
+
+
+def field_indexes_sql(editor: Any, model: type[Model], field: Any) -> list[Reference]:
+    """The index of db_index=True, and for text the one for LIKE."""
+    return list(editor._field_indexes_sql(model, field))
+
+
+def like_index_sql(editor: Any, model: type[Model], field: Any) -> Reference | None:
+    return cast("Reference | None", editor._create_like_index_sql(model, field))
+
+
+def condition_sql(constraint: Any, model: type[Model], editor: Any) -> str:
+    """The condition of a unique constraint that has one."""
+    return str(constraint._get_condition_sql(model, editor))
+
+
+def field_should_be_altered(editor: Any, old: Any, new: Any) -> bool:
+    return bool(editor._field_should_be_altered(old, new))
+
+
+def check_sql(constraint: Any, model: type[Model], editor: Any) -> str:
+    return str(constraint._get_check_sql(model, editor))
+
+
+# What the stubs take for a constant of the class or of the module, and Django, or an app such as this, sets.
+
+
+def set_on(owner: Any, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(owner, name, value)
