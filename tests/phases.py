@@ -35,8 +35,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "phases.md"
 BIG = 2**40
 Request = Callable[[Any, Any], object]  # given the models of the old and of the new release
 
-OLD, NEW = "old code, after expand", "new code, after expand"
-DONE, LATE = "new code, after the contract", "old code, if it still ran then"
+OLD, NEW = "old release, after expand", "new release, after expand"
+DONE, LATE = "new release, after the contract", "old release, if it still ran then"
 PHASES = (OLD, NEW, DONE, LATE)
 
 
@@ -65,7 +65,7 @@ class Line:
     variant: str = ""
     options: dict[str, Any] | None = None  # of the model before
     fields: Sequence[tuple[str, models.Field[Any, Any]]] = ()  # that the model has besides
-    filled: frozenset[str] = frozenset()  # where a null that old code writes becomes something else
+    filled: frozenset[str] = frozenset()  # where a null that the old release writes becomes something else
 
     @property
     def before(self) -> list[CreateModel]:
@@ -180,7 +180,7 @@ LINES: Sequence[Line] = (
             may(OLD, "insert rows without the field", lambda o, n: book(o)),
             may(
                 NEW,
-                "find None in rows of the old code, without `meanwhile`",
+                "find None in rows of the old release, without `meanwhile`",
                 lambda o, n: same(n.Book.objects.get(pk=book(o).pk).stars, None),
             ),
             cannot(LATE, "insert rows", lambda o, n: book(o)),
@@ -205,7 +205,7 @@ LINES: Sequence[Line] = (
             may(NEW, "insert rows without the field", lambda o, n: book(n)),
             may(
                 OLD,
-                "find None in rows of the new code, where the field has no default",
+                "find None in rows of the new release, where the field has no default",
                 lambda o, n: same(o.Book.objects.get(pk=book(n).pk).pages, None),
             ),
             cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
@@ -216,7 +216,7 @@ LINES: Sequence[Line] = (
         [
             may(
                 NEW,
-                "delete parents that old rows point at: those are left with null",
+                "delete parents that old rows point at: these rows get null",
                 lambda o, n: delete_author_of(book(o), n),
             ),
             cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
@@ -226,15 +226,15 @@ LINES: Sequence[Line] = (
     Line(
         ours.ExpandRename("book", "pages", "length"),
         [
-            may(OLD, "read what the new code wrote", lambda o, n: same(o.Book.objects.get(pk=book(n).pk).pages, 7)),
-            may(NEW, "read what the old code wrote", lambda o, n: same(n.Book.objects.get(pk=book(o).pk).length, 7)),
+            may(OLD, "read what the new release wrote", lambda o, n: same(o.Book.objects.get(pk=book(n).pk).pages, 7)),
+            may(NEW, "read what the old release wrote", lambda o, n: same(n.Book.objects.get(pk=book(o).pk).length, 7)),
             cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
         ],
     ),
     Line(
         ours.AlterFieldConcurrently("book", "code", CHAR(max_length=40, unique=True)),
         [
-            cannot(OLD, "write duplicates, of which it doesn't know", lambda o, n: twice(o)),
+            cannot(OLD, "write duplicates, although it doesn't know the constraint", lambda o, n: twice(o)),
             may(NEW, "upsert over the field", lambda o, n: upsert(n, "code")),
         ],
         variant="unique",
@@ -271,7 +271,7 @@ LINES: Sequence[Line] = (
             ),
             may(
                 NEW,
-                "write what the new type can't hold: nothing keeps it from it yet",
+                "write what the new type can't hold: nothing prevents that yet",
                 lambda o, n: book(n, code="x" * 40),
             ),
             cannot(DONE, "write what its type can't hold", lambda o, n: book(n, code="x" * 40)),
@@ -282,8 +282,8 @@ LINES: Sequence[Line] = (
     Line(
         ours.ExpandAlterField("book", "pages", models.IntegerField(db_column="length")),
         [
-            may(OLD, "read what the new code wrote", lambda o, n: same(o.Book.objects.get(pk=book(n).pk).pages, 7)),
-            may(NEW, "read what the old code wrote", lambda o, n: same(n.Book.objects.get(pk=book(o).pk).pages, 7)),
+            may(OLD, "read what the new release wrote", lambda o, n: same(o.Book.objects.get(pk=book(n).pk).pages, 7)),
+            may(NEW, "read what the old release wrote", lambda o, n: same(n.Book.objects.get(pk=book(o).pk).pages, 7)),
             cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
         ],
         variant="`db_column`",
@@ -291,13 +291,17 @@ LINES: Sequence[Line] = (
     Line(
         ours.ExpandAlterField("book", "size", models.IntegerField(db_column="number", choices=[(1, "S"), (2, "M")])),
         [
-            may(OLD, "write what the new type hasn't; the contract names the rows", lambda o, n: large(o)),
+            may(OLD, "write what the new type can't hold; the contract then names the rows", lambda o, n: large(o)),
             may(
                 OLD,
-                "read what the new code wrote",
+                "read what the new release wrote",
                 lambda o, n: same(o.Book.objects.get(pk=book(n, size=2).pk).size, "2"),
             ),
-            may(NEW, "read null where the old code wrote what its type hasn't", lambda o, n: same(large(o, n), None)),
+            may(
+                NEW,
+                "read null where the old release wrote what the new type can't hold",
+                lambda o, n: same(large(o, n), None),
+            ),
             cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
         ],
         fields=[("size", CHAR(max_length=9, choices=[("1", "S"), ("2", "M")], default="1"))],
@@ -333,7 +337,7 @@ LINES: Sequence[Line] = (
     Line(
         ours.AlterUniqueTogetherConcurrently("book", {("code", "title")}),
         [
-            cannot(OLD, "write duplicates, of which it doesn't know", lambda o, n: twice(o)),
+            cannot(OLD, "write duplicates, although it doesn't know the constraint", lambda o, n: twice(o)),
             may(NEW, "upsert over the set", lambda o, n: upsert(n, "code", "title")),
         ],
         variant="a set is added",
@@ -352,7 +356,7 @@ LINES: Sequence[Line] = (
     Line(
         ours.AddConstraintConcurrently("book", CODES),
         [
-            cannot(OLD, "write duplicates, of which it doesn't know", lambda o, n: twice(o)),
+            cannot(OLD, "write duplicates, although it doesn't know the constraint", lambda o, n: twice(o)),
             may(NEW, "upsert over the constraint", lambda o, n: upsert(n, "code")),
         ],
     ),
@@ -360,7 +364,7 @@ LINES: Sequence[Line] = (
         ours.ValidateConstraintLater("book", LONG_TITLE),
         [
             may(OLD, "write what the check forbids; the contract then names the rows", lambda o, n: book(o, pages=0)),
-            may(NEW, "write what the check forbids: nothing keeps it from it yet", lambda o, n: book(n, pages=0)),
+            may(NEW, "write what the check forbids: nothing prevents that yet", lambda o, n: book(n, pages=0)),
             cannot(DONE, "write what the check forbids", lambda o, n: book(n, pages=0)),
             cannot(LATE, "write what the check forbids", lambda o, n: book(o, pages=0)),
         ],
@@ -389,7 +393,7 @@ LINES: Sequence[Line] = (
     Line(
         ours.RemoveConstraintLater("book", "book_pages"),
         [
-            may(OLD, "write what its check forbade: nothing keeps it from it any more", lambda o, n: book(o, pages=0)),
+            may(OLD, "write what its check forbade: nothing prevents that any more", lambda o, n: book(o, pages=0)),
             may(NEW, "write what the check forbade", lambda o, n: book(n, pages=0)),
         ],
         variant="check",
@@ -398,23 +402,27 @@ LINES: Sequence[Line] = (
     Line(
         ours.DeleteModelLater("book"),
         [
-            may(NEW, "delete parents that old rows point at: those go too", lambda o, n: delete_author_of(book(o), n)),
+            may(
+                NEW,
+                "delete parents that old rows point at: these rows are deleted too",
+                lambda o, n: delete_author_of(book(o), n),
+            ),
             cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
         ],
     ),
     Line(
         ours.ExpandRenameModel("Book", "Tale"),
         [
-            may(OLD, "read what the new code wrote", lambda o, n: o.Book.objects.get(pk=book(n).pk)),
-            may(NEW, "read what the old code wrote", lambda o, n: n.Tale.objects.get(pk=book(o).pk)),
+            may(OLD, "read what the new release wrote", lambda o, n: o.Book.objects.get(pk=book(n).pk)),
+            may(NEW, "read what the old release wrote", lambda o, n: n.Tale.objects.get(pk=book(o).pk)),
             cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
         ],
     ),
     Line(
         ours.ExpandAlterModelTable("book", "shop_tale"),
         [
-            may(OLD, "read what the new code wrote", lambda o, n: o.Book.objects.get(pk=book(n).pk)),
-            may(NEW, "read what the old code wrote", lambda o, n: n.Book.objects.get(pk=book(o).pk)),
+            may(OLD, "read what the new release wrote", lambda o, n: o.Book.objects.get(pk=book(n).pk)),
+            may(NEW, "read what the old release wrote", lambda o, n: n.Book.objects.get(pk=book(o).pk)),
             cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
         ],
     ),
@@ -426,16 +434,16 @@ LINES: Sequence[Line] = (
 
 HEAD = """# Who may do what in each phase
 
-Whatever isn't named here goes on as ever in each phase: both releases read what is there, create, save, update, lock,
-upsert and delete rows and their parents. What a cell names is special about that change: **can't** is refused by the
-database, and everything else works. The last column is why `migrate --contract` waits until no server runs the old
-release any more.
+In each phase both releases do their usual work: they read what is there, create, save, update, lock, upsert and delete
+rows and their parents. A cell names only what is special about that change. **can't** means that the database refuses
+it; everything else works. Because of the last column `migrate --contract` waits until no server runs the old release
+any more.
 
-One exception isn't in the table, as no operation of ours is part of it: rows of [a new model](add_field.md#a-new-model)
-keep the old code from deleting the parents that they point at.
+The table leaves out one exception, because no operation of ours is part of it: the old release can't delete a parent
+that a row of [a new model](add_field.md#a-new-model) points at.
 
-This page is written by `tests/phases.py`, and the tests try all that it says, line by line: the usual requests of each
-release in each phase, what it may do, and what it can't.
+`tests/phases.py` writes this page, and the tests try every line of it: the usual requests of each release in each
+phase, what the release may do, and what it can't.
 
 """
 
