@@ -60,19 +60,6 @@ def test_long_names_that_differ_in_where_a_part_ends_get_different_temporary_nam
     assert catalog.temporary_name("a" * 60, "b", "c") != catalog.temporary_name("a" * 60, "b_c")
 
 
-@pytest.mark.parametrize(
-    ("table", "name", "bare", "beside"),
-    [
-        ('"shop_order"', "i", "shop_order", '"i"'),
-        ('"Shop Order"', "I", "Shop Order", '"I"'),
-        ('"tenant"."shop_order"', "i", "shop_order", '"tenant"."i"'),
-    ],
-)
-def test_names_of_a_table_and_of_an_index_beside_it(table, name, bare, beside):
-    assert catalog.bare(table) == bare
-    assert catalog.beside(table, name) == beside
-
-
 # Probes: each is asked of four tables with an object of that name, and of one without.
 
 TABLES = ['"item"', '"Mixed Case"', '"it\'s 100 %"', '"tenant"."item"', '"Tenant"."Mixed"']

@@ -158,7 +158,7 @@ def _free_parents(column: Column) -> Plan:
     if not column.has_foreign_key:
         return ()
     return (
-        tables.nothing_uses(column.editor, column.model, foreign_keys="FALSE"),  # theirs may be removed after it
+        tables.nothing_uses(column.editor, column.model, but_on_delete=tables.ANY),  # theirs may be removed after it
         *ForeignKey(column).on_parent_delete(tables.when_parent_goes(column)),
     )
 

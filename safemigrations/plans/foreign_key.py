@@ -73,7 +73,7 @@ class ForeignKey(Data):
         return f"{exists} AND contype = 'f' AND confdeltype = '{self._on_delete_code}'"
 
     def _exists_or_of_leaves(self) -> str:
-        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, self._on_delete_code)
+        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, on_delete=self._on_delete_code)
         return f"{self._exists()} UNION ALL {of_leaves}"
 
     @property
@@ -174,7 +174,7 @@ class ForeignKey(Data):
         """NOT VALID, as own() exchanges it for one that is validated."""
         if not self.column.has_foreign_key:
             return ()
-        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, ON_DELETE[action])
+        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, on_delete=ON_DELETE[action])
         return (
             self._alter(
                 f"when the old release deletes a parent, {action} {self.column.name}",
@@ -190,7 +190,7 @@ class ForeignKey(Data):
         keys = catalog.foreign_keys(self.table, self.column.name)
         if action:
             keys += f" AND confdeltype = '{ON_DELETE[action]}'"
-        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, ON_DELETE[action])
+        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, on_delete=ON_DELETE[action])
         return Statement(
             why=f"{self.label}: drop the foreign key of {self.column.name}{action and f' that says {action}'}",
             sql=catalog.for_each(keys, catalog.drop_found(self.table)),

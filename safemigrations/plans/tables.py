@@ -60,18 +60,18 @@ def when_parent_goes(column: Column) -> str:
 CASCADES = (models.CASCADE, getattr(models, "DB_CASCADE", models.CASCADE))
 
 
-# Foreign keys that the migration hasn't given an ON DELETE: it doesn't remove their columns.
-UNKNOWN = "k.confdeltype NOT IN ('c', 'n')"
+# ON DELETE of foreign keys that are no reason to keep a table: those that the migration gave one; all of them.
+GIVEN, ANY = "cn", "acdnr"
 
 
-def nothing_uses(editor: BaseDatabaseSchemaEditor, model: type[Model], *, foreign_keys: str = "TRUE") -> Proof:
+def nothing_uses(editor: BaseDatabaseSchemaEditor, model: type[Model], *, but_on_delete: str = "") -> Proof:
     """Django's own DROP TABLE says CASCADE, and views of the project would vanish without a word."""
     tables = _quoted(editor, model)
     label = bare(tables[-1])
     return Proof(
         why=f"{label}: no view, foreign key or function of yours uses it",
         query=" UNION ".join(
-            catalog.users_of_table(table, also_dropped=tables, foreign_keys=foreign_keys) for table in tables
+            catalog.users_of_table(table, also_dropped=tables, but_on_delete=but_on_delete) for table in tables
         ),
         failure=(
             f"The contract can't drop {label} as long as these use it: {{rows}}. Nothing was changed. Replace them "

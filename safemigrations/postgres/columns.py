@@ -1,0 +1,97 @@
+"""Probes on columns; their names are raw."""
+
+from __future__ import annotations
+
+import re
+
+from .names import regclass
+from .probe import Probe, no_row
+from .values import literal
+
+
+def _attribute(table: str, column: str, condition: str = "") -> Probe:
+    return Probe(
+        "SELECT 1 FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
+        f" WHERE a.attrelid = {regclass(table)} AND a.attname = {literal(column)} AND NOT a.attisdropped{condition}"
+    )
+
+
+def column_exists(table: str, column: str) -> Probe:
+    return _attribute(table, column)
+
+
+def column_missing(table: str, column: str) -> Probe:
+    return no_row(_attribute(table, column))
+
+
+# Of a NOT NULL that may be NOT VALID (PostgreSQL 18) attnotnull is true already.
+NOT_VALID = (
+    "EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'n'"
+    " AND a.attnum = ANY (k.conkey) AND NOT k.convalidated)"
+)
+
+
+def column_not_null(table: str, column: str) -> Probe:
+    return _attribute(table, column, f" AND a.attnotnull AND NOT {NOT_VALID}")
+
+
+def column_forbids_null(table: str, column: str) -> Probe:
+    """Is it NOT NULL ... NOT VALID?"""
+    return _attribute(table, column, f" AND a.attnotnull AND {NOT_VALID}")
+
+
+def column_nullable(table: str, column: str) -> Probe:
+    return _attribute(table, column, " AND NOT a.attnotnull")
+
+
+def column_has_default(table: str, column: str) -> Probe:
+    return _attribute(table, column, " AND d.oid IS NOT NULL")
+
+
+def column_has_no_default(table: str, column: str) -> Probe:
+    return _attribute(table, column, " AND d.oid IS NULL")
+
+
+def column_of_type(table: str, column: str, type_: str) -> Probe:
+    """Has the column this type, whatever its limits?"""
+    return _attribute(table, column, f" AND {_is_of_type(type_)}")
+
+
+def column_has_type(table: str, column: str, type_: str) -> Probe:
+    """Has the column this type, its limits included?"""
+    return _attribute(
+        table, column, f" AND replace(format_type(a.atttypid, a.atttypmod), ', ', ',') = {literal(_canonical(type_))}"
+    )
+
+
+def _canonical(type_: str) -> str:
+    """A type as format_type() spells it, without spaces between its limits."""
+    return type_.replace("varchar", "character varying").replace(", ", ",")
+
+
+def column_is(table: str, column: str, type_: str, collation: str = "") -> Probe:
+    """Has the column this type, with its limits, and this collation (quoted; that of the type, if empty)?"""
+    numbers = "regexp_replace(format_type(a.atttypid, a.atttypmod), '[^0-9,]', '', 'g')"
+    wanted = literal(re.sub("[^0-9,]", "", type_))
+    of_type = "(SELECT typcollation FROM pg_type WHERE oid = a.atttypid)"
+    right_collation = f"to_regcollation({literal(collation)})" if collation else of_type
+    right_type = f"{_is_of_type(type_)} AND {numbers} = {wanted}"
+    return _attribute(table, column, f" AND {right_type} AND a.attcollation = {right_collation}")
+
+
+def _is_of_type(type_: str) -> str:
+    return f"a.atttypid = to_regtype({literal(type_)})"
+
+
+def number_of(column: str, relation: str) -> str:
+    """The attribute number of a column, inside a query that has its table as `relation`."""
+    return f"(SELECT attnum FROM pg_attribute WHERE attrelid = {relation} AND attname = {literal(column)})"
+
+
+def sequence_beyond(table: str, column: str, limit: int) -> str:
+    """The sequence that numbers a column, and where it stands, if that is beyond the limit."""
+    return (
+        "SELECT c.oid::regclass, pg_sequence_last_value(c.oid) FROM pg_class c"
+        f" WHERE c.oid = pg_get_serial_sequence({literal(table)}, {literal(column)})::regclass"
+        f" AND pg_sequence_last_value(c.oid) > {limit}"
+    )

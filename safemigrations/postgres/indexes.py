@@ -1,0 +1,99 @@
+"""Probes and queries on indexes; their names, and those of columns, are raw."""
+
+from __future__ import annotations
+
+from .columns import number_of
+from .constraints import made_up
+from .names import identifier, literals, regclass
+from .probe import Probe
+from .values import literal
+
+
+def index_exists(table: str, name: str, *, valid: bool = False) -> Probe:
+    return Probe(
+        "SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        f" WHERE i.indrelid = {regclass(table)} AND c.relname = {literal(identifier(name))}"
+        f"{' AND i.indisvalid' if valid else ''}"
+    )
+
+
+def unique_index_on(table: str, column: str) -> Probe:
+    """Does a unique index know this column, alone or with others, in its key, an expression or its condition?"""
+    return Probe(
+        "SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"
+        f" WHERE i.indrelid = {regclass(table)} AND i.indisunique AND a.attname = {literal(column)}"
+        " AND (a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_depend d WHERE d.objid = i.indexrelid"
+        " AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))"
+    )
+
+
+def index_of_field(table: str, column: str, *, name: str) -> str:
+    """The b-tree index over this column alone, not unique, that isn't one of Meta.indexes; for LIKE if so named."""
+    like = name.endswith("_like")
+    found = (
+        "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        " JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree' JOIN pg_opclass o ON o.oid = i.indclass[0]"
+        f" WHERE i.indrelid = {regclass(table)} AND NOT i.indisunique AND i.indnatts = 1 AND i.indpred IS NULL"
+        f" AND i.indkey[0] = {number_of(column, 'i.indrelid')}"
+        f" AND (o.opcname LIKE '%pattern_ops') = {str(like).upper()}"
+    )
+    return made_up(found, [name], "_[0-9a-f]{8}_like$" if like else "_[0-9a-f]{8}$")
+
+
+def indexes_knowing(table: str, *columns: str) -> str:
+    """The valid indexes that have one of the columns in their key, an expression or their condition, oldest first.
+
+    A row is the index's name, whether it refuses duplicates at once, as ON CONFLICT wants it, whether it has an
+    expression, and what comes in its definition after the name of the table.
+    """
+    head = (
+        "format('CREATE %sINDEX %I ON %s%I.%I ', CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END, c.relname,"
+        " CASE WHEN c.relkind = 'I' THEN 'ONLY ' ELSE '' END, n.nspname, t.relname)"
+    )
+    return (
+        "SELECT c.relname, i.indisunique AND i.indimmediate AND NOT i.indisexclusion, i.indexprs IS NOT NULL,"
+        f" substr(pg_get_indexdef(c.oid), length({head}) + 1)"
+        " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid"
+        " JOIN pg_namespace n ON n.oid = t.relnamespace"
+        f" WHERE t.oid = {regclass(table)} AND i.indisvalid AND EXISTS (SELECT FROM pg_attribute a"
+        f" WHERE a.attrelid = t.oid AND a.attname IN ({literals(columns)})"
+        " AND (a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass"
+        " AND d.objid = c.oid AND d.refobjid = t.oid AND d.refobjsubid = a.attnum))) ORDER BY c.oid"
+    )
+
+
+def index_state(table: str, name: str) -> str:
+    """The state of a table, and of its index of this name, in one row.
+
+    relkind of the table; then, of the index, its name as it stands in a statement, whether it is valid, and the pid of
+    the backend that is building it right now.
+    """
+    return (
+        "SELECT t.relkind::text, i.indexrelid::regclass::text, i.indisvalid,"
+        " (SELECT p.pid FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid"
+        " AND p.datname = current_database() LIMIT 1)"
+        " FROM pg_class t LEFT JOIN (pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        f" AND c.relname = {literal(identifier(name))}) ON i.indrelid = t.oid WHERE t.oid = {regclass(table)}"
+    )
+
+
+def index_attached(parent: str, child: str) -> Probe:
+    """Is one index a partition of the other? Both are given as they stand in a statement."""
+    return Probe(f"SELECT 1 FROM pg_inherits WHERE inhparent = {regclass(parent)} AND inhrelid = {regclass(child)}")
+
+
+def index_of_partition(parent: str, partition: str) -> Probe:
+    """Has a partition an index that belongs to this one of its table? Both are given as they stand in a statement."""
+    return Probe(
+        "SELECT 1 FROM pg_inherits h JOIN pg_index i ON i.indexrelid = h.inhrelid"
+        f" WHERE h.inhparent = {regclass(parent)} AND i.indrelid = {regclass(partition)}"
+    )
+
+
+def name_taken(schema: str, name: str, partition: str) -> Probe:
+    """Does something have this name that isn't an index of the partition which still lacks its parent?"""
+    return Probe(
+        "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE n.nspname = {literal(schema)} AND c.relname = {literal(name)} AND NOT EXISTS (SELECT FROM pg_index i"
+        f" WHERE i.indexrelid = c.oid AND i.indrelid = {regclass(partition)} AND NOT c.relispartition)"
+    )

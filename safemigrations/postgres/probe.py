@@ -1,0 +1,30 @@
+"""Questions to the catalog that are answered with yes or no."""
+
+from __future__ import annotations
+
+
+class Probe(str):
+    """A query that has a row when the answer is yes.
+
+    It is its own text, and so a step stores it as such. The empty one always says no, and nobody asks it.
+    """
+
+    __slots__ = ()
+
+    def or_(self, *others: Probe) -> Probe:
+        return Probe(" UNION ALL ".join(filter(None, (self, *others))))
+
+    def and_(self, other: Probe) -> Probe:
+        return Probe(f"SELECT 1 WHERE EXISTS ({self}) AND EXISTS ({other})")
+
+    def unless(self, other: Probe) -> Probe:
+        """Yes where the other one says no."""
+        return Probe(f"SELECT 1 WHERE EXISTS ({self}) AND NOT EXISTS ({other})")
+
+    def negated(self) -> Probe:
+        return no_row(self)
+
+
+def no_row(query: str) -> Probe:
+    """Does a query find nothing?"""
+    return Probe(f"SELECT 1 WHERE NOT EXISTS ({query})")

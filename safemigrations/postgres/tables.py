@@ -1,0 +1,99 @@
+"""Probes and queries on tables as a whole, and on the server."""
+
+from __future__ import annotations
+
+from .names import regclass
+from .probe import Probe
+from .values import literal
+
+VIEW_MARK = "safemigrations: the old name of a table, until migrate --contract"
+
+
+def table_exists(table: str) -> Probe:
+    return Probe(f"SELECT 1 WHERE {regclass(table)} IS NOT NULL")
+
+
+def table_missing(table: str) -> Probe:
+    return Probe(f"SELECT 1 WHERE {regclass(table)} IS NULL")
+
+
+def is_table(table: str) -> Probe:
+    return Probe(f"SELECT 1 FROM pg_class WHERE oid = {regclass(table)} AND relkind IN ('r', 'p')")
+
+
+def is_marked_view(view: str) -> Probe:
+    """Is it one of ours, which the contract drops?"""
+    return Probe(f"SELECT 1 FROM pg_class WHERE oid = {regclass(view)} AND relkind = 'v' AND {is_marked('oid')}")
+
+
+def is_marked(oid: str) -> str:
+    """A condition: is this relation a view of ours?"""
+    return f"coalesce(obj_description({oid}, 'pg_class') = {literal(VIEW_MARK)}, FALSE)"
+
+
+def is_server(version: int) -> Probe:
+    """Is this PostgreSQL of the major version, or a later one?"""
+    return Probe(f"SELECT 1 WHERE {_is_at_least(version)}")
+
+
+def _is_at_least(version: int) -> str:
+    return f"current_setting('server_version_num')::int >= {version * 10_000}"
+
+
+def is_partitioned(table: str, *, before: int) -> Probe:
+    """Is this a partitioned table of a PostgreSQL before the major version?"""
+    return Probe(
+        f"SELECT 1 FROM pg_class WHERE oid = {regclass(table)} AND relkind = 'p'"
+        f" AND current_setting('server_version_num')::int < {before * 10_000}"
+    )
+
+
+def partitions(table: str) -> str:
+    """The direct partitions of a table: name as in a statement, bare name, relkind, schema; the last three raw."""
+    return (
+        "SELECT format('%I.%I', n.nspname, c.relname), c.relname, c.relkind::text, n.nspname"
+        " FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE h.inhparent = {regclass(table)} AND c.relispartition ORDER BY c.oid"
+    )
+
+
+# A view that stands where a table stood.
+
+
+def grants_on_columns(table: str) -> Probe:
+    """Has anybody a privilege on a single column?"""
+    return Probe(f"SELECT 1 FROM pg_attribute WHERE attrelid = {regclass(table)} AND attacl IS NOT NULL")
+
+
+def may_be_asked_by_invoker(table: str) -> Probe:
+    """Can a view ask for the rights of who reads (PostgreSQL 15)? Those on single columns would have to be on all."""
+    return is_server(15).unless(grants_on_columns(table))
+
+
+def row_security_lost_behind_a_view(table: str) -> str:
+    """What of a table that has row-level security keeps a view from asking for the rights of who reads."""
+    reason = f"CASE WHEN {_is_at_least(15)} THEN 'grants on columns' ELSE 'a server before PostgreSQL 15' END"
+    return (
+        f"SELECT {reason} FROM pg_class WHERE oid = {regclass(table)} AND relkind <> 'v' AND relrowsecurity"
+        f" AND NOT EXISTS ({may_be_asked_by_invoker(table)})"
+    )
+
+
+def owner_to_carry_over(table: str, view: str) -> str:
+    """The owner of the table, as `name`, where the view has another one."""
+    return (
+        f"SELECT pg_get_userbyid(relowner) AS name FROM pg_class WHERE oid = {regclass(table)}"
+        f" AND relowner <> (SELECT relowner FROM pg_class WHERE oid = {regclass(view)})"
+    )
+
+
+def grants_to_carry_over(table: str, view: str) -> str:
+    """The privileges on the table and on its columns: `what`, `who` and `further`, as they stand in GRANT."""
+    return (
+        "SELECT g.privilege_type || g.columns AS what, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE"
+        " quote_ident(pg_get_userbyid(g.grantee)) END AS who, CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE"
+        " '' END AS further FROM (SELECT a.*, '' AS columns FROM pg_class c, aclexplode(c.relacl) a"
+        f" WHERE c.oid = {regclass(table)} UNION ALL SELECT a.*, format(' (%I)', v.attname) FROM pg_attribute t"
+        f" JOIN pg_attribute v ON v.attrelid = {regclass(view)} AND v.attname = t.attname, aclexplode(t.attacl) a"
+        f" WHERE t.attrelid = {regclass(table)} AND t.attnum > 0) AS g"
+    )

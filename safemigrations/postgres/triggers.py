@@ -1,0 +1,73 @@
+"""Probes on triggers, and what their functions read and write, as far as their texts tell.
+
+PostgreSQL doesn't know what the text of a function depends on: it is only found when the function is called.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from .names import LAST, Name, regclass
+from .probe import Probe, no_row
+from .values import literal
+
+
+def trigger_exists(table: str, name: str) -> Probe:
+    return Probe(f"SELECT 1 FROM pg_trigger WHERE tgrelid = {regclass(table)} AND tgname = {literal(name)}")
+
+
+def trigger_missing(table: str, name: str) -> Probe:
+    return no_row(trigger_exists(table, name))
+
+
+def is_ours(trigger: str) -> str:
+    """A condition on a row of pg_trigger: is it a trigger of ours?"""
+    return f"starts_with({trigger}.tgname, {literal(LAST)})"
+
+
+def functions_naming(table: str, column: str) -> str:
+    """The functions of the table's triggers that take a column of NEW or OLD without looking whether it is there."""
+    uses = rf"\m(new|old)\s*\.\s*{_as_written(column)}"
+    looks = rf"\?\s*'{re.escape(column.replace(chr(39), chr(39) * 2))}'"
+    return (
+        f"SELECT DISTINCT p.oid::regprocedure::text {_functions_of(table)}"
+        f" AND p.prosrc ~* {literal(uses)} AND p.prosrc !~ {literal(looks)} ORDER BY 1"
+    )
+
+
+def functions_in_order(table: str) -> str:
+    """The functions of the table's triggers that break where the row has a column more: INSERT ... SELECT NEW.*"""
+    in_order = literal(r"\m(insert\s+into|select|values)\M[^;]*\m(new|old)\s*\.\s*\*")
+    return (
+        "SELECT format('function %s, which takes the columns in their order and has to name them', p.oid::regprocedure)"
+        f" {_functions_of(table)} AND p.prosrc ~* {in_order}"
+    )
+
+
+def _functions_of(table: str) -> str:
+    """FROM and WHERE: the triggers of a table, `t`, that aren't ours, and their functions, `p`."""
+    return (
+        "FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+        f" WHERE t.tgrelid = {regclass(table)} AND NOT t.tgisinternal AND NOT {is_ours('t')}"
+    )
+
+
+def functions_using(tables: Iterable[str]) -> str:
+    """The functions of other tables' triggers that read or write these tables.
+
+    What only looks like a name, as ORDER BY, doesn't count.
+    """
+    oids = ", ".join(f"coalesce({regclass(table)}, 0)" for table in tables)
+    names = "|".join(_as_written(Name(table).raw) for table in tables)
+    words = r"\m(from|join|into|update|table|only|using)\s+"
+    uses = rf"{words}(only\s+)?((\"([^\"]|\"\")+\"|[\w$]+)\.)?({names})"
+    return (
+        "SELECT DISTINCT p.oid::regprocedure::text FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+        f" WHERE t.tgrelid NOT IN ({oids}) AND NOT t.tgisinternal AND p.prosrc ~* {literal(uses)} ORDER BY 1"
+    )
+
+
+def _as_written(name: str) -> str:
+    """A regular expression for a raw name, with or without quotes."""
+    return rf"({re.escape(Name.of(name))}|{re.escape(name)}(?![\w$]))"
