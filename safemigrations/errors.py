@@ -16,3 +16,7 @@ class NeedsAutocommit(StepFailed, NotSupportedError):
 
 class LockNotAcquired(CommandError):
     """A table stayed locked for LOCK_RETRY_FOR seconds; nothing was changed, the command can be run again."""
+
+
+class NotComputable(StepFailed, ValueError):
+    """An expression that doesn't resolve on its model."""

@@ -12,11 +12,11 @@ from django.db.models import Case, Exists, F, Max, OuterRef, Q, Subquery, Value,
 from django.db.models.functions import Coalesce, Concat, Upper
 from django.test import override_settings
 
-from safemigrations.errors import StepFailed
+from safemigrations.errors import NotComputable, StepFailed
 from safemigrations.operations import AddFieldNullableThenBackfill
 from safemigrations.operations.filling import path_of
 from safemigrations.operations.written import written
-from safemigrations.plans.triggers import NO_VALUE, NotComputable
+from safemigrations.plans.triggers import NO_VALUE
 
 from .shop import (
     AWKWARD,

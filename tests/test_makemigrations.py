@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from .project import Project
+from .project import MANAGE, Project
 
 BOOK = "class Book(models.Model):\n    title = models.CharField(max_length=100)\n"
 NOT_NULL = "It is impossible to add a non-nullable field"
@@ -1034,3 +1034,29 @@ def test_a_key_that_another_app_points_at(project, app):
     assert project.sql(f"SELECT pg_typeof(book_id)::text FROM {app}_loan") == [("bigint",)]
     project.manage("migrate", "shop", "0001").check()
     assert project.sql(f"SELECT pg_typeof(book_id)::text FROM {app}_loan") == [("integer",)]
+
+
+# A laptop with SQLite, where libpq is missing and with it psycopg and django-pgtrigger.
+
+WITHOUT_LIBPQ = """import sys
+sys.modules.update(dict.fromkeys(["pgtrigger", "psycopg", "psycopg_binary", "psycopg_c", "psycopg2"]))
+"""
+
+
+def test_without_libpq_migrations_are_written_and_applied_on_sqlite(tmp_path, dsn):
+    project = Project(tmp_path, dsn)
+    project.write("manage.py", WITHOUT_LIBPQ + MANAGE)
+    project.set(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db.sqlite3")}})
+    project.write_models("shop", BOOK + "    pages = models.IntegerField(null=True)\n")
+    project.manage("makemigrations", "--noinput").check()
+    longer = BOOK.replace("100", "10, unique=True")
+    project.write_models("shop", longer + "    pages = models.BigIntegerField(default=0)\n")
+    project.manage("makemigrations", "--noinput").check()
+    (name,) = project.migration_files("shop")[1:]
+    written = re.findall(r"^        (\w+)\($", project.read_migration("shop", name), re.MULTILINE)
+    assert written == ["ExpandAlterField", "SetNotNullLater", "AlterFieldConcurrently", "ExpandAlterField"]
+    project.manage("migrate").check()
+    project.manage("migrate", "--contract").check()
+    project.manage("check").check()
+    assert is_clean(project)
+    project.manage("migrate", "shop", "zero").check()

@@ -14,7 +14,7 @@ name each release has a column of its own, of the type that it knows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import models, router
 from django.db.backends.base.schema import _related_non_m2m_objects  # type: ignore[attr-defined]
@@ -25,17 +25,15 @@ from django.db.models import NOT_PROVIDED, Field
 
 from ..plans.casts import Cast, cast, is_wider, numeric_of_both, parse
 from ..plans.column import Column
+from ..plans.new_type import Exchange, Retyped
 from ..plans.steps import Plan
+from ..plans.two_names import TwoNames
+from ..plans.two_types import TwoTypes
 from .alteration import Alteration, alteration_at, alteration_in, described, is_instant
 from .base import Change, Context, Finding, Rule, Situation
 from .filling import Answer
 from .rename_field import is_of_composite_key, no_second_name
 from .set_not_null import fills_twice
-
-if TYPE_CHECKING:
-    from ..plans.new_type import Exchange
-    from ..plans.two_names import TwoNames
-    from ..plans.two_types import TwoTypes
 
 OF_TYPE = ("changes_type", "changes_collation")
 
@@ -107,9 +105,6 @@ class ExpandAlterField(Change, AlterField):
         return (*exchange.expand(), *exchange.contract()) if _waits(change) else exchange.contract()
 
     def _two_columns(self, at: Situation, change: Alteration) -> TwoNames | TwoTypes:
-        from ..plans.two_names import TwoNames
-        from ..plans.two_types import TwoTypes  # see ExpandRename
-
         old = Column(at.editor, at.old(self.model_name), change.old.field)
         new = Column(at.editor, at.new(self.model_name), change.new.field)
         if not change.work:
@@ -117,8 +112,6 @@ class ExpandAlterField(Change, AlterField):
         return TwoTypes(old=old, new=new, using=self.using, like=change.changes_text)
 
     def _exchange(self, at: Situation, change: Alteration) -> Exchange:
-        from ..plans.new_type import Exchange, Retyped  # see ExpandRename
-
         columns: dict[str, Retyped] = {}
         for old, new in _with_those_that_point_at_it(change.old.field, change.new.field, at.connection.alias):
             one, other = Column(at.editor, old.model, old), Column(at.editor, new.model, new)

@@ -22,7 +22,7 @@ from django.db.migrations.state import ProjectState
 from django.db.models import BooleanField, F, Model, OuterRef, Q, Subquery, Value
 
 from ..plans import steps
-from ..plans.expressions import refuse_many
+from ..plans.expressions import refuse_many, row_expression
 from ..plans.steps import Plan
 from ..postgres.catalog import raw
 from ..typed import compose, set_on
@@ -123,8 +123,6 @@ class Backfill(Change):
         return {"guard": where or "TRUE", "function": computed, "clears": False}
 
     def _by_sql(self, at: Situation, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-        from ..plans.triggers import row_expression  # loads psycopg, which `check` doesn't need
-
         model, quote = at.new(self.model_name), at.connection.ops.quote_name
         table = quote(model._meta.db_table)
         compiled = {}
@@ -225,8 +223,6 @@ def _clears(where: Any, values: Mapping[str, Any]) -> bool:
 
 
 def _condition(at: Situation, model: type[Model], where: Any) -> str:
-    from ..plans.triggers import row_expression  # see Backfill._by_sql()
-
     query = model._base_manager.using(at.connection.alias).order_by().filter(where).query
     if len(query.alias_map) > 1:
         field: Any = BooleanField()

@@ -8,19 +8,19 @@ marker column remembers which ones they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.models import Value
 
 from ..data import Data
 from ..plans.column import Column
+from ..plans.expressions import row_expression
 from ..plans.steps import Backfill, Plan, Proof, RowFunction, Statement, Together
+from ..plans.triggers import fill_null, unmark_on_update
 from ..postgres import catalog
 from ..postgres.catalog import temporary_name
 from ..postgres.lock import Lock
-
-if TYPE_CHECKING:
-    from .base import Situation
+from .base import Situation
 
 
 def is_expression(value: Any) -> bool:
@@ -65,16 +65,11 @@ class Filling(Data):
         return f'"{temporary_name(self.column.name, "meanwhile")}"' if self.meanwhile is not None else ""
 
     def _sql(self, value: Any, *, row: str) -> str:
-        # django-pgtrigger loads psycopg: a tenth of a second that no `manage.py check` should pay.
-        from ..plans.triggers import row_expression
-
         column = self.column
         expression = value if is_expression(value) else Value(value, output_field=column.field)
         return row_expression(self.at.connection, column.model, column.field, expression, row=row)
 
     def triggers(self) -> tuple[Together, ...]:
-        from ..plans.triggers import fill_null, unmark_on_update  # see _sql()
-
         if not self.function:
             value = self.sql or self._sql(self.value, row="NEW")
             may_fail = is_expression(self.value)

@@ -12,7 +12,7 @@ the end what a plain rename leaves, without having been built again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
@@ -34,12 +34,10 @@ from django.db.models import Field
 
 from ..plans.column import Column, bound
 from ..plans.steps import Plan
+from ..plans.two_names import TwoNames
 from ..typed import set_on
 from .alter_unique_together import sets_of
 from .base import Change, Context, Finding, Rule, Situation
-
-if TYPE_CHECKING:
-    from ..plans.two_names import TwoNames
 
 
 class ExpandRename(Change, RenameField):
@@ -78,9 +76,6 @@ class ExpandRename(Change, RenameField):
         return self._names(at).contract_label
 
     def _names(self, at: Situation) -> TwoNames:
-        # django-pgtrigger loads psycopg: a tenth of a second that no `manage.py check` should pay.
-        from ..plans.two_names import TwoNames
-
         old, new = at.old(self.model_name), at.new(self.model_name)
         return TwoNames(
             Column(at.editor, old, old._meta.get_field(self.old_name)),

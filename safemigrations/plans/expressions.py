@@ -1,4 +1,4 @@
-"""Expressions that give each row one value, as far as the models' fields tell.
+"""Expressions that give each row one value: whether they do, as far as the models' fields tell, and their SQL.
 
 PostgreSQL finds out only while rows are filled, and then says no more than that a subquery returned several rows.
 """
@@ -9,7 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, FieldError
-from django.db.models import Aggregate, F, Field, Model, Q, Subquery
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Aggregate, ExpressionWrapper, F, Field, Model, Q, Subquery
+from django.db.models.sql.datastructures import BaseTable
+
+from ..errors import NotComputable
+from ..typed import compose
 
 BY_HAND = "Compute it by a function that is given the row, or write a Subquery into the migration by hand."
 
@@ -26,8 +31,6 @@ def gives_one_value(model: type[Model], expression: Any) -> None:
 
 def refuse_many(model: type[Model], field: Field[Any, Any], expression: Any) -> None:
     """The same where a plan is made; raises NotComputable, naming model and field."""
-    from .triggers import NotComputable  # loads psycopg, which `check` doesn't need
-
     try:
         gives_one_value(model, expression)
     except FieldError as error:
@@ -72,3 +75,55 @@ def along(model: type[Model], part: Any) -> Iterator[tuple[type[Model], str, Any
         if not field.is_relation or not field.related_model:
             return  # what follows is a transform or a lookup
         model = field.related_model
+
+
+# As SQL.
+
+
+class _OneRow(BaseTable):
+    """A table in FROM that is a single row: NEW in a trigger, the row being updated in an UPDATE.
+
+    Under a name of its own, because the table's may be qualified, which an alias can't be.
+    """
+
+    def __init__(self, row: str, model: type[Model]) -> None:
+        super().__init__("safemig_row", "")
+        self.row, self.model = row, model
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
+        fields: list[Any] = list(self.model._meta.local_concrete_fields)
+        if self.row != "NEW" or not any(field.generated for field in fields):
+            return f'(SELECT {self.row}.*) AS "{self.table_alias}"', ()
+        # A BEFORE trigger sees the generated columns still empty, so they are computed here.
+        quote = connection.ops.quote_name
+        columns = [
+            f"{_generated(field, connection)} AS {quote(field.column)}" if field.generated else quote(field.column)
+            for field in fields
+        ]
+        return f'(SELECT {", ".join(columns)} FROM (SELECT NEW.*) AS given) AS "{self.table_alias}"', ()
+
+
+def _generated(field: Any, connection: BaseDatabaseWrapper) -> str:
+    sql, params = field.generated_sql(connection)
+    return compose(connection, sql, params) if params else str(sql)
+
+
+def row_expression(
+    connection: BaseDatabaseWrapper, model: type[Model], field: Field[Any, Any], expression: Any, *, row: str
+) -> str:
+    """An expression over a row and its relations as a scalar subquery; `row` is NEW or the quoted table.
+
+    Raises NotComputable, naming model and field, when the expression doesn't resolve.
+    """
+    try:
+        wrapped = ExpressionWrapper(expression, output_field=field)
+        rows = model._base_manager.order_by()
+        rows.query.join(_OneRow(row, model))
+        query = rows.annotate(safemig_value=wrapped).values_list("safemig_value").query
+        sql, params = query.get_compiler(connection=connection).as_sql()
+    except (FieldError, AttributeError, TypeError) as error:
+        raise NotComputable(
+            f"The backfill of {model._meta.label}.{field.name} can't be computed: {str(error).rstrip('.')}. "
+            f"Write an expression over the fields of {model._meta.object_name}, such as F('price') * 2."
+        ) from error
+    return f"({compose(connection, sql, params)})"

@@ -9,20 +9,10 @@ triggers did, so its name sorts last.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from django.core.exceptions import FieldError
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import ExpressionWrapper, Field, Model
-from django.db.models.sql.datastructures import BaseTable
-from pgtrigger import Before, Insert, Update
-from pgtrigger.compiler import UpsertTriggerSql
-
-from ..errors import StepFailed
 from ..postgres import catalog
 from ..postgres.catalog import literal, temporary_name
 from ..postgres.lock import Lock
-from ..typed import compose
 from .casts import Cast
 from .column import Column
 from .steps import Together
@@ -30,26 +20,7 @@ from .steps import Together
 NO_VALUE = "data_exception OR cardinality_violation OR integrity_constraint_violation OR raise_exception"
 LAST = f"zzz_{catalog.PREFIX}"  # sorts after the names that people give
 QUOTE = '"'
-
-
-class FunctionSql(UpsertTriggerSql):
-    """The function alone; it finds what its author found, whatever the search_path of the session that fires it."""
-
-    def get_template(self) -> str:
-        return (
-            "CREATE OR REPLACE FUNCTION {execute} RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT"
-            " AS $safemig$ BEGIN {func} RETURN NEW; END; $safemig$"
-        )
-
-
-class TriggerSql(UpsertTriggerSql):
-    """The trigger alone; pgtrigger's own template drops it first, which needs a stronger lock."""
-
-    def get_template(self) -> str:
-        return (
-            "CREATE OR REPLACE TRIGGER {pgid} {when} {operation} ON {table} FOR EACH ROW"
-            " WHEN ({condition}) EXECUTE FUNCTION {execute}"
-        )
+INSERT_OR_UPDATE = "INSERT OR UPDATE"
 
 
 # The order in which triggers of one table fire. What two types of a column make of each other may be filled; what is
@@ -59,8 +30,10 @@ CONVERTS, FILLS_NULL, KEEPS_EQUAL, FILLS_NEW, FOLLOWS = "1", "2", "3", "4", "5"
 
 
 def _trigger(
-    column: Column, *, why: str, role: str, rank: str, operation: Any, condition: str, body: str, always: bool = False
+    column: Column, *, why: str, role: str, rank: str, operation: str, condition: str, body: str, always: bool = False
 ) -> Together:
+    from .trigger_sql import FunctionSql, TriggerSql  # not at the top: without libpq it can't be imported
+
     trigger = f'"{temporary_name(rank, column.label, column.name, role, prefix=LAST)}"'
     # Triggers have names of their own in each table, but functions share those of a schema: "_" would make the same of
     # order_item.code and order.item_code.
@@ -68,7 +41,7 @@ def _trigger(
     compiled = {
         "pgid": trigger,
         "table": column.table,
-        "when": Before,
+        "when": "BEFORE",
         "operation": operation,
         "condition": condition,
         "func": body,
@@ -111,7 +84,7 @@ def fill_null(
         why=f"fills {column.name} of rows that the old release {'writes' if on_update else 'inserts'}",
         role="fill",
         rank=FILLS_NULL if on_update else FILLS_NEW,
-        operation=Insert | Update if on_update else Insert,
+        operation=INSERT_OR_UPDATE if on_update else "INSERT",
         condition=f"NEW.{column.quoted} IS NULL",
         body=f"BEGIN {fill} EXCEPTION WHEN {NO_VALUE} THEN NULL; END;" if may_fail else fill,
     )
@@ -124,7 +97,7 @@ def unmark_on_update(column: Column, marker: str) -> Together:
         why=f"notes that the new release has set {column.name}",
         role="unmark",
         rank=FILLS_NEW,
-        operation=Update,
+        operation="UPDATE",
         condition=f"OLD.{marker} AND NEW.{column.quoted} IS DISTINCT FROM OLD.{column.quoted}",
         body=f"NEW.{marker} := NULL;",
     )
@@ -147,7 +120,7 @@ def keep_equal(old: Column, twin: Column, *, default: str = "") -> Together:
         why=f"keeps {old.name} and {twin.name} equal while two releases run",
         role="sync",
         rank=KEEPS_EQUAL,
-        operation=Insert | Update,
+        operation=INSERT_OR_UPDATE,
         condition=catalog.differ(new_a, new_b),
         body=(
             f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_old} END IF;"
@@ -177,7 +150,7 @@ def convert(
         why=f"keeps {old.name} and {twin.name} the same in two types while two releases run",
         role="convert",
         rank=CONVERTS,
-        operation=Insert | Update,
+        operation=INSERT_OR_UPDATE,
         condition=catalog.differ(to_twin(new_a), new_b),
         body=(
             f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_old} END IF;"
@@ -233,7 +206,7 @@ def follow(leader: Column, follower: Column, cast: Cast) -> Together:
         why=f"keeps {follower.name} what {leader.name} is while two releases run",
         role="follow",
         rank=FOLLOWS,
-        operation=Insert | Update,
+        operation=INSERT_OR_UPDATE,
         condition=catalog.differ(value, f"NEW.{follower.quoted}"),
         body=f"NEW.{follower.quoted} := {value};",
         always=True,
@@ -244,56 +217,3 @@ def drop_of(trigger: Together) -> Together:
     (drop,) = trigger.undo
     assert isinstance(drop, Together)
     return drop
-
-
-class NotComputable(StepFailed, ValueError):
-    """An expression that doesn't resolve on its model."""
-
-
-class _OneRow(BaseTable):
-    """A table in FROM that is a single row: NEW in a trigger, the row being updated in an UPDATE.
-
-    Under a name of its own, because the table's may be qualified, which an alias can't be.
-    """
-
-    def __init__(self, row: str, model: type[Model]) -> None:
-        super().__init__("safemig_row", "")
-        self.row, self.model = row, model
-
-    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
-        fields: list[Any] = list(self.model._meta.local_concrete_fields)
-        if self.row != "NEW" or not any(field.generated for field in fields):
-            return f'(SELECT {self.row}.*) AS "{self.table_alias}"', ()
-        # A BEFORE trigger sees the generated columns still empty, so they are computed here.
-        quote = connection.ops.quote_name
-        columns = [
-            f"{_generated(field, connection)} AS {quote(field.column)}" if field.generated else quote(field.column)
-            for field in fields
-        ]
-        return f'(SELECT {", ".join(columns)} FROM (SELECT NEW.*) AS given) AS "{self.table_alias}"', ()
-
-
-def _generated(field: Any, connection: BaseDatabaseWrapper) -> str:
-    sql, params = field.generated_sql(connection)
-    return compose(connection, sql, params) if params else str(sql)
-
-
-def row_expression(
-    connection: BaseDatabaseWrapper, model: type[Model], field: Field[Any, Any], expression: Any, *, row: str
-) -> str:
-    """An expression over a row and its relations as a scalar subquery; `row` is NEW or the quoted table.
-
-    Raises NotComputable, naming model and field, when the expression doesn't resolve.
-    """
-    try:
-        wrapped = ExpressionWrapper(expression, output_field=field)
-        rows = model._base_manager.order_by()
-        rows.query.join(_OneRow(row, model))
-        query = rows.annotate(safemig_value=wrapped).values_list("safemig_value").query
-        sql, params = query.get_compiler(connection=connection).as_sql()
-    except (FieldError, AttributeError, TypeError) as error:
-        raise NotComputable(
-            f"The backfill of {model._meta.label}.{field.name} can't be computed: {str(error).rstrip('.')}. "
-            f"Write an expression over the fields of {model._meta.object_name}, such as F('price') * 2."
-        ) from error
-    return f"({compose(connection, sql, params)})"
