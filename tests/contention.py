@@ -16,15 +16,24 @@ from safemigrations.plans.steps import Step
 from safemigrations.running.locks import Blocker
 from safemigrations.running.run import Report
 
-PATIENCE = 20.0  # seconds after which a condition is taken as never coming
+PATIENCE = 60.0  # seconds after which a condition is taken as never coming
 
 
 def until(condition: Callable[[], Any]) -> Any:
     """What the condition gives as soon as that is true."""
+    return _until(condition, every=0.005)
+
+
+def seldom_until(condition: Callable[[], Any]) -> Any:
+    """The same, for what happens only while nobody else is at work: who looks is at work, too."""
+    return _until(condition, every=0.1)
+
+
+def _until(condition: Callable[[], Any], *, every: float) -> Any:
     deadline = time.monotonic() + PATIENCE
     while not (result := condition()):
         assert time.monotonic() < deadline, f"It did not become true within {PATIENCE:.0f} s."
-        time.sleep(0.005)
+        time.sleep(every)
     return result
 
 
@@ -76,28 +85,43 @@ class Migrating(Worker):
 
 
 class Traffic:
-    """One thread for each statement, which sends it again and again and notes how long it took."""
+    """One thread for each statement, which sends it again and again, and one that looks how long they wait for locks.
+
+    PostgreSQL measures the waits: how long a query takes depends on what else runs on the machine, too
+    (tests/bench.py measures that).
+    """
 
     def __init__(self, dsn: str, statements: Sequence[str]) -> None:
         self.dsn, self.over = dsn, threading.Event()
-        self.waits: list[float] = []
+        self.sent = 0
+        self.worst = 0.0  # seconds that one of them waited for a lock
+        self.looks = 0
         self.errors: list[psycopg.Error] = []
         self.threads = [threading.Thread(target=self._send, args=(statement,)) for statement in statements]
+        self.threads.append(threading.Thread(target=self._look))
 
     def _send(self, statement: str) -> None:
         with psycopg.connect(self.dsn, autocommit=True, application_name="traffic") as connection:
             while not self.over.is_set():
-                began = time.monotonic()
                 try:
                     connection.execute(statement)
                 except psycopg.Error as error:
                     self.errors.append(error)
-                self.waits.append(time.monotonic() - began)
+                self.sent += 1
                 self.over.wait(0.005)
 
-    @property
-    def worst(self) -> float:
-        return max(self.waits)
+    def _look(self) -> None:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            while not self.over.is_set():
+                (seconds,) = connection.execute(LONGEST_WAIT).fetchone()  # type: ignore[misc]
+                self.worst = max(self.worst, seconds)
+                self.looks += 1
+                self.over.wait(0.005)
+
+
+LONGEST_WAIT = """SELECT coalesce(max(extract(epoch FROM clock_timestamp() - waitstart)), 0)::float
+    FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE NOT granted AND application_name = 'traffic' AND datname = current_database()"""
 
 
 @contextmanager
@@ -107,7 +131,7 @@ def traffic(dsn: str, *statements: str) -> Iterator[Traffic]:
     for thread in running.threads:
         thread.start()
     try:
-        until(lambda: len(running.waits) > len(statements))
+        until(lambda: running.sent > len(statements) and running.looks)
         yield running
     finally:
         running.over.set()
@@ -120,6 +144,20 @@ def is_waiting_for_a_lock(connection: psycopg.Connection, pid: int) -> bool:
     """Does this backend stand in a queue?"""
     query = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
     return bool(connection.execute(query, [pid]).fetchone() == (True,))
+
+
+def until_it_has_looked_again(connection: psycopg.Connection, pid: int, times: int = 3) -> None:
+    """Until this backend has begun so many further statements: long enough to notice, and to do what it shouldn't."""
+    query, left = "SELECT query_start FROM pg_stat_activity WHERE pid = %s", times
+    before = connection.execute(query, [pid]).fetchone()
+
+    def has_looked() -> bool:
+        nonlocal before, left
+        known, before = before, connection.execute(query, [pid]).fetchone()
+        left -= before != known
+        return left == 0
+
+    until(has_looked)
 
 
 class Told(Report):

@@ -24,7 +24,7 @@ from safemigrations.running.backfill.watch import Watch
 from safemigrations.running.runner import Runner
 from safemigrations.running.session import Session
 
-from .contention import Migrating, Told, until
+from .contention import Migrating, Told, until, until_it_has_looked_again
 
 context: Any = multiprocessing.get_context("fork")
 
@@ -182,15 +182,25 @@ def test_it_ends_on_a_table_that_grows_as_fast(database, item):
 # The end is right after any kill.
 
 
-def is_killed(seconds: float) -> bool:
-    """Was a process that fills still at it when it was killed?"""
+def kill(session: Any, rows: int) -> None:
+    """Start a process that fills, and kill it as soon as so many rows are filled, in whatever it is about then."""
     process = context.Process(target=_fill)
     process.start()
-    process.join(seconds)
-    if process.is_alive():
-        os.kill(process.pid, signal.SIGKILL)
+    until(lambda: filled(session) >= rows or not process.is_alive())
+    os.kill(process.pid, signal.SIGKILL)
     process.join()
-    return bool(process.exitcode == -signal.SIGKILL)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def filled(session: Any) -> int:
+    """By what batches have noted."""
+    if session.execute("SELECT to_regclass('safemigrations_backfill_section')").fetchone() == (None,):
+        return 0
+    query = (
+        "SELECT (SELECT coalesce(sum(filled), 0) FROM safemigrations_backfill)"
+        " + (SELECT coalesce(sum(filled), 0) FROM safemigrations_backfill_section)"
+    )
+    return int(session.execute(query).fetchone()[0])
 
 
 def _fill() -> None:
@@ -236,9 +246,8 @@ def test_killed_at_random_while_traffic_runs_every_row_is_right(database, connec
         patch.setattr(f"{__name__}.FILL", step)
         patch.setattr(run, "__defaults__", (step, None))
         busy = Migrating(lambda _: traffic())
-        kills = 0
-        while kills < KILLS:
-            kills += is_killed(random.uniform(0.05, 0.4))
+        for number in range(KILLS):
+            kill(session, int((number + random.random()) * 0.8 * rows / KILLS))
         run(database, step, BACKFILL_BATCH_SIZE=1000)
     done.append(True)
     busy.result()
@@ -565,50 +574,6 @@ def test_the_estimate_goes_by_the_size_of_the_table_today(database, item):
     assert 27_000 < part.rows < 33_000
 
 
-def share_that_stays(database: Any, session: Any, *, indexed: str = "n") -> tuple[float, list[str]]:
-    """Of the updates of a fill, and what it told."""
-    told = Told()
-    session.execute("DROP TABLE IF EXISTS item")
-    session.execute(
-        "CREATE TABLE item (id bigint PRIMARY KEY, n int, price int, twin int) WITH (autovacuum_enabled = off)"
-    )
-    session.execute("INSERT INTO item SELECT n, n, n FROM generate_series(1, 40000) n")
-    session.execute(f"CREATE INDEX ON item ({indexed})")
-    session.execute("VACUUM ANALYZE item")
-    run(database, told=told, BACKFILL_BATCH_SIZE=100)
-    database.close()  # which reports what it counted
-    counted = "SELECT n_tup_hot_upd::float / n_tup_upd FROM pg_stat_user_tables WHERE n_tup_upd = 40000"
-    ((share,),) = until(lambda: session.execute(counted).fetchall())
-    assert wrong(session) == 0
-    return share, told.progressed
-
-
-OLD_SNAPSHOT = ["an old snapshot keeps dead rows alive: one pass until it has gone"]
-
-
-def test_updates_stay_on_their_page_in_ten_passes(database, connect):
-    for _ in range(5):
-        share, told = share_that_stays(database, connect())
-        if share > 0.2:  # less while other tests' transactions, or an autovacuum's, keep the dead rows of a pass alive
-            break
-    assert share > 0.2, told  # 0.8 where nothing else is going on
-    assert told == []
-
-
-def test_no_update_stays_on_its_page_where_an_index_knows_the_column(database, connect):
-    told = ["an index knows the column, so no update can be HOT: one pass"]
-    assert share_that_stays(database, connect(), indexed="twin") == (0, told)
-
-
-def test_updates_do_not_stay_on_their_page_while_an_old_snapshot_is_open(database, connect):
-    reader = connect()
-    reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-    reader.execute("SELECT 1")
-    share, told = share_that_stays(database, connect())
-    assert share < 0.3
-    assert told == OLD_SNAPSHOT
-
-
 def test_why_there_is_one_pass_is_told_once(database, item):
     item.execute("CREATE INDEX ON item (twin)")
     item.execute("ANALYZE item")
@@ -694,12 +659,12 @@ def test_a_schema_of_the_search_path(database, item):
 
 def test_it_pauses_and_goes_on(database, item):
     told = Told()
-    worker = Migrating(lambda connection: run(connection, told=told, BACKFILL_RATE=1000))
+    worker = Migrating(lambda connection: run(connection, told=told, BACKFILL_RATE=100))
     until(lambda: list(progress.rows(database)))
     progress.rows(database).update(status=Status.PAUSED)
     until(lambda: "paused; to go on: python manage.py safemigrations backfill resume" in told.progressed)
     before = wrong(item)
-    time.sleep(0.3)
+    until_it_has_looked_again(item, worker.pid)
     assert wrong(item) == before > 0
     progress.rows(database).update(status=Status.RUNNING, pace={"rate": None})
     worker.result()
@@ -707,7 +672,7 @@ def test_it_pauses_and_goes_on(database, item):
 
 
 def test_it_is_cancelled_and_the_next_run_goes_on(database, item):
-    worker = Migrating(lambda connection: run(connection, BACKFILL_RATE=1000))
+    worker = Migrating(lambda connection: run(connection, BACKFILL_RATE=100))
     until(lambda: list(progress.rows(database)))
     progress.rows(database).update(status=Status.CANCELLED)
     with pytest.raises(StepFailed) as caught:
@@ -736,7 +701,10 @@ def test_it_notices_who_waits_for_it(database, item, other_connection):
         until(watch.had_waiters)
         cursor.execute("COMMIT")
         waiting.result()
+        looks = "SELECT pid FROM pg_stat_activity WHERE query ~ 'pg_blocking_pids' AND pid <> pg_backend_pid()"
+        (pid,) = until(lambda: item.execute(looks).fetchone())
+        until_it_has_looked_again(item, pid, times=2)  # the first of these may have begun before the commit
         watch.had_waiters()
-        time.sleep(0.3)
+        until_it_has_looked_again(item, pid)
         assert not watch.had_waiters()
         assert watch.stop() == ""

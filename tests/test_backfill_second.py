@@ -19,7 +19,7 @@ from django.test import override_settings
 from psycopg.conninfo import conninfo_to_dict
 
 from safemigrations.errors import StepFailed
-from safemigrations.plans.steps import Backfill
+from safemigrations.plans.steps import Backfill, Step
 from safemigrations.running.backfill import control, progress, second, watch, work
 from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.second import Second
@@ -29,7 +29,7 @@ from safemigrations.running.session import Session
 from testproject import postgres
 
 from .conftest import new_database, use_server
-from .contention import Migrating, Told, until
+from .contention import PATIENCE, Migrating, Told, seldom_until, until
 from .test_backfill_engine import apps, fill_of, function, half, run
 
 context: Any = multiprocessing.get_context("fork")
@@ -40,8 +40,17 @@ COUNTED = fill_of(
 )
 # On so many pages that there are several sections.
 INSERT = "INSERT INTO item SELECT n, n, NULL, repeat('x', 500) FROM generate_series({}, {}) n"
-SLOWLY = """CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN IF NEW.id % 4 = 0 THEN PERFORM pg_sleep(0.0003); END IF; RETURN NEW; END $$"""
+# Each fourth row takes as long as the table pace says.
+SLOWLY = """CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+    IF NEW.id % 4 = 0 THEN PERFORM pg_sleep(seconds) FROM public.pace; END IF; RETURN NEW; END $$"""
+# The first row waits until two backends write to the table; the sequence met has been called since.
+MEET = f"""CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    DECLARE deadline timestamptz := clock_timestamp() + interval '{PATIENCE} s'; BEGIN
+        WHILE (SELECT NOT is_called FROM public.met) AND clock_timestamp() < deadline LOOP
+            IF (SELECT count(DISTINCT pid) > 1 FROM pg_locks WHERE relation = TG_RELID AND mode = 'RowExclusiveLock')
+                THEN PERFORM nextval('public.met'); ELSE PERFORM pg_sleep(0.005); END IF;
+        END LOOP;
+        RETURN NEW; END $$"""
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +78,24 @@ def item(database, connect):
     session = connect()
     session.execute(
         "CREATE TABLE item (id bigint PRIMARY KEY, price int, twin int, note text,"
-        ' fills int DEFAULT 0, "by" int, "at" timestamptz)'
+        ' fills int DEFAULT 0, "by" int, "at" timestamptz) WITH (autovacuum_enabled = off)'
     )
     session.execute(INSERT.format(1, 3000))
     session.execute("ANALYZE item")
+    session.execute("CREATE TABLE pace (seconds float); INSERT INTO pace VALUES (0.0003); CREATE SEQUENCE met")
     session.execute(SLOWLY)
+    session.execute(MEET)
     session.execute("CREATE TRIGGER slowly BEFORE UPDATE OF twin ON item FOR EACH ROW EXECUTE FUNCTION slowly()")
     return session
+
+
+def set_pace(session: Any, seconds: float) -> None:
+    session.execute("UPDATE pace SET seconds = %s", [seconds])
+
+
+def wait_for_the_second(session: Any, table: str = "item") -> None:
+    """The first waits in its first row, before anything else happens to that."""
+    session.execute(f"CREATE TRIGGER a_meet BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION meet()")
 
 
 def helpers() -> list[threading.Thread]:
@@ -102,6 +122,7 @@ def briefly(connection: Any, step: Backfill = COUNTED, told: Told | None = None,
 def test_two_connections_fill_and_every_row_once(database, item, by):
     guard = "TRUE" if by == "key" else "twin IS NULL"
     told = Told()
+    wait_for_the_second(item)
     detail = briefly(database, fill_of(guard=guard, assign=COUNTED.assign, clears=by == "page"), told)
     assert detail.startswith("3,000 rows, ")
     assert backends(item) == 2
@@ -112,6 +133,7 @@ def test_two_connections_fill_and_every_row_once(database, item, by):
 
 
 def test_it_ends_with_the_first(database, item):
+    wait_for_the_second(item)
     before = threading.active_count()
     briefly(database)
     assert backends(item) == 2
@@ -127,6 +149,7 @@ def test_the_command_uses_it_unless_it_starts_processes(database, item):
         control.work_on_all(database, Told(), alone=False)
     assert backends(item) == 1
     item.execute('UPDATE item SET fills = 0, "by" = NULL')
+    wait_for_the_second(item)
     progress.forget(database, COUNTED)
     progress.begin(database, COUNTED, app_label="", migration="", status=Status.PENDING)
     with override_settings(SAFEMIGRATIONS=given):
@@ -140,7 +163,7 @@ def test_what_the_session_was_set_to_holds_for_it_too(database, item):
     item.execute("CREATE TABLE first.item (LIKE public.item INCLUDING ALL)")
     item.execute("ALTER TABLE first.item ADD who text")
     item.execute("INSERT INTO first.item SELECT * FROM public.item; ANALYZE first.item")
-    item.execute("CREATE TRIGGER slowly BEFORE UPDATE ON first.item FOR EACH ROW EXECUTE FUNCTION slowly()")
+    wait_for_the_second(item, "first.item")
     item.execute("ALTER TABLE first.item OWNER TO filler; GRANT ALL ON ALL TABLES IN SCHEMA public TO filler")
     item.execute("GRANT pg_monitor TO filler")
     with database.cursor() as cursor:
@@ -199,26 +222,35 @@ def test_it_is_not_used_by_tasks(database, item):
 
 
 def test_it_is_not_used_while_somebody_else_is_at_work(database, item, connect):
-    user = Migrating(lambda _: connect().execute("SELECT pg_sleep(4)"))
-    until(lambda: item.execute("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_sleep.4'").fetchone()[0] > 1)
+    item.execute("SELECT pg_advisory_lock(1)")
+    user = Migrating(lambda _: connect().execute("SELECT pg_advisory_lock(1)"))
+    until(lambda: item.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone())
     briefly(database, BACKFILL_REST=0)
     assert user.is_running
     assert backends(item) == 1
+    item.execute("SELECT pg_advisory_unlock(1)")
     user.result()
 
 
 def test_it_goes_when_somebody_comes_and_comes_back(database, item, connect):
-    item.execute(f"{INSERT.format(3001, 30000)}; ANALYZE item")
+    item.execute(f"{INSERT.format(3001, 20000)}; ANALYZE item")
+    set_pace(item, 0.01)
     user = connect()
     worker = Migrating(lambda connection: briefly(connection, BACKFILL_REST=0))
-    until(lambda: threading.Event().wait(0.3) or backends(user) == 2)  # who looks is at work too
-    came, gone = user.execute("SELECT statement_timestamp(), clock_timestamp() FROM pg_sleep(1)").fetchone()
+    seldom_until(lambda: backends(item) == 2)
+    user.execute("BEGIN")
+    seldom_until(lambda: latest_of(item) == [worker.pid])
+    user.execute("COMMIT")
+    seldom_until(lambda: len(latest_of(item)) == 2)
+    set_pace(item, 0)
     worker.result()
-    query = 'SELECT count(DISTINCT "by") FROM item WHERE "at" '
-    meanwhile = "BETWEEN %s + interval '0.5 s' AND %s"
-    assert item.execute(query + meanwhile, [came, gone]).fetchone() == (1,)
-    assert item.execute(query + "> %s", [gone]).fetchone() == (2,)
     assert is_filled_once(item)
+
+
+def latest_of(session: Any) -> list[int]:
+    """Who filled the rows that were filled last."""
+    query = 'SELECT "by" FROM item WHERE fills > 0 ORDER BY "at" DESC LIMIT 200'
+    return [pid for (pid,) in session.execute(f"SELECT DISTINCT * FROM ({query}) AS latest").fetchall()]
 
 
 def test_who_may_not_see_what_others_do_is_never_alone(database, item, own_server, connect):
@@ -243,7 +275,14 @@ def test_it_is_not_used_where_another_connection_sees_other_tables(database, ite
     item.execute("CREATE SCHEMA other; CREATE TABLE other.item (LIKE public.item INCLUDING ALL)")
     item.execute("CREATE TABLE other.safemigrations_backfill (id int)")
     database.ensure_connection()
-    told = Told()
+    set_pace(item, 0.05)
+
+    class Hurry(Told):
+        def progress(self, step: Step, text: str) -> None:
+            super().progress(step, text)
+            set_pace(item, 0)
+
+    told = Hurry()
 
     def elsewhere(sender: Any, connection: Any, **kwargs: Any) -> None:
         connection.execute_wrappers.append(to_other)
@@ -287,9 +326,9 @@ def allow(server: str, name: str, answer: str) -> None:
 
 def test_what_fails_in_it_is_raised(database, item):
     """Whichever meets it: a row that makes the server fail, not one that is rejected."""
+    wait_for_the_second(item)
     item.execute(
-        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF (SELECT count(DISTINCT pid) FROM"
-        " pg_locks WHERE relation = 'item'::regclass AND mode = 'RowExclusiveLock') > 1 AND pg_backend_pid() <>"
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF pg_backend_pid() <>"
         f" {pid_of(database)} THEN PERFORM nowhere(); END IF; RETURN NEW; END $$"
     )
     item.execute("CREATE TRIGGER fail BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION fail()")
@@ -308,20 +347,28 @@ def pid_of(connection: Any) -> int:
 
 
 def test_a_second_connection_that_breaks_costs_its_batch_only(database, item):
-    ended = f'SELECT pg_terminate_backend("by") FROM item WHERE "by" <> {pid_of(database)} LIMIT 1'
+    """Ended until it was in the middle of something; between two batches it only comes back."""
+    first = pid_of(database)
+    second = f'SELECT pid FROM pg_stat_activity WHERE pid <> {first} AND pid IN (SELECT "by" FROM item)'
+    set_pace(item, 0.01)
 
     class End(Told):
-        has_ended = False
+        lost: tuple[str, ...] = ()
 
         def meter(self, *args: Any) -> None:
-            self.has_ended = self.has_ended or bool(item.execute(ended).fetchone())
+            item.execute(f"SELECT pg_terminate_backend(pid) FROM ({second}) AS second")
+
+        def progress(self, step: Step, text: str) -> None:
+            if text.startswith("one connection: the second was lost ("):
+                self.lost = (*self.lost, text)
+                set_pace(item, 0)
 
     told = End()
+    wait_for_the_second(item)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work._Meter, "is_due", lambda self: True)
+        patch.setattr(work._Meter, "is_due", lambda self: not told.lost)
         briefly(database, told=told)
-    assert told.has_ended
-    assert [text for text in told.progressed if text.startswith("one connection: the second was lost (")]
+    assert len(told.lost) == 1
     assert is_filled_once(item)
 
 
@@ -333,42 +380,57 @@ def test_it_ends_at_once_when_the_first_is_interrupted(database, item, slow):
         def meter(self, *args: Any) -> None:
             if backends(item) == 2:
                 if slow:
-                    item.execute(
-                        "UPDATE pg_proc SET prosrc = replace(prosrc, '0.0003', '0.5') WHERE proname = 'slowly'"
-                    )
-                    time.sleep(0.2)
+                    set_pace(item, 30)
+                    seldom_until(lambda: asleep(item))
                 raise KeyboardInterrupt
 
+    wait_for_the_second(item)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work._Meter, "is_due", lambda self: True)
         with pytest.raises(KeyboardInterrupt):
             briefly(database, told=Stop())
     assert not helpers()
-    count = "SELECT count(*) FROM item WHERE fills > 0"
-    before = item.execute(count).fetchone()
-    time.sleep(0.3)
-    assert item.execute(count).fetchone() == before
-    item.execute("UPDATE pg_proc SET prosrc = replace(prosrc, '0.5', '0.0003') WHERE prosrc ~ 'pg_sleep'")
+    until(lambda: not at_work(item, pid_of(database)))
+    set_pace(item, 0)
     briefly(database)
     assert is_filled_once(item)
+
+
+def asleep(session: Any) -> list[Any]:
+    return list(session.execute("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchall())
+
+
+def at_work(session: Any, first: int) -> list[Any]:
+    """What other backends than the first and this one do here."""
+    query = (
+        "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
+        f" AND pid NOT IN (pg_backend_pid(), {first})"
+    )
+    return list(session.execute(query).fetchall())
 
 
 @pytest.mark.parametrize("clears", [False, True])
 def test_killed_with_two_at_work_every_row_is_filled_once(database, item, clears):
     step = COUNTED if not clears else fill_of(guard="twin IS NULL", assign=COUNTED.assign)
     item.execute(f"{INSERT.format(3001, 15000)}; ANALYZE item")
+    set_pace(item, 0.01)
     database.close()
     for _ in range(3):
-        process = context.Process(target=_fill, args=(step,))
-        process.start()
-        process.join(0.4)
-        assert process.is_alive()
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-    assert backends(item) > 3
+        kill_when_two_are_at_work(item, step)
+    set_pace(item, 0)
     briefly(database, step)
     assert is_filled_once(item)
     assert item.execute("SELECT count(*) FROM safemigrations_backfill_section").fetchone() == (0,)
+
+
+def kill_when_two_are_at_work(session: Any, step: Backfill) -> None:
+    known = backends(session)
+    process = context.Process(target=_fill, args=(step,))
+    process.start()
+    seldom_until(lambda: backends(session) >= known + 2)
+    assert process.is_alive()
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
 
 
 def _fill(step: Backfill) -> None:
@@ -386,6 +448,8 @@ def test_two_that_wait_for_each_other_part(database, item):
         " RETURN NEW; END $$; CREATE TRIGGER add BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION add()"
     )
     told = Told()
+    wait_for_the_second(item)
+    set_pace(item, 0.002)
     briefly(database, told=told, LOCK_TIMEOUT=0.001)
     assert is_filled_once(item)
     assert item.execute("SELECT n FROM total").fetchone() == (3000,)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +19,7 @@ from safemigrations.running.session import Session
 from testproject import postgres
 
 from .conftest import new_database, use_server
-from .contention import Migrating, Told, autovacuum, until
+from .contention import Migrating, Told, autovacuum, is_waiting_for_a_lock, until, until_it_has_looked_again
 from .test_backfill_engine import FILL, fill_of, run, wrong
 
 WATCHED = "wal_level = logical\narchive_mode = on\narchive_command = 'true'\n"
@@ -48,19 +47,27 @@ def item(connect):
     return session
 
 
-def stops(item: Any, reason: str, **settings: Any) -> Any:
+SLOWLY: Any = {"BACKFILL_RATE": 200}  # rows/s: there is time to look
+
+
+def stops(database: Any, item: Any, reason: str, **settings: Any) -> Any:
     """A run that has stopped for this reason, and the function that waits for its end."""
     told = Told()
-    worker = Migrating(lambda connection: run(connection, told=told, BACKFILL_RATE=2000, **settings))
+    worker = Migrating(lambda connection: run(connection, told=told, **SLOWLY, **settings))
     until(lambda: any(text.startswith(f"waiting: {reason}") for text in told.progressed))
-    before = until(lambda: wrong(item))
-    wait(1.2)
-    assert wrong(item) == before
-    return worker.result
+    before = wrong(item)
+    until_it_has_looked_again(item, worker.pid, times=2)
+    assert wrong(item) == before > 0
+
+    def result() -> None:
+        hurry(database)
+        worker.result()
+
+    return result
 
 
-def wait(seconds: float) -> None:
-    threading.Event().wait(seconds)
+def hurry(database: Any) -> None:
+    progress.rows(database).update(pace={"rate": None})
 
 
 def is_not_told(database: Any, reason: str, **settings: Any) -> None:
@@ -76,7 +83,7 @@ def test_a_replica_that_is_behind_stops_it(database, item, own_server):
     with postgres.replica(own_server) as conninfo, psycopg.connect(conninfo, autocommit=True) as other:
         until(lambda: item.execute("SELECT state FROM pg_stat_replication").fetchone() == ("streaming",))
         other.execute("SELECT pg_wal_replay_pause()")
-        result = stops(item, "replica walreceiver is ", BACKFILL_REPLICA_LAG=0.5)
+        result = stops(database, item, "replica walreceiver is ", BACKFILL_REPLICA_LAG=0.5)
         other.execute("SELECT pg_wal_replay_resume()")
         result()
         assert wrong(item) == 0
@@ -96,7 +103,7 @@ def test_a_slot_that_retains_wal_stops_it(database, item, create):
     try:
         is_not_told(database, "slot", BACKFILL_RETAINED_WAL=None)
         item.execute("UPDATE item SET twin = NULL")
-        result = stops(item, "replication slot behind retains ", BACKFILL_RETAINED_WAL=1e-6)
+        result = stops(database, item, "replication slot behind retains ", BACKFILL_RETAINED_WAL=1e-6)
     finally:
         item.execute("SELECT pg_drop_replication_slot('behind')")
     result()
@@ -123,7 +130,7 @@ def test_an_archiver_that_fails_stops_it(database, item):
         until(lambda: item.execute(FAILING).fetchone() == (True,))
         is_not_told(database, "archiver", BACKFILL_ARCHIVE_QUEUE=None)
         item.execute("UPDATE item SET twin = NULL")
-        result = stops(item, "the archiver fails: 0")
+        result = stops(database, item, "the archiver fails: 0")
     item.execute("SELECT pg_switch_wal()")
     result()
     assert wrong(item) == 0
@@ -143,8 +150,9 @@ def test_an_archiver_that_is_behind_stops_it(database, item):
         item.execute("UPDATE item SET twin = NULL")
         item.execute("SELECT pg_switch_wal()")
         told = Told()
-        worker = Migrating(lambda c: run(c, told=told, BACKFILL_RATE=2000, BACKFILL_ARCHIVE_QUEUE=1))
+        worker = Migrating(lambda c: run(c, told=told, **SLOWLY, BACKFILL_ARCHIVE_QUEUE=1))
         until(lambda: any(" WAL files wait for the archiver" in text for text in told.progressed))
+    hurry(database)
     worker.result()
     assert wrong(item) == 0
 
@@ -156,8 +164,9 @@ def test_an_autovacuum_of_the_table_slows_it_down(database, item):
     item.execute("INSERT INTO item (id, note) SELECT n, repeat('x', 500) FROM generate_series(10000, 40000) n")
     with autovacuum(item):
         told = Told()
-        worker = Migrating(lambda c: run(c, fill_of(guard='"twin" IS NULL AND id < 5000'), told, BACKFILL_RATE=2000))
+        worker = Migrating(lambda c: run(c, fill_of(guard='"twin" IS NULL AND id < 5000'), told, **SLOWLY))
         until(lambda: "slower: an autovacuum of the table is at work (BACKFILL_YIELD_TO_AUTOVACUUM)" in told.progressed)
+        hurry(database)
         worker.result()
         assert not [text for text in told.progressed if "old snapshot" in text]  # VACUUM's keeps no dead row alive
         item.execute("UPDATE item SET twin = NULL WHERE id < 5000")
@@ -192,8 +201,12 @@ def test_waiters_can_be_left_out_of_account(database, item, connect, monkeypatch
     with database.cursor() as cursor, watch.Watch(database, FILL) as watching:
         cursor.execute("BEGIN")
         cursor.execute("UPDATE item SET price = 1 WHERE id = 1")
-        waiting = Migrating(lambda _: connect().execute("UPDATE item SET price = 2 WHERE id = 1"))
-        wait(0.5)
+        session = connect()
+        waiting = Migrating(lambda _: session.execute("UPDATE item SET price = 2 WHERE id = 1"))
+        until(lambda: is_waiting_for_a_lock(item, session.info.backend_pid))
+        looks = "SELECT pid FROM pg_stat_activity WHERE query ~ 'FROM pg_stat_activity' AND pid <> pg_backend_pid()"
+        (pid,) = until(lambda: item.execute(looks).fetchone())
+        until_it_has_looked_again(item, pid)
         assert not watching.had_waiters()
         cursor.execute("COMMIT")
         waiting.result()
@@ -234,9 +247,11 @@ def test_a_batch_is_no_larger_than_what_the_rate_allows_in_a_second():
 
 
 def test_it_stops_when_the_window_closes_and_goes_on_when_it_opens(database, item, monkeypatch):
-    closed = 0.0
+    closed, looks = 0.0, 0
 
     def seconds(at: datetime.datetime) -> float:
+        nonlocal looks
+        looks += 1
         return closed
 
     monkeypatch.setattr(pace, "seconds_until_window", seconds)
@@ -244,16 +259,18 @@ def test_it_stops_when_the_window_closes_and_goes_on_when_it_opens(database, ite
     monkeypatch.setattr("safemigrations.running.backfill.work.seconds_until_window", seconds)
     monkeypatch.setattr(control, "POLL", 0.05)
     row = progress.begin(database, FILL, app_label="", migration="", status=Status.RUNNING)
-    progress.rows(database).update(pace={"rate": 2000})
+    progress.rows(database).update(pace={"rate": 200})
     told = Told()
     worker = Migrating(lambda connection: control.work_on_all(connection, told))
     until(lambda: wrong(item) < 3000)
     closed = 7200.0
     until(lambda: told.progressed[-1:] == ["waiting: the time window opens in 2.0 h (BACKFILL_WINDOW)"])
     before = wrong(item)
-    wait(0.3)
+    known = looks
+    until(lambda: looks > known + 3)
     assert wrong(item) == before > 0
     assert not control.may_work(database)
+    hurry(database)
     closed = 0.0
     assert worker.result() is True
     assert wrong(item) == 0
@@ -282,7 +299,7 @@ def test_one_that_was_paused_while_it_waits_lets_go(database, item):
     try:
         row = progress.begin(database, FILL, app_label="", migration="", status=Status.RUNNING)
         item.execute("SELECT pg_switch_wal()")
-        progress.rows(database).update(pace={"rate": 2000})
+        progress.rows(database).update(pace={"rate": 200})
         told = Told()
 
         def work(connection: Any) -> Any:

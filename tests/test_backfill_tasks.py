@@ -150,12 +150,12 @@ def test_control_c_ends_it_with_a_line_and_the_next_run_goes_on(project, args):
 def test_one_that_was_killed_is_stopped_too(project):
     running = slow_fill(project, "migrate")
     running.kill()
-    until(lambda: "  stopped" in project.manage("safemigrations", "backfill", "status").stdout)
+    until(lambda: "  stopped" in project.manage("safemigrations", "backfill", "status").check().stdout)
 
 
 def test_each_worker_does_not_say_that_it_was_interrupted(project):
     left_by_migrate(project)
-    project.set(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 50, "BACKFILL_RATE": 1000})
+    project.set(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 50, "BACKFILL_RATE": 200})
     running = project.start("safemigrations", "backfill", "run", "--workers", "3", group=True)
     until(lambda: project.sql("SELECT count(DISTINCT owner) FROM safemigrations_backfill_section") == [(3,)])
     os.killpg(running.process.pid, signal.SIGINT)  # as a terminal does
@@ -282,9 +282,9 @@ def test_tasks_that_are_called_at_once(left, item):
 
 def test_a_task_that_has_worked_for_long_enough_lets_another_go_on(left, item, monkeypatch):
     given: list[tuple[str, float]] = []
-    monkeypatch.setattr(tasks, "SECONDS", 0.2)
+    monkeypatch.setattr(tasks, "SECONDS", 1)
     monkeypatch.setattr(tasks, "_tasks", lambda system: type("Given", (), {"enqueue": lambda *a: given.append(a)}))
-    progress.rows(connection).update(status=Status.RUNNING, pace={"rate": 2000})
+    progress.rows(connection).update(status=Status.RUNNING, pace={"rate": 200})
     tasks.work_for_a_while("default", "django")
     assert given == [("default", 0)]
     assert 0 < unfilled(item) < 3000
