@@ -10,11 +10,16 @@ from django.db.migrations.recorder import MigrationRecorder
 from safemigrations.contracts import queue
 from safemigrations.contracts.queue import Status
 from safemigrations.errors import StepFailed
+from safemigrations.plans import claims
 from safemigrations.plans.indexes import DropIndex
 from safemigrations.plans.steps import Proof, Statement
 from safemigrations.postgres.lock import Lock
 from safemigrations.running.run import Report
 from tests.contention import Migrating, Told, until
+
+NOTE = claims.column('"item"', "note")
+OLD = claims.index('"item"', "old")
+TABLE_A, TABLE_B = claims.table('"a"'), claims.table('"b"')
 
 
 def insert(number, **more):
@@ -53,7 +58,7 @@ def tables(connection):
 
 def test_the_table_is_made_when_something_is_left_for_the_first_time(database):
     assert queue.open_rows(database) == []
-    assert queue.holders(database, ["table a"], own={}) == {}
+    assert queue.holders(database, [TABLE_A], own={}) == {}
     assert queue.contract(database, Report()) == 0
     assert tables(database) == []
     put(database, 1)
@@ -181,26 +186,21 @@ def test_what_a_migration_left_that_was_squashed_and_deleted_is_still_run(databa
 
 
 def test_the_open_rows_that_hold_a_name(database, log):
-    drop = DropIndex(why="drop", table='"item"', name="old", frees=("index old",))
-    put(database, 1, plan=(insert(1, frees=("column note of item",)), drop))
+    drop = DropIndex(why="drop", table='"item"', name="old", frees=(OLD,))
+    put(database, 1, plan=(insert(1, frees=(NOTE,)), drop))
     put(database, 2, plan=(Statement(why="w", sql="SELECT 1", locks={'"b"': Lock.SHARE, '"a"': Lock.SHARE}),))
     first, second = queue.open_rows(database)
-    names = ["column note of item", "index old", "table a", "table b", "column size of item"]
-    assert queue.holders(database, names, own={}) == {
-        "column note of item": first,
-        "index old": first,
-        "table a": second,
-        "table b": second,
-    }
-    assert queue.holders(database, names, own={"operation": "Change(1)"}) == {"table a": second, "table b": second}
+    wanted = [NOTE, OLD, TABLE_A, TABLE_B, claims.column('"item"', "size")]
+    assert queue.holders(database, wanted, own={}) == {NOTE: first, OLD: first, TABLE_A: second, TABLE_B: second}
+    assert queue.holders(database, wanted, own={"operation": "Change(1)"}) == {TABLE_A: second, TABLE_B: second}
     queue.rows(database).update(status=Status.DONE)
-    assert queue.holders(database, names, own={}) == {}
+    assert queue.holders(database, wanted, own={}) == {}
 
 
 def test_what_a_later_row_drops_anyway_is_not_done_before(database, log):
     """Else new code, which no longer knows the column, would meet its NOT NULL in between."""
-    put(database, 1, plan=(insert(1, about="column note of item"), insert(11)))
-    put(database, 2, plan=(insert(2, frees=("column note of item",)),))
+    put(database, 1, plan=(insert(1, works_on=(NOTE,)), insert(11)))
+    put(database, 2, plan=(insert(2, frees=(NOTE,)),))
     told = Told()
     assert queue.contract(database, told) == 2
     assert log() == [11, 2]
@@ -208,16 +208,16 @@ def test_what_a_later_row_drops_anyway_is_not_done_before(database, log):
 
 
 def test_what_a_later_row_drops_with_its_table_is_not_done_before(database, log):
-    put(database, 1, plan=(insert(1, about="column note of item"), insert(11, about="column note of order item")))
-    put(database, 2, plan=(insert(2, frees=("table item",)),))
+    put(database, 1, plan=(insert(1, works_on=(NOTE,)), insert(11, works_on=(claims.column('"order item"', "note"),))))
+    put(database, 2, plan=(insert(2, frees=(claims.table('"item"'),)),))
     queue.contract(database, Report())
     assert log() == [11, 2]
 
 
 def test_what_has_been_dropped_is_not_worked_on_after_a_kill(database, log):
     """The run was ended when the later row was through, and before the earlier one was marked as done."""
-    put(database, 1, plan=(insert(1, about="column note of item"),))
-    put(database, 2, plan=(insert(2, frees=("column note of item",)),))
+    put(database, 1, plan=(insert(1, works_on=(NOTE,)),))
+    put(database, 2, plan=(insert(2, frees=(NOTE,)),))
     queue.contract(database, Report())
     queue.rows(database, operation="Change(1)").update(status=Status.RUNNING)
     assert queue.contract(database, Report()) == 1

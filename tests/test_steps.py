@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from safemigrations.plans import claims
+from safemigrations.plans.claims import Claim, Kind
 from safemigrations.plans.copies import BuildCounterparts, CopyIndexes, MoveAdditions, TryTypes
 from safemigrations.plans.indexes import AddUnique, BuildIndex, DropIndex
 from safemigrations.plans.steps import (
@@ -24,12 +26,13 @@ from safemigrations.plans.stored import STEPS as KINDS
 from safemigrations.plans.stored import from_json, to_json
 from safemigrations.postgres.lock import Lock
 
+NOTE = claims.column('"shop_item"', "note")
 DROP = Statement(
     why="shop_item: drop column note",
     sql='ALTER TABLE "shop_item" DROP COLUMN IF EXISTS "note"',
     locks={'"shop_order"': Lock.SHARE_ROW_EXCLUSIVE, '"shop_item"': Lock.ACCESS_EXCLUSIVE},
     done="SELECT 1",
-    frees=("column note of shop_item",),
+    frees=(NOTE,),
 )
 AGAIN = Statement(why="shop_item: add column note again", sql="SELECT 1", locks={}, undo=(DROP,))
 STEPS: dict[str, Step] = {
@@ -38,7 +41,7 @@ STEPS: dict[str, Step] = {
         sql="""ALTER TABLE "shop_item" ADD COLUMN "note" text DEFAULT '100 % ''ü'''""",
         locks={'"shop_item"': Lock.ACCESS_EXCLUSIVE},
         undo=(DROP, AGAIN),
-        takes=("column note of shop_item",),
+        takes=(NOTE,),
     ),
     "Together": Together(why="two at a time", sql=("SELECT 1", "SELECT 2"), locks={'"a"': Lock.SHARE}, undo=(DROP,)),
     "Online": Online(
@@ -73,7 +76,12 @@ STEPS: dict[str, Step] = {
         nulls_distinct=" NULLS NOT DISTINCT",
         undo=(DROP,),
     ),
-    "DropIndex": DropIndex(why="drop an index", table='"tenant"."shop_item"', name="i", frees=("index i",)),
+    "DropIndex": DropIndex(
+        why="drop an index",
+        table='"tenant"."shop_item"',
+        name="i",
+        frees=(claims.index('"tenant"."shop_item"', "i"),),
+    ),
     "Proof": Proof(why="no row is without", query="SELECT 1 WHERE FALSE", failure="These are: {rows}"),
     "Backfill": Backfill(
         why="fill",
@@ -141,7 +149,12 @@ BACKFILL_OF_0_1_0 = """[{"kind": "Backfill", "why": "w", "table": "\\"a\\"", "ke
 LOADED: list[tuple[str, Step]] = [
     (
         STATEMENT_OF_0_1_0,
-        Statement(why="w", sql="SELECT 1", frees=("index i",), locks={'"b"': Lock.SHARE, '"a"': Lock.ACCESS_EXCLUSIVE}),
+        Statement(
+            why="w",
+            sql="SELECT 1",
+            frees=(Claim(Kind.INDEX, name="i"),),
+            locks={'"b"': Lock.SHARE, '"a"': Lock.ACCESS_EXCLUSIVE},
+        ),
     ),
     (
         ONLINE_OF_0_1_0,

@@ -17,9 +17,10 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
 from ..errors import StepFailed
-from ..plans.steps import Backfill, Plan, Step, nested, tables_of
+from ..plans import claims
+from ..plans.claims import Claim, Kind
+from ..plans.steps import Backfill, Plan, nested, tables_of
 from ..plans.stored import from_json, to_json
-from ..postgres.catalog import bare
 from ..running.backfill import progress as backfills
 from ..running.run import Report
 from ..running.runner import Runner
@@ -70,23 +71,23 @@ class Contract(models.Model):
         return from_json(self.plan)
 
     @property
-    def frees(self) -> set[str]:
+    def frees(self) -> set[Claim]:
         """What is gone when the plan is done."""
-        return {name for step in self.steps for name in step.frees}
+        return {claim for step in self.steps for claim in step.frees}
 
     @property
-    def needs(self) -> set[str]:
+    def needs(self) -> set[Claim]:
         """What is gone when the plan is done, and the tables that have to keep their names until then."""
-        renamed = {name for step in self.steps for name in step.takes}
-        return self.frees | {name for name in self.names if name.startswith("table ")} - renamed
+        renamed = [claim for step in self.steps for claim in step.takes]
+        tables = {claim for claim in self.claimed if claim.kind is Kind.TABLE}
+        return self.frees | {table for table in tables if not table.is_in(renamed)}
 
     @property
-    def names(self) -> set[str]:
-        """What the plan works on, as in "column note of shop_order"; nobody else may touch it meanwhile."""
+    def claimed(self) -> set[Claim]:
+        """All that the plan works on: nobody else may touch it meanwhile."""
         steps = self.steps
-        tables = {bare(table) for step in nested(steps) for table in tables_of(step)}
-        named = {name for step in steps for name in (*step.frees, *step.takes, *step.uses, step.about)}
-        return named | {f"table {table}" for table in tables}
+        said = {claim for step in steps for claim in (*step.frees, *step.takes, *step.works_on)}
+        return said | {claims.table(table) for step in nested(steps) for table in tables_of(step)}
 
 
 def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Contract]:
@@ -133,24 +134,27 @@ def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
     return [row for row in waiting if (row.app_label, row.migration) not in to_apply]
 
 
-def holders(connection: BaseDatabaseWrapper, names: Iterable[str], *, own: Mapping[str, Any]) -> dict[str, Contract]:
-    """Which of these names ("column note of shop_order") an open contract still has to work on.
+def holders(
+    connection: BaseDatabaseWrapper, wanted: Iterable[Claim], *, own: Mapping[str, Any]
+) -> dict[Claim, Contract]:
+    """Which of these claims an open contract still has to work on.
 
     `own` selects the row that the asking operation left itself, in a run that was killed before it was recorded. Rows
     that other operations of its migration left in that run only count for what they free, and for the tables that they
     would not find any more under another name.
     """
-    wanted, held = set(names), {}
+    wanted, held = set(wanted), {}
     others = rows(connection, status__in=OPEN).exclude(**own) if wanted else ()
     for row in others:
         same_migration = row.app_label == own.get("app_label") and row.migration in own.get("migration__in", ())
-        held.update(dict.fromkeys(sorted(wanted & (row.needs if same_migration else row.names)), row))
+        claimed = row.needs if same_migration else row.claimed
+        held.update(dict.fromkeys(sorted((claim for claim in wanted if claim.is_in(claimed)), key=str), row))
     return held
 
 
-def freed(connection: BaseDatabaseWrapper) -> frozenset[str]:
+def freed(connection: BaseDatabaseWrapper) -> frozenset[Claim]:
     """What the open contracts are going to remove."""
-    return frozenset(name for row in rows(connection, status__in=OPEN) for name in row.frees)
+    return frozenset(claim for row in rows(connection, status__in=OPEN) for claim in row.frees)
 
 
 def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
@@ -162,7 +166,7 @@ def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
         # What a row would do to a column that a later one drops anyway, alone or with its table, is left out: new code
         # that doesn't know the column any more must not meet a NOT NULL, nor miss a default, in between.
         gone = _freed_after(connection, row, chosen)
-        plan = tuple(step for step in row.steps if not _is_pointless(step, gone))
+        plan = tuple(step for step in row.steps if not any(claim.goes_with(gone) for claim in step.works_on))
         report.begin_row(str(row))
         _run(connection, row, report, plan)
         report.end_row()
@@ -175,23 +179,17 @@ def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     return len(chosen)
 
 
-def _is_pointless(step: Step, gone: set[str]) -> bool:
-    """Is it about a column that is dropped, alone or with its table?"""
-    table = step.about.rpartition(" of ")[2]
-    return bool(step.about) and not gone.isdisjoint((step.about, *step.uses, f"table {table}"))
-
-
-def _freed_after(connection: BaseDatabaseWrapper, row: Contract, chosen: list[Contract]) -> set[str]:
+def _freed_after(connection: BaseDatabaseWrapper, row: Contract, chosen: list[Contract]) -> set[Claim]:
     """What later rows drop, or did drop in a run that was killed before it had marked this one as done."""
     done = rows(connection, status=Status.DONE, id__gt=row.pk)
     later = [*done, *(other for other in chosen if other.pk > row.pk)]
-    # A step that is about a column frees its former name: what was done under that isn't gone.
-    return {name for other in later for step in other.steps if not step.about for name in step.frees}
+    # A step that alters a column frees its former name: what was done under that isn't gone.
+    return {claim for other in later for step in other.steps if not step.altered_column for claim in step.frees}
 
 
 def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]) -> None:
     """What `migrate` left for later has to be filled before the contract forbids or drops anything there."""
-    tables = {name.removeprefix("table ") for row in chosen for name in row.names if name.startswith("table ")}
+    tables = {claim.table for row in chosen for claim in row.claimed if claim.kind is Kind.TABLE}
     unfilled = [
         row
         for row in backfills.rows(connection, status__in=backfills.UNFINISHED)

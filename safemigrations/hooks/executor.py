@@ -17,12 +17,12 @@ from django.db import DatabaseError, migrations, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration, executor
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ModelState, ProjectState
+from django.db.migrations.state import ProjectState
 
 from ..operations.base import Change, make_room
-from ..plans import tables
-from ..plans.column import bound
+from ..plans.claims import Claim
 from ..plans.steps import Statement
+from ..plans.stock_claims import taken_by
 from ..postgres.lock import Lock
 from ..running import locks
 from ..running.run import Report, Run, current_run, is_sending, running
@@ -267,85 +267,10 @@ def created_by(migration: Migration) -> set[tuple[str, str]]:
     }
 
 
-def _taken_by(migration: Migration, state: ProjectState) -> Iterator[str]:
-    """The names of columns, indexes and tables that stock operations will create or change.
-
-    A contract that is still open must not find another column than it was made for: it would forbid null in one that
-    a later release allows it in, or drop one that a later release added.
-    """
+def _taken_by(migration: Migration, state: ProjectState) -> Iterator[Claim]:
     for operation in _operations(migration):
-        if isinstance(operation, Change):
-            continue  # says so itself
-        if isinstance(operation, migrations.AddIndex):
-            yield f"index {operation.index.name}"
-        elif isinstance(operation, migrations.CreateModel):
-            yield from (f"table {name}" for name in tables.made_by(operation, migration.app_label, state))
-        elif isinstance(operation, migrations.AddField | migrations.AlterField):
-            yield from _taken_by_field(operation, operation.field, migration.app_label, state)
-        elif isinstance(operation, migrations.RemoveField | migrations.RenameField):
-            name = getattr(operation, "old_name", None) or operation.name
-            model = state.models.get((migration.app_label, operation.model_name_lower))
-            if model and name in model.fields:
-                yield from _taken_by_field(operation, model.fields[name], migration.app_label, state)
-        elif isinstance(operation, migrations.RenameModel | migrations.AlterModelTable | migrations.DeleteModel):
-            name = getattr(operation, "old_name", None) or operation.name
-            if model := state.models.get((migration.app_label, name.lower())):
-                yield f"table {tables.name_of(model)}"
-            yield from (f"table {name}" for name in tables.made_by(operation, migration.app_label, state))
-
-
-def _taken_by_field(operation: Any, unbound: Any, app_label: str, state: ProjectState) -> Iterator[str]:
-    model = state.models.get((app_label, operation.model_name_lower))
-    if model is None:
-        return
-    table = tables.name_of(model)
-    if isinstance(operation, migrations.AlterField) and operation.name in model.fields:
-        if _alters_the_type(operation, model):
-            yield f"view of {table}"
-        if not _is_contracts_business(operation, model):
-            if _alters_the_column(operation, model):
-                yield f"twin {_column(operation, unbound)} of {table}"
-            return
-    if unbound.many_to_many:
-        through = tables.names_of_through_tables(table, [(operation.name, unbound)])
-        yield from (f"table {name}" for name in through)
-    elif column := _column(operation, unbound):
-        yield f"column {column} of {table}"
-
-
-def _column(operation: Any, unbound: Any) -> str:
-    return bound(unbound, operation.name).column or ""
-
-
-def _is_contracts_business(operation: migrations.AlterField, model: ModelState) -> bool:
-    """Does it alter what an open contract could be about: the column's name, null, db_default or foreign key?"""
-    return _of_contract(model.fields[operation.name]) != _of_contract(operation.field)
-
-
-def _alters_the_column(operation: migrations.AlterField, model: ModelState) -> bool:
-    """A twin that is altered alone doesn't hold what the other holds, such as a longer text."""
-    return _differ(operation, model, operation.field.non_db_attrs)
-
-
-NOT_OF_THE_TYPE = ("null", "unique", "db_index", "db_default", "db_comment", "db_constraint", "on_delete")
-
-
-def _alters_the_type(operation: migrations.AlterField, model: ModelState) -> bool:
-    return _differ(operation, model, (*operation.field.non_db_attrs, *NOT_OF_THE_TYPE))
-
-
-def _differ(operation: migrations.AlterField, model: ModelState, but_for: Sequence[str]) -> bool:
-    old, new = model.fields[operation.name].deconstruct()[1:], operation.field.deconstruct()[1:]
-    attributes = [
-        (path, args, {key: value for key, value in options.items() if key not in but_for})
-        for path, args, options in (old, new)
-    ]
-    return attributes[0] != attributes[1]
-
-
-def _of_contract(field: Any) -> dict[str, Any]:
-    options = field.deconstruct()[3]
-    return {key: options.get(key) for key in ("null", "db_default", "db_column", "to", "to_field", "db_constraint")}
+        if not isinstance(operation, Change):  # which says so itself
+            yield from taken_by(operation, migration.app_label, state)
 
 
 def _tables(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> list[str]:

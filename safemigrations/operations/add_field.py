@@ -17,7 +17,7 @@ from typing import Any
 from django.db.migrations.operations import AddField
 from django.db.models import Field, Model
 
-from ..plans import defaults
+from ..plans import claims, defaults
 from ..plans.column import Column
 from ..plans.defaults import Kind
 from ..plans.foreign_key import ForeignKey
@@ -123,7 +123,7 @@ def create_table(at: Situation, model: type[Model]) -> Together:
         sql=f"DROP TABLE IF EXISTS {table}",
         locks={table: Lock.ACCESS_EXCLUSIVE},
         done=catalog.table_missing(table),
-        frees=(f"table {label}",),
+        frees=(claims.table(table),),
     )
     return Together(
         why=f"{label}: create the table",
@@ -131,7 +131,7 @@ def create_table(at: Situation, model: type[Model]) -> Together:
         locks={},
         done=catalog.table_exists(table),
         undo=(drop,),
-        takes=(f"table {label}",),
+        takes=(claims.table(table),),
     )
 
 

@@ -16,6 +16,7 @@ import dataclasses
 from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConstraint, RemoveIndex
 from django.db.models import Index, Model
 
+from ..plans import claims
 from ..plans.index_and_check import build_index
 from ..plans.indexes import BuildIndex, DropIndex
 from ..plans.steps import Plan
@@ -37,7 +38,7 @@ def index_step(at: Situation, model: type[Model], index: Index) -> BuildIndex:
         why=f"{label}: drop index {index.name}",
         table=table,
         name=index.name,
-        frees=(f"index {index.name}",),
+        frees=(claims.index(table, index.name),),
     )
     return dataclasses.replace(step, undo=(drop,))
 

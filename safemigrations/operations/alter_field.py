@@ -21,7 +21,8 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.utils import resolve_relation
 from django.db.models import Field
 
-from ..plans import defaults
+from ..plans import claims, defaults
+from ..plans.claims import Claims
 from ..plans.column import Column
 from ..plans.foreign_key import ForeignKey
 from ..plans.index_and_check import build_index
@@ -73,10 +74,10 @@ class AlterFieldConcurrently(Change, AlterField):
         parts = [text for text, is_left in _left(change) if is_left]
         return f"{' and '.join(parts)} of {new.name} of {new.label}"
 
-    def reworks(self, at: Situation) -> tuple[str, ...]:
+    def reworks(self, at: Situation) -> Claims:
         change, _, new = self._columns(at)
         decided = change.relaxes_null or change.sets_default or change.removes_foreign_key or change.retargets
-        return (new.title,) if decided else ()
+        return (new.claim,) if decided else ()
 
     def expand(self, at: Situation) -> Plan:
         change, old, new = self._columns(at)
@@ -187,8 +188,8 @@ def _type_statement(column: Column, type_: str, index: BuildIndex | None, why: s
         sql=(f"ALTER TABLE {column.table} ALTER COLUMN {column.quoted} TYPE {type_}{collation}", *exchange),
         locks={column.table: Lock.ACCESS_EXCLUSIVE},
         done=catalog.column_has_type(column.table, column.name, type_),
-        about=column.title,
-        takes=(f"view of {column.label}",),  # no type changes while a view has the table's old name
+        works_on=(column.claim,),
+        takes=(claims.view_of(column.table),),  # no type changes while a view has the table's old name
     )
 
 
@@ -241,7 +242,7 @@ def _drop_index(column: Column, name: str) -> DropIndex:
         table=column.table,
         name=name,
         query=catalog.index_of_field(column.table, column.name, name=name),
-        frees=(f"index {name}",),
+        frees=(claims.index(column.table, name),),
     )
 
 
@@ -266,7 +267,7 @@ def _drop_by_query(column: Column, why: str, query: str, locks: dict[str, Lock],
             locks=locks,
             done=f"SELECT 1 WHERE NOT EXISTS ({query})",
             undo=undo,
-            about=column.title,
+            works_on=(column.claim,),
         ),
     )
 

@@ -23,7 +23,9 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.utils import get_references
 from django.db.models import NOT_PROVIDED, Field
 
+from ..plans import claims
 from ..plans.casts import Cast, cast, is_wider, numeric_of_both, parse
+from ..plans.claims import Claim, Claims
 from ..plans.column import Column
 from ..plans.new_type import Exchange, Retyped
 from ..plans.steps import Plan
@@ -82,13 +84,13 @@ class ExpandAlterField(Change, AlterField):
             )
         return change
 
-    def reworks(self, at: Situation) -> tuple[str, ...]:
+    def reworks(self, at: Situation) -> Claims:
         """Nor does a type change while a view has the table's old name."""
         change = self._change(at)
         if change.renames_column:
             return ()
         followers = self._exchange(at, change).followers
-        return tuple(name for one in followers for name in (one.title, f"view of {one.label}"))
+        return tuple(claim for one in followers for claim in (one.claim, claims.view_of(one.column.table)))
 
     def expand(self, at: Situation) -> Plan:
         change = self._change(at)
@@ -112,12 +114,12 @@ class ExpandAlterField(Change, AlterField):
         return TwoTypes(old=old, new=new, using=self.using, like=change.changes_text)
 
     def _exchange(self, at: Situation, change: Alteration) -> Exchange:
-        columns: dict[str, Retyped] = {}
+        columns: dict[Claim, Retyped] = {}
         for old, new in _with_those_that_point_at_it(change.old.field, change.new.field, at.connection.alias):
             one, other = Column(at.editor, old.model, old), Column(at.editor, new.model, new)
             forth = Cast(f"CAST({self.using} AS {other.type})") if self.using else cast(one.type, other.type)
             retyped = Retyped(old=one, new=other, forth=forth, back=cast(other.type, one.type))
-            columns.setdefault(one.title, retyped)
+            columns.setdefault(one.claim, retyped)
         return Exchange(columns=tuple(columns.values()))
 
 

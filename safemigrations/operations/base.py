@@ -6,7 +6,7 @@ other tools know it for what it is) and two plans. Subclasses say which; nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from typing import Any, ClassVar
@@ -22,6 +22,7 @@ from django.db.models import Model
 
 from ..data import Data
 from ..errors import NeedsAutocommit, StepFailed
+from ..plans.claims import Claim, Claims
 from ..plans.copies import TryTypes
 from ..plans.steps import Backfill, Plan, Proof, Step, reverse
 from ..running.run import Run, current_run
@@ -37,7 +38,7 @@ class Situation(Data):
     before: ProjectState
     after: ProjectState
     migration: Migration | None = None  # whose operation is planned; None outside of a run, as for sqlmigrate
-    freed: frozenset[str] = frozenset()  # what open contracts are going to remove, as in Step.frees
+    freed: frozenset[Claim] = frozenset()  # what open contracts are going to remove
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
@@ -107,8 +108,8 @@ class Change(SeparateDatabaseAndState):
     def contract(self, at: Situation) -> Plan:
         return ()
 
-    def reworks(self, at: Situation) -> tuple[str, ...]:
-        """What this changes so that the open contract of an earlier migration would undo it, as in Step.takes."""
+    def reworks(self, at: Situation) -> Claims:
+        """What this changes so that the open contract of an earlier migration would undo it."""
         return ()
 
     # Both directions.
@@ -256,26 +257,26 @@ def _shown(step: Step) -> Iterator[str]:
         yield from (line for sql in step.statements for line in f"{sql};".splitlines())
 
 
-def _needed_by(plan: Plan) -> Iterator[str]:
-    """The names that a plan takes, and the twins that it would change on one side only."""
+def _needed_by(plan: Plan) -> Iterator[Claim]:
+    """What a plan takes, and the twins that it would change on one side only."""
     for step in plan:
         yield from step.takes
-        if step.about.startswith("column ") and not isinstance(step, Proof):
-            yield f"twin{step.about.removeprefix('column')}"
+        if step.altered_column and not isinstance(step, Proof):
+            yield step.altered_column.twin
 
 
-def make_room(connection: BaseDatabaseWrapper, run: Run, names: Any, *, own: Mapping[str, Any]) -> None:
+def make_room(connection: BaseDatabaseWrapper, run: Run, wanted: Iterable[Claim], *, own: Mapping[str, Any]) -> None:
     """Refuse a name that an open contract still has to free; `migrate --contract` frees it first.
 
     Without this a column of the same name would count as already added, and the contract would drop it.
     """
     from ..contracts import queue  # see Change._expand()
 
-    names = list(names)
-    held = queue.holders(connection, names, own=own)
+    wanted = list(wanted)
+    held = queue.holders(connection, wanted, own=own)
     if held and run.finish:
         queue.contract(connection, run.report)
-        held = queue.holders(connection, names, own=own)
+        held = queue.holders(connection, wanted, own=own)
     if held and any(run.migration and row.migration == run.migration.name for row in held.values()):
         name, row = next(iter(held.items()))
         raise StepFailed(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from django.db.migrations import DeleteModel
 from django.db.models import Model
 
-from ..plans import tables
+from ..plans import stock_claims, tables
 from ..plans.column import Column
 from ..plans.foreign_key import ForeignKey
 from ..plans.steps import Plan
@@ -79,9 +79,9 @@ def find(operation: DeleteModel, context: Context) -> Finding | None:
 
 def _taken_again(operation: DeleteModel, context: Context) -> str:
     """The operation of this release that makes a table of a name that goes, or gives it to another."""
-    going = tables.names_of(context.model_before(operation.name))
+    going = set(stock_claims.tables_of(context.model_before(operation.name)))
     for app_label, other in context.release:
-        if not going.isdisjoint(tables.made_by(other, app_label, context.before)):
+        if any(table.is_in(going) for table in stock_claims.tables_made_by(other, app_label, context.before)):
             return other.describe()
     return ""
 

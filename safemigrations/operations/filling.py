@@ -97,7 +97,7 @@ class Filling(Data):
             guard=guard,
             assign=assign,
             function=self.function,
-            about=column.title,
+            works_on=(column.claim,),
         )
 
     def filled_proof(self, what: str) -> Plan:

@@ -19,7 +19,8 @@ from typing import Any
 from django.db.migrations.operations import AddField, DeleteModel, RemoveField
 from django.db.models import Field, UniqueConstraint
 
-from ..plans import defaults, tables
+from ..plans import defaults, stock_claims, tables
+from ..plans.claims import Claim
 from ..plans.column import Column, bound
 from ..plans.defaults import Kind
 from ..plans.foreign_key import ForeignKey
@@ -210,16 +211,16 @@ def _is_unique(at: Situation, model_name: str, field: Field[Any, Any]) -> bool:
     )
 
 
-def _nothing_uses(column: Column, going: Iterable[str]) -> Proof:
-    """`going` is what open contracts remove, as in Step.frees."""
+def _nothing_uses(column: Column, going: Iterable[Claim]) -> Proof:
+    """`going` is what open contracts remove."""
     return Proof(
         why=f"{column.label}: nothing of yours depends on {column.name}",
-        query=catalog.dependents_of_column(column.table, column.name, but=going),
+        query=catalog.dependents_of_column(column.table, column.name, but=map(str, going)),
         failure=(
             f"The contract can't drop {column.name} of {column.label} as long as these use it: {{rows}}. Nothing was "
             "changed. Replace them first, then run the same command again."
         ),
-        about=column.title,
+        works_on=(column.claim,),
     )
 
 
@@ -234,7 +235,7 @@ def _no_function_names(column: Column) -> Proof:
             f"is there (IF to_jsonb(NEW) ? {catalog.literal(column.name)} THEN ...), and run the same command again."
         ),
         done=catalog.column_missing(column.table, column.name),
-        about=column.title,
+        works_on=(column.claim,),
     )
 
 
@@ -290,9 +291,9 @@ def find(operation: RemoveField, context: Context) -> Finding | None:
 def _taken_again(operation: RemoveField, field: Any, context: Context) -> str:
     """The operation of this release that makes a column, or table, of the name that goes."""
     model = context.model_before(operation.model_name)
-    going = set(tables.names_of_through_tables(tables.db_table_of(model), [(operation.name, field)]))
+    going = set(stock_claims.tables_through(tables.db_table_of(model), [(operation.name, field)]))
     for app_label, other in context.release:
-        if not going.isdisjoint(tables.made_by(other, app_label, context.before)):
+        if any(table.is_in(going) for table in stock_claims.tables_made_by(other, app_label, context.before)):
             return other.describe()
         same_model = app_label == context.app_label and operation.model_name_lower == getattr(
             other, "model_name_lower", ""

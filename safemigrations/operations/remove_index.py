@@ -15,6 +15,7 @@ from dataclasses import replace
 from django.db.migrations.operations import AddConstraint, AddIndex, CreateModel, RemoveIndex
 from django.db.migrations.operations.base import Operation
 
+from ..plans import claims
 from ..plans.indexes import DropIndex
 from ..plans.steps import Plan, Statement, Together
 from ..postgres import catalog
@@ -56,14 +57,14 @@ class RemoveIndexLater(Change, RemoveIndex):
         table = at.editor.quote_name(model._meta.db_table)
         name = self._name_until_dropped(table)
         index = at.before.models[at.app_label, self.model_name_lower].get_index_by_name(self.name)
-        build = replace(index_step(at, model, index), name=name, takes=(f"index {name}",))
+        build = replace(index_step(at, model, index), name=name, takes=(claims.index(table, name),))
         return (
             DropIndex(
                 why=f"{catalog.bare(table)}: drop index {name}",
                 table=table,
                 name=name,
                 undo=(build,),
-                frees=(f"index {name}",),
+                frees=(claims.index(table, name),),
             ),
         )
 
@@ -94,7 +95,7 @@ def set_aside(table: str, name: str) -> Plan:
             locks={},
             done=catalog.index_exists(table, aside),
             undo=(back,),
-            takes=(f"index {aside}",),
+            takes=(claims.index(table, aside),),
         ),
     )
 

@@ -17,7 +17,8 @@ from ..postgres import catalog
 from ..postgres.catalog import literal, object_name, raw
 from ..postgres.lock import Lock
 from ..typed import compose, create_index_name, field_indexes_sql
-from . import defaults
+from . import claims, defaults
+from .claims import Claim, Claims
 from .defaults import Kind
 from .index_and_check import build_index, check_constraint, unique_constraint
 from .steps import Online, Plan, Statement, Together
@@ -67,9 +68,8 @@ class Column(Data):
         return catalog.column_exists(self.table, self.name)
 
     @property
-    def title(self) -> str:
-        """How the queue and the messages call it."""
-        return f"column {self.name} of {self.label}"
+    def claim(self) -> Claim:
+        return claims.column(self.table, self.name)
 
     @property
     def collation(self) -> str:
@@ -97,7 +97,7 @@ class Column(Data):
             why=f"{self.label}: {why}",
             sql=f"ALTER TABLE {self.table} {change}",
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
-            about=self.title,
+            works_on=(self.claim,),
             **rest,
         )
 
@@ -113,7 +113,7 @@ class Column(Data):
                 done=f"{self.exists} AND a.atttypid = to_regtype({literal(self.type)})",
                 # Its foreign key has gone by then, and with it the need to lock the parent.
                 undo=(self.drop(locks={self.table: Lock.ACCESS_EXCLUSIVE}),),
-                takes=(self.title,),
+                takes=(self.claim,),
             ),
         )
 
@@ -135,7 +135,7 @@ class Column(Data):
             locks=locks or {**self.parent_locks(Lock.ACCESS_EXCLUSIVE), self.table: Lock.ACCESS_EXCLUSIVE},
             done=catalog.column_missing(self.table, self.name),
             undo=undo,
-            frees=(self.title,),
+            frees=(self.claim,),
         )
 
     @property
@@ -156,13 +156,13 @@ class Column(Data):
         instant = self.field.has_db_default() and defaults.kind(self.field) is Kind.INSTANT
         return defaults.sql(self.editor.connection, self.field) if instant else ""
 
-    def analyze(self, *, done: str, about: str = "") -> Online:
+    def analyze(self, *, done: str, works_on: Claims = ()) -> Online:
         return Online(
             why=f"{self.label}: statistics of {self.name}",
             sql=f"ANALYZE {self.table} ({self.quoted})",
             locks={self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
             done=done,
-            about=about,
+            works_on=works_on,
         )
 
     def set_default(self, default: str) -> Statement:
@@ -223,4 +223,4 @@ class Column(Data):
     def _check(self, name: str) -> Plan:
         add = f"ALTER TABLE {self.table} ADD CONSTRAINT {self.editor.quote_name(name)} CHECK ({self.check_condition})"
         violators = f"SELECT {', '.join(self.key)} FROM {self.table} WHERE NOT ({self.check_condition})"
-        return check_constraint(self.editor, self.table, name, add, about=self.title, violators=violators)
+        return check_constraint(self.editor, self.table, name, add, works_on=(self.claim,), violators=violators)

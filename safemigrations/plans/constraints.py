@@ -17,6 +17,7 @@ from ..postgres import catalog
 from ..postgres.catalog import raw
 from ..postgres.lock import Lock
 from ..typed import check_sql, condition_sql
+from . import claims
 from .column import Column
 from .index_and_check import build_index, check_constraint, unique_constraint
 from .indexes import DropIndex
@@ -27,11 +28,6 @@ Editor = BaseDatabaseSchemaEditor
 
 def table_of(editor: Editor, model: type[Model]) -> str:
     return editor.quote_name(model._meta.db_table)
-
-
-def title(table: str, name: str) -> str:
-    """How the queue and the messages call a constraint that has no index."""
-    return f"constraint {name} of {catalog.bare(table)}"
 
 
 def add(editor: Editor, model: type[Model], constraint: BaseConstraint) -> Plan:
@@ -67,7 +63,7 @@ def drop(editor: Editor, model: type[Model], constraint: BaseConstraint, *, undo
     label = catalog.bare(table)
     if is_index(constraint):
         why = f"{label}: drop unique index {name}"
-        return DropIndex(why=why, table=table, name=name, undo=undo, frees=(f"index {name}",))
+        return DropIndex(why=why, table=table, name=name, undo=undo, frees=(claims.index(table, name),))
     has_index = not isinstance(constraint, CheckConstraint)
     kind = "" if has_index else "c"  # one of another kind has taken the name since
     return Statement(
@@ -77,8 +73,8 @@ def drop(editor: Editor, model: type[Model], constraint: BaseConstraint, *, undo
         done=catalog.constraint_missing(table, name, kind=kind),
         undo=undo,
         # A check that waits for the contract must not be added after it was dropped.
-        takes=() if has_index else (title(table, name),),
-        frees=(f"index {name}",) if has_index else (),
+        takes=() if has_index else (claims.constraint(table, name),),
+        frees=(claims.index(table, name),) if has_index else (),
     )
 
 
@@ -154,8 +150,10 @@ def add_check(editor: Editor, model: type[Model], constraint: CheckConstraint) -
         table_of(editor, model),
         constraint.name,
         str(create),
-        about=title(table_of(editor, model), constraint.name),
-        uses=tuple(column.title for column in _columns(editor, model, constraint)),
+        works_on=(
+            claims.constraint(table_of(editor, model), constraint.name),
+            *(column.claim for column in _columns(editor, model, constraint)),
+        ),
         violators=_violators(editor, model, constraint),
     )
 

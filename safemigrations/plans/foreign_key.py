@@ -95,7 +95,7 @@ class ForeignKey(Data):
         return Statement(
             why=f"{self.label}: {why}",
             sql=f"ALTER TABLE {self.table} {change}",
-            about=self.column.title,
+            works_on=(self.column.claim,),
             **{"locks": self._both(Lock.ACCESS_EXCLUSIVE), "instead": self._on_leaves(change), **rest},
         )
 
@@ -125,7 +125,7 @@ class ForeignKey(Data):
             locks=self._both(Lock.SHARE_ROW_EXCLUSIVE),
             done=self._exists_or_of_leaves(),
             undo=(drop,),
-            about=self.column.title,
+            works_on=(self.column.claim,),
             instead=self._on_leaves(self._add_not_valid(self.on_delete)),
         )
         return (add, *self._validate(on_failure=(drop,)))
@@ -138,7 +138,7 @@ class ForeignKey(Data):
             done=f"{self._exists()} AND convalidated",
             on_failure=on_failure,
             violators=self.orphans(),
-            about=self.column.title,
+            works_on=(self.column.claim,),
             instead=self._on_leaves(f"VALIDATE CONSTRAINT {self.quoted}"),
         )
         take_over = Statement(
@@ -146,7 +146,7 @@ class ForeignKey(Data):
             sql="",
             locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
             done=f"{self._exists()} UNION ALL SELECT 1 WHERE NOT EXISTS ({self._has_leaves})",
-            about=self.column.title,
+            works_on=(self.column.claim,),
             instead=Instead(when=self._has_leaves, sql=str(self._reference())),
         )
         return (validate, take_over)
@@ -222,7 +222,7 @@ class ForeignKey(Data):
             sql=catalog.for_each(catalog.foreign_keys(self.table, self.column.name), f"EXECUTE {change};"),
             locks=self._both(Lock.ACCESS_EXCLUSIVE),
             done=self._exists(),
-            about=self.column.title,
+            works_on=(self.column.claim,),
         )
         return (exchange, *self._validate(on_failure=()))  # its rows were checked by the one that goes
 

@@ -8,6 +8,8 @@ from django.db.backends.ddl_references import Statement as Reference
 from ..postgres import catalog
 from ..postgres.catalog import raw
 from ..postgres.lock import Lock
+from . import claims
+from .claims import Claims
 from .indexes import AddUnique, BuildIndex, DropIndex
 from .steps import Online, Plan, Statement
 
@@ -23,7 +25,7 @@ def build_index(why: str, table: str, reference: Reference, *, analyze: bool = F
         definition=str(Reference(tail, **reference.parts)).strip(),
         unique="UNIQUE" in head,
         analyze=analyze,
-        takes=(f"index {name}",),
+        takes=(claims.index(table, name),),
     )
 
 
@@ -64,7 +66,7 @@ def unique_constraint(
             unique=True,
             for_constraint=True,
             done=exists,
-            takes=(f"index {name}",),
+            takes=(claims.index(table, name),),
             undo=(DropIndex(why=f"{label}: drop index {name}", table=table, name=name),),
         ),
         add,
@@ -77,8 +79,7 @@ def check_constraint(
     name: str,
     add: str,
     *,
-    about: str = "",
-    uses: tuple[str, ...] = (),
+    works_on: Claims = (),
     violators: str = "",
 ) -> Plan:
     """A check added NOT VALID, behind a short lock, then validated online; `add` is the statement that does both."""
@@ -89,8 +90,7 @@ def check_constraint(
         sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quoted}",
         locks={table: Lock.ACCESS_EXCLUSIVE},
         done=catalog.constraint_missing(table, name, kind="c"),
-        about=about,
-        uses=uses,
+        works_on=works_on,
     )
     return (
         Statement(
@@ -99,8 +99,7 @@ def check_constraint(
             locks={table: Lock.ACCESS_EXCLUSIVE},
             done=catalog.constraint_exists(table, name, kind="c"),
             undo=(drop,),
-            about=about,
-            uses=uses,
+            works_on=works_on,
         ),
         Online(
             why=f"{label}: check {name} holds for every row (checked without blocking)",
@@ -109,7 +108,6 @@ def check_constraint(
             done=catalog.constraint_exists(table, name, validated=True, kind="c"),
             on_failure=(drop,),
             violators=violators,
-            about=about,
-            uses=uses,
+            works_on=works_on,
         ),
     )

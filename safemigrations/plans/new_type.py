@@ -20,6 +20,7 @@ from ..postgres.catalog import raw, temporary_name
 from ..postgres.lock import Lock
 from ..typed import create_fk_sql
 from .casts import INTEGERS, Cast
+from .claims import Claim
 from .column import Column
 from .copies import BuildCounterparts
 from .foreign_key import FK_SUFFIX, ForeignKey
@@ -96,9 +97,9 @@ class Follower(Data):
         return follow(self.leader, self.column, self.cast)
 
     @property
-    def title(self) -> str:
+    def claim(self) -> Claim:
         """What no later migration may change meanwhile; as of twins."""
-        return f"twin {self.leader.name} of {self.label}"
+        return self.leader.claim.twin
 
 
 class Exchange(Data):
@@ -187,7 +188,7 @@ class Exchange(Data):
                 "Nothing was lost. Mend them, then run the same command again."
             ),
             done=follower.over,
-            about=column.title,
+            works_on=(column.claim,),
         )
 
     def _sequence_fits(self, follower: Follower) -> Proof:
@@ -219,8 +220,8 @@ class Exchange(Data):
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
             done=f"{trigger.done} UNION ALL {follower.over}",
             undo=(*self._drop_foreign_key(follower), self._end(follower)),
-            takes=(column.title,),
-            about=leader.title,
+            takes=(column.claim,),
+            works_on=(leader.claim,),
         )
 
     def _fill(self, follower: Follower) -> Backfill:
@@ -233,7 +234,7 @@ class Exchange(Data):
             assign=f"{column.quoted} = {follower.value}",
             sets=(column.quoted,),
             done=follower.over,
-            about=leader.title,
+            works_on=(leader.claim,),
         )
 
     def _drop_foreign_key(self, follower: Follower) -> Plan:
@@ -249,7 +250,7 @@ class Exchange(Data):
             sql=(*drop.statements, f"ALTER TABLE {column.table} DROP COLUMN IF EXISTS {column.quoted}"),
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
             done=catalog.column_missing(column.table, column.name),
-            takes=(leader.title, follower.title),
+            takes=(leader.claim, follower.claim),
         )
 
     # What hangs on the columns, made for the followers.
@@ -262,7 +263,7 @@ class Exchange(Data):
             *self._counterparts(),
             *(step for follower in followers for step in self._not_null(follower)),
             *(step for follower in followers for step in self._foreign_key(follower)),
-            *(follower.column.analyze(done=follower.over, about=follower.leader.title) for follower in followers),
+            *(follower.column.analyze(done=follower.over, works_on=(follower.leader.claim,)) for follower in followers),
             *(self._equal(follower) for follower in followers),
         )
 
@@ -274,7 +275,7 @@ class Exchange(Data):
         misfit = follower.cast.misfit.replace("{}", column.quoted)
         add = f"ALTER TABLE {column.table} ADD CONSTRAINT {column.editor.quote_name(name)} CHECK (NOT ({misfit}))"
         violators = f"SELECT {', '.join(column.key)} FROM {column.table} WHERE ({misfit})"
-        plan = check_constraint(column.editor, column.table, name, add, about=column.title, violators=violators)
+        plan = check_constraint(column.editor, column.table, name, add, works_on=(column.claim,), violators=violators)
         return _unless(follower.over, plan)
 
     def _counterparts(self) -> Iterator[Step]:
@@ -285,7 +286,7 @@ class Exchange(Data):
                 table=table,
                 twins=tuple((follower.leader.name, follower.column.name) for follower in followers),
                 done=followers[0].over,
-                about=followers[0].leader.title,
+                works_on=(followers[0].leader.claim,),
             )
 
     def _by_table(self) -> dict[str, list[Follower]]:
@@ -312,7 +313,7 @@ class Exchange(Data):
                 f"{follower.value} WHERE {follower.differ} repairs it; then run the same command again."
             ),
             done=follower.over,
-            about=leader.title,
+            works_on=(leader.claim,),
         )
 
     # The moment itself.
@@ -329,7 +330,7 @@ class Exchange(Data):
             sql=tuple(self._exchange()),
             locks=self.locks,
             done=followers[0].over,
-            about=followers[0].leader.title,
+            works_on=(followers[0].leader.claim,),
         )
 
     def _exchange(self) -> Iterator[str]:

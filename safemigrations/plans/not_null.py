@@ -23,7 +23,7 @@ def may_be_null(column: Column) -> Statement:
         ),
         pages_of=column.table,
         done=catalog.column_not_null(column.table, column.name),
-        about=column.title,
+        works_on=(column.claim,),
     )
     # Taken back from the last to the first: the proof comes before NOT NULL.
     return column.drop_not_null(undo=(has_value, *not_null(column)))
@@ -65,7 +65,7 @@ def not_null(column: Column) -> Plan:
             done=f"{already} UNION ALL {catalog.constraint_exists(column.table, check, validated=True)}",
             on_failure=back,
             violators=f"SELECT {', '.join(column.key)} FROM {column.table} WHERE {column.quoted} IS NULL",
-            about=column.title,
+            works_on=(column.claim,),
             instead=Instead(when=_forbids_null(column), sql=f"ALTER TABLE {column.table} VALIDATE CONSTRAINT {own}"),
         ),
         Together(
@@ -76,7 +76,7 @@ def not_null(column: Column) -> Plan:
             ),
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
             done=f"{already} AND NOT EXISTS ({catalog.constraint_exists(column.table, check)})",
-            about=column.title,
+            works_on=(column.claim,),
         ),
     )
 

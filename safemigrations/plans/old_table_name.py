@@ -19,6 +19,8 @@ from ..postgres import catalog
 from ..postgres.catalog import bare, literal, raw, regclass, temporary_name
 from ..postgres.lock import Lock
 from ..typed import create_fk_sql, field_should_be_altered, through
+from . import claims
+from .claims import Claim
 from .foreign_key import FK_SUFFIX
 from .steps import Plan, Proof, Statement, Step, Together
 from .tables import bare_name
@@ -44,9 +46,9 @@ class Move(Data):
         return bare(self.old)
 
     @property
-    def title(self) -> str:
+    def claim(self) -> Claim:
         """What keeps the types of the table's columns as they are."""
-        return f"view of {bare(self.new)}"
+        return claims.view_of(self.new)
 
     @property
     def aside(self) -> str:
@@ -76,7 +78,7 @@ class Move(Data):
             locks={self.old: Lock.ACCESS_EXCLUSIVE},
             done=self._is_done(),
             undo=(self._back(),),
-            takes=tuple(dict.fromkeys(f"table {bare(table)}" for table in (self.old, self.new))),
+            takes=tuple(dict.fromkeys(map(claims.table, (self.old, self.new)))),
         )
 
     def _is_done(self) -> str:
@@ -108,7 +110,7 @@ class Move(Data):
             ),
             locks={self.old: Lock.ACCESS_EXCLUSIVE, self.aside: Lock.ACCESS_EXCLUSIVE},
             done=catalog.is_table(self.old),
-            takes=(f"table {self.label}",),
+            takes=(claims.table(self.old),),
         )
 
     def contract(self) -> Step:
@@ -118,9 +120,9 @@ class Move(Data):
                 sql=f"DROP VIEW IF EXISTS {self.old}",
                 locks={self.old: Lock.ACCESS_EXCLUSIVE},
                 done=f"SELECT 1 WHERE NOT EXISTS ({catalog.is_marked_view(self.old)})",
-                takes=(f"table {bare(self.new)}",),
-                frees=(f"table {self.label}",),
-                uses=(self.title,),
+                takes=(claims.table(self.new),),
+                frees=(claims.table(self.old),),
+                works_on=(self.claim,),
             )
         return Together(
             why=f"{self.label}: the table stands under its name again, with the new names of its columns",
@@ -132,8 +134,8 @@ class Move(Data):
             locks={self.old: Lock.ACCESS_EXCLUSIVE, self.aside: Lock.ACCESS_EXCLUSIVE},
             done=catalog.column_exists(self.old, raw(self.columns[0][1])) + f" AND ({catalog.is_table(self.old)}) = 1",
             undo=(self._names_of_columns_back(),),
-            takes=(f"table {self.label}",),
-            uses=(self.title,),
+            takes=(claims.table(self.old),),
+            works_on=(self.claim,),
         )
 
     def _names_of_columns_back(self) -> Together:

@@ -15,6 +15,7 @@ from typing import ClassVar
 from ..data import Data
 from ..postgres.catalog import bare, column_missing
 from ..postgres.lock import Lock
+from .claims import Claim, Claims, Kind
 
 
 class Step(Data):
@@ -24,10 +25,9 @@ class Step(Data):
     why: str
     done: str = ""  # a query; a row means that the step already took effect
     undo: tuple[Step, ...] = ()  # what takes the step back; each of them can be run twice
-    takes: tuple[str, ...] = ()  # what it creates, as in "column note of shop_order"
-    frees: tuple[str, ...] = ()  # what it removes, in the same words
-    about: str = ""  # the column it works on, in the same words: pointless once that is removed
-    uses: tuple[str, ...] = ()  # further columns it works on
+    takes: Claims = ()  # what it creates
+    frees: Claims = ()  # what it removes
+    works_on: Claims = ()  # columns, or a constraint and its columns: pointless once one of them is removed
 
     transactional: ClassVar[bool] = True  # may it run inside a transaction?
 
@@ -35,6 +35,12 @@ class Step(Data):
     def statements(self) -> tuple[str, ...]:
         """The SQL as sqlmigrate prints it."""
         raise NotImplementedError
+
+    @property
+    def altered_column(self) -> Claim | None:
+        """The column that the step is about. A constraint may be of several, and alters none."""
+        first = self.works_on[0] if self.works_on else None
+        return first if first and first.kind is Kind.COLUMN else None
 
 
 Plan = tuple[Step, ...]
@@ -153,23 +159,28 @@ class RowFunction(Data):
 def reverse(plan: Plan) -> Plan:
     """The steps that take a plan back, last step first.
 
-    Done again after a crash, a step may find that what came after it has dropped or renamed the column it is about.
+    A step that is done again after a crash may find that a later step has dropped or renamed its column.
     """
     return tuple(_unless_gone(step) for done in reversed(plan) for step in done.undo)
 
 
 def _unless_gone(step: Step) -> Step:
-    column, _, label = step.about.removeprefix("column ").rpartition(" of ")
-    tables = [table for table in (*tables_of(step), getattr(step, "pages_of", "")) if bare(table) == label]
-    if not step.about.startswith("column ") or not tables:
+    column = step.altered_column
+    tables = [table for table in tables_read(step) if column and bare(table) == column.table]
+    if not column or not tables:
         return step
-    gone = column_missing(tables[0], column)
+    gone = column_missing(tables[0], column.name)
     return dataclasses.replace(step, done=f"{step.done} UNION ALL {gone}" if step.done else gone)
 
 
 def tables_of(step: Step) -> list[str]:
     """Every table that the step's statements name, quoted, parents of foreign keys included."""
     return [*getattr(step, "locks", ()), *filter(None, [getattr(step, "table", "")])]
+
+
+def tables_read(step: Step) -> list[str]:
+    """Also the one that a proof reads some pages of at a time."""
+    return [*tables_of(step), *filter(None, [getattr(step, "pages_of", "")])]
 
 
 def nested(plan: Iterable[Step]) -> Iterator[Step]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..postgres.lock import Lock
+from . import claims
+from .claims import PARTS_OF_A_TABLE, Claim, Claims
 from .copies import BuildCounterparts, CopyIndexes, MoveAdditions, TryTypes
 from .indexes import AddUnique, BuildIndex, DropIndex
-from .steps import Backfill, Instead, Online, Plan, Proof, RowFunction, Statement, Together
+from .steps import Backfill, Instead, Online, Plan, Proof, RowFunction, Statement, Step, Together, tables_read
 
 STEPS = (
     AddUnique,
@@ -35,12 +37,18 @@ def to_json(plan: Plan) -> list[dict[str, Any]]:
 
 def from_json(data: list[dict[str, Any]]) -> Plan:
     """The plan again; fields that this version doesn't know are left out, new ones get their default."""
-    return tuple(_decode(step) for step in data)
+    around = tuple(dict.fromkeys(_tables_in(data)))
+    return tuple(_decode(step, around) for step in data)
 
 
 def _encode(value: Any) -> Any:
+    if isinstance(value, Claim):
+        return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, Step):
+            del fields["works_on"]
+            fields |= _encode_what_it_works_on(value)
         return {"kind": type(value).__name__, **fields}
     if isinstance(value, Mapping):
         # Pairs, because jsonb doesn't keep the order of keys, and the order of locks matters.
@@ -50,13 +58,49 @@ def _encode(value: Any) -> Any:
     return value
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: Any, around: tuple[str, ...]) -> Any:
     if isinstance(value, list):
-        return tuple(_decode(item) for item in value)
+        return tuple(_decode(item, around) for item in value)
     if not isinstance(value, dict):
         return value
     if value["kind"] == "locks":
         return {table: Lock(lock) for table, lock in value["pairs"]}
     kind = TYPES[value["kind"]]
-    known = {f.name for f in dataclasses.fields(kind)}
-    return kind(**{name: _decode(item) for name, item in value.items() if name in known})
+    known = {f.name for f in dataclasses.fields(kind)} - {"takes", "frees", "works_on"}
+    made = kind(**{name: _decode(item, around) for name, item in value.items() if name in known})
+    return _with_claims(made, value, around) if isinstance(made, Step) else made
+
+
+# Claims are kept as their texts. What makes a step pointless when it goes is kept apart from what it works on besides.
+
+
+def _encode_what_it_works_on(step: Step) -> dict[str, Any]:
+    texts = [str(claim) for claim in step.works_on]
+    if texts and step.works_on[0].kind in PARTS_OF_A_TABLE:
+        return {"about": texts[0], "uses": texts[1:]}
+    return {"about": "", "uses": texts}
+
+
+def _with_claims(step: Step, value: dict[str, Any], around: tuple[str, ...]) -> Step:
+    # Its own tables before those that other steps name, and the parents of its foreign keys after it.
+    tables = (*reversed(tables_read(step)), *around)
+
+    def read(texts: Iterable[str]) -> Claims:
+        return tuple(claims.read(text, tables) for text in texts)
+
+    return dataclasses.replace(
+        step,
+        takes=read(value.get("takes", ())),
+        frees=read(value.get("frees", ())),
+        works_on=read([*filter(None, [value.get("about")]), *value.get("uses", ())]),
+    )
+
+
+def _tables_in(value: Any) -> Iterator[str]:
+    """Every table that a plan names, as JSON holds it."""
+    if isinstance(value, list):
+        yield from (table for item in value for table in _tables_in(item))
+    elif isinstance(value, dict):
+        yield from (value[name] for name in ("table", "pages_of") if value.get(name))
+        yield from (table for table, _ in value.get("pairs", ()))
+        yield from (table for item in value.values() for table in _tables_in(item))

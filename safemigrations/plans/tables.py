@@ -9,14 +9,13 @@ from django.db import models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement as Reference
 from django.db.backends.utils import strip_quotes, truncate_name
-from django.db.migrations import AddField, AlterModelTable, CreateModel, RenameModel
-from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
 from ..postgres import catalog
 from ..postgres.catalog import bare, raw
 from ..postgres.lock import Lock
+from . import claims
 from .column import Column
 from .steps import Plan, Proof, Together
 
@@ -94,7 +93,7 @@ def drop(editor: BaseDatabaseSchemaEditor, why: str, model: type[Model], state: 
             locks=dict.fromkeys([*parents, *tables], Lock.ACCESS_EXCLUSIVE),
             done=catalog.table_missing(tables[-1]),
             undo=(_create_again(editor, model, state),),
-            frees=(*(f"table {bare(table)}" for table in tables), *(f"index {index.name}" for index in named)),
+            frees=(*map(claims.table, tables), *(claims.index(tables[-1], index.name) for index in named)),
         ),
     )
 
@@ -123,7 +122,7 @@ def _create_again(editor: BaseDatabaseSchemaEditor, model: type[Model], state: P
         sql=tuple(sql.rstrip(";") for sql in collecting.collected_sql),
         locks=dict.fromkeys(parents, Lock.SHARE_ROW_EXCLUSIVE),
         done=catalog.table_exists(tables[-1]),
-        takes=tuple(f"table {bare(table)}" for table in tables),
+        takes=tuple(map(claims.table, tables)),
     )
 
 
@@ -141,61 +140,30 @@ def _quoted(editor: BaseDatabaseSchemaEditor, model: type[Model]) -> list[str]:
 
 
 def bare_name(db_table: str) -> str:
-    """A db_table as the queue calls it, without schema and quotes."""
-    return bare(f'"{raw(db_table)}"')
+    """A db_table without schema and quotes."""
+    return bare(quoted_name(db_table))
+
+
+def quoted_name(db_table: str) -> str:
+    """A db_table as it stands in a statement."""
+    return f'"{raw(db_table)}"'
 
 
 def name_of(state: ModelState) -> str:
     return bare_name(db_table_of(state))
 
 
-def names_of(state: ModelState) -> set[str]:
-    """The model's table and those of its many-to-many fields."""
-    return {name_of(state), *names_of_through_tables(db_table_of(state), state.fields.items())}
-
-
 def db_table_of(state: ModelState) -> str:
-    return str(state.options.get("db_table") or _default_name(state.app_label, state.name))
+    return str(state.options.get("db_table") or default_name(state.app_label, state.name))
 
 
-def _default_name(app_label: str, model_name: str) -> str:
+def default_name(app_label: str, model_name: str) -> str:
     return truncate_name(f"{app_label}_{model_name.lower()}", catalog.NAME_LENGTH)
 
 
-def names_of_through_tables(db_table: str, fields: Iterable[tuple[str, Any]]) -> Iterator[str]:
+def db_tables_through(db_table: str, fields: Iterable[tuple[str, Any]]) -> Iterator[str]:
     """ManyToManyField._get_m2m_db_table(), of fields that have no `through`."""
     for name, field in fields:
         if field.many_to_many and field.remote_field.through is None:
             made = truncate_name(f"{strip_quotes(db_table)}_{name}", catalog.NAME_LENGTH)
-            yield bare_name(field.db_table or made)
-
-
-def made_by(operation: Operation, app_label: str, before: ProjectState) -> Iterator[str]:
-    """The names of the tables that an operation makes, or gives to tables that are there."""
-    if isinstance(operation, CreateModel):
-        table = operation.options.get("db_table") or _default_name(app_label, operation.name)
-        yield bare_name(table)
-        yield from names_of_through_tables(table, operation.fields)
-        return
-    name = (
-        getattr(operation, "old_name", None) or getattr(operation, "model_name", None) or getattr(operation, "name", "")
-    )
-    state = before.models.get((app_label, str(name).lower()))
-    if state is None:
-        return
-    if isinstance(operation, AddField):
-        yield from names_of_through_tables(db_table_of(state), [(operation.name, operation.field)])
-    elif isinstance(operation, RenameModel | AlterModelTable):
-        yield from _made_by_renaming(operation, state)
-
-
-def _made_by_renaming(operation: RenameModel | AlterModelTable, state: ModelState) -> Iterator[str]:
-    table: str | None
-    if isinstance(operation, AlterModelTable):
-        table = operation.table or _default_name(state.app_label, state.name)
-    elif not (table := state.options.get("db_table")):
-        table = _default_name(state.app_label, operation.new_name)
-    else:
-        return
-    yield bare_name(table)
-    yield from names_of_through_tables(table, state.fields.items())
+            yield str(field.db_table or made)

@@ -14,6 +14,7 @@ from ..data import Data
 from ..postgres import catalog
 from ..postgres.catalog import literal
 from ..postgres.lock import Lock
+from .claims import Claim
 from .column import Column
 from .copies import CopyIndexes, MoveAdditions
 from .foreign_key import ForeignKey
@@ -42,9 +43,9 @@ class Twins(Data):
         return self.old.label
 
     @property
-    def title(self) -> str:
+    def claim(self) -> Claim:
         """What nobody else may change meanwhile: it would be changed on one side only."""
-        return f"twin {self.twin.name} of {self.label}"
+        return self.twin.claim.twin
 
     @property
     def differ(self) -> str:
@@ -89,7 +90,7 @@ class Twins(Data):
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
             done=f"{trigger.done} UNION ALL {self.over}",
             undo=(self.end(),),
-            takes=(self.old.title, twin.title, self.title),
+            takes=(self.old.claim, twin.claim, self.claim),
         )
 
     def _same_type(self) -> str:
@@ -229,7 +230,7 @@ class TwoNames(Data):
             sql=(_rename(new, old), *_rename_foreign_key(old)),
             locks={old.table: Lock.ACCESS_EXCLUSIVE},
             done=old.exists,
-            about=new.title,
+            works_on=(new.claim,),
         )
         return Together(
             why=f"{old.label}: drop the twin {new.name}; from now on {old.name} is called {new.name}",
@@ -237,8 +238,8 @@ class TwoNames(Data):
             locks={old.table: Lock.ACCESS_EXCLUSIVE},
             done=twins.over,
             undo=(back,),
-            frees=(old.title, twins.title),
-            about=new.title,
+            frees=(old.claim, twins.claim),
+            works_on=(new.claim,),
         )
 
 

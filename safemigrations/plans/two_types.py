@@ -16,6 +16,7 @@ from ..data import Data
 from ..postgres import catalog
 from ..postgres.lock import Lock
 from .casts import assigned, misfit
+from .claims import Claim
 from .column import Column
 from .copies import BuildCounterparts, TryTypes
 from .indexes import BuildIndex
@@ -192,12 +193,12 @@ class TwoTypes(Data):
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
             done=f"{trigger.done} UNION ALL {side.over}",
             undo=self._leave(Side(leader=column, column=leader)),
-            takes=(leader.title, column.title, self._title),
+            takes=(leader.claim, column.claim, self._claim),
         )
 
     @property
-    def _title(self) -> str:
-        return f"twin {self.new.name} of {self.new.label}"
+    def _claim(self) -> Claim:
+        return self.new.claim.twin
 
     def _counterparts(self, side: Side) -> Plan:
         leader, column = side.leader, side.column
@@ -288,7 +289,7 @@ class TwoTypes(Data):
             ),
             locks={table: Lock.ACCESS_EXCLUSIVE},
             done=side.over,
-            frees=(leader.title,),
-            takes=(self._title,),
-            about=column.title,
+            frees=(leader.claim,),
+            takes=(self._claim,),
+            works_on=(column.claim,),
         )

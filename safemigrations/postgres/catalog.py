@@ -20,6 +20,11 @@ def raw(name: str) -> str:
     return Name.from_django(name).raw
 
 
+def schema_of(table: str) -> str:
+    """The schema, without quotes, that a quoted table name gives; empty where it gives none."""
+    return table.rpartition('"."')[0].removeprefix('"')
+
+
 def bare(table: str) -> str:
     return Name(table).raw
 

@@ -1,0 +1,106 @@
+"""What a step takes, frees or works on, as a value: plans are compared by it, and messages name it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..postgres.catalog import bare, schema_of
+
+
+class Kind(StrEnum):
+    TABLE = "table"
+    VIEW = "view"  # the one that has a table's old name until the contract
+    INDEX = "index"
+    COLUMN = "column"
+    TWIN = "twin"  # a column that holds the same data as another until the contract
+    CONSTRAINT = "constraint"
+
+
+PARTS_OF_A_TABLE = (Kind.COLUMN, Kind.TWIN, Kind.CONSTRAINT)  # and gone when it is
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that a step takes, frees or works on. Names are raw."""
+
+    kind: Kind
+    table: str = ""  # empty for an index, which its name tells from all others of the schema
+    name: str = ""  # empty for a table and a view
+    schema: str = ""  # empty where the model leaves it to the search_path
+
+    def __str__(self) -> str:
+        if self.kind in PARTS_OF_A_TABLE:
+            return f"{self.kind} {self.name} of {self.table}"
+        return f"view of {self.table}" if self.kind is Kind.VIEW else f"{self.kind} {self.table or self.name}"
+
+    def meets(self, other: Claim) -> bool:
+        """Are both the same thing? A name without a schema may be the one of any schema."""
+        same = (self.kind, self.table, self.name) == (other.kind, other.table, other.name)
+        return same and (self.schema == other.schema or not (self.schema and other.schema))
+
+    def is_in(self, others: Iterable[Claim]) -> bool:
+        return any(self.meets(other) for other in others)
+
+    def goes_with(self, gone: Iterable[Claim]) -> bool:
+        """Is it gone when these are: itself, or the table that it is a part of?"""
+        whole = Claim(Kind.TABLE, table=self.table, schema=self.schema)
+        return any(self.meets(each) or (self.kind in PARTS_OF_A_TABLE and whole.meets(each)) for each in gone)
+
+    @property
+    def twin(self) -> Claim:
+        """The column as one of two that hold the same data."""
+        return Claim(Kind.TWIN, self.table, self.name, self.schema)
+
+
+Claims = tuple[Claim, ...]
+
+
+# Tables are given quoted, perhaps with their schema, as they stand in a statement. Other names are given raw.
+
+
+def table(table: str) -> Claim:
+    return Claim(Kind.TABLE, table=bare(table), schema=schema_of(table))
+
+
+def view_of(table: str) -> Claim:
+    return Claim(Kind.VIEW, table=bare(table), schema=schema_of(table))
+
+
+def index(table: str, name: str) -> Claim:
+    return Claim(Kind.INDEX, name=name, schema=schema_of(table))
+
+
+def column(table: str, name: str) -> Claim:
+    return Claim(Kind.COLUMN, bare(table), name, schema_of(table))
+
+
+def constraint(table: str, name: str) -> Claim:
+    return Claim(Kind.CONSTRAINT, bare(table), name, schema_of(table))
+
+
+def read(text: str, tables: Sequence[str]) -> Claim:
+    """The claim that str() spells so.
+
+    `tables` are those that it may be about, the likeliest first: they give the schema, which the text leaves out, and
+    tell which " of " comes before the table, as names may hold one, too.
+    """
+    word, _, rest = text.partition(" ")
+    kind = Kind(word)
+    if kind is Kind.INDEX:
+        return Claim(kind, name=rest, schema=schema_of(tables[0]) if tables else "")
+    if kind in PARTS_OF_A_TABLE:
+        table = _table_at_the_end(rest, tables)
+        return Claim(kind, table, rest.removesuffix(f" of {table}"), _schema(table, tables))
+    table = rest.removeprefix("of ") if kind is Kind.VIEW else rest
+    return Claim(kind, table, schema=_schema(table, tables))
+
+
+def _table_at_the_end(text: str, tables: Sequence[str]) -> str:
+    named = (name for name in map(bare, tables) if text.endswith(f" of {name}"))
+    return next(named, text.rpartition(" of ")[2])
+
+
+def _schema(name: str, tables: Iterable[str]) -> str:
+    return next((schema_of(table) for table in tables if bare(table) == name), "")
