@@ -11,7 +11,7 @@ import pytest
 
 from safemigrations.postgres.blocks import for_each
 from safemigrations.postgres.names import NAME_LENGTH, Name, regclass
-from safemigrations.postgres.probe import Probe, no_row
+from safemigrations.postgres.probe import NEVER, Probe, no_row
 from safemigrations.postgres.values import dollar_quoted, literal, pattern
 
 RAW = [
@@ -169,8 +169,8 @@ def test_probes_put_together(other_connection, first, second):
 
 
 def test_a_probe_that_nobody_asks_adds_nothing():
-    assert Probe("").or_(YES) == YES.or_(Probe("")) == YES
-    assert not Probe("")
+    assert NEVER.or_(YES) == YES.or_(NEVER) == YES
+    assert not NEVER
 
 
 def test_no_row_of_any_query(other_connection):

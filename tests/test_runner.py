@@ -13,6 +13,7 @@ from django.test import override_settings
 from safemigrations.errors import LockNotAcquired, StepFailed
 from safemigrations.plans.indexes import AddUnique, BuildIndex, DropIndex
 from safemigrations.plans.steps import Backfill, Online, Proof, RowFunction, Statement, Together
+from safemigrations.postgres.columns import column_exists
 from safemigrations.postgres.lock import Lock
 from safemigrations.running import runner as runner_module
 from safemigrations.running.runner import Runner
@@ -24,7 +25,7 @@ ADD_SIZE = Statement(
     why="item: add column size",
     sql='ALTER TABLE "item" ADD COLUMN "size" int',
     locks=ITEM,
-    done="SELECT 1 FROM pg_attribute WHERE attrelid = 'item'::regclass AND attname = 'size'",
+    done=column_exists("item", "size"),
     undo=(DROP_SIZE,),
 )
 INDEX = BuildIndex(why="item: index item_price", table='"item"', name="item_price", definition='("price")')

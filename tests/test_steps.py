@@ -25,13 +25,14 @@ from safemigrations.plans.steps import (
 from safemigrations.plans.stored import STEPS as KINDS
 from safemigrations.plans.stored import from_json, to_json
 from safemigrations.postgres.lock import Lock
+from safemigrations.postgres.probe import Probe
 
 NOTE = claims.column('"shop_item"', "note")
 DROP = Statement(
     why="shop_item: drop column note",
     sql='ALTER TABLE "shop_item" DROP COLUMN IF EXISTS "note"',
     locks={'"shop_order"': Lock.SHARE_ROW_EXCLUSIVE, '"shop_item"': Lock.ACCESS_EXCLUSIVE},
-    done="SELECT 1",
+    done=Probe("SELECT 1"),
     frees=(NOTE,),
 )
 AGAIN = Statement(why="shop_item: add column note again", sql="SELECT 1", locks={}, undo=(DROP,))

@@ -18,12 +18,12 @@ from django.db.migrations.operations import AddField
 from django.db.models import Field, Model
 
 from ..plans import claims, defaults
-from ..plans.column import Column
+from ..plans.column import Column, table_of
 from ..plans.defaults import Kind
 from ..plans.foreign_key import ForeignKey
 from ..plans.steps import Plan, Statement, Together
-from ..postgres import catalog
 from ..postgres.lock import Lock
+from ..postgres.tables import table_exists, table_missing
 from ..typed import through
 from .add_field_with_default import field_with_default, has_column, one_value_proof, parent_proof
 from .base import Change, Context, Finding, Rule, Situation
@@ -112,8 +112,8 @@ def ends(at: Situation, model: type[Model]) -> list[Column]:
 
 def create_table(at: Situation, model: type[Model]) -> Together:
     """The table with its indexes, and without its foreign keys."""
-    table = at.editor.quote_name(model._meta.db_table)
-    label = catalog.bare(table)
+    table = table_of(model)
+    label = table.raw
     with at.connection.schema_editor(collect_sql=True, atomic=False) as editor:
         editor.create_model(model)
         deferred = [str(sql) for sql in editor.deferred_sql if "FOREIGN KEY" not in str(sql)]
@@ -122,14 +122,14 @@ def create_table(at: Situation, model: type[Model]) -> Together:
         why=f"{label}: drop the table",
         sql=f"DROP TABLE IF EXISTS {table}",
         locks={table: Lock.ACCESS_EXCLUSIVE},
-        done=catalog.table_missing(table),
+        done=table_missing(table),
         frees=(claims.table(table),),
     )
     return Together(
         why=f"{label}: create the table",
         sql=tuple(sql.rstrip(";") for sql in (*editor.collected_sql, *deferred)),
         locks={},
-        done=catalog.table_exists(table),
+        done=table_exists(table),
         undo=(drop,),
         takes=(claims.table(table),),
     )

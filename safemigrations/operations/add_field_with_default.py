@@ -28,8 +28,8 @@ from ..plans.defaults import Kind
 from ..plans.foreign_key import ForeignKey
 from ..plans.not_null import not_null
 from ..plans.steps import Backfill, Plan, Proof, Together
-from ..postgres import catalog
-from ..postgres.catalog import regclass
+from ..postgres.names import Name
+from ..postgres.tables import table_missing
 from ..typed import field_of
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -131,7 +131,7 @@ def one_value_proof(operation: AddField, column: Column) -> Plan:
                 f"{column.label}. Nothing was changed. Use a default that differs for each row (uuid.uuid4, or "
                 "a function), or AddFieldNullableThenBackfill with an expression over the row."
             ),
-            done=f"SELECT 1 WHERE EXISTS ({column.exists}) OR {regclass(column.table)} IS NULL",
+            done=column.exists.or_(table_missing(column.table)),
         ),
     )
 
@@ -142,8 +142,8 @@ def parent_proof(operation: AddField, column: Column) -> Plan:
     if not column.has_foreign_key or defaults.kind(field) is not Kind.INSTANT or field.default is None:
         return ()
     default, target = defaults.sql(column.editor.connection, field), field.target_field.column
-    parents = f"SELECT FROM {column.parent} WHERE {column.editor.quote_name(target)} = {default}"
-    parent = catalog.bare(column.parent)
+    parents = f"SELECT FROM {column.parent} WHERE {Name.from_django(target)} = {default}"
+    parent = column.parent.raw
     return (
         Proof(
             why=f"{column.label}: the default of {column.name} is in {parent}",
@@ -157,7 +157,7 @@ def parent_proof(operation: AddField, column: Column) -> Plan:
                 f"row of {column.label} would point at it. Nothing was changed. Make that row, or use the key of one "
                 "that is there; then run the same command again."
             ),
-            done=f"SELECT 1 WHERE EXISTS ({column.exists}) OR {regclass(column.table)} IS NULL",
+            done=column.exists.or_(table_missing(column.table)),
         ),
     )
 

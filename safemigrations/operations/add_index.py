@@ -17,28 +17,29 @@ from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConst
 from django.db.models import Index, Model
 
 from ..plans import claims
+from ..plans.column import table_of
 from ..plans.index_and_check import build_index
 from ..plans.indexes import BuildIndex, DropIndex
 from ..plans.steps import Plan
-from ..postgres import catalog
+from ..postgres.names import Name
 from .base import Change, Context, Finding, Rule, Situation
 
 
 def index_step(at: Situation, model: type[Model], index: Index) -> BuildIndex:
     """The step that builds an index of Meta.indexes, with the one that drops it again."""
-    table = at.editor.quote_name(model._meta.db_table)
-    label = catalog.bare(table)
+    table, name = table_of(model), Name.from_django(index.name).raw
+    label = table.raw
     step = build_index(
-        f"{label}: index {index.name}",
+        f"{label}: index {name}",
         table,
         index.create_sql(model, at.editor),
         analyze=index.contains_expressions,
     )
     drop = DropIndex(
-        why=f"{label}: drop index {index.name}",
+        why=f"{label}: drop index {name}",
         table=table,
-        name=index.name,
-        frees=(claims.index(table, index.name),),
+        name=name,
+        frees=(claims.index(table, name),),
     )
     return dataclasses.replace(step, undo=(drop,))
 

@@ -20,9 +20,10 @@ from django.db.migrations.operations import AddConstraint, AddField
 from django.db.models import Q, UniqueConstraint, Value
 
 from ..plans import constraints, defaults
+from ..plans.column import table_of
 from ..plans.defaults import Kind
 from ..plans.steps import Plan
-from ..postgres import catalog
+from ..postgres.indexes import index_exists
 from .add_field_nullable_then_backfill import AddFieldNullableThenBackfill
 from .add_index import takes_over
 from .base import Change, Context, Finding, Rule, Situation
@@ -61,8 +62,7 @@ class AddConstraintConcurrently(Change, AddConstraint):
         build = constraints.add_unique(at.editor, model, constraint)
         if not build:
             return ()
-        table = constraints.table_of(at.editor, model)
-        there = catalog.valid_index_exists(table, constraint.name)
+        there = index_exists(table_of(model), constraints.name_of(constraint).raw, valid=True)
         if self.takes_over:
             build = tuple(replace(step, undo=()) for step in build)
         return (constraints.no_duplicates(at.editor, model, constraint, done=there), *build)

@@ -13,7 +13,6 @@ rest with the contract.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from django.db.migrations.operations import AlterField
@@ -25,13 +24,18 @@ from ..plans import claims, defaults
 from ..plans.claims import Claims
 from ..plans.column import Column
 from ..plans.foreign_key import ForeignKey
-from ..plans.index_and_check import build_index
+from ..plans.index_and_check import build_index, name_in
 from ..plans.indexes import BuildIndex, DropIndex
 from ..plans.not_null import may_be_null
 from ..plans.steps import Plan, Proof, Statement, Together
-from ..postgres import catalog
-from ..postgres.catalog import literal, raw, temporary_name
+from ..postgres.blocks import drop_found, for_each
+from ..postgres.columns import column_has_type
+from ..postgres.constraints import constraints_of_field, foreign_keys
+from ..postgres.indexes import index_of_field
 from ..postgres.lock import Lock
+from ..postgres.names import Name, object_name, temporary_name
+from ..postgres.probe import NEVER, Probe, no_row
+from ..postgres.values import literal
 from ..typed import create_index_name, field_indexes_sql, like_index_sql
 from .alter_unique_together import no_duplicates
 from .alteration import Alteration, alteration_at, alteration_in, described
@@ -124,10 +128,10 @@ class AlterFieldConcurrently(Change, AlterField):
     def _no_orphans(self, column: Column) -> Proof:
         keys = ", ".join(column.key)
         return Proof(
-            why=f"{column.label}: every {column.name} is in {catalog.bare(column.parent)}",
+            why=f"{column.label}: every {column.name} is in {column.parent.raw}",
             query=ForeignKey(column).orphans(),
             failure=(
-                f"{self.model_name}.{self.name}: rows point at nothing in {catalog.bare(column.parent)}: {keys} "
+                f"{self.model_name}.{self.name}: rows point at nothing in {column.parent.raw}: {keys} "
                 "{rows}. Nothing was changed. Mend them, then run the same command again."
             ),
         )
@@ -143,7 +147,7 @@ def _left(change: Alteration) -> list[tuple[str, bool]]:
     ]
 
 
-# What changes only the catalog.
+# What changes only the
 
 
 def _alter_column(change: Alteration, old: Column, new: Column) -> Plan:
@@ -170,11 +174,11 @@ def _like_index(column: Column) -> BuildIndex | None:
     return build_index("", column.table, reference) if reference else None
 
 
-def _ahead(index: BuildIndex | None, exchanged: str) -> Plan:
+def _ahead(index: BuildIndex | None, exchanged: Probe) -> Plan:
     """The index under a name of its own, beside the one that it will replace, unless that is done."""
     if index is None:
         return ()
-    name, label = temporary_name(index.name), catalog.bare(index.table)
+    name, label = temporary_name(index.name), Name(index.table).raw
     drop = DropIndex(why=f"{label}: drop index {name}", table=index.table, name=name)
     why = f"{label}: index {index.name} for the new type"
     return (replace(index, why=why, name=name, takes=(), undo=(drop,), done=exchanged),)
@@ -187,18 +191,18 @@ def _type_statement(column: Column, type_: str, index: BuildIndex | None, why: s
         why=f"{column.label}: {why}",
         sql=(f"ALTER TABLE {column.table} ALTER COLUMN {column.quoted} TYPE {type_}{collation}", *exchange),
         locks={column.table: Lock.ACCESS_EXCLUSIVE},
-        done=catalog.column_has_type(column.table, column.name, type_),
+        done=column_has_type(column.table, column.name, type_),
         works_on=(column.claim,),
         takes=(claims.view_of(column.table),),  # no type changes while a view has the table's old name
     )
 
 
 def _take_over(column: Column, name: str) -> tuple[str, ...]:
-    beside = partial(catalog.beside, column.table)
+    beside = column.table.beside
     new = beside(temporary_name(name))
     return (
         f"DROP INDEX IF EXISTS {beside(name)}",
-        f"ALTER INDEX IF EXISTS {new} RENAME TO {column.editor.quote_name(name)}",
+        f"ALTER INDEX IF EXISTS {new} RENAME TO {Name.of(name)}",
     )
 
 
@@ -206,8 +210,8 @@ def _set_default(change: Alteration, old: Column, new: Column) -> Statement:
     default = defaults.sql(new.editor.connection, new.field)
     back = old.drop_default()
     if change.old.field.has_db_default():
-        back = replace(old.set_default(defaults.sql(old.editor.connection, old.field)), done="")
-    return replace(new.set_default(default), done="", undo=(back,))
+        back = replace(old.set_default(defaults.sql(old.editor.connection, old.field)), done=NEVER)
+    return replace(new.set_default(default), done=NEVER, undo=(back,))
 
 
 def _comment(old: Column, new: Column) -> Statement:
@@ -227,7 +231,7 @@ def _comment(old: Column, new: Column) -> Statement:
 
 def _references(column: Column) -> dict[str, Any]:
     found = field_indexes_sql(column.editor, column.model, column.field)
-    return {raw(str(reference.parts["name"])): reference for reference in found}
+    return {name_in(reference).raw: reference for reference in found}
 
 
 def _index(column: Column, name: str) -> BuildIndex:
@@ -241,7 +245,7 @@ def _drop_index(column: Column, name: str) -> DropIndex:
         why=f"{column.label}: drop index {name}",
         table=column.table,
         name=name,
-        query=catalog.index_of_field(column.table, column.name, name=name),
+        query=index_of_field(column.table, column.name, name=name),
         frees=(claims.index(column.table, name),),
     )
 
@@ -263,9 +267,9 @@ def _drop_by_query(column: Column, why: str, query: str, locks: dict[str, Lock],
     return (
         Statement(
             why=f"{column.label}: {why}",
-            sql=catalog.for_each(query, catalog.drop_found(column.table)),
+            sql=for_each(query, drop_found(column.table)),
             locks=locks,
-            done=f"SELECT 1 WHERE NOT EXISTS ({query})",
+            done=no_row(query),
             undo=undo,
             works_on=(column.claim,),
         ),
@@ -274,27 +278,27 @@ def _drop_by_query(column: Column, why: str, query: str, locks: dict[str, Lock],
 
 def _drop_unique(column: Column) -> Plan:
     query = _constraints(column, "u", "key", "_uniq")
-    locks = {column.table: Lock.ACCESS_EXCLUSIVE}
+    locks: dict[str, Lock] = {column.table: Lock.ACCESS_EXCLUSIVE}
     return _drop_by_query(column, f"{column.name} is not unique any more", query, locks, column.unique_by_name())
 
 
 def _drop_check(column: Column) -> Plan:
     query = _constraints(column, "c", "check", "_check")
-    locks = {column.table: Lock.ACCESS_EXCLUSIVE}
+    locks: dict[str, Lock] = {column.table: Lock.ACCESS_EXCLUSIVE}
     return _drop_by_query(column, f"drop the check of {column.name}", query, locks, column.check_by_name())
 
 
 def _constraints(column: Column, kind: str, label: str, suffix: str) -> str:
     """Under the name of one that came with the column, or of one that it was given later."""
     given = create_index_name(column.editor, column.model._meta.db_table, [column.name], suffix)
-    names = (catalog.object_name(column.label, column.name, label), given)
-    return catalog.constraints_of_field(column.table, [column.name], kind, names=names)
+    names = (object_name(column.label, column.name, label), Name.from_django(given).raw)
+    return constraints_of_field(column.table, [column.name], kind, names=names)
 
 
 def _let_go(column: Column) -> Plan:
     """The old foreign key would refuse what new code writes."""
-    query = catalog.foreign_keys(column.table, column.name)
-    locks = {column.parent: Lock.ACCESS_EXCLUSIVE, column.table: Lock.ACCESS_EXCLUSIVE}
+    query = foreign_keys(column.table, column.name)
+    locks: dict[str, Lock] = {column.parent: Lock.ACCESS_EXCLUSIVE, column.table: Lock.ACCESS_EXCLUSIVE}
     return _drop_by_query(column, f"drop the foreign key of {column.name}", query, locks, ForeignKey(column).add())
 
 

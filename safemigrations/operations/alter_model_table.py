@@ -14,6 +14,7 @@ from django.db.migrations import AlterModelTable
 from django.db.models import Model
 
 from ..plans import old_table_name
+from ..plans.column import table_of
 from ..plans.steps import Plan
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -53,7 +54,7 @@ def find(operation: AlterModelTable, context: Context) -> Finding | None:
         return None
     old = context.before.apps.get_model(context.app_label, operation.name)
     new = context.after.apps.get_model(context.app_label, operation.name)
-    if old_table_name.moves_to_another_schema(old._meta.db_table, new._meta.db_table):
+    if old_table_name.moves_to_another_schema(table_of(old), table_of(new)):
         return Finding(
             f"AlterModelTable {operation.name} to {operation.table} fails in PostgreSQL.",
             way_by_hand=old_table_name.OTHER_SCHEMA,

@@ -18,11 +18,14 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Model, UniqueConstraint
 
 from ..plans import constraints
+from ..plans.column import table_of
 from ..plans.index_and_check import unique_constraint
 from ..plans.steps import Plan, Proof, Statement
-from ..postgres import catalog
-from ..postgres.catalog import raw
+from ..postgres.blocks import drop_found, for_each
+from ..postgres.constraints import constraints_of_field
 from ..postgres.lock import Lock
+from ..postgres.names import Name
+from ..postgres.probe import NEVER, Probe, no_row
 from ..typed import column_of, create_index_name
 from .add_unique_constraint import notice, same_in_rows_of_old_code
 from .base import Change, Context, Finding, Rule, Situation
@@ -81,17 +84,15 @@ def _columns(model: type[Model], names: tuple[str, ...]) -> list[str]:
 
 
 def _build(at: Situation, model: type[Model], names: tuple[str, ...]) -> Plan:
-    columns = tuple(map(at.editor.quote_name, _columns(model, names)))
-    return unique_constraint(
-        at.editor, at.editor.quote_name(model._meta.db_table), _name(at.editor, model, names), columns
-    )
+    columns = tuple(map(Name.from_django, _columns(model, names)))
+    return unique_constraint(table_of(model), _name(at.editor, model, names).raw, columns)
 
 
-def _name(editor: Any, model: type[Model], names: tuple[str, ...]) -> str:
-    return create_index_name(editor, model._meta.db_table, _columns(model, names), "_uniq")
+def _name(editor: Any, model: type[Model], names: tuple[str, ...]) -> Name:
+    return Name.from_django(create_index_name(editor, model._meta.db_table, _columns(model, names), "_uniq"))
 
 
-def no_duplicates(at: Situation, model: type[Model], names: tuple[str, ...], *, done: str = "") -> Proof:
+def no_duplicates(at: Situation, model: type[Model], names: tuple[str, ...], *, done: Probe = NEVER) -> Proof:
     return constraints.no_duplicates(at.editor, model, _as_constraint(names), done=done)
 
 
@@ -100,16 +101,14 @@ def _as_constraint(names: tuple[str, ...]) -> UniqueConstraint:
 
 
 def _drop(at: Situation, model: type[Model], names: tuple[str, ...]) -> Statement:
-    table = at.editor.quote_name(model._meta.db_table)
-    matching = catalog.constraints_of_field(
-        table, map(raw, _columns(model, names)), "u", names=[_name(at.editor, model, names)]
-    )
+    table, columns = table_of(model), [Name.from_django(column).raw for column in _columns(model, names)]
+    matching = constraints_of_field(table, columns, "u", names=[_name(at.editor, model, names).raw])
     together = f"({', '.join(names)})"
     statement = Statement(
-        why=f"{catalog.bare(table)}: drop unique {together}",
-        sql=catalog.for_each(matching, catalog.drop_found(table)),
+        why=f"{table.raw}: drop unique {together}",
+        sql=for_each(matching, drop_found(table)),
         locks={table: Lock.ACCESS_EXCLUSIVE},
-        done=f"SELECT 1 WHERE NOT EXISTS ({matching})",
+        done=no_row(matching),
     )
     return replace(statement, undo=_build(at, model, names))
 

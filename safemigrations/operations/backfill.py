@@ -22,9 +22,10 @@ from django.db.migrations.state import ProjectState
 from django.db.models import BooleanField, F, Model, OuterRef, Q, Subquery, Value
 
 from ..plans import steps
+from ..plans.column import key_of, table_of
 from ..plans.expressions import refuse_many, row_expression
 from ..plans.steps import Plan
-from ..postgres.catalog import raw
+from ..postgres.names import Name
 from ..typed import compose, set_on
 from .base import Change, Situation
 from .filling import is_expression, path_of
@@ -100,14 +101,10 @@ class Backfill(Change):
 
     def _step(self, at: Situation, values: Values, where: str, *, what: str, **rest: Any) -> steps.Backfill:
         model = at.new(self.model_name)
-        quote = at.connection.ops.quote_name
-        table, pk = quote(model._meta.db_table), model._meta.pk
-        key = tuple(quote(field.column) for field in getattr(pk, "fields", None) or [pk])
+        table = table_of(model)
         name = values.__name__ if callable(values) else ", ".join(values)
         how = self._by_function(at, values, where) if callable(values) else self._by_sql(at, values, where)
-        return steps.Backfill(
-            why=f"{raw(table.rpartition('.')[2])}: {what} {name}", table=table, key=key, **how, **rest
-        )
+        return steps.Backfill(why=f"{table.raw}: {what} {name}", table=table, key=key_of(model), **how, **rest)
 
     def _by_function(self, at: Situation, function: Callable[..., Any], where: str) -> dict[str, Any]:
         computed = steps.RowFunction(
@@ -123,8 +120,8 @@ class Backfill(Change):
         return {"guard": where or "TRUE", "function": computed, "clears": False}
 
     def _by_sql(self, at: Situation, values: Mapping[str, Any], where: str) -> dict[str, Any]:
-        model, quote = at.new(self.model_name), at.connection.ops.quote_name
-        table = quote(model._meta.db_table)
+        model = at.new(self.model_name)
+        table = table_of(model)
         compiled = {}
         for name, value in values.items():
             field = own_field(model, name)
@@ -132,7 +129,7 @@ class Backfill(Change):
             expression = value if is_expression(value) else Value(value, output_field=field)
             # A NULL that comes out of a query has a type, which may be another than the column's.
             sql = "NULL" if value is None else row_expression(at.connection, model, field, expression, row=table)
-            compiled[quote(field.column)] = sql
+            compiled[Name.from_django(field.column)] = sql
         # Without a condition a row is filled when it has these values: so a batch that runs twice changes nothing.
         filled = f"ROW({', '.join(compiled)}) IS DISTINCT FROM ROW({', '.join(compiled.values())})"
         return {
@@ -227,8 +224,7 @@ def _condition(at: Situation, model: type[Model], where: Any) -> str:
     if len(query.alias_map) > 1:
         field: Any = BooleanField()
         field.set_attributes_from_name("where")
-        table = at.connection.ops.quote_name(model._meta.db_table)
-        return row_expression(at.connection, model, field, where, row=table)
+        return row_expression(at.connection, model, field, where, row=table_of(model))
     try:
         sql, params = query.get_compiler(connection=at.connection).compile(query.where)
     except FullResultSet:

@@ -49,7 +49,7 @@ class DeleteModelLater(Change, DeleteModel):
         model = self._model(at)
         columns = tables.foreign_keys(at.editor, model, at.before)
         return (
-            tables.nothing_uses(at.editor, model, but_on_delete=tables.GIVEN),
+            tables.nothing_uses(model, but_on_delete=tables.GIVEN),
             *(step for column in columns for step in _let_go(column)),
         )
 

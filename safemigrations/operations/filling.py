@@ -17,9 +17,9 @@ from ..plans.column import Column
 from ..plans.expressions import row_expression
 from ..plans.steps import Backfill, Plan, Proof, RowFunction, Statement, Together
 from ..plans.triggers import fill_null, unmark_on_update
-from ..postgres import catalog
-from ..postgres.catalog import temporary_name
+from ..postgres.columns import column_exists, column_missing, column_not_null
 from ..postgres.lock import Lock
+from ..postgres.names import Name, temporary_name
 from .base import Situation
 
 
@@ -60,9 +60,9 @@ class Filling(Data):
     on_update: bool = False  # may the old release set the column to NULL?
 
     @property
-    def marker(self) -> str:
-        """The quoted name of the column that remembers the rows which carry `meanwhile`."""
-        return f'"{temporary_name(self.column.name, "meanwhile")}"' if self.meanwhile is not None else ""
+    def marker(self) -> Name | None:
+        """The column that remembers the rows which carry `meanwhile`."""
+        return Name.of(temporary_name(self.column.name, "meanwhile")) if self.meanwhile is not None else None
 
     def _sql(self, value: Any, *, row: str) -> str:
         column = self.column
@@ -74,12 +74,12 @@ class Filling(Data):
             value = self.sql or self._sql(self.value, row="NEW")
             may_fail = is_expression(self.value)
             return (fill_null(self.column, value, on_update=self.on_update, may_fail=may_fail),)
-        if self.meanwhile is None:
+        if (marker := self.marker) is None:
             return ()
         value = self._sql(self.meanwhile, row="NEW")
         may_fail = is_expression(self.meanwhile)
-        fill = fill_null(self.column, value, on_update=self.on_update, marker=self.marker, may_fail=may_fail)
-        return (fill, unmark_on_update(self.column, self.marker))
+        fill = fill_null(self.column, value, on_update=self.on_update, marker=marker, may_fail=may_fail)
+        return (fill, unmark_on_update(self.column, marker))
 
     def drop_triggers(self) -> Plan:
         return tuple(step for trigger in self.triggers() for step in trigger.undo)
@@ -114,26 +114,27 @@ class Filling(Data):
                     "stays nullable and both releases can go on. Give these rows what the expression needs, or wrap "
                     "it: Coalesce(..., Value(...)); then run the same command again."
                 ),
-                done=catalog.column_not_null(column.table, column.name),
+                done=column_not_null(column.table, column.name),
             ),
         )
 
     def add_marker(self) -> Plan:
         if not self.marker:
             return ()
-        column, locks = self.column, {self.column.table: Lock.ACCESS_EXCLUSIVE}
+        column, marker = self.column, self.marker
+        locks: dict[str, Lock] = {column.table: Lock.ACCESS_EXCLUSIVE}
         drop = Statement(
             why=f"{column.label}: forget which rows carried a stand-in for {column.name}",
             sql=f"ALTER TABLE {column.table} DROP COLUMN IF EXISTS {self.marker}",
             locks=locks,
-            done=catalog.column_missing(column.table, self.marker.strip('"')),
+            done=column_missing(column.table, marker.raw),
         )
         return (
             Statement(
                 why=f"{column.label}: remember which rows carry a stand-in for {column.name}",
                 sql=f"ALTER TABLE {column.table} ADD COLUMN IF NOT EXISTS {self.marker} boolean",
                 locks=locks,
-                done=catalog.column_exists(column.table, self.marker.strip('"')),
+                done=column_exists(column.table, marker.raw),
                 undo=(drop,),
             ),
         )
@@ -142,7 +143,9 @@ class Filling(Data):
         return tuple(step for added in self.add_marker() for step in added.undo)
 
 
-def row_function(at: Situation, operation: Any, column: Column, path: str, *, takes_row: bool, marker: str = "") -> Any:
+def row_function(
+    at: Situation, operation: Any, column: Column, path: str, *, takes_row: bool, marker: Name | None = None
+) -> Any:
     """The step's description of a Python function; an empty path calls the default of the field."""
     return RowFunction(
         path=path,

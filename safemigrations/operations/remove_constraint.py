@@ -18,7 +18,9 @@ from django.db.migrations.operations import RemoveConstraint
 from django.db.models import BaseConstraint, UniqueConstraint
 
 from ..plans import constraints
+from ..plans.column import table_of
 from ..plans.steps import Plan
+from ..postgres.names import Name
 from ..typed import model_state
 from .base import Change, Context, Finding, Rule, Situation
 from .remove_index import is_taken_over, make_way, name_aside, set_aside
@@ -55,26 +57,26 @@ class RemoveConstraintLater(Change, RemoveConstraint):
         constraint = self._constraint(at)
         if _stands_in_the_way(constraint):
             return self._drop(at, constraint)
-        return set_aside(self._table(at), self.name) if self.set_aside else ()
+        return set_aside(self._table(at), constraints.name_of(constraint).raw) if self.set_aside else ()
 
     def contract(self, at: Situation) -> Plan:
         constraint = self._constraint(at)
         return () if _stands_in_the_way(constraint) else self._drop(at, constraint)
 
-    def _table(self, at: Situation) -> str:
-        return constraints.table_of(at.editor, at.old(self.model_name))
+    def _table(self, at: Situation) -> Name:
+        return table_of(at.old(self.model_name))
 
     def _drop(self, at: Situation, constraint: BaseConstraint) -> Plan:
-        model, table = at.old(self.model_name), self._table(at)
+        model, table, name = at.old(self.model_name), self._table(at), constraints.name_of(constraint).raw
         if self.set_aside and not _stands_in_the_way(constraint):
             constraint = constraint.clone()
-            constraint.name = name_aside(table, self.name)
+            constraint.name = Name.of(name_aside(table, name)).in_django
         again = constraints.add(at.editor, model, constraint)
         if not again:  # this version of PostgreSQL doesn't have it
             return ()
         if self.set_aside and _stands_in_the_way(constraint):
-            again = (*make_way(table, self.name), *again)
-        return (constraints.drop(at.editor, model, constraint, undo=again),)
+            again = (*make_way(table, name), *again)
+        return (constraints.drop(model, constraint, undo=again),)
 
 
 def _stands_in_the_way(constraint: BaseConstraint) -> bool:

@@ -26,8 +26,12 @@ from ..plans.defaults import Kind
 from ..plans.foreign_key import ForeignKey
 from ..plans.not_null import may_be_null
 from ..plans.steps import Plan, Proof, Statement, Together
-from ..postgres import catalog
+from ..postgres.columns import column_missing
+from ..postgres.dependents import dependents_of_column
+from ..postgres.indexes import unique_index_on
 from ..postgres.lock import Lock
+from ..postgres.triggers import functions_naming
+from ..postgres.values import literal
 from ..typed import compose, field_of, through
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -107,8 +111,8 @@ class RemoveFieldLater(Change, RemoveField):
         set_default = replace(column.set_default(default), undo=(column.drop_default(),))
         if defaults.kind(column.field) is Kind.VOLATILE:
             return (set_default,)
-        unique = catalog.unique_index_on(column.table, column.name)
-        unless_unique = replace(set_default, done=f"{set_default.done} UNION ALL {unique}")
+        unique = unique_index_on(column.table, column.name)
+        unless_unique = replace(set_default, done=set_default.done.or_(unique))
         return (unless_unique, _only_where_unique(column, may_be_null(column)))
 
     def _default(self, at: Situation, column: Column) -> str:
@@ -159,7 +163,7 @@ def _free_parents(column: Column) -> Plan:
     if not column.has_foreign_key:
         return ()
     return (
-        tables.nothing_uses(column.editor, column.model, but_on_delete=tables.ANY),  # theirs may be removed after it
+        tables.nothing_uses(column.model, but_on_delete=tables.ANY),  # theirs may be removed after it
         *ForeignKey(column).on_parent_delete(tables.when_parent_goes(column)),
     )
 
@@ -187,11 +191,11 @@ def _with_the_table_again(column: Column) -> Plan:
 def _only_where_unique(column: Column, step: Statement) -> Statement:
     """A unique constraint that the same release removes is there until the contract, though the state has it no more:
     so the catalog decides whether rows of the new release may all carry one value."""
-    unique = catalog.unique_index_on(column.table, column.name)
+    unique = unique_index_on(column.table, column.name)
     return replace(
         step,
         why=f"{step.why} where a unique index has it",
-        done=f"{step.done} UNION ALL SELECT 1 WHERE NOT EXISTS ({unique})",
+        done=step.done.or_(unique.negated()),
     )
 
 
@@ -215,7 +219,7 @@ def _nothing_uses(column: Column, going: Iterable[Claim]) -> Proof:
     """`going` is what open contracts remove."""
     return Proof(
         why=f"{column.label}: nothing of yours depends on {column.name}",
-        query=catalog.dependents_of_column(column.table, column.name, but=map(str, going)),
+        query=dependents_of_column(column.table, column.name, but=map(str, going)),
         failure=(
             f"The contract can't drop {column.name} of {column.label} as long as these use it: {{rows}}. Nothing was "
             "changed. Replace them first, then run the same command again."
@@ -228,13 +232,13 @@ def _no_function_names(column: Column) -> Proof:
     """By the contract, as the same release may give a trigger that names the column another function."""
     return Proof(
         why=f"{column.label}: no function of your triggers takes {column.name} from a row",
-        query=catalog.functions_naming(column.table, column.name),
+        query=functions_naming(column.table, column.name),
         failure=(
             f"{column.name} of {column.label} can't be dropped, because functions of the table's triggers name it, and "
             "every write would fail. They are: {rows}. Nothing was changed. Let them do without it, or look whether it "
-            f"is there (IF to_jsonb(NEW) ? {catalog.literal(column.name)} THEN ...), and run the same command again."
+            f"is there (IF to_jsonb(NEW) ? {literal(column.name)} THEN ...), and run the same command again."
         ),
-        done=catalog.column_missing(column.table, column.name),
+        done=column_missing(column.table, column.name),
         works_on=(column.claim,),
     )
 
@@ -245,7 +249,7 @@ def _cascade_both_ends(at: Situation, field: Field[Any, Any]) -> Plan:
         return ()
     ends = tables.foreign_keys(at.editor, table, at.before)
     return (
-        tables.nothing_uses(at.editor, table),
+        tables.nothing_uses(table),
         *(step for end in ends for step in ForeignKey(end).on_parent_delete("CASCADE")),
     )
 

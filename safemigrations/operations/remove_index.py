@@ -16,11 +16,12 @@ from django.db.migrations.operations import AddConstraint, AddIndex, CreateModel
 from django.db.migrations.operations.base import Operation
 
 from ..plans import claims
+from ..plans.column import table_of
 from ..plans.indexes import DropIndex
 from ..plans.steps import Plan, Statement, Together
-from ..postgres import catalog
-from ..postgres.catalog import beside, temporary_name
+from ..postgres.indexes import index_exists
 from ..postgres.lock import Lock
+from ..postgres.names import Name, temporary_name
 from .add_index import index_step
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -49,18 +50,17 @@ class RemoveIndexLater(Change, RemoveIndex):
         return f"drop index {self.name} of {at.old(self.model_name)._meta.db_table}"
 
     def expand(self, at: Situation) -> Plan:
-        table = at.editor.quote_name(at.old(self.model_name)._meta.db_table)
-        return set_aside(table, self.name) if self.set_aside else ()
+        return set_aside(table_of(at.old(self.model_name)), self._raw_name) if self.set_aside else ()
 
     def contract(self, at: Situation) -> Plan:
         model = at.old(self.model_name)
-        table = at.editor.quote_name(model._meta.db_table)
+        table = table_of(model)
         name = self._name_until_dropped(table)
         index = at.before.models[at.app_label, self.model_name_lower].get_index_by_name(self.name)
         build = replace(index_step(at, model, index), name=name, takes=(claims.index(table, name),))
         return (
             DropIndex(
-                why=f"{catalog.bare(table)}: drop index {name}",
+                why=f"{table.raw}: drop index {name}",
                 table=table,
                 name=name,
                 undo=(build,),
@@ -68,59 +68,64 @@ class RemoveIndexLater(Change, RemoveIndex):
             ),
         )
 
-    def _name_until_dropped(self, table: str) -> str:
-        return name_aside(table, self.name) if self.set_aside else self.name
+    def _name_until_dropped(self, table: Name) -> str:
+        return name_aside(table, self._raw_name) if self.set_aside else self._raw_name
+
+    @property
+    def _raw_name(self) -> str:
+        return Name.from_django(self.name).raw
 
 
-def name_aside(table: str, name: str) -> str:
-    return temporary_name(catalog.bare(table), name)
+def name_aside(table: Name, name: str) -> str:
+    """The name that an index, or a constraint, has until it is dropped; both are raw."""
+    return temporary_name(table.raw, name)
 
 
-def set_aside(table: str, name: str) -> Plan:
+def set_aside(table: Name, name: str) -> Plan:
     """An index, and the constraint that it belongs to, under another name: another index or constraint takes it.
 
     ALTER INDEX, which locks nothing but the index; ALTER TABLE RENAME CONSTRAINT would stop everybody.
     """
-    label, aside = catalog.bare(table), name_aside(table, name)
+    label, aside = table.raw, name_aside(table, name)
     back = Together(
         why=f"{label}: index {name} gets its name back from what took it",
         sql=(*_drop_by_name(table, name), _rename(table, aside, name)),
         locks={table: Lock.ACCESS_EXCLUSIVE},
-        done=f"SELECT 1 WHERE NOT EXISTS ({catalog.index_exists(table, aside)})",
+        done=index_exists(table, aside).negated(),
     )
     return (
         Statement(
             why=f"{label}: index {name} is called {aside} until it is dropped",
             sql=_rename(table, name, aside),
             locks={},
-            done=catalog.index_exists(table, aside),
+            done=index_exists(table, aside),
             undo=(back,),
             takes=(claims.index(table, aside),),
         ),
     )
 
 
-def make_way(table: str, name: str) -> Plan:
+def make_way(table: Name, name: str) -> Plan:
     """The index or constraint that took the name taken away, so that the one before can come again."""
     return (
         Together(
-            why=f"{catalog.bare(table)}: drop what took the name {name}",
+            why=f"{table.raw}: drop what took the name {name}",
             sql=_drop_by_name(table, name),
             locks={table: Lock.ACCESS_EXCLUSIVE},
-            done=f"SELECT 1 WHERE NOT EXISTS ({catalog.index_exists(table, name)})",
+            done=index_exists(table, name).negated(),
         ),
     )
 
 
-def _drop_by_name(table: str, name: str) -> tuple[str, str]:
+def _drop_by_name(table: Name, name: str) -> tuple[str, str]:
     return (
-        f'ALTER TABLE {table} DROP CONSTRAINT IF EXISTS "{name}"',
-        f"DROP INDEX IF EXISTS {beside(table, name)}",
+        f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {Name.of(name)}",
+        f"DROP INDEX IF EXISTS {table.beside(name)}",
     )
 
 
-def _rename(table: str, old: str, new: str) -> str:
-    return f'ALTER INDEX IF EXISTS {beside(table, old)} RENAME TO "{new}"'
+def _rename(table: Name, old: str, new: str) -> str:
+    return f"ALTER INDEX IF EXISTS {table.beside(old)} RENAME TO {Name.of(new)}"
 
 
 def is_taken_over(name: str, context: Context) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..postgres.catalog import bare, schema_of
+from ..postgres.names import Name
 
 
 class Kind(StrEnum):
@@ -57,27 +57,31 @@ class Claim:
 Claims = tuple[Claim, ...]
 
 
-# Tables are given quoted, perhaps with their schema, as they stand in a statement. Other names are given raw.
+# Tables are given as they stand in a statement, perhaps with their schema. Other names are given raw.
 
 
 def table(table: str) -> Claim:
-    return Claim(Kind.TABLE, table=bare(table), schema=schema_of(table))
+    return _of(Kind.TABLE, Name(table))
 
 
 def view_of(table: str) -> Claim:
-    return Claim(Kind.VIEW, table=bare(table), schema=schema_of(table))
+    return _of(Kind.VIEW, Name(table))
 
 
 def index(table: str, name: str) -> Claim:
-    return Claim(Kind.INDEX, name=name, schema=schema_of(table))
+    return Claim(Kind.INDEX, name=name, schema=Name(table).schema if table else "")
 
 
 def column(table: str, name: str) -> Claim:
-    return Claim(Kind.COLUMN, bare(table), name, schema_of(table))
+    return _of(Kind.COLUMN, Name(table), name)
 
 
 def constraint(table: str, name: str) -> Claim:
-    return Claim(Kind.CONSTRAINT, bare(table), name, schema_of(table))
+    return _of(Kind.CONSTRAINT, Name(table), name)
+
+
+def _of(kind: Kind, table: Name, name: str = "") -> Claim:
+    return Claim(kind, table.raw, name, table.schema)
 
 
 def read(text: str, tables: Sequence[str]) -> Claim:
@@ -89,7 +93,7 @@ def read(text: str, tables: Sequence[str]) -> Claim:
     word, _, rest = text.partition(" ")
     kind = Kind(word)
     if kind is Kind.INDEX:
-        return Claim(kind, name=rest, schema=schema_of(tables[0]) if tables else "")
+        return Claim(kind, name=rest, schema=Name(tables[0]).schema if tables else "")
     if kind in PARTS_OF_A_TABLE:
         table = _table_at_the_end(rest, tables)
         return Claim(kind, table, rest.removesuffix(f" of {table}"), _schema(table, tables))
@@ -98,9 +102,9 @@ def read(text: str, tables: Sequence[str]) -> Claim:
 
 
 def _table_at_the_end(text: str, tables: Sequence[str]) -> str:
-    named = (name for name in map(bare, tables) if text.endswith(f" of {name}"))
+    named = (name.raw for name in map(Name, tables) if text.endswith(f" of {name.raw}"))
     return next(named, text.rpartition(" of ")[2])
 
 
 def _schema(name: str, tables: Iterable[str]) -> str:
-    return next((schema_of(table) for table in tables if bare(table) == name), "")
+    return next((table.schema for table in map(Name, tables) if table.raw == name), "")

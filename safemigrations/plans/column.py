@@ -1,4 +1,4 @@
-"""Plans for a column and for what hangs on it: default, NOT NULL, index, unique, check, foreign key.
+"""Plans for a column and what belongs to it: default, NOT NULL, index, unique, check.
 
 All SQL for types, indexes and constraints comes from Django's schema editor, so that the end is Django's own. What
 the stock operations do in one blocking statement is taken apart here into steps that block nobody.
@@ -13,14 +13,23 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import NOT_PROVIDED, Field, Model
 
 from ..data import Data
-from ..postgres import catalog
-from ..postgres.catalog import literal, object_name, raw
+from ..postgres.columns import (
+    column_exists,
+    column_has_default,
+    column_has_no_default,
+    column_missing,
+    column_nullable,
+    column_of_type,
+)
 from ..postgres.lock import Lock
+from ..postgres.names import Name, object_name
+from ..postgres.probe import Probe
+from ..postgres.values import literal
 from ..typed import compose, create_index_name, field_indexes_sql
 from . import claims, defaults
 from .claims import Claim, Claims
 from .defaults import Kind
-from .index_and_check import build_index, check_constraint, unique_constraint
+from .index_and_check import build_index, check_constraint, name_in, unique_constraint
 from .steps import Online, Plan, Statement, Together
 
 
@@ -31,6 +40,17 @@ def bound(field: Field[Any, Any], name: str) -> Any:
     return field
 
 
+def table_of(model: type[Model]) -> Name:
+    return Name.from_django(model._meta.db_table)
+
+
+def key_of(model: type[Model]) -> tuple[Name, ...]:
+    """The columns of the primary key."""
+    pk = model._meta.pk
+    fields = getattr(pk, "fields", None) or [pk]
+    return tuple(Name.from_django(field.column) for field in fields)
+
+
 class Column(Data):
     """A field's column, as the model of some state describes it."""
 
@@ -39,33 +59,31 @@ class Column(Data):
     field: Any  # a Field; the stubs lack column, target_field and others
 
     @property
-    def table(self) -> str:
-        """Quoted, as it stands in a statement."""
-        return self.editor.quote_name(self.model._meta.db_table)
+    def table(self) -> Name:
+        return table_of(self.model)
 
     @property
     def label(self) -> str:
         """The table's name for people."""
-        return catalog.bare(self.table)
+        return self.table.raw
 
     @property
     def name(self) -> str:
-        return raw(self.field.column)
+        """As the catalog has it."""
+        return self.quoted.raw
 
     @property
-    def quoted(self) -> str:
-        return self.editor.quote_name(self.field.column)
+    def quoted(self) -> Name:
+        return Name.from_django(self.field.column)
 
     @property
-    def key(self) -> tuple[str, ...]:
-        """The quoted columns of the primary key."""
-        pk = self.model._meta.pk
-        fields = getattr(pk, "fields", None) or [pk]
-        return tuple(self.editor.quote_name(field.column) for field in fields)
+    def key(self) -> tuple[Name, ...]:
+        """The columns of the primary key."""
+        return key_of(self.model)
 
     @property
-    def exists(self) -> str:
-        return catalog.column_exists(self.table, self.name)
+    def exists(self) -> Probe:
+        return column_exists(self.table, self.name)
 
     @property
     def claim(self) -> Claim:
@@ -75,7 +93,7 @@ class Column(Data):
     def collation(self) -> str:
         """Quoted; empty where it is that of the type."""
         name = self.field.db_parameters(self.editor.connection).get("collation")
-        return self.editor.quote_name(name) if name else ""
+        return Name.from_django(name) if name else ""
 
     @property
     def type_with_collation(self) -> str:
@@ -110,7 +128,7 @@ class Column(Data):
                 why=f"{self.label}: {why}",
                 sql=(sql, *comment),
                 locks={self.table: Lock.ACCESS_EXCLUSIVE},
-                done=f"{self.exists} AND a.atttypid = to_regtype({literal(self.type)})",
+                done=column_of_type(self.table, self.name, self.type),
                 # Its foreign key has gone by then, and with it the need to lock the parent.
                 undo=(self.drop(locks={self.table: Lock.ACCESS_EXCLUSIVE}),),
                 takes=(self.claim,),
@@ -133,7 +151,7 @@ class Column(Data):
             why=f"{self.label}: {why or f'drop column {self.name}'}",
             sql=f"ALTER TABLE {self.table} DROP COLUMN IF EXISTS {self.quoted}",
             locks=locks or {**self.parent_locks(Lock.ACCESS_EXCLUSIVE), self.table: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.column_missing(self.table, self.name),
+            done=column_missing(self.table, self.name),
             undo=undo,
             frees=(self.claim,),
         )
@@ -147,8 +165,8 @@ class Column(Data):
         return {self.parent: lock} if self.has_foreign_key else {}
 
     @property
-    def parent(self) -> str:
-        return self.editor.quote_name(self.field.target_field.model._meta.db_table)
+    def parent(self) -> Name:
+        return table_of(self.field.target_field.model)
 
     @property
     def default_of_all_rows(self) -> str:
@@ -156,7 +174,7 @@ class Column(Data):
         instant = self.field.has_db_default() and defaults.kind(self.field) is Kind.INSTANT
         return defaults.sql(self.editor.connection, self.field) if instant else ""
 
-    def analyze(self, *, done: str, works_on: Claims = ()) -> Online:
+    def analyze(self, *, done: Probe, works_on: Claims = ()) -> Online:
         return Online(
             why=f"{self.label}: statistics of {self.name}",
             sql=f"ANALYZE {self.table} ({self.quoted})",
@@ -169,14 +187,14 @@ class Column(Data):
         return self.alter(
             f"{self.name} defaults to {default}",
             f"ALTER COLUMN {self.quoted} SET DEFAULT {default}",
-            done=catalog.column_has_default(self.table, self.name),
+            done=column_has_default(self.table, self.name),
         )
 
     def drop_default(self, *, undo: Plan = ()) -> Statement:
         return self.alter(
             f"{self.name} needs no default in the database any more",
             f"ALTER COLUMN {self.quoted} DROP DEFAULT",
-            done=catalog.column_has_no_default(self.table, self.name),
+            done=column_has_no_default(self.table, self.name),
             undo=undo,
         )
 
@@ -184,28 +202,27 @@ class Column(Data):
         return self.alter(
             f"{self.name} may be null",
             f"ALTER COLUMN {self.quoted} DROP NOT NULL",
-            done=catalog.column_nullable(self.table, self.name),
+            done=column_nullable(self.table, self.name),
             undo=undo,
         )
 
     def indexes(self) -> Plan:
         """The index of db_index=True and, for text, the one for LIKE."""
         return tuple(
-            build_index(f"{self.label}: index {raw(str(reference.parts['name']))}", self.table, reference)
+            build_index(f"{self.label}: index {name_in(reference).raw}", self.table, reference)
             for reference in field_indexes_sql(self.editor, self.model, self.field)
         )
 
     def unique_by_name(self) -> Plan:
         """UNIQUE, under the name that Django gives when it alters a column."""
-        name = create_index_name(self.editor, self.model._meta.db_table, [self.field.column], "_uniq")
-        return unique_constraint(self.editor, self.table, name, (self.quoted,))
+        return unique_constraint(self.table, self._index_name("_uniq").raw, (self.quoted,))
 
     def unique(self) -> Plan:
         """UNIQUE, under the name that PostgreSQL gives to the one that Django writes into ADD COLUMN."""
         if not self.field.unique:
             return ()
         name = object_name(self.label, self.name, "key")
-        return unique_constraint(self.editor, self.table, name, (self.quoted,))
+        return unique_constraint(self.table, name, (self.quoted,))
 
     @property
     def check_condition(self) -> str:
@@ -218,9 +235,14 @@ class Column(Data):
 
     def check_by_name(self) -> Plan:
         """The check, under the name that Django gives when it alters a column."""
-        return self._check(create_index_name(self.editor, self.model._meta.db_table, [self.field.column], "_check"))
+        return self._check(self._index_name("_check").raw)
+
+    def _index_name(self, suffix: str) -> Name:
+        """The name that Django gives to what it adds to a column."""
+        name = create_index_name(self.editor, self.model._meta.db_table, [self.field.column], suffix)
+        return Name.from_django(name)
 
     def _check(self, name: str) -> Plan:
-        add = f"ALTER TABLE {self.table} ADD CONSTRAINT {self.editor.quote_name(name)} CHECK ({self.check_condition})"
+        add = f"ALTER TABLE {self.table} ADD CONSTRAINT {Name.of(name)} CHECK ({self.check_condition})"
         violators = f"SELECT {', '.join(self.key)} FROM {self.table} WHERE NOT ({self.check_condition})"
-        return check_constraint(self.editor, self.table, name, add, works_on=(self.claim,), violators=violators)
+        return check_constraint(self.table, name, add, works_on=(self.claim,), violators=violators)

@@ -13,12 +13,13 @@ from django.db.models import BaseConstraint, CheckConstraint, Model, UniqueConst
 from django.db.models.expressions import Col
 from django.db.models.sql import Query
 
-from ..postgres import catalog
-from ..postgres.catalog import raw
+from ..postgres.constraints import constraint_exists, constraint_missing
 from ..postgres.lock import Lock
-from ..typed import check_sql, condition_sql
+from ..postgres.names import Name
+from ..postgres.probe import NEVER, Probe
+from ..typed import check_sql, column_of, condition_sql
 from . import claims
-from .column import Column
+from .column import Column, key_of, table_of
 from .index_and_check import build_index, check_constraint, unique_constraint
 from .indexes import DropIndex
 from .steps import Plan, Proof, Statement, Step
@@ -26,8 +27,8 @@ from .steps import Plan, Proof, Statement, Step
 Editor = BaseDatabaseSchemaEditor
 
 
-def table_of(editor: Editor, model: type[Model]) -> str:
-    return editor.quote_name(model._meta.db_table)
+def name_of(constraint: BaseConstraint) -> Name:
+    return Name.from_django(constraint.name)
 
 
 def add(editor: Editor, model: type[Model], constraint: BaseConstraint) -> Plan:
@@ -39,15 +40,15 @@ def add(editor: Editor, model: type[Model], constraint: BaseConstraint) -> Plan:
         return add_check(editor, model, constraint)
     if isinstance(constraint, UniqueConstraint):
         return add_unique(editor, model, constraint)
-    table, create = table_of(editor, model), constraint.create_sql(model, editor)
+    table, name, create = table_of(model), name_of(constraint).raw, constraint.create_sql(model, editor)
     if not create:
         return ()
     return (
         Statement(
-            why=f"{catalog.bare(table)}: add constraint {constraint.name}",
+            why=f"{table.raw}: add constraint {name}",
             sql=str(create),
             locks={table: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.constraint_exists(table, constraint.name),
+            done=constraint_exists(table, name),
         ),
     )
 
@@ -58,9 +59,9 @@ def is_index(constraint: BaseConstraint) -> bool:
     return isinstance(constraint, UniqueConstraint) and any(getattr(constraint, part) for part in parts)
 
 
-def drop(editor: Editor, model: type[Model], constraint: BaseConstraint, *, undo: Plan = ()) -> Step:
-    table, name = table_of(editor, model), catalog.identifier(constraint.name)
-    label = catalog.bare(table)
+def drop(model: type[Model], constraint: BaseConstraint, *, undo: Plan = ()) -> Step:
+    table, quoted = table_of(model), name_of(constraint)
+    label, name = table.raw, quoted.raw
     if is_index(constraint):
         why = f"{label}: drop unique index {name}"
         return DropIndex(why=why, table=table, name=name, undo=undo, frees=(claims.index(table, name),))
@@ -68,9 +69,9 @@ def drop(editor: Editor, model: type[Model], constraint: BaseConstraint, *, undo
     kind = "" if has_index else "c"  # one of another kind has taken the name since
     return Statement(
         why=f"{label}: drop constraint {name}",
-        sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {editor.quote_name(name)}",
+        sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quoted}",
         locks={table: Lock.ACCESS_EXCLUSIVE},
-        done=catalog.constraint_missing(table, name, kind=kind),
+        done=constraint_missing(table, name, kind=kind),
         undo=undo,
         # A check that waits for the contract must not be added after it was dropped.
         takes=() if has_index else (claims.constraint(table, name),),
@@ -83,20 +84,20 @@ def drop(editor: Editor, model: type[Model], constraint: BaseConstraint, *, undo
 
 def add_unique(editor: Editor, model: type[Model], constraint: UniqueConstraint) -> Plan:
     create: Any = constraint.create_sql(model, editor)
-    table, label = table_of(editor, model), catalog.bare(table_of(editor, model))
+    table, name = table_of(model), name_of(constraint).raw
     if not create:
         return ()
     if is_index(constraint):
-        why, analyze = f"{label}: unique index {constraint.name}", constraint.contains_expressions
+        why, analyze = f"{table.raw}: unique index {name}", constraint.contains_expressions
         build = build_index(why, table, create, analyze=analyze)
-        return (replace(build, undo=(drop(editor, model, constraint),)),)
+        return (replace(build, undo=(drop(model, constraint),)),)
     options = {part: str(create.parts[part]) for part in ("deferrable", "nulls_distinct")}
-    return unique_constraint(editor, table, constraint.name, _columns_of(editor, model, constraint), **options)
+    return unique_constraint(table, name, _columns_of(model, constraint), **options)
 
 
-def no_duplicates(editor: Editor, model: type[Model], constraint: UniqueConstraint, *, done: str = "") -> Proof:
+def no_duplicates(editor: Editor, model: type[Model], constraint: UniqueConstraint, *, done: Probe = NEVER) -> Proof:
     """No two rows are the same to a unique constraint that is still to come."""
-    table = table_of(editor, model)
+    table = table_of(model)
     keys = _keys(editor, model, constraint)
     numbers = ", ".join(str(number) for number in range(1, len(keys) + 1))
     where = [f"({_condition(editor, model, constraint)})"] if constraint.condition else []
@@ -106,7 +107,7 @@ def no_duplicates(editor: Editor, model: type[Model], constraint: UniqueConstrai
     together = f"({', '.join(constraint.fields)})" if constraint.fields else f"key of {constraint.name}"
     among = f" among those of {constraint.name}" if constraint.condition else ""
     return Proof(
-        why=f"{catalog.bare(table)}: no two rows have the same {together}{among}",
+        why=f"{table.raw}: no two rows have the same {together}{among}",
         query=f"SELECT {', '.join(keys)} FROM {table}{condition} GROUP BY {numbers} HAVING count(*) > 1",
         failure=(
             f"{model._meta.label}: several rows have the same {together}{among}: {{rows}}. Nothing was "
@@ -119,12 +120,11 @@ def no_duplicates(editor: Editor, model: type[Model], constraint: UniqueConstrai
 def _keys(editor: Editor, model: type[Model], constraint: UniqueConstraint) -> list[str]:
     """The columns or expressions of a unique constraint, without order and operator classes."""
     expressions = [f"({_expression(editor, model, expression)})" for expression in constraint.expressions]
-    return expressions or list(_columns_of(editor, model, constraint))
+    return expressions or list(_columns_of(model, constraint))
 
 
-def _columns_of(editor: Editor, model: type[Model], constraint: UniqueConstraint) -> tuple[str, ...]:
-    fields: list[Any] = [model._meta.get_field(name) for name in constraint.fields]
-    return tuple(editor.quote_name(field.column) for field in fields)
+def _columns_of(model: type[Model], constraint: UniqueConstraint) -> tuple[Name, ...]:
+    return tuple(Name.from_django(column_of(model, name)) for name in constraint.fields)
 
 
 def _expression(editor: Editor, model: type[Model], expression: Any) -> str:
@@ -145,13 +145,13 @@ def _condition(editor: Editor, model: type[Model], constraint: UniqueConstraint)
 
 def add_check(editor: Editor, model: type[Model], constraint: CheckConstraint) -> Plan:
     create: Any = constraint.create_sql(model, editor)
+    table, name = table_of(model), name_of(constraint).raw
     return check_constraint(
-        editor,
-        table_of(editor, model),
-        constraint.name,
+        table,
+        name,
         str(create),
         works_on=(
-            claims.constraint(table_of(editor, model), constraint.name),
+            claims.constraint(table, name),
             *(column.claim for column in _columns(editor, model, constraint)),
         ),
         violators=_violators(editor, model, constraint),
@@ -160,22 +160,22 @@ def add_check(editor: Editor, model: type[Model], constraint: CheckConstraint) -
 
 def no_violators(editor: Editor, model: type[Model], constraint: CheckConstraint) -> Proof:
     """Every row satisfies a check that is still to come."""
-    table = table_of(editor, model)
-    key = ", ".join(map(raw, Column(editor, model, model._meta.pk).key))
+    table = table_of(model)
+    key = ", ".join(column.raw for column in key_of(model))
     return Proof(
-        why=f"{catalog.bare(table)}: every row satisfies {constraint.name}",
+        why=f"{table.raw}: every row satisfies {constraint.name}",
         query=_violators(editor, model, constraint),
         failure=(
             f"{model._meta.label}: rows violate the check {constraint.name}; their {key}: {{rows}}. "
             "Nothing was changed. Mend them, then run the same command again."
         ),
-        done=catalog.constraint_exists(table, constraint.name, kind="c"),
+        done=constraint_exists(table, name_of(constraint).raw, kind="c"),
     )
 
 
 def _violators(editor: Editor, model: type[Model], constraint: CheckConstraint) -> str:
     """Rows whose check is false; where it is null PostgreSQL is content."""
-    key, table = Column(editor, model, model._meta.pk).key, table_of(editor, model)
+    key, table = key_of(model), table_of(model)
     check = check_sql(constraint, model, editor)
     return f"SELECT {', '.join(key)} FROM {table} WHERE NOT ({check})"
 

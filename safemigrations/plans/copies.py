@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ..postgres.catalog import scope_of_counterparts
+from ..postgres.names import scope_of_counterparts
 from .steps import Step
 
 
@@ -30,7 +30,7 @@ class CopyIndexes(Step):
 class BuildCounterparts(Step):
     """Every index, unique and check constraint of columns made once more, without blocking, for their twins.
 
-    They are called catalog.name_of_copy() of the one whose place they will take. `twins` are pairs of raw names, `but`
+    They are called name_of_copy() of the one whose place they will take. `twins` are pairs of raw names, `but`
     is a query for the names of indexes that are left out. With `copies` what was made so for a twin of another column
     is made for these, too.
     """

@@ -22,7 +22,7 @@ from django.db.models.functions import Random
 from django.utils import timezone
 
 from ..data import Data
-from ..postgres.catalog import literal
+from ..postgres.values import literal
 from ..typed import compose
 
 

@@ -14,6 +14,7 @@ from django.db.models import Aggregate, ExpressionWrapper, F, Field, Model, Q, S
 from django.db.models.sql.datastructures import BaseTable
 
 from ..errors import NotComputable
+from ..postgres.names import Name
 from ..typed import compose
 
 BY_HAND = "Compute it by a function that is given the row, or write a Subquery into the migration by hand."
@@ -92,15 +93,17 @@ class _OneRow(BaseTable):
 
     def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
         fields: list[Any] = list(self.model._meta.local_concrete_fields)
+        alias = Name.of(str(self.table_alias))
         if self.row != "NEW" or not any(field.generated for field in fields):
-            return f'(SELECT {self.row}.*) AS "{self.table_alias}"', ()
+            return f"(SELECT {self.row}.*) AS {alias}", ()
         # A BEFORE trigger sees the generated columns still empty, so they are computed here.
-        quote = connection.ops.quote_name
-        columns = [
-            f"{_generated(field, connection)} AS {quote(field.column)}" if field.generated else quote(field.column)
-            for field in fields
-        ]
-        return f'(SELECT {", ".join(columns)} FROM (SELECT NEW.*) AS given) AS "{self.table_alias}"', ()
+        columns = ", ".join(_column_of_row(field, connection) for field in fields)
+        return f"(SELECT {columns} FROM (SELECT NEW.*) AS given) AS {alias}", ()
+
+
+def _column_of_row(field: Any, connection: BaseDatabaseWrapper) -> str:
+    column = Name.from_django(field.column)
+    return f"{_generated(field, connection)} AS {column}" if field.generated else column
 
 
 def _generated(field: Any, connection: BaseDatabaseWrapper) -> str:

@@ -11,11 +11,22 @@ from typing import Any
 from django.db.backends.ddl_references import Statement as Reference
 
 from ..data import Data
-from ..postgres import catalog
-from ..postgres.catalog import literal, raw
+from ..postgres.blocks import alter_leaves_without, alter_partitions, drop_found, for_each
+from ..postgres.constraints import (
+    constraint_exists,
+    constraint_missing_everywhere,
+    foreign_key_exists,
+    foreign_key_of_partitions,
+    foreign_keys,
+)
 from ..postgres.lock import Lock
+from ..postgres.names import Name
+from ..postgres.probe import Probe, no_row
+from ..postgres.tables import is_partitioned
+from ..postgres.values import literal
 from ..typed import create_fk_sql
 from .column import Column
+from .index_and_check import name_in
 from .steps import Instead, Online, Plan, Statement
 
 FK_SUFFIX = "_fk_%(to_table)s_%(to_column)s"  # BaseDatabaseSchemaEditor.add_field()
@@ -29,7 +40,7 @@ class ForeignKey(Data):
     column: Column
 
     @property
-    def table(self) -> str:
+    def table(self) -> Name:
         return self.column.table
 
     @property
@@ -37,8 +48,8 @@ class ForeignKey(Data):
         return self.column.label
 
     @property
-    def parent(self) -> str:
-        """The table that it points at, quoted."""
+    def parent(self) -> Name:
+        """The table that it points at."""
         return self.column.parent
 
     def _both(self, lock: Lock) -> dict[str, Lock]:
@@ -50,11 +61,12 @@ class ForeignKey(Data):
 
     @property
     def name(self) -> str:
-        return raw(str(self._reference().parts["name"]))
+        """As the catalog has it."""
+        return self.quoted.raw
 
     @property
-    def quoted(self) -> str:
-        return self.column.editor.quote_name(self.name)
+    def quoted(self) -> Name:
+        return name_in(self._reference())
 
     @property
     def on_delete(self) -> str:
@@ -67,14 +79,15 @@ class ForeignKey(Data):
         deferrable = self.column.editor.connection.ops.deferrable_sql()
         return f"FOREIGN KEY ({self.column.quoted}) REFERENCES {to['to_table']} ({to['to_column']}){action}{deferrable}"
 
-    def _exists(self) -> str:
+    def _exists(self, *, validated: bool = False) -> Probe:
         """Does the column have the foreign key that Django would make?"""
-        exists = catalog.constraint_exists(self.table, self.name)
-        return f"{exists} AND contype = 'f' AND confdeltype = '{self._on_delete_code}'"
+        return foreign_key_exists(self.table, self.name, on_delete=self._on_delete_code, validated=validated)
 
-    def _exists_or_of_leaves(self) -> str:
-        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, on_delete=self._on_delete_code)
-        return f"{self._exists()} UNION ALL {of_leaves}"
+    def _exists_or_of_leaves(self) -> Probe:
+        return self._exists().or_(self._of_leaves(self._on_delete_code))
+
+    def _of_leaves(self, on_delete: str) -> Probe:
+        return foreign_key_of_partitions(self.table, self.name, on_delete=on_delete)
 
     @property
     def _on_delete_code(self) -> str:
@@ -84,11 +97,11 @@ class ForeignKey(Data):
     # each has a valid one, the table's own takes them over without looking at a row.
 
     def _on_leaves(self, change: str) -> Instead:
-        return Instead(when=self._has_leaves, sql=catalog.alter_partitions(self.table, change))
+        return Instead(when=self._has_leaves, sql=alter_partitions(self.table, change))
 
     @property
-    def _has_leaves(self) -> str:
-        return catalog.is_partitioned(self.table, before=18)
+    def _has_leaves(self) -> Probe:
+        return is_partitioned(self.table, before=18)
 
     def _alter(self, why: str, change: str, **rest: Any) -> Statement:
         """An ALTER TABLE that the partitions get instead where the table itself can't have it."""
@@ -103,13 +116,13 @@ class ForeignKey(Data):
         return self._alter(
             f"drop foreign key {self.name}",
             f"DROP CONSTRAINT IF EXISTS {self.quoted}",
-            done=catalog.constraint_missing_everywhere(self.table, self.name),
+            done=constraint_missing_everywhere(self.table, self.name),
             instead=Instead(when=self._has_leaves, sql=self._drop_everywhere()),
         )
 
     def _drop_everywhere(self) -> str:
         drop = f"DROP CONSTRAINT IF EXISTS {self.quoted}"
-        return catalog.alter_partitions(self.table, drop, leaves_only=False)
+        return alter_partitions(self.table, drop, leaves_only=False)
 
     def _add_not_valid(self, action: str) -> str:
         return f"ADD CONSTRAINT {self.quoted} {self._definition(action)} NOT VALID"
@@ -135,7 +148,7 @@ class ForeignKey(Data):
             why=f"{self.label}: foreign key {self.name} holds for every row (checked without blocking)",
             sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {self.quoted}",
             locks={self.parent: Lock.ROW_SHARE, self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
-            done=f"{self._exists()} AND convalidated",
+            done=self._exists(validated=True),
             on_failure=on_failure,
             violators=self.orphans(),
             works_on=(self.column.claim,),
@@ -145,7 +158,7 @@ class ForeignKey(Data):
             why=f"{self.label}: the foreign keys of the partitions are the table's",
             sql="",
             locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
-            done=f"{self._exists()} UNION ALL SELECT 1 WHERE NOT EXISTS ({self._has_leaves})",
+            done=self._exists().or_(self._has_leaves.negated()),
             works_on=(self.column.claim,),
             instead=Instead(when=self._has_leaves, sql=str(self._reference())),
         )
@@ -154,7 +167,7 @@ class ForeignKey(Data):
     def orphans(self) -> str:
         """The keys of the rows that point at no parent."""
         keys, child = ", ".join(self.column.key), self.column.quoted
-        target = self.column.editor.quote_name(self.column.field.target_field.column)
+        target = Name.from_django(self.column.field.target_field.column)
         return (
             f"SELECT {keys} FROM {self.table} AS child WHERE {child} IS NOT NULL AND NOT EXISTS"
             f" (SELECT FROM {self.parent} AS parent WHERE parent.{target} = child.{child})"
@@ -174,28 +187,25 @@ class ForeignKey(Data):
         """NOT VALID, as own() exchanges it for one that is validated."""
         if not self.column.has_foreign_key:
             return ()
-        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, on_delete=ON_DELETE[action])
         return (
             self._alter(
                 f"when the old release deletes a parent, {action} {self.column.name}",
                 self._add_not_valid(f" ON DELETE {action}"),
                 locks=self._both(Lock.SHARE_ROW_EXCLUSIVE),
-                done=f"{catalog.constraint_exists(self.table, self.name)} UNION ALL {of_leaves}",
+                done=constraint_exists(self.table, self.name).or_(self._of_leaves(ON_DELETE[action])),
                 undo=(self._drop(),),
             ),
         )
 
     def drop(self, action: str = "", *, undo: Plan = ()) -> Statement:
         """Drop it whatever its name, which is read from pg_constraint; or only the one with this ON DELETE."""
-        keys = catalog.foreign_keys(self.table, self.column.name)
-        if action:
-            keys += f" AND confdeltype = '{ON_DELETE[action]}'"
-        of_leaves = catalog.foreign_key_of_partitions(self.table, self.name, on_delete=ON_DELETE[action])
+        keys = foreign_keys(self.table, self.column.name, on_delete=ON_DELETE[action] if action else "")
+        of_leaves = self._of_leaves(ON_DELETE[action])
         return Statement(
             why=f"{self.label}: drop the foreign key of {self.column.name}{action and f' that says {action}'}",
-            sql=catalog.for_each(keys, catalog.drop_found(self.table)),
+            sql=for_each(keys, drop_found(self.table)),
             locks=self._both(Lock.ACCESS_EXCLUSIVE),
-            done=f"SELECT 1 WHERE NOT EXISTS ({keys}) AND NOT EXISTS ({of_leaves})",
+            done=no_row(keys).unless(of_leaves),
             undo=undo,
             instead=Instead(when=of_leaves, sql=self._drop_everywhere()),
         )
@@ -219,7 +229,7 @@ class ForeignKey(Data):
         change = f"format('ALTER TABLE %s DROP CONSTRAINT %I, %s', {table}, found.conname, {add})"
         exchange = Statement(
             why=f"{self.label}: foreign key {self.name} has{self.on_delete or ' no ON DELETE'}",
-            sql=catalog.for_each(catalog.foreign_keys(self.table, self.column.name), f"EXECUTE {change};"),
+            sql=for_each(foreign_keys(self.table, self.column.name), f"EXECUTE {change};"),
             locks=self._both(Lock.ACCESS_EXCLUSIVE),
             done=self._exists(),
             works_on=(self.column.claim,),
@@ -234,16 +244,16 @@ class ForeignKey(Data):
         were checked by the constraint that goes.
         https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
         """
-        others = f"{catalog.foreign_keys(self.table, self.column.name)} AND confdeltype <> '{ON_DELETE[action]}'"
+        others = foreign_keys(self.table, self.column.name, but_on_delete=ON_DELETE[action])
         rest = f" {self._definition(f' ON DELETE {action}')} NOT VALID"
         change = "'ALTER TABLE %1$s DROP CONSTRAINT %2$I, ADD CONSTRAINT %2$I%3$s'"
         each = f"EXECUTE format({change}, {literal(self.table)}, found.conname, {literal(rest)});"
         return (
             Statement(
                 why=f"{self.label}: when a parent is deleted, {action} {self.column.name}: new code doesn't know it",
-                sql=catalog.for_each(others, each),
+                sql=for_each(others, each),
                 locks=self._both(Lock.ACCESS_EXCLUSIVE),
-                done=f"SELECT 1 WHERE NOT EXISTS ({others})",
+                done=no_row(others),
                 undo=(self.drop(action), *self.add()),
                 instead=Instead(when=self._has_leaves, sql=self._exchange_on_leaves(others, rest)),
             ),
@@ -251,8 +261,5 @@ class ForeignKey(Data):
 
     def _exchange_on_leaves(self, others: str, rest: str) -> str:
         """One foreign key for all that the column has; by hand it may have got a second."""
-        change = literal(f"ADD CONSTRAINT {self.quoted}{rest}")
-        without = f"NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = relid AND conname = {literal(self.name)})"
-        leaves = f"pg_partition_tree({catalog.regclass(self.table)}) WHERE isleaf AND {without}"
-        add = f"SELECT string_agg(format('ALTER TABLE %s %s', relid::regclass, {change}), '; ') FROM {leaves}"
-        return catalog.for_each(others, f"{catalog.drop_found(self.table)} EXECUTE coalesce(({add}), 'SELECT');")
+        add = alter_leaves_without(self.table, self.name, f"ADD CONSTRAINT {self.quoted}{rest}")
+        return for_each(others, f"{drop_found(self.table)} {add}")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement as Reference
 
-from ..postgres import catalog
-from ..postgres.catalog import raw
+from ..postgres.constraints import constraint_exists, constraint_missing, unique_exists
 from ..postgres.lock import Lock
+from ..postgres.names import Name, identifier
 from . import claims
 from .claims import Claims
 from .indexes import AddUnique, BuildIndex, DropIndex
 from .steps import Online, Plan, Statement
 
 
+def name_in(reference: Reference) -> Name:
+    """The name of what Django's builder described."""
+    return Name(str(reference.parts["name"]))
+
+
 def build_index(why: str, table: str, reference: Reference, *, analyze: bool = False) -> BuildIndex:
     """The step for an index that Django's builder described."""
     head, _, tail = reference.template.partition("%(table)s")
-    name = catalog.identifier(raw(str(reference.parts["name"])))
+    name = name_in(reference).raw
     return BuildIndex(
         why=why,
         table=table,
@@ -30,7 +34,6 @@ def build_index(why: str, table: str, reference: Reference, *, analyze: bool = F
 
 
 def unique_constraint(
-    editor: BaseDatabaseSchemaEditor,
     table: str,
     name: str,
     columns: tuple[str, ...],
@@ -38,17 +41,19 @@ def unique_constraint(
     deferrable: str = "",
     nulls_distinct: str = "",
 ) -> Plan:
-    """UNIQUE over quoted columns: the index is built without blocking, the constraint takes it over."""
-    name = catalog.identifier(name)
-    exists, label = catalog.unique_exists(table, name), catalog.bare(table)
+    """UNIQUE over columns as they stand in a statement: the index is built without blocking, the constraint takes it
+    over.
+    """
+    name, label = identifier(name), Name(table).raw
+    exists = unique_exists(table, name)
     drop = Statement(
         why=f"{label}: drop unique constraint {name}",
-        sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {editor.quote_name(name)}",
+        sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {Name.of(name)}",
         locks={table: Lock.ACCESS_EXCLUSIVE},
-        done=catalog.constraint_missing(table, name),
+        done=constraint_missing(table, name),
     )
     add = AddUnique(
-        why=f"{label}: ({', '.join(map(raw, columns))}) is unique",
+        why=f"{label}: ({', '.join(Name(column).raw for column in columns)}) is unique",
         table=table,
         name=name,
         columns=columns,
@@ -74,7 +79,6 @@ def unique_constraint(
 
 
 def check_constraint(
-    editor: BaseDatabaseSchemaEditor,
     table: str,
     name: str,
     add: str,
@@ -83,13 +87,13 @@ def check_constraint(
     violators: str = "",
 ) -> Plan:
     """A check added NOT VALID, behind a short lock, then validated online; `add` is the statement that does both."""
-    name = catalog.identifier(name)
-    label, quoted = catalog.bare(table), editor.quote_name(name)
+    name, label = identifier(name), Name(table).raw
+    quoted = Name.of(name)
     drop = Statement(
         why=f"{label}: drop check {name}",
         sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quoted}",
         locks={table: Lock.ACCESS_EXCLUSIVE},
-        done=catalog.constraint_missing(table, name, kind="c"),
+        done=constraint_missing(table, name, kind="c"),
         works_on=works_on,
     )
     return (
@@ -97,7 +101,7 @@ def check_constraint(
             why=f"{label}: check {name} holds for new rows",
             sql=f"{add} NOT VALID",
             locks={table: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.constraint_exists(table, name, kind="c"),
+            done=constraint_exists(table, name, kind="c"),
             undo=(drop,),
             works_on=works_on,
         ),
@@ -105,7 +109,7 @@ def check_constraint(
             why=f"{label}: check {name} holds for every row (checked without blocking)",
             sql=f"ALTER TABLE {table} VALIDATE CONSTRAINT {quoted}",
             locks={table: Lock.SHARE_UPDATE_EXCLUSIVE},
-            done=catalog.constraint_exists(table, name, validated=True, kind="c"),
+            done=constraint_exists(table, name, validated=True, kind="c"),
             on_failure=(drop,),
             violators=violators,
             works_on=works_on,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ..postgres.catalog import beside
+from ..postgres.names import Name
 from .steps import Step
 
 
@@ -26,7 +26,7 @@ class BuildIndex(Step):
     @property
     def statements(self) -> tuple[str, ...]:
         unique = "UNIQUE " if self.unique else ""
-        create = f'CREATE {unique}INDEX CONCURRENTLY "{self.name}" ON {self.table} {self.definition}'
+        create = f"CREATE {unique}INDEX CONCURRENTLY {Name.of(self.name)} ON {self.table} {self.definition}"
         return (create, f"ANALYZE {self.table}") if self.analyze else (create,)
 
 
@@ -51,14 +51,14 @@ class AddUnique(Step):
 
     @property
     def statements(self) -> tuple[str, ...]:
-        add = f'ALTER TABLE {self.table} ADD CONSTRAINT "{self.name}"'
-        return (f'{add} UNIQUE USING INDEX "{self.name}"{self.deferrable}',)
+        name = Name.of(self.name)
+        return (f"ALTER TABLE {self.table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}{self.deferrable}",)
 
     @property
     def of_the_whole(self) -> str:
         """The constraint of a partitioned table, empty until those of the partitions are attached."""
         columns = f"({', '.join(self.columns)})"
-        add = f'ALTER TABLE ONLY {self.table} ADD CONSTRAINT "{self.name}"'
+        add = f"ALTER TABLE ONLY {self.table} ADD CONSTRAINT {Name.of(self.name)}"
         return f"{add} UNIQUE{self.nulls_distinct} {columns}{self.deferrable}"
 
 
@@ -76,4 +76,4 @@ class DropIndex(Step):
 
     @property
     def statements(self) -> tuple[str, ...]:
-        return (f"DROP INDEX CONCURRENTLY IF EXISTS {beside(self.table, self.name)}",)
+        return (f"DROP INDEX CONCURRENTLY IF EXISTS {Name(self.table).beside(self.name)}",)

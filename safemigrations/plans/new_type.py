@@ -15,16 +15,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..data import Data
-from ..postgres import catalog
-from ..postgres.catalog import raw, temporary_name
+from ..postgres.columns import column_is, column_missing, sequence_beyond
+from ..postgres.dependents import stuck_to_column
 from ..postgres.lock import Lock
+from ..postgres.names import Name, scope_of_counterparts, temporary_name
+from ..postgres.probe import Probe
+from ..postgres.values import differ
 from ..typed import create_fk_sql
 from .casts import INTEGERS, Cast
 from .claims import Claim
 from .column import Column
 from .copies import BuildCounterparts
 from .foreign_key import FK_SUFFIX, ForeignKey
-from .index_and_check import check_constraint
+from .index_and_check import check_constraint, name_in
 from .not_null import not_null
 from .steps import Backfill, Plan, Proof, Step, Together
 from .takeover import (
@@ -70,7 +73,7 @@ class Follower(Data):
     back: Cast
 
     @property
-    def table(self) -> str:
+    def table(self) -> Name:
         return self.leader.table
 
     @property
@@ -78,11 +81,10 @@ class Follower(Data):
         return self.leader.label
 
     @property
-    def over(self) -> str:
+    def over(self) -> Probe:
         """Has the exchange been made, or is there nothing any more that it could be made with?"""
-        left, final = self.left.exists, self.final
-        there = catalog.column_is(self.table, final.name, final.type, final.collation)
-        return f"{left} UNION ALL {there} AND NOT EXISTS ({self.column.exists})"
+        there = column_is(self.table, self.final.name, self.final.type, self.final.collation)
+        return self.left.exists.or_(there.unless(self.column.exists))
 
     @property
     def value(self) -> str:
@@ -90,7 +92,7 @@ class Follower(Data):
 
     @property
     def differ(self) -> str:
-        return catalog.differ(self.value, self.column.quoted)
+        return differ(self.value, self.column.quoted)
 
     @property
     def trigger(self) -> Together:
@@ -127,10 +129,10 @@ class Exchange(Data):
     def _under(self, column: Column, role: str) -> Column:
         """The column under its temporary name; if it is a foreign key, one that points at what has such a name, too."""
         field = copy.copy(column.field)
-        field.column = temporary_name(raw(field.column), role)
+        field.column = _temporary(field.column, role)
         if field.remote_field:
             to = copy.copy(field.target_field)
-            to.column = temporary_name(raw(to.column), role)
+            to.column = _temporary(to.column, role)
             field.__dict__["foreign_related_fields"] = (to,)
         return replace(column, field=field)
 
@@ -163,7 +165,7 @@ class Exchange(Data):
         children = [(other.table, other.leader.name) for other in self.followers]
         return Proof(
             why=f"{column.label}: nothing of yours hangs on {column.name} that can't get a column of another type",
-            query=catalog.stuck_to_column(column.table, column.name, children),
+            query=stuck_to_column(column.table, column.name, children),
             failure=(
                 f"{column.name} of {column.label} can't get the type {follower.final.type}, because of: {{rows}}. "
                 "Nothing was changed. What hangs on a column stays with it, and this one is replaced by another: drop "
@@ -196,7 +198,7 @@ class Exchange(Data):
         column, type_ = follower.leader, follower.final.type
         return Proof(
             why=f"{column.label}: the sequence of {column.name}, if it has one, stands at what {type_} holds",
-            query=catalog.sequence_beyond(column.table, column.name, INTEGERS[type_] - 1),
+            query=sequence_beyond(column.table, column.name, INTEGERS[type_] - 1),
             failure=(
                 f"The sequence of {column.name} of {column.label} stands beyond what {type_} holds: {{rows}}. Nothing "
                 "was changed. Set it back with setval() and run the same command again, or stay with the wider type."
@@ -218,7 +220,7 @@ class Exchange(Data):
             why=f"{column.label}: add column {column.name}, and a trigger that keeps it what {leader.name} is",
             sql=(add, carry(leader, column), *trigger.sql),
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
-            done=f"{trigger.done} UNION ALL {follower.over}",
+            done=trigger.done.or_(follower.over),
             undo=(*self._drop_foreign_key(follower), self._end(follower)),
             takes=(column.claim,),
             works_on=(leader.claim,),
@@ -249,7 +251,7 @@ class Exchange(Data):
             why=f"{column.label}: drop column {column.name} and the trigger that kept it what {leader.name} is",
             sql=(*drop.statements, f"ALTER TABLE {column.table} DROP COLUMN IF EXISTS {column.quoted}"),
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.column_missing(column.table, column.name),
+            done=column_missing(column.table, column.name),
             takes=(leader.claim, follower.claim),
         )
 
@@ -273,15 +275,15 @@ class Exchange(Data):
             return ()
         column, name = follower.leader, _fits(follower)
         misfit = follower.cast.misfit.replace("{}", column.quoted)
-        add = f"ALTER TABLE {column.table} ADD CONSTRAINT {column.editor.quote_name(name)} CHECK (NOT ({misfit}))"
+        add = f"ALTER TABLE {column.table} ADD CONSTRAINT {Name.of(name)} CHECK (NOT ({misfit}))"
         violators = f"SELECT {', '.join(column.key)} FROM {column.table} WHERE ({misfit})"
-        plan = check_constraint(column.editor, column.table, name, add, works_on=(column.claim,), violators=violators)
+        plan = check_constraint(column.table, name, add, works_on=(column.claim,), violators=violators)
         return _unless(follower.over, plan)
 
     def _counterparts(self) -> Iterator[Step]:
         for table, followers in self._by_table().items():
             yield BuildCounterparts(
-                why=f"{catalog.bare(table)}: every index, unique and check constraint for what takes the place of"
+                why=f"{table.raw}: every index, unique and check constraint for what takes the place of"
                 f" {', '.join(follower.leader.name for follower in followers)}",
                 table=table,
                 twins=tuple((follower.leader.name, follower.column.name) for follower in followers),
@@ -289,8 +291,8 @@ class Exchange(Data):
                 works_on=(followers[0].leader.claim,),
             )
 
-    def _by_table(self) -> dict[str, list[Follower]]:
-        tables: dict[str, list[Follower]] = {}
+    def _by_table(self) -> dict[Name, list[Follower]]:
+        tables: dict[Name, list[Follower]] = {}
         for follower in self.followers:
             tables.setdefault(follower.table, []).append(follower)
         return tables
@@ -338,12 +340,12 @@ class Exchange(Data):
         for follower in followers:
             yield from drop_of(follower.trigger).statements
             if follower.cast.misfit:
-                fits = follower.leader.editor.quote_name(_fits(follower))
+                fits = Name.of(_fits(follower))
                 yield f"ALTER TABLE {follower.table} DROP CONSTRAINT IF EXISTS {fits}"
             if follower.leader.has_foreign_key:
                 yield ForeignKey(follower.leader).drop().sql
         for table, together in tables.items():
-            scope = catalog.scope_of_counterparts(table, [follower.leader.name for follower in together])
+            scope = scope_of_counterparts(table, [follower.leader.name for follower in together])
             yield exchange_checks(table, scope)
             yield exchange_primary_key(table, scope)
             yield exchange_indexes(table, scope)
@@ -370,7 +372,7 @@ class Exchange(Data):
     def _foreign_key_name(self, column: Column) -> str:
         suffix = FK_SUFFIX if self.backwards else FK_ANEW
         reference = create_fk_sql(column.editor, column.model, column.field, suffix)
-        return raw(str(reference.parts["name"]))
+        return name_in(reference).raw
 
 
 def _may_have_sequence(follower: Follower) -> bool:
@@ -381,5 +383,10 @@ def _fits(follower: Follower) -> str:
     return temporary_name(follower.label, follower.leader.name, "fits")
 
 
-def _unless(over: str, plan: Plan) -> Plan:
-    return tuple(replace(step, done=f"{step.done} UNION ALL {over}") for step in plan)
+def _unless(over: Probe, plan: Plan) -> Plan:
+    return tuple(replace(step, done=step.done.or_(over)) for step in plan)
+
+
+def _temporary(column: str, role: str) -> str:
+    """The temporary name of a column, both as Django spells it."""
+    return Name.of(temporary_name(Name.from_django(column).raw, role)).in_django

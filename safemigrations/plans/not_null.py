@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from ..postgres import catalog
-from ..postgres.catalog import object_name, temporary_name
+from ..postgres.columns import column_forbids_null, column_not_null
+from ..postgres.constraints import constraint_exists, constraint_missing
 from ..postgres.lock import Lock
+from ..postgres.names import Name, object_name, temporary_name
+from ..postgres.probe import Probe
+from ..postgres.tables import is_server
 from .column import Column
 from .steps import Instead, Online, Plan, Proof, Statement, Together
 
@@ -22,7 +25,7 @@ def may_be_null(column: Column) -> Statement:
             "then run the same command again."
         ),
         pages_of=column.table,
-        done=catalog.column_not_null(column.table, column.name),
+        done=column_not_null(column.table, column.name),
         works_on=(column.claim,),
     )
     # Taken back from the last to the first: the proof comes before NOT NULL.
@@ -37,24 +40,21 @@ def not_null(column: Column) -> Plan:
     https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-SET-DROP-NOT-NULL
     """
     check = temporary_name(column.label, column.name, "not_null")
-    quoted, own = (
-        column.editor.quote_name(check),
-        column.editor.quote_name(object_name(column.label, column.name, "not_null")),
-    )
-    already, since_18 = catalog.column_not_null(column.table, column.name), catalog.is_server(18)
+    quoted, own = Name.of(check), Name.of(object_name(column.label, column.name, "not_null"))
+    already, since_18 = column_not_null(column.table, column.name), is_server(18)
     drop = column.alter(
         f"drop the check behind {column.name} NOT NULL",
         f"DROP CONSTRAINT IF EXISTS {quoted}",
-        done=catalog.constraint_missing(column.table, check),
+        done=constraint_missing(column.table, check),
     )
     back = (drop, column.drop_not_null())
-    begun = f"{catalog.constraint_exists(column.table, check)} UNION ALL {_forbids_null(column)}"
+    begun = constraint_exists(column.table, check).or_(_forbids_null(column))
     change = f"ADD CONSTRAINT {own} NOT NULL {column.quoted} NOT VALID"
     return (
         column.alter(
             f"{column.name} can't be null from now on",
             f"ADD CONSTRAINT {quoted} CHECK ({column.quoted} IS NOT NULL) NOT VALID",
-            done=f"{already} UNION ALL {begun}",
+            done=already.or_(begun),
             undo=back,
             instead=Instead(when=since_18, sql=f"ALTER TABLE {column.table} {change}"),
         ),
@@ -62,7 +62,7 @@ def not_null(column: Column) -> Plan:
             why=f"{column.label}: no row has {column.name} null (checked without blocking)",
             sql=f"ALTER TABLE {column.table} VALIDATE CONSTRAINT {quoted}",
             locks={column.table: Lock.SHARE_UPDATE_EXCLUSIVE},
-            done=f"{already} UNION ALL {catalog.constraint_exists(column.table, check, validated=True)}",
+            done=already.or_(constraint_exists(column.table, check, validated=True)),
             on_failure=back,
             violators=f"SELECT {', '.join(column.key)} FROM {column.table} WHERE {column.quoted} IS NULL",
             works_on=(column.claim,),
@@ -75,12 +75,12 @@ def not_null(column: Column) -> Plan:
                 f"ALTER TABLE {column.table} DROP CONSTRAINT IF EXISTS {quoted}",
             ),
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
-            done=f"{already} AND NOT EXISTS ({catalog.constraint_exists(column.table, check)})",
+            done=already.unless(constraint_exists(column.table, check)),
             works_on=(column.claim,),
         ),
     )
 
 
-def _forbids_null(column: Column) -> str:
+def _forbids_null(column: Column) -> Probe:
     """Has it a NOT NULL that may be NOT VALID (PostgreSQL 18)?"""
-    return catalog.column_forbids_null(column.table, column.name)
+    return column_forbids_null(column.table, column.name)

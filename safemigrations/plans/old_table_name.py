@@ -15,13 +15,30 @@ from django.db.models import Model
 
 from ..data import Data
 from ..errors import StepFailed
-from ..postgres import catalog
-from ..postgres.catalog import bare, literal, raw, regclass, temporary_name
+from ..postgres.blocks import for_each, rename_found
+from ..postgres.columns import column_exists
+from ..postgres.constraints import foreign_keys
 from ..postgres.lock import Lock
+from ..postgres.names import Name, temporary_name
+from ..postgres.probe import NEVER, Probe, no_row
+from ..postgres.tables import (
+    VIEW_MARK,
+    grants_to_carry_over,
+    is_marked_view,
+    is_table,
+    may_be_asked_by_invoker,
+    owner_to_carry_over,
+    row_security_lost_behind_a_view,
+    table_exists,
+)
+from ..postgres.triggers import functions_using
+from ..postgres.values import literal
 from ..typed import create_fk_sql, field_should_be_altered, through
 from . import claims
 from .claims import Claim
+from .column import table_of
 from .foreign_key import FK_SUFFIX
+from .index_and_check import name_in
 from .steps import Plan, Proof, Statement, Step, Together
 from .tables import bare_name
 
@@ -34,16 +51,16 @@ class Move(Data):
     after: type[Model]
 
     @property
-    def old(self) -> str:
-        return self.editor.quote_name(self.before._meta.db_table)
+    def old(self) -> Name:
+        return table_of(self.before)
 
     @property
-    def new(self) -> str:
-        return self.editor.quote_name(self.after._meta.db_table)
+    def new(self) -> Name:
+        return table_of(self.after)
 
     @property
     def label(self) -> str:
-        return bare(self.old)
+        return self.old.raw
 
     @property
     def claim(self) -> Claim:
@@ -51,27 +68,26 @@ class Move(Data):
         return claims.view_of(self.new)
 
     @property
-    def aside(self) -> str:
+    def aside(self) -> Name:
         """Where the table is until the contract: under its new name, or, where that is the old one, out of the way."""
         if self.old != self.new:
             return self.new
-        return catalog.beside(self.old, temporary_name(self.label))
+        return self.old.beside(temporary_name(self.label))
 
     @property
-    def columns(self) -> list[tuple[str, str]]:
-        """Quoted old and new names of the columns that are renamed."""
+    def columns(self) -> list[tuple[Name, Name]]:
+        """Old and new names of the columns that are renamed."""
         pairs = zip(self.before._meta.local_concrete_fields, self.after._meta.local_concrete_fields, strict=True)
-        quote = self.editor.quote_name
-        quoted = [(quote(str(old.column)), quote(str(new.column))) for old, new in pairs]
-        return [(old, new) for old, new in quoted if old != new]
+        names = [(Name.from_django(str(old.column)), Name.from_django(str(new.column))) for old, new in pairs]
+        return [(old, new) for old, new in names if old != new]
 
     def plan(self) -> Plan:
-        if moves_to_another_schema(raw(self.before._meta.db_table), raw(self.after._meta.db_table)):
+        if moves_to_another_schema(self.old, self.new):
             raise StepFailed(f"{self.label} can't be renamed to {self.new}. {OTHER_SCHEMA}")
         return (_is_safe_behind_a_view(self), self._expand())
 
     def _expand(self) -> Together:
-        names = f"{self.label} is called {bare(self.new)}" if self.old != self.new else f"{self.label} is set aside"
+        names = f"{self.label} is called {self.new.raw}" if self.old != self.new else f"{self.label} is set aside"
         return Together(
             why=f"{self.label}: {names}, and a view has the old names",
             sql=(*_rename(self.old, self.aside), *self._view(), *_like_the_table(self.old, self.aside)),
@@ -81,15 +97,18 @@ class Move(Data):
             takes=tuple(dict.fromkeys(map(claims.table, (self.old, self.new)))),
         )
 
-    def _is_done(self) -> str:
+    def _is_done(self) -> Probe:
         """Also when the contract has been run already, in a run that was killed before it was recorded."""
         if self.old != self.new:
-            return f"{catalog.table_exists(self.new)} AND NOT EXISTS ({catalog.is_table(self.old)})"
-        return catalog.column_exists(self.old, raw(self.columns[0][1]))
+            return table_exists(self.new).unless(is_table(self.old))
+        return self._has_column(self.columns[0][1])
+
+    def _has_column(self, column: Name) -> Probe:
+        return column_exists(self.old, column.raw)
 
     def _view(self) -> tuple[str, ...]:
         """The view gets the column names of the moment, so it has those that the state no longer knows, too."""
-        comment = f"COMMENT ON VIEW {self.old} IS {literal(catalog.VIEW_MARK)}"
+        comment = f"COMMENT ON VIEW {self.old} IS {literal(VIEW_MARK)}"
         if self.old != self.new:
             view = f"CREATE VIEW {self.old} AS SELECT * FROM {self.aside}"
             return (view, *self._rename_columns(self.aside), comment)
@@ -109,17 +128,17 @@ class Move(Data):
                 *_rename(self.aside, self.old),
             ),
             locks={self.old: Lock.ACCESS_EXCLUSIVE, self.aside: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.is_table(self.old),
+            done=is_table(self.old),
             takes=(claims.table(self.old),),
         )
 
     def contract(self) -> Step:
         if self.old != self.new:
             return Statement(
-                why=f"{self.label}: drop the view; the table is called {bare(self.new)}",
+                why=f"{self.label}: drop the view; the table is called {self.new.raw}",
                 sql=f"DROP VIEW IF EXISTS {self.old}",
                 locks={self.old: Lock.ACCESS_EXCLUSIVE},
-                done=f"SELECT 1 WHERE NOT EXISTS ({catalog.is_marked_view(self.old)})",
+                done=is_marked_view(self.old).negated(),
                 takes=(claims.table(self.new),),
                 frees=(claims.table(self.old),),
                 works_on=(self.claim,),
@@ -132,7 +151,7 @@ class Move(Data):
                 *self._rename_columns(self.old),
             ),
             locks={self.old: Lock.ACCESS_EXCLUSIVE, self.aside: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.column_exists(self.old, raw(self.columns[0][1])) + f" AND ({catalog.is_table(self.old)}) = 1",
+            done=self._has_column(self.columns[0][1]).and_(is_table(self.old)),
             undo=(self._names_of_columns_back(),),
             takes=(claims.table(self.old),),
             works_on=(self.claim,),
@@ -143,7 +162,7 @@ class Move(Data):
             why=f"{self.label}: its columns have their old names again",
             sql=tuple(f"ALTER TABLE {self.old} RENAME COLUMN {new} TO {old}" for old, new in self.columns),
             locks={self.old: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.column_exists(self.old, raw(self.columns[0][0])),
+            done=self._has_column(self.columns[0][0]),
         )
 
 
@@ -153,14 +172,13 @@ OTHER_SCHEMA = (
 )
 
 
-def moves_to_another_schema(old: str, new: str) -> bool:
-    """Of two db_tables; the schema that an unqualified one is in only the search_path knows."""
-    schemas = [table.strip('"').rpartition('"."')[0] for table in (old, new)]
-    return schemas[0] != schemas[1]
+def moves_to_another_schema(old: Name, new: Name) -> bool:
+    """As far as the names tell: the schema of one that has none only the search_path knows."""
+    return old.schema != new.schema
 
 
-def _rename(table: str, to: str) -> tuple[str, ...]:
-    return (f'ALTER TABLE {table} RENAME TO "{bare(to)}"',)
+def _rename(table: Name, to: Name) -> tuple[str, ...]:
+    return (f"ALTER TABLE {table} RENAME TO {to.bare}",)
 
 
 def _is_safe_behind_a_view(move: Move) -> Proof:
@@ -168,13 +186,9 @@ def _is_safe_behind_a_view(move: Move) -> Proof:
     columns of the table. Row-level security needs the second, which PostgreSQL 14 doesn't have; grants on single
     columns need the first.
     """
-    reason = f"CASE WHEN {NEW_ENOUGH} THEN 'grants on columns' ELSE 'a server before PostgreSQL 15' END"
     return Proof(
         why=f"{move.label}: its row-level security holds behind a view, too",
-        query=(
-            f"SELECT {reason} FROM pg_class WHERE oid = {regclass(move.old)} AND relkind <> 'v' AND relrowsecurity"
-            f" AND NOT ({NEW_ENOUGH} AND NOT EXISTS ({_column_grants(move.old)}))"
-        ),
+        query=row_security_lost_behind_a_view(move.old),
         failure=(
             f"A view can't stand for {move.label}, which has row-level security and {{rows}}. Nothing was changed. "
             f"Give the model db_table = '{move.label}' in its Meta instead, which leaves the table alone."
@@ -182,35 +196,15 @@ def _is_safe_behind_a_view(move: Move) -> Proof:
     )
 
 
-NEW_ENOUGH = "current_setting('server_version_num')::int >= 150000"
-
-
-def _column_grants(table: str) -> str:
-    return f"SELECT 1 FROM pg_attribute WHERE attrelid = {regclass(table)} AND attacl IS NOT NULL"
-
-
-def _like_the_table(view: str, table: str) -> tuple[str, ...]:
+def _like_the_table(view: Name, table: Name) -> tuple[str, ...]:
     """Owner, rights of the one who asks (PostgreSQL 15), and grants: only the catalog knows them."""
-    owner = (
-        f"SELECT pg_get_userbyid(relowner) AS name FROM pg_class WHERE oid = {regclass(table)}"
-        f" AND relowner <> (SELECT relowner FROM pg_class WHERE oid = {regclass(view)})"
-    )
-    grants = (
-        "SELECT g.privilege_type || g.columns AS what, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE"
-        " quote_ident(pg_get_userbyid(g.grantee)) END AS who, CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE"
-        " '' END AS further FROM (SELECT a.*, '' AS columns FROM pg_class c, aclexplode(c.relacl) a"
-        f" WHERE c.oid = {regclass(table)} UNION ALL SELECT a.*, format(' (%I)', v.attname) FROM pg_attribute t"
-        f" JOIN pg_attribute v ON v.attrelid = {regclass(view)} AND v.attname = t.attname, aclexplode(t.attacl) a"
-        f" WHERE t.attrelid = {regclass(table)} AND t.attnum > 0) AS g"
-    )
-    invoker = f"SELECT 1 WHERE {NEW_ENOUGH} AND NOT EXISTS ({_column_grants(table)})"
+    grant = f"EXECUTE format('GRANT %s ON %s TO %s%s', found.what, {literal(view)}, found.who, found.further);"
+    own = f"EXECUTE format('ALTER VIEW %s OWNER TO %I', {literal(view)}, found.name);"
     # The grants first, while the view still belongs to who makes them.
     return (
-        catalog.for_each(
-            grants, f"EXECUTE format('GRANT %s ON %s TO %s%s', found.what, {literal(view)}, found.who, found.further);"
-        ),
-        catalog.for_each(invoker, f"ALTER VIEW {view} SET (security_invoker = true);"),
-        catalog.for_each(owner, f"EXECUTE format('ALTER VIEW %s OWNER TO %I', {literal(view)}, found.name);"),
+        for_each(grants_to_carry_over(table, view), grant),
+        for_each(may_be_asked_by_invoker(table), f"ALTER VIEW {view} SET (security_invoker = true);"),
+        for_each(owner_to_carry_over(table, view), own),
     )
 
 
@@ -279,20 +273,18 @@ def names_of_foreign_keys(editor: BaseDatabaseSchemaEditor, old: type[Model], ne
 
 
 def _name_of_foreign_key(editor: BaseDatabaseSchemaEditor, before: Any, after: Any) -> Statement:
-    names = [str(create_fk_sql(editor, field.model, field, FK_SUFFIX).parts["name"]) for field in (before, after)]
-    table, column = editor.quote_name(after.model._meta.db_table), raw(after.column)
+    names = [name_in(create_fk_sql(editor, field.model, field, FK_SUFFIX)).raw for field in (before, after)]
+    table, column = table_of(after.model), Name.from_django(after.column).raw
     return _rename_foreign_key(table, column, names[1], undo=(_rename_foreign_key(table, column, names[0]),))
 
 
-def _rename_foreign_key(table: str, column: str, name: str, undo: Plan = ()) -> Statement:
-    others = f"{catalog.foreign_keys(table, column)} AND conname <> {literal(raw(name))}"
-    arguments = f"{literal(table)}, found.conname, {literal(raw(name))}"
-    rename = f"EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {arguments});"
+def _rename_foreign_key(table: Name, column: str, name: str, undo: Plan = ()) -> Statement:
+    others = foreign_keys(table, column, but_named=name)
     return Statement(
-        why=f"{bare(table)}: the foreign key of {column} is called {raw(name)}",
-        sql=catalog.for_each(others, rename),
+        why=f"{table.raw}: the foreign key of {column} is called {name}",
+        sql=for_each(others, rename_found(table, literal(name))),
         locks={table: Lock.ACCESS_EXCLUSIVE},
-        done=f"SELECT 1 WHERE NOT EXISTS ({others})",
+        done=no_row(others),
         undo=undo,
     )
 
@@ -313,11 +305,11 @@ def _no_function_uses(moves: list[Move]) -> Proof:
     views, names = [move.old for move in moves], ", ".join(move.label for move in moves)
     return Proof(
         why=f"{moves[0].label}: no function of your triggers uses the old name",
-        query=catalog.functions_using(views),
+        query=functions_using(views),
         failure=(
             f"{names}: that name can't go yet, because functions of triggers use it, and writes would fail. They are: "
             "{rows}. Nothing was changed. Let them use the new name, which works already, and run the same command "
             "again."
         ),
-        done=f"SELECT 1 WHERE NOT EXISTS ({' UNION ALL '.join(map(catalog.is_marked_view, views))})",
+        done=NEVER.or_(*map(is_marked_view, views)).negated(),
     )

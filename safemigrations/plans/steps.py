@@ -13,8 +13,10 @@ from dataclasses import KW_ONLY
 from typing import ClassVar
 
 from ..data import Data
-from ..postgres.catalog import bare, column_missing
+from ..postgres.columns import column_missing
 from ..postgres.lock import Lock
+from ..postgres.names import Name
+from ..postgres.probe import NEVER, Probe
 from .claims import Claim, Claims, Kind
 
 
@@ -23,7 +25,7 @@ class Step(Data):
 
     _: KW_ONLY
     why: str
-    done: str = ""  # a query; a row means that the step already took effect
+    done: Probe = NEVER  # that the step already took effect
     undo: tuple[Step, ...] = ()  # what takes the step back; each of them can be run twice
     takes: Claims = ()  # what it creates
     frees: Claims = ()  # what it removes
@@ -136,9 +138,9 @@ class Backfill(Step):
 
 
 class Instead(Data):
-    """Another statement, where `when`, a query, returns a row: what the one for most databases can't do there."""
+    """Another statement, where `when` says yes: what the one for most databases can't do there."""
 
-    when: str
+    when: Probe
     sql: str
 
 
@@ -166,11 +168,11 @@ def reverse(plan: Plan) -> Plan:
 
 def _unless_gone(step: Step) -> Step:
     column = step.altered_column
-    tables = [table for table in tables_read(step) if column and bare(table) == column.table]
+    tables = [table for table in tables_read(step) if column and Name(table).raw == column.table]
     if not column or not tables:
         return step
     gone = column_missing(tables[0], column.name)
-    return dataclasses.replace(step, done=f"{step.done} UNION ALL {gone}" if step.done else gone)
+    return dataclasses.replace(step, done=step.done.or_(gone))
 
 
 def tables_of(step: Step) -> list[str]:

@@ -13,7 +13,7 @@ from django.db import migrations
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from ..postgres.catalog import raw
+from ..postgres.names import Name
 from . import claims, tables
 from .claims import Claim
 from .column import bound
@@ -23,7 +23,7 @@ def taken_by(operation: Operation, app_label: str, before: ProjectState) -> Iter
     """The columns, indexes and tables that a stock operation creates or changes."""
     if isinstance(operation, migrations.AddIndex):
         state = _model(before, app_label, operation.model_name)
-        yield claims.index(_quoted(state) if state else "", operation.index.name)
+        yield claims.index(_name(state) if state else "", Name.from_django(operation.index.name).raw)
     elif isinstance(operation, migrations.AddField | migrations.AlterField):
         yield from _of_field(operation, operation.field, _model(before, app_label, operation.model_name))
     elif isinstance(operation, migrations.RemoveField | migrations.RenameField):
@@ -32,13 +32,13 @@ def taken_by(operation: Operation, app_label: str, before: ProjectState) -> Iter
         yield from tables_made_by(operation, app_label, before)
     elif isinstance(operation, migrations.RenameModel | migrations.AlterModelTable | migrations.DeleteModel):
         if state := _model(before, app_label, _former_name(operation)):
-            yield claims.table(_quoted(state))
+            yield claims.table(_name(state))
         yield from tables_made_by(operation, app_label, before)
 
 
 def tables_of(state: ModelState) -> Iterator[Claim]:
     """The model's table and those of its many-to-many fields."""
-    yield claims.table(_quoted(state))
+    yield claims.table(_name(state))
     yield from tables_through(tables.db_table_of(state), state.fields.items())
 
 
@@ -72,11 +72,11 @@ def _renamed(operation: migrations.RenameModel | migrations.AlterModelTable, sta
 
 
 def _table(db_table: str) -> Claim:
-    return claims.table(tables.quoted_name(db_table))
+    return claims.table(Name.from_django(db_table))
 
 
-def _quoted(state: ModelState) -> str:
-    return tables.quoted_name(tables.db_table_of(state))
+def _name(state: ModelState) -> Name:
+    return Name.from_django(tables.db_table_of(state))
 
 
 def _model(state: ProjectState, app_label: str, name: str) -> ModelState | None:
@@ -99,10 +99,10 @@ def _of_field_that_goes(operation: Any, model: ModelState | None) -> Iterator[Cl
 def _of_field(operation: Any, field: Any, model: ModelState | None) -> Iterator[Claim]:
     if model is None:
         return
-    column = claims.column(_quoted(model), raw(bound(field, operation.name).column or ""))
+    column = claims.column(_name(model), Name.from_django(bound(field, operation.name).column or "").raw)
     if isinstance(operation, migrations.AlterField) and operation.name in model.fields:
         if _alters_the_type(operation, model):
-            yield claims.view_of(_quoted(model))
+            yield claims.view_of(_name(model))
         if not _is_the_contracts_business(operation, model):
             if _alters_the_column(operation, model):
                 yield column.twin

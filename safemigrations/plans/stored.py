@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..postgres.lock import Lock
+from ..postgres.probe import Probe
 from . import claims
 from .claims import PARTS_OF_A_TABLE, Claim, Claims
 from .copies import BuildCounterparts, CopyIndexes, MoveAdditions, TryTypes
@@ -28,6 +29,7 @@ STEPS = (
     TryTypes,
 )
 PARTS = (Instead, RowFunction)  # what steps are made of
+PROBES = {"done", "when"}  # fields that are stored as the text of a probe
 TYPES: dict[str, type] = {type_.__name__: type_ for type_ in (*STEPS, *PARTS)}
 
 
@@ -67,7 +69,8 @@ def _decode(value: Any, around: tuple[str, ...]) -> Any:
         return {table: Lock(lock) for table, lock in value["pairs"]}
     kind = TYPES[value["kind"]]
     known = {f.name for f in dataclasses.fields(kind)} - {"takes", "frees", "works_on"}
-    made = kind(**{name: _decode(item, around) for name, item in value.items() if name in known})
+    values = {name: _decode(item, around) for name, item in value.items() if name in known}
+    made = kind(**{name: Probe(item) if name in PROBES else item for name, item in values.items()})
     return _with_claims(made, value, around) if isinstance(made, Step) else made
 
 

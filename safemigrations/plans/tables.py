@@ -12,11 +12,13 @@ from django.db.backends.utils import strip_quotes, truncate_name
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
-from ..postgres import catalog
-from ..postgres.catalog import bare, raw
+from ..postgres.dependents import users_of_table
 from ..postgres.lock import Lock
+from ..postgres.names import NAME_LENGTH, Name
+from ..postgres.tables import table_exists, table_missing
+from ..postgres.triggers import functions_using
 from . import claims
-from .column import Column
+from .column import Column, table_of
 from .steps import Plan, Proof, Together
 
 
@@ -63,14 +65,14 @@ CASCADES = (models.CASCADE, getattr(models, "DB_CASCADE", models.CASCADE))
 GIVEN, ANY = "cn", "acdnr"
 
 
-def nothing_uses(editor: BaseDatabaseSchemaEditor, model: type[Model], *, but_on_delete: str = "") -> Proof:
+def nothing_uses(model: type[Model], *, but_on_delete: str = "") -> Proof:
     """Django's own DROP TABLE says CASCADE, and views of the project would vanish without a word."""
-    tables = _quoted(editor, model)
-    label = bare(tables[-1])
+    tables = _names(model)
+    label = tables[-1].raw
     return Proof(
         why=f"{label}: no view, foreign key or function of yours uses it",
         query=" UNION ".join(
-            catalog.users_of_table(table, also_dropped=tables, but_on_delete=but_on_delete) for table in tables
+            users_of_table(table, also_dropped=tables, but_on_delete=but_on_delete) for table in tables
         ),
         failure=(
             f"The contract can't drop {label} as long as these use it: {{rows}}. Nothing was changed. Replace them "
@@ -81,47 +83,50 @@ def nothing_uses(editor: BaseDatabaseSchemaEditor, model: type[Model], *, but_on
 
 def drop(editor: BaseDatabaseSchemaEditor, why: str, model: type[Model], state: ProjectState) -> Plan:
     """The table and those of its many-to-many fields, behind one LOCK of all that a DROP TABLE locks."""
-    tables = _quoted(editor, model)
+    tables = _names(model)
     parents = [column.parent for column in foreign_keys(editor, model, state)]
     named = [*model._meta.indexes, *model._meta.constraints]
     return (
-        nothing_uses(editor, model),
+        nothing_uses(model),
         _no_function_uses(tables),
         Together(
-            why=f"{bare(tables[-1])}: {why}",
+            why=f"{tables[-1].raw}: {why}",
             sql=tuple(f"DROP TABLE IF EXISTS {table}" for table in tables),
             locks=dict.fromkeys([*parents, *tables], Lock.ACCESS_EXCLUSIVE),
-            done=catalog.table_missing(tables[-1]),
+            done=table_missing(tables[-1]),
             undo=(_create_again(editor, model, state),),
-            frees=(*map(claims.table, tables), *(claims.index(tables[-1], index.name) for index in named)),
+            frees=(
+                *map(claims.table, tables),
+                *(claims.index(tables[-1], Name.from_django(index.name).raw) for index in named),
+            ),
         ),
     )
 
 
-def _no_function_uses(tables: list[str]) -> Proof:
+def _no_function_uses(tables: list[Name]) -> Proof:
     """By the contract, as the same release may give a trigger that uses the table another function."""
     return Proof(
-        why=f"{bare(tables[-1])}: no function of your triggers uses it",
-        query=catalog.functions_using(tables),
+        why=f"{tables[-1].raw}: no function of your triggers uses it",
+        query=functions_using(tables),
         failure=(
-            f"{bare(tables[-1])} can't be dropped yet, because functions of other tables' triggers use it, and writes "
+            f"{tables[-1].raw} can't be dropped yet, because functions of other tables' triggers use it, and writes "
             "would fail. They are: {rows}. Nothing was changed. Let them do without it, and run the same command again."
         ),
-        done=catalog.table_missing(tables[-1]),
+        done=table_missing(tables[-1]),
     )
 
 
 def _create_again(editor: BaseDatabaseSchemaEditor, model: type[Model], state: ProjectState) -> Together:
-    tables = _quoted(editor, model)
+    tables = _names(model)
     parents = [column.parent for column in foreign_keys(editor, model, state) if column.parent not in tables]
     with editor.connection.schema_editor(collect_sql=True, atomic=False) as collecting:
         collecting.create_model(model)
         collecting.deferred_sql = [sql for sql in collecting.deferred_sql if not _points_at_nothing(sql, model, state)]
     return Together(
-        why=f"{bare(tables[-1])}: create the table again, empty",
+        why=f"{tables[-1].raw}: create the table again, empty",
         sql=tuple(sql.rstrip(";") for sql in collecting.collected_sql),
         locks=dict.fromkeys(parents, Lock.SHARE_ROW_EXCLUSIVE),
-        done=catalog.table_exists(tables[-1]),
+        done=table_exists(tables[-1]),
         takes=tuple(map(claims.table, tables)),
     )
 
@@ -131,9 +136,9 @@ def _points_at_nothing(sql: Any, model: type[Model], state: ProjectState) -> boo
     return isinstance(sql, Reference) and any(sql.references_table(parent._meta.db_table) for parent in gone)
 
 
-def _quoted(editor: BaseDatabaseSchemaEditor, model: type[Model]) -> list[str]:
-    """Quoted names, in the order in which the tables can be dropped."""
-    return [editor.quote_name(each._meta.db_table) for each in (*through_tables(model), model)]
+def _names(model: type[Model]) -> list[Name]:
+    """In the order in which the tables can be dropped."""
+    return [table_of(each) for each in (*through_tables(model), model)]
 
 
 # The names of tables, from a state alone: nothing is rendered for them.
@@ -141,12 +146,7 @@ def _quoted(editor: BaseDatabaseSchemaEditor, model: type[Model]) -> list[str]:
 
 def bare_name(db_table: str) -> str:
     """A db_table without schema and quotes."""
-    return bare(quoted_name(db_table))
-
-
-def quoted_name(db_table: str) -> str:
-    """A db_table as it stands in a statement."""
-    return f'"{raw(db_table)}"'
+    return Name.from_django(db_table).raw
 
 
 def name_of(state: ModelState) -> str:
@@ -158,12 +158,12 @@ def db_table_of(state: ModelState) -> str:
 
 
 def default_name(app_label: str, model_name: str) -> str:
-    return truncate_name(f"{app_label}_{model_name.lower()}", catalog.NAME_LENGTH)
+    return truncate_name(f"{app_label}_{model_name.lower()}", NAME_LENGTH)
 
 
 def db_tables_through(db_table: str, fields: Iterable[tuple[str, Any]]) -> Iterator[str]:
     """ManyToManyField._get_m2m_db_table(), of fields that have no `through`."""
     for name, field in fields:
         if field.many_to_many and field.remote_field.through is None:
-            made = truncate_name(f"{strip_quotes(db_table)}_{name}", catalog.NAME_LENGTH)
+            made = truncate_name(f"{strip_quotes(db_table)}_{name}", NAME_LENGTH)
             yield str(field.db_table or made)

@@ -1,4 +1,4 @@
-"""What hangs on a column, carried over to the one that takes its place, as SQL; only the catalog knows what that is.
+"""What belongs to a column, carried over to the one that takes its place, as SQL; only the catalog knows what that is.
 
 Whether that is possible is tried first. All else are statements within the one transaction that exchanges the columns.
 The names of counterparts are those that BuildCounterparts gives them.
@@ -9,20 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from ..postgres import catalog
-from ..postgres.catalog import literal
+from ..postgres.blocks import drop_found, for_each, rename_found
+from ..postgres.names import COPY, PREFIX, Name, copy_of, object_name, regclass
+from ..postgres.probe import Probe
+from ..postgres.triggers import mentions
+from ..postgres.values import literal, pattern
 from .column import Column
 from .copies import TryTypes
 from .foreign_key import ForeignKey
 
-ASIDE = f"{catalog.PREFIX}aside"  # a name that nobody sees, within one transaction
+ASIDE = f"{PREFIX}aside"  # a name that nobody sees, within one transaction
 
 STORAGE = "CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'x' THEN 'EXTENDED' ELSE 'MAIN' END"
 COMPRESSION = "CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END"
 
 
-def try_types(pairs: Sequence[tuple[Column, Column]], *, done: str, but: str = "") -> TryTypes:
-    """That what hangs on the first of each pair, all of one table, can be made for the second, before that is there."""
+def try_types(pairs: Sequence[tuple[Column, Column]], *, done: Probe, but: str = "") -> TryTypes:
+    """That the indexes and checks of the first of each pair can be made for the second, before that is there.
+
+    The pairs are columns of one table.
+    """
     table = pairs[0][0]
     names = ", ".join(old.name for old, _ in pairs)
     types = ", ".join(dict.fromkeys(new.type for _, new in pairs))
@@ -40,20 +46,20 @@ def try_types(pairs: Sequence[tuple[Column, Column]], *, done: str, but: str = "
 
 
 def _attribute_of(column: Column) -> str:
-    return f"a.attrelid = {catalog.regclass(column.table)} AND a.attname = {literal(column.name)}"
+    return f"a.attrelid = {regclass(column.table)} AND a.attname = {literal(column.name)}"
 
 
 def _alter(column: Column, change: str, *values: str) -> str:
     """PL/pgSQL that alters the column; the %s of the change are the values."""
-    start = f"ALTER TABLE {column.table} ALTER COLUMN {column.quoted} ".replace("%", "%%")
-    return f"EXECUTE format({', '.join([literal(start + change), *values])});"
+    start = f"ALTER TABLE {column.table} ALTER COLUMN {column.quoted} "
+    return f"EXECUTE format({', '.join([literal(pattern(start) + change), *values])});"
 
 
 def carry(one: Column, other: Column) -> str:
     """Comment, statistics target and options, storage and privileges."""
-    on = f"COMMENT ON COLUMN {other.table}.{other.quoted} IS ".replace("%", "%%")
-    grant = f"({other.quoted}) ON {other.table} TO ".replace("%", "%%")
-    return catalog.for_each(
+    comment = f"COMMENT ON COLUMN {other.table}.{other.quoted} IS "
+    grant = f"({other.quoted}) ON {other.table} TO "
+    return for_each(
         "SELECT a.*, col_description(a.attrelid, a.attnum) AS comment,"
         f" a.attstorage <> t.typstorage AND ({_may_be_compressed(other)}) AS stored, {STORAGE} AS storage,"
         f" CASE WHEN ({_may_be_compressed(other)}) THEN {COMPRESSION} END AS compression,"
@@ -61,7 +67,7 @@ def carry(one: Column, other: Column) -> str:
         f" {literal(grant)}, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,"
         " CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) FROM aclexplode(a.attacl)) AS grants"
         f" FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE {_attribute_of(one)}",
-        f"IF found.comment IS NOT NULL THEN EXECUTE format({literal(on + '%L')}, found.comment); END IF;"
+        f"IF found.comment IS NOT NULL THEN EXECUTE format({literal(pattern(comment) + '%L')}, found.comment); END IF;"
         f" IF found.attstattarget >= 0 THEN {_alter(other, 'SET STATISTICS %s', 'found.attstattarget')} END IF;"
         " IF found.attoptions IS NOT NULL THEN"
         f" {_alter(other, 'SET (%s)', 'array_to_string(found.attoptions, $$, $$)')} END IF;"
@@ -78,8 +84,8 @@ def _may_be_compressed(column: Column) -> str:
 
 def rename_foreign_key(column: Column, name: str) -> str:
     """Of a partitioned table those of its partitions, too."""
-    table, old = catalog.regclass(column.table), ForeignKey(column).name
-    return catalog.for_each(
+    table, old = regclass(column.table), ForeignKey(column).name
+    return for_each(
         f"SELECT conrelid::regclass::text AS name FROM pg_constraint WHERE conname = {literal(old)} AND contype = 'f'"
         f" AND conrelid IN (SELECT {table} UNION SELECT relid FROM pg_partition_tree({table}))",
         f"EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', found.name, {literal(old)}, {literal(name)});",
@@ -88,22 +94,21 @@ def rename_foreign_key(column: Column, name: str) -> str:
 
 def exchange_checks(table: str, scope: str) -> str:
     """The old ones go: what follows may be null where another type has no such value, and a check might mind."""
-    copied = catalog.copy_of(scope, "k.conname")
-    return catalog.for_each(
+    copied = copy_of(scope, "k.conname")
+    return for_each(
         "SELECT k.conname, n.conname AS copy FROM pg_constraint k JOIN pg_constraint n ON n.conrelid = k.conrelid"
-        f" AND n.conname = {copied} WHERE k.conrelid = {catalog.regclass(table)} AND k.contype = 'c'",
-        f"{catalog.drop_found(table)}"
-        f" EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {literal(table)}, found.copy, found.conname);",
+        f" AND n.conname = {copied} WHERE k.conrelid = {regclass(table)} AND k.contype = 'c'",
+        f"{drop_found(table)} {rename_found(table, 'found.conname', name='found.copy')}",
     )
 
 
 def exchange_primary_key(table: str, scope: str) -> str:
-    copied = catalog.copy_of(scope, "k.conname")
-    return catalog.for_each(
+    copied = copy_of(scope, "k.conname")
+    return for_each(
         f"SELECT k.conname, c.relname AS copy FROM pg_constraint k JOIN pg_class c ON c.relname = {copied}"
         " JOIN pg_index i ON i.indexrelid = c.oid AND i.indrelid = k.conrelid"
-        f" WHERE k.conrelid = {catalog.regclass(table)} AND k.contype = 'p'",
-        f"{catalog.drop_found(table)}"
+        f" WHERE k.conrelid = {regclass(table)} AND k.contype = 'p'",
+        f"{drop_found(table)}"
         f" EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I PRIMARY KEY USING INDEX %I', {literal(table)},"
         " found.conname, found.copy);",
     )
@@ -111,56 +116,63 @@ def exchange_primary_key(table: str, scope: str) -> str:
 
 def exchange_indexes(table: str, scope: str) -> str:
     """An index and its counterpart exchange their names, those of partitions, too. A constraint's name goes with it."""
-    copied = catalog.copy_of(scope, "o.relname")
+    copied = copy_of(scope, "o.relname")
     pairs = (
         "SELECT o.oid AS old, n.oid AS new FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid"
         f" JOIN pg_class n ON n.relnamespace = o.relnamespace AND n.relname = {copied}"
-        f" WHERE i.indrelid = {catalog.regclass(table)}"
+        f" WHERE i.indrelid = {regclass(table)}"
     )
     of_partitions = (
         "SELECT a.indexrelid, b.indexrelid FROM pairs, pg_partition_tree(pairs.old) o JOIN pg_index a"
         " ON a.indexrelid = o.relid, pg_partition_tree(pairs.new) n JOIN pg_index b ON b.indexrelid = n.relid"
         " WHERE a.indrelid = b.indrelid AND o.level > 0"
     )
-    rename = "EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', found.nspname, {}, {});"
-    alter = f"EXECUTE format('ALTER TABLE %s {{}} %I', {literal(table)}, found.old);"
-    return catalog.for_each(
+    aside = literal(ASIDE)
+    return for_each(
         f"WITH pairs AS ({pairs}), every AS (SELECT * FROM pairs UNION ALL {of_partitions})"
         " SELECT n.nspname, a.relname AS old, b.relname AS new, i.indisreplident, i.indisclustered FROM every"
         " JOIN pg_class a ON a.oid = every.old JOIN pg_class b ON b.oid = every.new"
         " JOIN pg_index i ON i.indexrelid = a.oid JOIN pg_namespace n ON n.oid = a.relnamespace",
-        f"{rename.format('found.old', literal(ASIDE))} {rename.format('found.new', 'found.old')}"
-        f" {rename.format(literal(ASIDE), 'found.new')}"
-        f" IF found.indisreplident THEN {alter.format('REPLICA IDENTITY USING INDEX')} END IF;"
-        f" IF found.indisclustered THEN {alter.format('CLUSTER ON')} END IF;",
+        f"{_rename_index('found.old', aside)} {_rename_index('found.new', 'found.old')}"
+        f" {_rename_index(aside, 'found.new')}"
+        f" IF found.indisreplident THEN {_by_index(table, 'REPLICA IDENTITY USING INDEX')} END IF;"
+        f" IF found.indisclustered THEN {_by_index(table, 'CLUSTER ON')} END IF;",
     )
+
+
+def _rename_index(name: str, to: str) -> str:
+    return f"EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', found.nspname, {name}, {to});"
+
+
+def _by_index(table: str, change: str) -> str:
+    return f"EXECUTE format('ALTER TABLE %s {change} %I', {literal(table)}, found.old);"
 
 
 def drop_unique(table: str, scope: str) -> str:
     """What follows needs no unique index, and two of them would be one too many for ON CONFLICT, which watches one."""
-    copied = catalog.copy_of(scope, "o.relname")
-    return catalog.for_each(
+    copied = copy_of(scope, "o.relname")
+    return for_each(
         "SELECT n.nspname, n.relname, k.conname FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid"
         " JOIN (SELECT c.oid, c.relname, s.nspname, j.indrelid FROM pg_index j JOIN pg_class c ON c.oid = j.indexrelid"
         " JOIN pg_namespace s ON s.oid = c.relnamespace WHERE j.indisunique) n ON n.indrelid = i.indrelid"
         f" AND n.relname = {copied} LEFT JOIN pg_constraint k ON k.conindid = n.oid AND k.contype = 'u'"
-        f" WHERE i.indrelid = {catalog.regclass(table)}",
+        f" WHERE i.indrelid = {regclass(table)}",
         "IF found.conname IS NULL THEN EXECUTE format('DROP INDEX %I.%I', found.nspname, found.relname);"
-        f" ELSE {catalog.drop_found(table)} END IF;",
+        f" ELSE {drop_found(table)} END IF;",
     )
 
 
 def drop_leftovers(column: Column) -> str:
     """Counterparts that no index has given its name to, because the same release has dropped it."""
-    named = f"starts_with(c.relname, {literal(catalog.COPY)})"
-    return catalog.for_each(
+    named = f"starts_with(c.relname, {literal(COPY)})"
+    return for_each(
         "SELECT n.nspname, c.relname, k.conname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
         " JOIN pg_namespace n ON n.oid = c.relnamespace"
         " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
         f" LEFT JOIN pg_constraint k ON k.conindid = c.oid WHERE {_attribute_of(column)} AND {named}"
         " AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid)",
         "IF found.conname IS NULL THEN EXECUTE format('DROP INDEX %I.%I', found.nspname, found.relname);"
-        f" ELSE {catalog.drop_found(column.table)} END IF;",
+        f" ELSE {drop_found(column.table)} END IF;",
     )
 
 
@@ -193,19 +205,18 @@ def move_identity(one: Column, other: Column) -> str:
         " CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) FROM aclexplode(c.relacl)"
         " WHERE grantee <> c.relowner)"
     )
-    return (
-        "DO $safemig$ DECLARE found record; place record; BEGIN"
-        f" FOR found IN SELECT n.nspname, c.relname, {identity} AS identity, {grants} AS grants"
-        f" {_sequences(one, 'i')} LOOP"
-        " EXECUTE format('SELECT last_value, is_called FROM %I.%I', found.nspname, found.relname) INTO place;"
+    return for_each(
+        f"SELECT n.nspname, c.relname, {identity} AS identity, {grants} AS grants {_sequences(one, 'i')}",
+        "EXECUTE format('SELECT last_value, is_called FROM %I.%I', found.nspname, found.relname) INTO place;"
         f" {_alter(one, 'DROP IDENTITY')} {_alter(other, '%s', 'found.identity')}"
         " PERFORM setval(format('%I.%I', found.nspname, found.relname)::regclass, place.last_value, place.is_called);"
-        " FOR i IN 1 .. cardinality(found.grants) LOOP EXECUTE found.grants[i]; END LOOP; END LOOP; END $safemig$"
+        " FOR i IN 1 .. cardinality(found.grants) LOOP EXECUTE found.grants[i]; END LOOP;",
+        declare="place record; ",
     )
 
 
 def move_default(one: Column, other: Column) -> str:
-    return catalog.for_each(
+    return for_each(
         "SELECT pg_get_expr(d.adbin, d.adrelid) AS expression FROM pg_attribute a JOIN pg_attrdef d"
         f" ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE {_attribute_of(one)}",
         f"{_alter(other, 'SET DEFAULT %s', 'found.expression')} {_alter(one, 'DROP DEFAULT')}",
@@ -214,44 +225,45 @@ def move_default(one: Column, other: Column) -> str:
 
 def move_sequence(one: Column, other: Column) -> str:
     """Of a serial column, as Django made them before 4.1."""
-    sequence = "EXECUTE format('ALTER SEQUENCE %I.%I {}', found.nspname, found.relname);"
-    owner = f"OWNED BY {other.table}.{other.quoted}".replace("%", "%%").replace("'", "''")
-    return catalog.for_each(
+    return for_each(
         f"SELECT n.nspname, c.relname {_sequences(one, 'a')}",
-        f"{sequence.format(f'AS {other.type}')} {sequence.format(owner)}",
+        f"{_alter_sequence(f'AS {other.type}')} {_alter_sequence(f'OWNED BY {other.table}.{other.quoted}')}",
     )
+
+
+def _alter_sequence(change: str) -> str:
+    start = "ALTER SEQUENCE %I.%I "
+    return f"EXECUTE format({literal(start + pattern(change))}, found.nspname, found.relname);"
 
 
 def rename_not_null(one: Column, other: Column) -> str:
     """PostgreSQL 18 has names for NOT NULL, too."""
     number = partial("(SELECT a.attnum FROM pg_attribute a WHERE {})".format)
     of = "{0}.conrelid = {1} AND {0}.contype = 'n' AND {0}.conkey = ARRAY[{2}]"
-    table = catalog.regclass(one.table)
-    name = f"{literal(one.table)}, found.new, found.old"
-    return catalog.for_each(
+    table = regclass(one.table)
+    return for_each(
         "SELECT k.conname AS old, n.conname AS new FROM pg_constraint k, pg_constraint n"
         f" WHERE {of.format('k', table, number(_attribute_of(one)))}"
         f" AND {of.format('n', table, number(_attribute_of(other)))}",
-        f"{_alter(one, 'DROP NOT NULL')} EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {name});",
+        f"{_alter(one, 'DROP NOT NULL')} {rename_found(one.table, 'found.old', name='found.new')}",
     )
 
 
 def name_not_null(column: Column, name: str) -> str:
     """As that of a column of this name, which keeps it when the column is renamed."""
-    wanted = literal(catalog.object_name(column.label, name, "not_null"))
-    return catalog.for_each(
+    wanted = literal(object_name(column.label, name, "not_null"))
+    return for_each(
         "SELECT k.conname FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid"
         f" AND k.conkey = ARRAY[a.attnum] WHERE {_attribute_of(column)} AND k.contype = 'n' AND k.conname <> {wanted}",
-        f"EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {literal(column.table)}, found.conname,"
-        f" {wanted});",
+        rename_found(column.table, wanted),
     )
 
 
-def forget_plans(tables: Iterable[str]) -> str:
+def forget_plans(tables: Iterable[Name]) -> str:
     """Sessions keep the plans of functions, which know the old type; a function that is altered is read anew."""
-    watches = ", ".join(map(catalog.regclass, tables))
-    names = " OR ".join(f"strpos(p.prosrc, {literal(catalog.bare(table))}) > 0" for table in tables)
-    return catalog.for_each(
+    watches = ", ".join(map(regclass, tables))
+    names = " OR ".join(mentions("p", table) for table in tables)
+    return for_each(
         "SELECT DISTINCT p.oid::regprocedure::text AS name, p.procost FROM pg_proc p"
         " JOIN pg_language l ON l.oid = p.prolang AND l.lanname = 'plpgsql'"
         " LEFT JOIN pg_trigger t ON t.tgfoid = p.oid AND NOT t.tgisinternal"

@@ -15,7 +15,7 @@ class FunctionSql(UpsertTriggerSql):
     def get_template(self) -> str:
         return (
             "CREATE OR REPLACE FUNCTION {execute} RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT"
-            " AS $safemig$ BEGIN {func} RETURN NEW; END; $safemig$"
+            " AS {func}"
         )
 
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..postgres import catalog
-from ..postgres.catalog import literal, temporary_name
 from ..postgres.lock import Lock
+from ..postgres.names import LAST, Name, temporary_name
+from ..postgres.probe import NEVER
+from ..postgres.triggers import trigger_exists, trigger_missing
+from ..postgres.values import differ, dollar_quoted, literal
 from .casts import Cast
 from .column import Column
 from .steps import Together
 
 NO_VALUE = "data_exception OR cardinality_violation OR integrity_constraint_violation OR raise_exception"
-LAST = f"zzz_{catalog.PREFIX}"  # sorts after the names that people give
-QUOTE = '"'
 INSERT_OR_UPDATE = "INSERT OR UPDATE"
 
 
@@ -34,17 +34,18 @@ def _trigger(
 ) -> Together:
     from .trigger_sql import FunctionSql, TriggerSql  # not at the top: without libpq it can't be imported
 
-    trigger = f'"{temporary_name(rank, column.label, column.name, role, prefix=LAST)}"'
+    name = temporary_name(rank, column.label, column.name, role, prefix=LAST)
+    trigger = Name.of(name)
     # Triggers have names of their own in each table, but functions share those of a schema: "_" would make the same of
     # order_item.code and order.item_code.
-    function = f'"{temporary_name(column.table.replace(QUOTE, ""), column.name, role, between=".")}"()'
+    function = f"{_function(column, role)}()"
     compiled = {
         "pgid": trigger,
         "table": column.table,
         "when": "BEFORE",
         "operation": operation,
         "condition": condition,
-        "func": body,
+        "func": dollar_quoted(f" BEGIN {body} RETURN NEW; END; "),
         "execute": function,
     }
     enable = (f"ALTER TABLE {column.table} ENABLE ALWAYS TRIGGER {trigger}",) if always else ()
@@ -55,21 +56,21 @@ def _trigger(
             f"DROP FUNCTION IF EXISTS {function}",
         ),
         locks={column.table: Lock.ACCESS_EXCLUSIVE},
-        done=catalog.trigger_missing(column.table, trigger.strip('"')),
+        done=trigger_missing(column.table, name),
     )
     return Together(
         why=f"{column.label}: a trigger {why}",
         sql=(str(FunctionSql(**compiled)), str(TriggerSql(**compiled)), *enable),
         locks={column.table: Lock.SHARE_ROW_EXCLUSIVE},
-        done=catalog.trigger_exists(column.table, trigger.strip('"')) if always else "",
+        done=trigger_exists(column.table, name) if always else NEVER,
         undo=(drop,),
     )
 
 
 def fill_null(
-    column: Column, value: str, *, on_update: bool = False, marker: str = "", may_fail: bool = False
+    column: Column, value: str, *, on_update: bool = False, marker: Name | None = None, may_fail: bool = False
 ) -> Together:
-    """Rows that the old release writes get a value; `marker` (a quoted column) remembers which ones they are.
+    """Rows that the old release writes get a value; `marker`, a column, remembers which ones they are.
 
     Where the value has none for a row (`may_fail`: it is too long, or there are two of it) the row stays as it is: the
     old release knows nothing of the column, and its writes must not fail because of it. The contract names such rows.
@@ -90,7 +91,7 @@ def fill_null(
     )
 
 
-def unmark_on_update(column: Column, marker: str) -> Together:
+def unmark_on_update(column: Column, marker: Name) -> Together:
     """A row that the new release has given a value of its own is no straggler any more."""
     return _trigger(
         column,
@@ -121,17 +122,17 @@ def keep_equal(old: Column, twin: Column, *, default: str = "") -> Together:
         role="sync",
         rank=KEEPS_EQUAL,
         operation=INSERT_OR_UPDATE,
-        condition=catalog.differ(new_a, new_b),
+        condition=differ(new_a, new_b),
         body=(
             f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_old} END IF;"
-            f" ELSIF {catalog.differ(new_b, old_b)} THEN {from_twin} ELSE {from_old} END IF;"
+            f" ELSIF {differ(new_b, old_b)} THEN {from_twin} ELSE {from_old} END IF;"
         ),
         always=True,
     )
 
 
 def _given(value: str, default: str) -> str:
-    return catalog.differ(value, default) if default else f"{value} IS DISTINCT FROM NULL"
+    return differ(value, default) if default else f"{value} IS DISTINCT FROM NULL"
 
 
 def convert(
@@ -151,11 +152,11 @@ def convert(
         role="convert",
         rank=CONVERTS,
         operation=INSERT_OR_UPDATE,
-        condition=catalog.differ(to_twin(new_a), new_b),
+        condition=differ(to_twin(new_a), new_b),
         body=(
             f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_old} END IF;"
-            f" ELSIF {catalog.differ(new_b, old_b)} THEN {from_twin}"
-            f" ELSIF {catalog.differ(new_a, old_a)} OR {new_b} IS NULL THEN {from_old} END IF;"
+            f" ELSIF {differ(new_b, old_b)} THEN {from_twin}"
+            f" ELSIF {differ(new_a, old_a)} OR {new_b} IS NULL THEN {from_old} END IF;"
         ),
         always=True,
     )
@@ -169,11 +170,14 @@ def conversion(one: Column, other: Column, *, misfit: str, using: str, timezone:
     """
     function = f"{conversion_name(one, other)}({one.type})"
     none = f"IF {misfit.replace('{}', 'given')} THEN RETURN NULL; END IF; " if misfit else ""
+    body = (
+        f" DECLARE made {other.type}; BEGIN {none}made := {using.replace('{}', 'given')}; RETURN made;"
+        " EXCEPTION WHEN data_exception THEN RETURN NULL; END; "
+    )
     create = (
         f"CREATE OR REPLACE FUNCTION {conversion_name(one, other)}(given {one.type}) RETURNS {other.type}"
-        f" LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET timezone TO {literal(timezone)} AS $safemig$"
-        f" DECLARE made {other.type}; BEGIN {none}made := {using.replace('{}', 'given')}; RETURN made;"
-        " EXCEPTION WHEN data_exception THEN RETURN NULL; END; $safemig$"
+        f" LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET timezone TO {literal(timezone)}"
+        f" AS {dollar_quoted(body)}"
     )
     return Together(
         why=f"{one.label}: a function that makes a {other.name} ({other.type}) from a {one.name} ({one.type})",
@@ -190,9 +194,14 @@ def conversion(one: Column, other: Column, *, misfit: str, using: str, timezone:
     )
 
 
-def conversion_name(one: Column, other: Column) -> str:
-    name = temporary_name(one.table.replace(QUOTE, ""), one.name, other.name, between=".")
-    return f'"{name}"'
+def conversion_name(one: Column, other: Column) -> Name:
+    return _function(one, other.name)
+
+
+def _function(column: Column, role: str) -> Name:
+    """With the schema in the name: a function of this name is in the first schema of the search_path."""
+    table = ".".join(filter(None, (column.table.schema, column.table.raw)))
+    return Name.of(temporary_name(table, column.name, role, between="."))
 
 
 def follow(leader: Column, follower: Column, cast: Cast) -> Together:
@@ -207,7 +216,7 @@ def follow(leader: Column, follower: Column, cast: Cast) -> Together:
         role="follow",
         rank=FOLLOWS,
         operation=INSERT_OR_UPDATE,
-        condition=catalog.differ(value, f"NEW.{follower.quoted}"),
+        condition=differ(value, f"NEW.{follower.quoted}"),
         body=f"NEW.{follower.quoted} := {value};",
         always=True,
     )

@@ -11,9 +11,15 @@ Before one of the two goes it is proved that they are equal in every row.
 from __future__ import annotations
 
 from ..data import Data
-from ..postgres import catalog
-from ..postgres.catalog import literal
+from ..postgres.blocks import for_each, rename_found
+from ..postgres.columns import column_missing
+from ..postgres.constraints import foreign_keys
+from ..postgres.dependents import dependents_of_column, watchers_of_column
 from ..postgres.lock import Lock
+from ..postgres.names import Name, regclass
+from ..postgres.probe import Probe, said_if
+from ..postgres.triggers import functions_in_order, functions_naming
+from ..postgres.values import differ, literal
 from .claims import Claim
 from .column import Column
 from .copies import CopyIndexes, MoveAdditions
@@ -22,20 +28,23 @@ from .steps import Backfill, Plan, Proof, Together
 from .triggers import drop_of, keep_equal
 
 
+def there_already(column: Column) -> str:
+    return f"column {column.name}, which is there already"
+
+
 class Twins(Data):
     """Two columns of a table: `old` is that of the running release, `twin` that of the next.
 
-    `default` is the SQL of the default that both have, or nothing; `over` is a query that has a row when one of the
-    two has gone.
+    `default` is the SQL of the default that both have, or nothing; `over` says that one of the two has gone.
     """
 
     old: Column
     twin: Column
-    over: str
+    over: Probe
     default: str = ""
 
     @property
-    def table(self) -> str:
+    def table(self) -> Name:
         return self.old.table
 
     @property
@@ -49,7 +58,7 @@ class Twins(Data):
 
     @property
     def differ(self) -> str:
-        return catalog.differ(self.old.quoted, self.twin.quoted)
+        return differ(self.old.quoted, self.twin.quoted)
 
     @property
     def _trigger(self) -> Together:
@@ -58,16 +67,11 @@ class Twins(Data):
 
     def unwatched(self) -> Proof:
         """Found before anything is touched: what would not notice a write under the other name."""
-        free = catalog.column_missing(self.table, self.twin.name)
-        exists = (
-            f"SELECT {literal(f'column {self.twin.name}, which is there already')} WHERE NOT EXISTS ({free})"
-            f" AND NOT EXISTS ({self._trigger.done})"
-        )
+        taken = said_if(self.twin.exists.unless(self._trigger.done), there_already(self.twin))
         return Proof(
             why=f"{self.label}: no trigger, rule or partition of yours waits for writes of {self.old.name}",
             query=(
-                f"{catalog.watchers_of_column(self.table, self.old.name)}"
-                f" UNION {catalog.functions_in_order(self.table)} UNION {exists}"
+                f"{watchers_of_column(self.table, self.old.name)} UNION {functions_in_order(self.table)} UNION {taken}"
             ),
             failure=(
                 f"{self.old.name} of {self.label} can't have a twin called {self.twin.name}, because of: {{rows}}. "
@@ -88,17 +92,17 @@ class Twins(Data):
             why=f"{self.label}: add column {twin.name}, and a trigger that keeps it equal to {self.old.name}",
             sql=(add, *([default] if self.default else []), self._same_type(), self._same_grants(), *trigger.sql),
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
-            done=f"{trigger.done} UNION ALL {self.over}",
+            done=trigger.done.or_(self.over),
             undo=(self.end(),),
             takes=(self.old.claim, twin.claim, self.claim),
         )
 
     def _same_type(self) -> str:
         """A column that somebody altered by hand may hold what its twin couldn't, and the trigger would fail."""
-        there = f"o.attrelid = {catalog.regclass(self.table)} AND o.attname = {catalog.literal(self.old.name)}"
-        twin = f"t.attrelid = o.attrelid AND t.attname = {catalog.literal(self.twin.name)}"
+        there = f"o.attrelid = {regclass(self.table)} AND o.attname = {literal(self.old.name)}"
+        twin = f"t.attrelid = o.attrelid AND t.attname = {literal(self.twin.name)}"
         differing = "(o.atttypid, o.atttypmod, o.attcollation) <> (t.atttypid, t.atttypmod, t.attcollation)"
-        return catalog.for_each(
+        return for_each(
             "SELECT o.attname, format_type(o.atttypid, o.atttypmod) AS here,"
             " format_type(t.atttypid, t.atttypmod) AS there FROM pg_attribute o, pg_attribute t"
             f" WHERE {there} AND {twin} AND {differing}",
@@ -108,11 +112,11 @@ class Twins(Data):
 
     def _same_grants(self) -> str:
         """Privileges that a role has on the column alone."""
-        column = f"attrelid = {catalog.regclass(self.table)} AND attname = {catalog.literal(self.old.name)}"
-        return catalog.for_each(
+        column = f"attrelid = {regclass(self.table)} AND attname = {literal(self.old.name)}"
+        return for_each(
             f"SELECT privilege_type, is_grantable, grantee FROM pg_attribute, aclexplode(attacl) WHERE {column}",
             "EXECUTE format('GRANT %s (%I) ON %s TO %s%s', found.privilege_type,"
-            f" {catalog.literal(self.twin.name)}, {catalog.literal(self.table)},"
+            f" {literal(self.twin.name)}, {literal(self.table)},"
             " CASE WHEN found.grantee = 0 THEN 'PUBLIC' ELSE found.grantee::regrole::text END,"
             " CASE WHEN found.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);",
         )
@@ -167,7 +171,7 @@ class Twins(Data):
         """Found before the contract touches anything: what was made on the twin and can't be moved."""
         return Proof(
             why=f"{self.label}: nothing of yours depends on the twin {self.twin.name}",
-            query=catalog.dependents_of_column(self.table, self.twin.name),
+            query=dependents_of_column(self.table, self.twin.name),
             failure=(
                 f"{self.twin.name} of {self.label} is still a twin. It goes now, and these depend on it: {{rows}}. "
                 f"Nothing was changed. Drop them, or let them use {self.old.name}, which is about to get the name "
@@ -184,7 +188,7 @@ class Twins(Data):
             why=f"{self.label}: drop column {self.twin.name} and the trigger that kept it equal to {self.old.name}",
             sql=(*drop.statements, f"ALTER TABLE {self.table} DROP COLUMN IF EXISTS {self.twin.quoted}"),
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
-            done=catalog.column_missing(self.table, self.twin.name),
+            done=column_missing(self.table, self.twin.name),
         )
 
 
@@ -207,7 +211,7 @@ class TwoNames(Data):
         return Twins(
             old=self.old,
             twin=self.new,
-            over=f"{self.new.exists} AND NOT EXISTS ({self.old.exists})",
+            over=self.new.exists.unless(self.old.exists),
             default=self.old.default_of_all_rows,
         )
 
@@ -251,7 +255,7 @@ def _no_function_names(twins: Twins) -> Proof:
     )
     return Proof(
         why=f"{old.label}: no function of your triggers knows {old.name} alone",
-        query=catalog.functions_naming(old.table, old.name),
+        query=functions_naming(old.table, old.name),
         failure=(
             f"{old.name} of {old.label} can't be called {new.name}, because functions of the table's triggers take it "
             "by its old name, and every write would fail. They are: {rows}. Nothing was changed. Both columns are "
@@ -270,11 +274,6 @@ def _rename_foreign_key(column: Column) -> tuple[str, ...]:
     """To the name that Django gives it; the one that it has only the catalog knows."""
     if not column.has_foreign_key:
         return ()
-    name = literal(ForeignKey(column).name)
-    return (
-        catalog.for_each(
-            f"{catalog.foreign_keys(column.table, column.name)} AND conname <> {name}",
-            f"EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {literal(column.table)}, found.conname,"
-            f" {name});",
-        ),
-    )
+    name = ForeignKey(column).name
+    others = foreign_keys(column.table, column.name, but_named=name)
+    return (for_each(others, rename_found(column.table, literal(name))),)

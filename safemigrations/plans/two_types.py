@@ -13,8 +13,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..data import Data
-from ..postgres import catalog
+from ..postgres.dependents import stuck_to_column
+from ..postgres.indexes import index_of_field
 from ..postgres.lock import Lock
+from ..postgres.names import scope_of_counterparts
+from ..postgres.probe import Probe, said_if
+from ..postgres.triggers import functions_naming
+from ..postgres.values import differ
 from .casts import assigned, misfit
 from .claims import Claim
 from .column import Column
@@ -24,6 +29,7 @@ from .not_null import not_null
 from .steps import Backfill, Plan, Proof, Together
 from .takeover import carry, drop_leftovers, exchange_checks, exchange_indexes, move_default, name_not_null, try_types
 from .triggers import conversion, conversion_name, convert, drop_of
+from .two_names import there_already
 
 
 class Side(Data):
@@ -33,8 +39,8 @@ class Side(Data):
     column: Column
 
     @property
-    def over(self) -> str:
-        return f"{self.column.exists} AND NOT EXISTS ({self.leader.exists})"
+    def over(self) -> Probe:
+        return self.column.exists.unless(self.leader.exists)
 
     @property
     def value(self) -> str:
@@ -55,7 +61,7 @@ class Side(Data):
     def lost(self) -> str:
         """Rows with a value in the leader that would be lost with it. A rounded one isn't."""
         leader, column = self.leader.quoted, self.column.quoted
-        neither = f"{catalog.differ(self.value, column)} AND {catalog.differ(leader, self.back(column))}"
+        neither = f"{differ(self.value, column)} AND {differ(leader, self.back(column))}"
         return f"{leader} IS NOT NULL AND ({column} IS NULL OR {neither})"
 
 
@@ -127,11 +133,10 @@ class TwoTypes(Data):
 
     def _unwatched(self, side: Side) -> Proof:
         leader, column = side.leader, side.column
-        there = f"{catalog.literal(f'column {column.name}, which is there already')}"
-        taken = f"SELECT {there} WHERE EXISTS ({column.exists}) AND NOT EXISTS ({self._trigger.done})"
+        taken = said_if(column.exists.unless(self._trigger.done), there_already(column))
         return Proof(
             why=f"{leader.label}: nothing of yours hangs on {leader.name} that can't get a column of another type",
-            query=f"{catalog.stuck_to_column(leader.table, leader.name, ())} UNION {taken}",
+            query=f"{stuck_to_column(leader.table, leader.name, ())} UNION {taken}",
             failure=(
                 f"{leader.name} of {leader.label} can't be replaced by {column.name} ({column.type}), because of: "
                 "{rows}. Nothing was changed. What hangs on a column goes with it: drop what is named, run the same "
@@ -145,7 +150,7 @@ class TwoTypes(Data):
 
     def _like_index(self, side: Side) -> str:
         """A query for the one that a column has or hasn't by its type."""
-        return catalog.index_of_field(side.leader.table, side.leader.name, name="_like") if self.like else ""
+        return index_of_field(side.leader.table, side.leader.name, name="_like") if self.like else ""
 
     def _converts(self, side: Side) -> Proof:
         leader, column, keys = side.leader, side.column, ", ".join(side.leader.key)
@@ -163,7 +168,7 @@ class TwoTypes(Data):
             ),
             on_failure=tuple(step for made in self._functions() for step in made.undo),
             # Once the columns are there new code may have written what only its own type holds.
-            done=f"{self._trigger.done} UNION ALL {side.over}",
+            done=self._trigger.done.or_(side.over),
         )
 
     @property
@@ -191,7 +196,7 @@ class TwoTypes(Data):
                 *trigger.sql,
             ),
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
-            done=f"{trigger.done} UNION ALL {side.over}",
+            done=trigger.done.or_(side.over),
             undo=self._leave(Side(leader=column, column=leader)),
             takes=(leader.claim, column.claim, self._claim),
         )
@@ -252,7 +257,7 @@ class TwoTypes(Data):
         leader, column = side.leader, side.column
         return Proof(
             why=f"{leader.label}: nothing of yours depends on {leader.name}",
-            query=catalog.stuck_to_column(leader.table, leader.name, ()),
+            query=stuck_to_column(leader.table, leader.name, ()),
             failure=(
                 f"{leader.name} of {leader.label} goes now. These depend on it: {{rows}}. Nothing was changed. "
                 f"Drop them, or let them use {column.name}; then run the same command again."
@@ -264,7 +269,7 @@ class TwoTypes(Data):
         leader, column = side.leader, side.column
         return Proof(
             why=f"{leader.label}: no function of your triggers knows {leader.name}",
-            query=catalog.functions_naming(leader.table, leader.name),
+            query=functions_naming(leader.table, leader.name),
             failure=(
                 f"{leader.name} of {leader.label} goes now. Functions of the table's triggers take it by its name, "
                 f"and every write would fail: {{rows}}. Nothing was changed. Let them use {column.name}, then run the "
@@ -275,7 +280,7 @@ class TwoTypes(Data):
 
     def _end(self, side: Side) -> Together:
         leader, column = side.leader, side.column
-        table, scope = column.table, catalog.scope_of_counterparts(column.table, [leader.name])
+        table, scope = column.table, scope_of_counterparts(column.table, [leader.name])
         return Together(
             why=f"{column.label}: drop column {leader.name} and the trigger that made {column.name} from it",
             sql=(

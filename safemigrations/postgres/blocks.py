@@ -19,6 +19,14 @@ def alter_partitions(table: str, change: str, *, leaves_only: bool = True) -> st
     return for_each(parts, f"EXECUTE format('ALTER TABLE %s %s', found.name, {literal(change)});")
 
 
+def alter_leaves_without(table: str, constraint: str, change: str) -> str:
+    """PL/pgSQL that alters every partition that has rows of its own, but no constraint of this (raw) name."""
+    without = f"NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = relid AND conname = {literal(constraint)})"
+    leaves = f"pg_partition_tree({regclass(table)}) WHERE isleaf AND {without}"
+    alter = f"SELECT string_agg(format('ALTER TABLE %s %s', relid::regclass, {literal(change)}), '; ') FROM {leaves}"
+    return f"EXECUTE coalesce(({alter}), 'SELECT');"
+
+
 # Bodies of for_each() over the names of constraints of a table, as `conname`.
 
 

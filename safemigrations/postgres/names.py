@@ -56,6 +56,11 @@ class Name(str):
         return cls(name if name.startswith('"') and name.endswith('"') else f'"{name}"')
 
     @property
+    def in_django(self) -> str:
+        """As a db_column has it: see from_django()."""
+        return self[1:-1]
+
+    @property
     def bare(self) -> Name:
         """Without its schema."""
         return Name.of(self.raw)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from .values import literal
+
 
 class Probe(str):
     """A query that has a row when the answer is yes.
 
-    It is its own text, and so a step stores it as such. The empty one always says no, and nobody asks it.
+    It is its own text, and so a step stores it as such.
     """
 
     __slots__ = ()
@@ -23,6 +25,14 @@ class Probe(str):
 
     def negated(self) -> Probe:
         return no_row(self)
+
+
+NEVER = Probe("")  # nobody asks it
+
+
+def said_if(probe: Probe, text: str) -> str:
+    """A query that gives this text when the answer is yes."""
+    return f"SELECT {literal(text)} WHERE EXISTS ({probe})"
 
 
 def no_row(query: str) -> Probe:

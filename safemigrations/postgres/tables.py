@@ -67,7 +67,7 @@ def grants_on_columns(table: str) -> Probe:
 
 def may_be_asked_by_invoker(table: str) -> Probe:
     """Can a view ask for the rights of who reads (PostgreSQL 15)? Those on single columns would have to be on all."""
-    return is_server(15).unless(grants_on_columns(table))
+    return Probe(f"SELECT 1 WHERE {_is_at_least(15)} AND NOT EXISTS ({grants_on_columns(table)})")
 
 
 def row_security_lost_behind_a_view(table: str) -> str:

@@ -68,6 +68,11 @@ def functions_using(tables: Iterable[str]) -> str:
     )
 
 
+def mentions(function: str, table: Name) -> str:
+    """A condition on a row of pg_proc: does the name of the table stand anywhere in its text?"""
+    return f"strpos({function}.prosrc, {literal(table.bare.in_django)}) > 0"
+
+
 def _as_written(name: str) -> str:
     """A regular expression for a raw name, with or without quotes."""
     return rf"({re.escape(Name.of(name))}|{re.escape(name)}(?![\w$]))"

@@ -25,6 +25,7 @@ from ..plans.indexes import AddUnique, BuildIndex, DropIndex
 from ..plans.steps import Backfill, Online, Plan, Proof, Statement, Step, Together, reverse
 from ..postgres import catalog
 from ..postgres.lock import Lock
+from ..postgres.probe import NEVER
 from . import locks
 from .locks import Blocker
 from .run import Report, explain, sending
@@ -411,7 +412,7 @@ class Runner:
         table, copy = step.table, catalog.name_of_copy(step.scope, name)
         kind, deferrable = next(iter(self.session.rows(catalog.constraint_of_index(table, name))), ("", ""))
         why = f"{catalog.bare(table)}: index {name}, for what takes its place"
-        done = catalog.unique_exists(table, copy) if kind == "u" else ""
+        done = catalog.unique_exists(table, copy) if kind == "u" else NEVER
         build = BuildIndex(
             why=why,
             table=table,
