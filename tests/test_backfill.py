@@ -137,7 +137,7 @@ def test_it_goes_on_where_it_was(shop):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 20}):
-        patch.setattr("safemigrations.running.backfill.work._Meter.is_due", lambda self: True)
+        patch.setattr("safemigrations.running.backfill.news.Meter.is_due", lambda self: True)
         for _ in range(3):
             with pytest.raises(KeyboardInterrupt):
                 shop.migrate(doubled, report=End())

@@ -17,7 +17,7 @@ from django.test import override_settings
 
 from safemigrations.errors import LockNotAcquired, StepFailed
 from safemigrations.plans.steps import Backfill, RowFunction
-from safemigrations.running.backfill import progress, work
+from safemigrations.running.backfill import ending, news, progress, work
 from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.table import parts_of
 from safemigrations.running.backfill.watch import Watch
@@ -133,7 +133,7 @@ def test_rows_that_users_move_to_pages_that_were_gone_over_are_found(database, i
                 self.moved = True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work._Meter, "is_due", lambda self: True)
+        patch.setattr(news.Meter, "is_due", lambda self: True)
         run(database, told=Move())
     assert wrong(item) == 0
 
@@ -173,7 +173,7 @@ def test_it_ends_on_a_table_that_grows_as_fast(database, item):
         return True
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work._Meter, "is_due", meter_always)
+        patch.setattr(news.Meter, "is_due", meter_always)
         run(database, told=Insert())
     assert item.execute("SELECT count(*), count(twin) FROM item WHERE id <= 3000").fetchone() == (3000, 3000)
     assert item.execute("SELECT count(*) > 3000 FROM item").fetchone() == (True,)
@@ -275,7 +275,7 @@ def test_a_column_that_was_made_anew_is_filled_anew(database, item, monkeypatch)
             raise KeyboardInterrupt
 
     looks = count(1)
-    monkeypatch.setattr(work._Meter, "is_due", lambda self: next(looks) == 3)
+    monkeypatch.setattr(news.Meter, "is_due", lambda self: next(looks) == 3)
     with pytest.raises(KeyboardInterrupt):
         run(database, told=Stop())
     monkeypatch.undo()
@@ -427,7 +427,7 @@ class End(Told):
 
 
 def ended_early(connection: Any, monkeypatch: Any, step: Backfill, **settings: Any) -> None:
-    monkeypatch.setattr(work._Meter, "is_due", lambda self: time.monotonic() > self.began + 0.02)
+    monkeypatch.setattr(news.Meter, "is_due", lambda self: time.monotonic() > self.began + 0.02)
     with pytest.raises(KeyboardInterrupt):
         run(connection, step, End(), **settings)
     monkeypatch.undo()
@@ -538,7 +538,7 @@ def test_a_partition_that_is_dropped_meanwhile_is_left_out(database, connect, ho
                 patch.undo()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work._Meter, "is_due", lambda self: True)
+        patch.setattr(news.Meter, "is_due", lambda self: True)
         run(database, told=Drop(), BACKFILL_BATCH_SIZE=100)
     assert session.execute("SELECT count(*) FROM item").fetchone() == (999,)
     assert wrong(session) == 0
@@ -546,7 +546,7 @@ def test_a_partition_that_is_dropped_meanwhile_is_left_out(database, connect, ho
 
 def test_rows_that_moved_are_found_behind_many_that_stay_as_they_are(database, item, monkeypatch):
     """What is set doesn't fill these: their price is null."""
-    monkeypatch.setattr(work, "SWEPT", 50)
+    monkeypatch.setattr(ending, "SWEPT", 50)
     item.execute("ALTER TABLE item ADD filler text")
     item.execute("CREATE INDEX ON item (filler)")
     item.execute("UPDATE item SET price = NULL WHERE id < 500")
@@ -562,7 +562,7 @@ def test_rows_that_moved_are_found_behind_many_that_stay_as_they_are(database, i
                 item.execute("UPDATE item SET filler = 'x' WHERE id > 2700")
                 self.moved = True
 
-    monkeypatch.setattr(work._Meter, "is_due", lambda self: True)
+    monkeypatch.setattr(news.Meter, "is_due", lambda self: True)
     run(database, told=Move())
     assert wrong(item) == 0
 
@@ -591,9 +591,9 @@ def test_one_that_ends_while_another_had_taken_over_leaves_the_end_to_that(datab
         item.execute("UPDATE safemigrations_backfill_section SET touched_at = now() - interval '2 min'")
         Migrating(lambda c: work.Work(Session(c, Told()), FILL, first).run()).result()
         assert wrong(item) == 0
-        slow.watch = Watch(database, FILL)
+        slow.rests.watch = Watch(database, FILL)
         slow._fill_section(section)
-        slow.watch = None
+        slow.rests.watch = None
         assert [row.status for row in progress.rows(database)] == [Status.DONE]
 
 

@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from safemigrations.errors import StepFailed
 from safemigrations.plans.steps import Backfill, Step
-from safemigrations.running.backfill import control, progress, second, watch, work
+from safemigrations.running.backfill import control, news, progress, second, watch, work
 from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.second import Second
 from safemigrations.running.backfill.watch import Watch
@@ -366,7 +366,7 @@ def test_a_second_connection_that_breaks_costs_its_batch_only(database, item):
     told = End()
     wait_for_the_second(item)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work._Meter, "is_due", lambda self: not told.lost)
+        patch.setattr(news.Meter, "is_due", lambda self: not told.lost)
         briefly(database, told=told)
     assert len(told.lost) == 1
     assert is_filled_once(item)
@@ -386,7 +386,7 @@ def test_it_ends_at_once_when_the_first_is_interrupted(database, item, slow):
 
     wait_for_the_second(item)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work._Meter, "is_due", lambda self: True)
+        patch.setattr(news.Meter, "is_due", lambda self: True)
         with pytest.raises(KeyboardInterrupt):
             briefly(database, told=Stop())
     assert not helpers()

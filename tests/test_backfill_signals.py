@@ -255,8 +255,6 @@ def test_it_stops_when_the_window_closes_and_goes_on_when_it_opens(database, ite
         return closed
 
     monkeypatch.setattr(pace, "seconds_until_window", seconds)
-    monkeypatch.setattr(control, "seconds_until_window", seconds)
-    monkeypatch.setattr("safemigrations.running.backfill.work.seconds_until_window", seconds)
     monkeypatch.setattr(control, "POLL", 0.05)
     row = progress.begin(database, FILL, app_label="", migration="", status=Status.RUNNING)
     progress.rows(database).update(pace={"rate": 200})
@@ -278,7 +276,7 @@ def test_it_stops_when_the_window_closes_and_goes_on_when_it_opens(database, ite
 
 
 def test_migrate_works_outside_the_window_too(database, item, monkeypatch):
-    monkeypatch.setattr("safemigrations.running.backfill.work.seconds_until_window", lambda at: 3600.0)
+    monkeypatch.setattr(pace, "seconds_until_window", lambda at: 3600.0)
     run(database)
     assert wrong(item) == 0
 

@@ -532,7 +532,7 @@ class Runner:
     @execute.register
     def _backfill(self, step: Backfill) -> str:
         # Batches are the backfill package's business; it comes after the runner in the order of imports.
-        from .backfill.work import fill
+        from .backfill.fill import fill
 
         return fill(self.session, step)
 

@@ -13,16 +13,17 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils.timezone import localtime, now
+from django.utils.timezone import now
 
 from ...errors import StepFailed
 from ..run import Report, explain
 from ..session import Session
 from . import progress as store
-from .pace import seconds_until_window
+from .failures import Stopped, is_lost
+from .pace import seconds_closed
 from .progress import Progress, Status
 from .table import fetch
-from .work import Stopped, Work, is_lost
+from .work import Work
 
 ACTIONS = {"pause": "Paused", "resume": "Resumed", "cancel": "Cancelled", "pace": "Changed the pace"}
 FROM = {
@@ -106,7 +107,7 @@ def work_on_all(
                 _work_on(connection, report, row, until, alone=alone)
             except StepFailed as error:
                 failures.append(error)
-            if not _seconds_closed():
+            if not seconds_closed():
                 break
         if failures and is_lost(failures[-1].__cause__):
             break  # the others would meet the same
@@ -140,7 +141,7 @@ def _work_on(
 def _wait_for_window(report: Report, row: Progress, until: float | None) -> bool:
     """Return whether it is open: after a wait, or at once where there is an `until`, which is no time to wait."""
     told = False
-    while seconds := _seconds_closed():
+    while seconds := seconds_closed():
         if until is not None:
             return False
         if not told:
@@ -153,8 +154,4 @@ def _wait_for_window(report: Report, row: Progress, until: float | None) -> bool
 def may_work(connection: BaseDatabaseWrapper) -> bool:
     """Is there anything to do now, or is all of it paused, or the time window closed?"""
     statuses = set(store.UNFINISHED) - {Status.PAUSED}
-    return not _seconds_closed() and store.rows(connection, status__in=statuses).exists()
-
-
-def _seconds_closed() -> float:
-    return seconds_until_window(localtime(now()) if settings.USE_TZ else now())
+    return not seconds_closed() and store.rows(connection, status__in=statuses).exists()

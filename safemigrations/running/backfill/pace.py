@@ -7,8 +7,12 @@ the load, so the size follows smoothly, and falls at once when somebody had to w
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Mapping
 from typing import Any
+
+from django.conf import settings
+from django.utils.timezone import localtime, now
 
 from ... import conf
 
@@ -58,14 +62,33 @@ class Pace:
         return max(seconds * share, rows / self.rate - seconds if self.rate else 0)
 
 
+class Hours:
+    """When a worker stops and leaves the rest: at a moment, or when the time window closes."""
+
+    def __init__(self, until: float | None = None, *, only_in_window: bool = False) -> None:
+        self.until = until  # as of time.monotonic()
+        self.only_in_window = only_in_window
+
+    @property
+    def are_over(self) -> bool:
+        if self.until is not None and time.monotonic() > self.until:
+            return True
+        return self.only_in_window and seconds_closed() > 0
+
+
+def seconds_closed() -> float:
+    """How long it is from now until the time window opens; 0 while it is open."""
+    return seconds_until_window(localtime(now()) if settings.USE_TZ else now())
+
+
 def seconds_until_window(at: datetime.datetime) -> float:
     """How long it is until the time window opens; 0 when it is open or there is none."""
     window = conf.backfill_window()
     if window is None:
         return 0
     begin, end = (datetime.time.fromisoformat(text) for text in window)
-    time = at.time()
-    if (begin <= time < end) if begin < end else (time >= begin or time < end):
+    clock = at.time()
+    if (begin <= clock < end) if begin < end else (clock >= begin or clock < end):
         return 0
     opens = datetime.datetime.combine(at.date(), begin, at.tzinfo)
     if opens < at:

@@ -72,6 +72,11 @@ class Progress(models.Model):
     def __str__(self) -> str:
         return self.label
 
+    def copied(self) -> Progress:
+        """The same row for another thread, which refreshes its own."""
+        values = {field.attname: getattr(self, field.attname) for field in self._meta.concrete_fields}
+        return Progress.from_db(self._state.db, list(values), list(values.values()))
+
     @property
     def backfill(self) -> Backfill:
         (step,) = from_json([self.step])
@@ -160,6 +165,11 @@ def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Pro
     if connection.vendor != "postgresql" or not has_table(connection, Progress):
         return found.none()
     return found.filter(**filters)
+
+
+def row(connection: BaseDatabaseWrapper, progress: Progress) -> models.QuerySet[Progress]:
+    """The row of a backfill that was begun."""
+    return Progress._base_manager.using(connection.alias).filter(pk=progress.pk)
 
 
 def sections(connection: BaseDatabaseWrapper, progress: Progress) -> models.QuerySet[Section]:

@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...plans.steps import Backfill
 from .progress import Progress, Section
-from .table import PASSES, Key, Part, fetch, is_gone, is_indexed, row_of, texts
+from .table import PASSES, Key, Part, columns_set, fetch, is_gone, is_indexed, row_of, texts
 
 FENCES = 50  # in a section
 BATCHES = 4  # in a pass; other transactions have to end meanwhile, else nothing can be pruned
@@ -110,6 +110,24 @@ def _keys(connection: BaseDatabaseWrapper, step: Backfill, part: Part, after: Ke
 
 def _of(name: str, key: tuple[str, ...]) -> str:
     return ", ".join(f"{name}.{column}" for column in key)
+
+
+class Passes:
+    """How many passes the next section gets."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, step: Backfill) -> None:
+        self.connection, self.step = connection, step
+        self.is_sparse = False  # few rows of the last section had to be filled
+        self.horizon: int | None = None  # the transaction at which the last section was taken
+
+    def for_next(self, part: Part) -> tuple[int, str]:
+        """Return how many passes pay, and why if it is one for a reason that is to be told."""
+        if self.is_sparse:
+            return 1, ""
+        passes, reason = passes_for(self.connection, part, columns_set(self.step), self.horizon)
+        now_at = "pg_snapshot_xmax(pg_current_snapshot())::text::numeric % 4294967296"
+        self.horizon = int(fetch(self.connection, f"SELECT {now_at}")[0][0])
+        return passes, reason
 
 
 def passes_for(connection: BaseDatabaseWrapper, part: Part, columns: list[str], horizon: int | None) -> tuple[int, str]:

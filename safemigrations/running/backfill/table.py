@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import asdict
 from typing import Any
@@ -40,6 +41,11 @@ def fetch(connection: BaseDatabaseWrapper, query: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query)
         return list(cursor.fetchall())
+
+
+def from_jsonb(value: Any) -> Any:
+    """What a jsonb column holds: Django has psycopg leave it as text for its own fields."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def columns_set(step: Backfill) -> list[str]:

@@ -16,7 +16,7 @@ from django.db import DatabaseError, connections
 from ...errors import StepFailed
 from ..run import Report
 from .control import may_work, work_on_all
-from .work import is_lost
+from .failures import is_lost
 
 SECONDS = 60.0
 NEEDS = {

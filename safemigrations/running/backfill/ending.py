@@ -1,0 +1,89 @@
+"""The end of a backfill: rows that moved, and rows that were left."""
+
+from __future__ import annotations
+
+from django.utils.timezone import now
+
+from ...errors import StepFailed
+from .batch import BatchOfKeys
+from .left import LeftRow, rejected
+from .progress import Section, Status
+from .table import Key, is_gone, row_of
+from .worker import Worker
+
+CHUNK = 500  # keys that are filled together
+SWEPT = 100_000  # keys of rows that moved while their pages were gone over, remembered at a time
+
+
+class Ending:
+    """What the worker does that got the section which ends the backfill."""
+
+    def __init__(self, worker: Worker, section: Section) -> None:
+        self.worker, self.section = worker, section
+        self.filler, self.step, self.progress = worker.filler, worker.step, worker.progress
+
+    def run(self) -> None:
+        """Fill the rows that moved, then those that were left. Raises StepFailed where some are rejected."""
+        parts = [part for part in self.progress.all_parts if not is_gone(self.filler.connection, part.name)]
+        for part in parts:
+            if not part.by_key and not self._sweep(part.name):
+                return
+        refused = self._come_back(self._left_of({part.name for part in parts}))
+        if refused is None or not self._store(refused):
+            return
+        if refused:
+            raise StepFailed(rejected(self.step, refused))
+
+    def _store(self, refused: list[LeftRow]) -> bool:
+        return self.worker.end(
+            self.section,
+            status=Status.FAILED if refused else Status.DONE,
+            left=[list(one) for one in refused],
+            ending=not refused,  # the next run begins with the end again
+            finished_at=None if refused else now(),
+            last_error=rejected(self.step, refused) if refused else "",
+        )
+
+    # Rows that moved.
+
+    def _sweep(self, part: str) -> bool:
+        """Rows that were updated while their pages were gone over may have moved to a page that was behind already.
+
+        One look finds all of them. If they are too many to remember, they are taken in the order of the key, which no
+        update changes. Returns False where the section isn't ours any more.
+        """
+        keys = self._unfilled(part, "TRUE", ordered=False)
+        if keys is not None and len(keys) == SWEPT:
+            keys = self._unfilled(part, "TRUE", ordered=True)
+        while keys:
+            for at in range(0, len(keys), CHUNK):
+                if not self._fill(part, keys[at : at + CHUNK]):
+                    return False
+            if len(keys) < SWEPT:
+                return True
+            after = f"({', '.join(self.step.key)}) > {row_of(keys[-1])}"
+            keys = self._unfilled(part, after, ordered=True)
+        return keys is not None
+
+    def _unfilled(self, part: str, where: str, *, ordered: bool) -> list[Key] | None:
+        """Keys of rows that aren't filled; None: the section isn't ours any more. Nobody takes it over meanwhile."""
+        with self.worker.hold(self.section) as is_ours:
+            return self.filler.rows.keys(part, where, limit=SWEPT, ordered=ordered) if is_ours else None
+
+    def _fill(self, part: str, keys: list[Key]) -> bool:
+        return BatchOfKeys(self.worker, self.section, part, keys).fill()
+
+    # Rows that were left.
+
+    def _left_of(self, parts: set[str]) -> list[LeftRow]:
+        """The rows that were left in these parts, each once."""
+        rows = [row for row in self.filler.left.rows if row[0] in parts]
+        return list({(part, tuple(key)): (part, key, error) for part, key, error in rows}.values())
+
+    def _come_back(self, left: list[LeftRow]) -> list[LeftRow] | None:
+        """Fill each row on its own and return those that are rejected again; None: the section isn't ours any more."""
+        known = len(self.filler.left.rows)
+        for part, key, _ in left:
+            if not self._fill(part, [key]):
+                return None
+        return self.filler.left.rows[known:]

@@ -1,0 +1,76 @@
+"""Where a backfill begins: at once, in sections, or later."""
+
+from __future__ import annotations
+
+from ... import conf
+from ...errors import StepFailed
+from ...plans.steps import Backfill
+from ..run import Run, current_run
+from ..session import Session
+from . import progress as store
+from .batch import Batch
+from .filler import Filler
+from .left import Left, rejected
+from .news import News
+from .progress import Status
+from .table import condition, parts_of
+from .work import Work
+
+
+def fill(session: Session, step: Backfill) -> str:
+    """Fill every row that the guard selects, and return what there is to tell."""
+    if not _is_large(session, step):
+        return _at_once(session, step)
+    run = current_run()
+    of = {
+        "app_label": run.migration.app_label if run.migration else "",
+        "migration": run.migration.name if run.migration else "",
+    }
+    if store.is_through(session.connection, step, **of):
+        return "filled before"
+    if reason := _left_for_later(session, step, run):
+        return reason
+    found = store.begin(session.connection, step, **of, status=Status.RUNNING)
+    return Work(session, step, found).run()
+
+
+def _is_large(session: Session, step: Backfill) -> bool:
+    """Is it worth, or necessary, to remember which rows were filled? Where the guard can't tell, it always is."""
+    most = conf.backfill_batch_size() if step.clears else 0
+    return bool(session.rows(f"SELECT 1 FROM {step.table} OFFSET {most} LIMIT 1"))
+
+
+def _at_once(session: Session, step: Backfill) -> str:
+    """Fill a small table in one batch; then the rows that this batch left, each on its own."""
+    left, news = Left(), News(session.report, step)
+    filler = Filler(session, step, left, news)
+    whole = Batch(filler, step.table, "TRUE", leaving=True)
+    whole.fill()
+    filled, known = whole.filled, [*left.rows]
+    for part, key, _ in known:
+        one = Batch(filler, part, condition(step.key, [key]), leaving=False)
+        one.fill()
+        filled += one.filled
+    if refused := left.rows[len(known) :]:
+        raise StepFailed(rejected(step, refused))
+    return news.summary(filled)
+
+
+def _left_for_later(session: Session, step: Backfill, run: Run) -> str:
+    """Leave a large table for later where both releases can live with unfilled rows; return what there is to tell."""
+    if run.migration is None or run.contract == "immediately" or run.finish:
+        return ""
+    connection = session.connection
+    known = store.rows(connection, digest=store.digest(step), status__in=store.UNFINISHED).first()
+    estimate = known.estimate if known else sum(part.rows for part in parts_of(connection, step))
+    if estimate <= conf.backfill_inline_rows():
+        return ""
+    if not step.can_wait:
+        reason = f"about {estimate:,} rows, filled now because the new release needs them"
+        session.report.progress(step, reason)
+        return ""
+    if known is None:
+        label, name = run.migration.app_label, run.migration.name
+        store.begin(connection, step, app_label=label, migration=name, status=Status.PENDING)
+    database = "" if connection.alias == "default" else f" --database {connection.alias}"
+    return f"about {estimate:,} rows, left for: python manage.py safemigrations backfill run{database}"
