@@ -21,6 +21,7 @@ from ..plans import claims
 from ..plans.claims import Claim, Kind
 from ..plans.steps import Backfill, Plan, nested, tables_of
 from ..plans.stored import from_json, to_json
+from ..postgres.names import Name
 from ..running.backfill import progress as backfills
 from ..running.run import Report
 from ..running.runner import Runner
@@ -206,7 +207,7 @@ def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]
 def _may_need(step: Backfill, tables: set[str]) -> bool:
     """Does it fill one of these tables, or read one? What a function reads nobody knows."""
     sql = f"{step.table} {step.assign} {step.guard}"
-    return bool(tables) and (step.function is not None or any(f'"{table}"' in sql for table in tables))
+    return bool(tables) and (step.function is not None or any(Name.of(table) in sql for table in tables))
 
 
 def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: Plan) -> None:

@@ -24,6 +24,7 @@ from ..plans.claims import Claim
 from ..plans.steps import Statement
 from ..plans.stock_claims import taken_by
 from ..postgres.lock import Lock
+from ..postgres.names import Name
 from ..running import locks
 from ..running.run import Report, Run, current_run, is_sending, running
 
@@ -131,7 +132,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         attempt: Callable[[ProjectState], ProjectState],
     ) -> ProjectState:
         """Apply with short lock timeouts; an atomic migration that lost is done again as a whole."""
-        guard = _LockGuard(self.connection, migration, report, _tables(migration, state, self.connection))
+        guard = _LockGuard(self.connection, migration, report, _tables(migration, state))
         progress = self.progress_callback
         try:
             while True:
@@ -273,7 +274,7 @@ def _taken_by(migration: Migration, state: ProjectState) -> Iterator[Claim]:
             yield from taken_by(operation, migration.app_label, state)
 
 
-def _tables(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> list[str]:
+def _tables(migration: Migration, state: ProjectState) -> list[str]:
     """The tables whose locks may be in the way: those of the models that operations name and of their parents."""
     found: dict[str, None] = {}
     for operation in _operations(migration):
@@ -289,7 +290,7 @@ def _tables(migration: Migration, state: ProjectState, connection: BaseDatabaseW
         for key in keys:
             if key and (related := state.models.get(key)):
                 table = related.options.get("db_table") or "_".join(key)
-                found[connection.ops.quote_name(table)] = None
+                found[Name.from_django(table)] = None
     return list(found)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .columns import number_of
-from .names import identifier, literals, regclass
+from .names import identifier, regclass
 from .probe import Probe, no_row
-from .values import literal
+from .values import literal, literals
 
 
 def constraint_exists(table: str, name: str, *, validated: bool = False, kind: str = "") -> Probe:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .columns import number_of
-from .names import literals, regclass
+from .names import regclass
 from .tables import is_marked
 from .triggers import functions_in_order, is_ours
-from .values import literal
+from .values import literal, literals
 
 
 def users_of_table(table: str, *, also_dropped: Iterable[str] = (), but_on_delete: str = "") -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .columns import number_of
 from .constraints import made_up
-from .names import identifier, literals, regclass
+from .names import identifier, regclass
 from .probe import Probe
-from .values import literal
+from .values import literal, literals
 
 
 def index_exists(table: str, name: str, *, valid: bool = False) -> Probe:

@@ -89,11 +89,6 @@ def regclass(table: str) -> str:
     return f"to_regclass({literal(table)})"
 
 
-def literals(names: Iterable[str]) -> str:
-    """Raw names as constants, as they stand in IN (...) or ARRAY[...]."""
-    return ", ".join(map(literal, names))
-
-
 def _clip(text: str, length: int) -> str:
     return text.encode()[:length].decode(errors="ignore")
 

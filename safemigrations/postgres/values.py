@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 
 def literal(text: str) -> str:
@@ -12,6 +13,11 @@ def literal(text: str) -> str:
     """
     doubled = text.replace("'", "''")
     return "E'" + doubled.replace("\\", "\\\\") + "'" if "\\" in doubled else f"'{doubled}'"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """Constants as they stand in IN (...), ARRAY[...] or a row."""
+    return ", ".join(map(literal, texts))
 
 
 def dollar_quoted(body: str) -> str:

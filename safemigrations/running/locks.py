@@ -22,8 +22,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from .. import conf
 from ..data import Data
 from ..errors import LockNotAcquired
-from ..postgres.catalog import literal, regclass
 from ..postgres.lock import Lock
+from ..postgres.names import regclass
+from ..postgres.values import literal
 
 NOWAIT_TRIES = 3
 LADDER = (0.1, 0.1, 0.2)  # seconds; then LOCK_TIMEOUT again and again

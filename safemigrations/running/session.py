@@ -10,7 +10,7 @@ from django.apps.registry import Apps
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..postgres.catalog import literal
+from ..postgres.values import literal
 from .run import Report, current_run
 
 

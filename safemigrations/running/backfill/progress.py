@@ -20,7 +20,8 @@ from django.utils.timezone import now
 
 from ...plans.steps import Backfill
 from ...plans.stored import from_json, to_json
-from ...postgres import catalog
+from ...postgres.names import regclass
+from ...postgres.values import literals
 from ..storage import ensure_table, has_table
 from .table import Part, columns_set, fetch, parts_of
 
@@ -144,12 +145,12 @@ def _digests(step: Backfill, migrations: Iterable[str]) -> set[str]:
 
 
 def _incarnation(connection: BaseDatabaseWrapper, step: Backfill) -> str:
-    names = ", ".join(catalog.literal(name) for name in columns_set(step)) or "NULL"
+    names = literals(columns_set(step)) or "NULL"
     ((text,),) = fetch(
         connection,
         "SELECT concat_ws(' ', c.oid, (SELECT string_agg(attnum::text, ',' ORDER BY attnum) FROM pg_attribute"
         f" WHERE attrelid = c.oid AND attname IN ({names}))) FROM pg_class c"
-        f" WHERE oid = {catalog.regclass(step.table)}",
+        f" WHERE oid = {regclass(step.table)}",
     )
     return str(text)
 

@@ -18,7 +18,7 @@ from django.db.models.expressions import RawSQL
 from ... import conf
 from ...errors import StepFailed
 from ...plans.steps import Backfill, RowFunction
-from ...postgres import catalog
+from ...postgres.names import Name
 from .. import locks
 from .table import Key, condition, fetch, texts
 
@@ -85,7 +85,7 @@ class Rows:
 
     def target(self, part: str) -> str:
         """A partition is called as its table, so that expressions find it."""
-        return part if part == self.step.table else f'{part} AS "{catalog.bare(self.step.table)}"'
+        return part if part == self.step.table else f"{part} AS {Name(self.step.table).bare}"
 
     def keys(self, part: str, where: str, *, limit: int | None = None, ordered: bool = False) -> list[Key]:
         order = f" ORDER BY {self.columns}" if ordered else ""
@@ -116,8 +116,8 @@ class Rows:
         return len(written), self.keys(part, condition(self.step.key, left)) if left else []
 
     def _write_unlocked(self, part: str, where: str) -> list[Key]:
-        table = catalog.bare(self.step.table)
-        names = ", ".join(f'"{table}".{column}::text' for column in self.step.key)
+        table = Name(self.step.table).bare
+        names = ", ".join(f"{table}.{column}::text" for column in self.step.key)
         sql = f"{self._update(part, self.unlocked(part, where))} RETURNING {names}"
         return [list(row) for row in fetch(self.connection, sql)]
 
@@ -238,7 +238,7 @@ class ComputedRows(Rows):
         self, part: str, fields: tuple[str, ...], rows: list[tuple[Any, ...]], *, skip_locked: bool
     ) -> list[Key]:
         """Literals lose their types in VALUES, so each is cast."""
-        table, key = f'"{catalog.bare(self.step.table)}"' if part != self.step.table else part, self.step.key
+        table, key = Name(self.step.table).bare if part != self.step.table else part, self.step.key
         pk: Any = self.model._meta.pk
         typed: list[Any] = [self.model._meta.get_field(name) for name in fields]
         types = [field.rel_db_type(self.connection) for field in getattr(pk, "fields", None) or [pk]]
@@ -246,9 +246,8 @@ class ComputedRows(Rows):
         names = [f"given{number}" for number in range(len(types))]
         cast = [f"CAST(given.{name} AS {type})" for name, type in zip(names, types, strict=True)]
         same = [f"{table}.{column} = {value}" for column, value in zip((*key, "xmin::text"), cast, strict=False)]
-        quote = self.connection.ops.quote_name
         sets = ", ".join(
-            f"{self.function.column or quote(field.column)} = {value}"
+            f"{self.function.column or Name.from_django(field.column)} = {value}"
             for field, value in zip(typed, cast[len(key) + 1 :], strict=True)
         )
         places = ", ".join([f"({', '.join(['%s'] * len(names))})"] * len(rows))

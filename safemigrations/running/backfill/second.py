@@ -19,7 +19,8 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...plans.steps import Backfill
-from ...postgres import catalog
+from ...postgres.names import regclass
+from ...postgres.values import literal
 from ..locks import QUERY_CANCELED, sqlstate
 from .table import fetch
 from .watch import Watch
@@ -117,7 +118,7 @@ class Second:
         """Connect with the settings of the first, and look at what its tables are there."""
         ((self.watch.second,),) = fetch(connection, "SELECT pg_backend_pid()")
         for name, value in self.settings:
-            fetch(connection, f"SELECT set_config({catalog.literal(name)}, {catalog.literal(value)}, false)")
+            fetch(connection, f"SELECT set_config({literal(name)}, {literal(value)}, false)")
         found = fetch(connection, _seen(self.step))
         return found == self.sees and not found[0][-1]  # policies may go by settings that can't be listed
 
@@ -139,6 +140,6 @@ def _seen(step: Backfill) -> str:
     """Where this session is and what it sees: a pooler, a router by tenant or row security may have it differ."""
     return (
         "SELECT extract(epoch FROM pg_postmaster_start_time()), current_database(), session_user, current_user,"
-        f" current_schemas(true), {catalog.regclass(step.table)}::oid, to_regclass('safemigrations_backfill')::oid,"
-        f" pg_is_in_recovery(), row_security_active({catalog.regclass(step.table)})"
+        f" current_schemas(true), {regclass(step.table)}::oid, to_regclass('safemigrations_backfill')::oid,"
+        f" pg_is_in_recovery(), row_security_active({regclass(step.table)})"
     )

@@ -11,7 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...data import Data
 from ...plans.steps import Backfill
-from ...postgres import catalog
+from ...postgres.names import Name, regclass
+from ...postgres.values import literals
 
 Key = list[str]  # of one row: each column's value as PostgreSQL writes it; casting it back is PostgreSQL's business
 
@@ -49,12 +50,10 @@ def from_jsonb(value: Any) -> Any:
 
 
 def columns_set(step: Backfill) -> list[str]:
-    """The bare names of the columns that a backfill changes, as far as the step tells."""
-    if step.sets:
-        return [column.strip('"') for column in step.sets]
-    if step.function and step.function.column:
-        return [step.function.column.strip('"')]
-    return re.findall(r'^\s*"((?:[^"]|"")+)"\s*=', step.assign)
+    """The raw names of the columns that a backfill changes, as far as the step tells."""
+    computed = step.function.column if step.function else ""
+    columns = step.sets or ((computed,) if computed else re.findall(r'^\s*("(?:[^"]|"")+")\s*=', step.assign))
+    return [Name(column).raw for column in columns]
 
 
 def parts_of(connection: BaseDatabaseWrapper, step: Backfill) -> list[Part]:
@@ -63,19 +62,19 @@ def parts_of(connection: BaseDatabaseWrapper, step: Backfill) -> list[Part]:
 
 
 def _leaves(connection: BaseDatabaseWrapper, step: Backfill) -> list[str]:
-    if '"."' in step.table:  # partitions get the table's name as their alias, and an alias can't be qualified
+    if Name(step.table).schema:  # partitions get the table's name as their alias, and an alias can't be qualified
         return [step.table]
     query = (
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_partition_tree("
-        f"{catalog.regclass(step.table)}) t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n"
+        f"{regclass(step.table)}) t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n"
         " ON n.oid = c.relnamespace WHERE t.isleaf AND c.relkind = 'r' AND t.level > 0 ORDER BY c.oid"
     )
     return [name for (name,) in fetch(connection, query)] or [step.table]
 
 
 def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
-    table, keys = catalog.regclass(name), [column.strip('"') for column in step.key]
-    names = ", ".join(catalog.literal(key) for key in keys)
+    table, keys = regclass(name), [Name(column).raw for column in step.key]
+    names = literals(keys)
     ((partitioned, tuples, counted, pages),) = fetch(
         connection,
         "SELECT relkind = 'p', reltuples::float, relpages, pg_relation_size(oid) / current_setting('block_size')::int"
@@ -105,7 +104,7 @@ def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
 
 def is_gone(connection: BaseDatabaseWrapper, part: str) -> bool:
     """Was this partition dropped since?"""
-    return fetch(connection, f"SELECT {catalog.regclass(part)} IS NULL") == [(True,)]
+    return fetch(connection, f"SELECT {regclass(part)} IS NULL") == [(True,)]
 
 
 def _last_key(connection: BaseDatabaseWrapper, name: str, key: tuple[str, ...]) -> Key:
@@ -135,10 +134,10 @@ def _residue(connection: BaseDatabaseWrapper, step: Backfill, name: str, types: 
 
 def is_indexed(connection: BaseDatabaseWrapper, name: str, columns: list[str]) -> bool:
     """Does an index know one of these columns? Then no update of it is HOT."""
-    names = ", ".join(catalog.literal(column) for column in columns) or "NULL"
+    names = literals(columns) or "NULL"
     query = (
         f"SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"
-        f" WHERE i.indrelid = {catalog.regclass(name)} AND a.attname IN ({names})"
+        f" WHERE i.indrelid = {regclass(name)} AND a.attname IN ({names})"
         " AND (a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_depend d WHERE d.objid = i.indexrelid"
         " AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))"
     )
@@ -153,4 +152,4 @@ def condition(key: tuple[str, ...], keys: list[Key]) -> str:
 
 
 def row_of(key: Key) -> str:
-    return f"({', '.join(catalog.literal(text) for text in key)})"
+    return f"({literals(key)})"

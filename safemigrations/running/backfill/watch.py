@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ... import conf
 from ...plans.steps import Backfill
-from ...postgres import catalog
+from ...postgres.names import regclass
 from .table import fetch
 
 AFTER = 1.0  # seconds before the first look: most backfills are over by then
@@ -108,7 +108,7 @@ def reason_to_stop(connection: BaseDatabaseWrapper) -> str:
 
 
 def reason_to_slow_down(connection: BaseDatabaseWrapper, table: str) -> str:
-    if conf.backfill_yield_to_autovacuum() and _one(connection, _AUTOVACUUM.format(table=catalog.regclass(table))):
+    if conf.backfill_yield_to_autovacuum() and _one(connection, _AUTOVACUUM.format(table=regclass(table))):
         return "an autovacuum of the table is at work (BACKFILL_YIELD_TO_AUTOVACUUM)"
     return ""
 
