@@ -26,7 +26,6 @@ from ..plans.claims import Claim, Claims
 from ..plans.copies import TryTypes
 from ..plans.steps import Backfill, Plan, Proof, Step, reverse
 from ..running.run import Run, current_run
-from ..running.runner import Runner
 from ..typed import model_state
 
 
@@ -162,7 +161,9 @@ class Change(SeparateDatabaseAndState):
         return not at.editor.collect_sql and run.is_alone(at.app_label, self.model_name)
 
     def _expand(self, at: Situation, run: Run) -> None:
-        from ..contracts import queue  # with its tables; what only `migrate` needs, no `manage.py check` should load
+        # The runner, with the tables of the queue and of backfills: a tenth of `manage.py check`, which runs no step.
+        from ..contracts import queue
+        from ..running.runner import Runner
 
         at = replace(at, freed=queue.freed(at.connection))
         plan, later = self.expand(at), self.contract(at)
@@ -190,6 +191,7 @@ class Change(SeparateDatabaseAndState):
     def _take_back(self, at: Situation, run: Run) -> None:
         from ..contracts import queue  # see _expand()
         from ..running.backfill import progress as backfills
+        from ..running.runner import Runner
 
         waiting = queue.rows(at.connection, **self._row(at))
         untouched = waiting.filter(status=queue.Status.PENDING).exists()

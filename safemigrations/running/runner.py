@@ -27,6 +27,7 @@ from ..postgres import catalog
 from ..postgres.lock import Lock
 from ..postgres.probe import NEVER
 from . import locks
+from .backfill.fill import fill
 from .locks import Blocker
 from .run import Report, explain, sending
 from .session import Session
@@ -531,9 +532,6 @@ class Runner:
 
     @execute.register
     def _backfill(self, step: Backfill) -> str:
-        # Batches are the backfill package's business; it comes after the runner in the order of imports.
-        from .backfill.fill import fill
-
         return fill(self.session, step)
 
 
