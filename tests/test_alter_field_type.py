@@ -27,7 +27,9 @@ from safemigrations.operations.alteration import is_instant
 from safemigrations.operations.base import Context
 from safemigrations.plans.casts import is_wider
 from safemigrations.plans.steps import Step
+from safemigrations.postgres.names import name_of_copy
 from safemigrations.running.run import Report
+from safemigrations.typed import server_version
 
 from .shop import (
     AWKWARD,
@@ -168,14 +170,13 @@ def test_which_type_is_the_wider_one(old, new, wider):
 NOTHING_STUCK = (
     "-- shop_book: nothing of yours hangs on pages that can't get a column of another type (looked up when it is run)"
 )
-INDEXES_FIT = (
-    "-- shop_book: every index and check constraint of pages means something for bigint (looked up when it is run)"
-)
+INDEXES_FIT = "-- shop_book: every index and check constraint of pages means something for bigint"
 SQL_LATER = ("--   ALTER", "--   DROP")
 
 
 def test_the_plan(database):
     shop = Shop(database, book(PAGES))
+    shop.execute("CREATE INDEX by_pages ON shop_book (pages)")
     plan = shop.plan(BIGGER)
     whys = [line for line in plan.splitlines() if line.startswith("-- ") and not line.startswith(SQL_LATER)]
     assert whys == [
@@ -185,18 +186,26 @@ def test_the_plan(database):
         "-- shop_book: copy pages to safemig_pages_new",
         NOTHING_STUCK,
         INDEXES_FIT,
-        "-- shop_book: every index, unique and check constraint for what takes the place of pages",
-        '-- each index, unique and check constraint of "shop_book" that has pages: made for safemig_pages_new too;',
+        "-- shop_book: index by_pages, for what takes its place",
         "-- shop_book: safemig_pages_new can't be null from now on",
         "-- shop_book: no row has safemig_pages_new null (checked without blocking)",
-        "-- shop_book: safemig_pages_new NOT NULL, without a scan",
+        *(["-- shop_book: safemig_pages_new NOT NULL, without a scan"] if server_version(database) < 180000 else []),
         "-- shop_book: statistics of safemig_pages_new",
         "-- shop_book: safemig_pages_new is what pages is in every row (looked up when it is run)",
         "-- pages of shop_book: bigint from now on",
         "-- Left for the contract:",
         "--   shop_book: drop column safemig_pages_old and the trigger that kept it what pages is",
     ]
+    copy = name_of_copy('"shop_book" pages', "by_pages")
     for statement in (
+        (
+            "BEGIN;\n"
+            'CREATE TABLE "safemig_shape" (LIKE "shop_book");\n'
+            'CREATE INDEX "safemig_shape_0" ON "safemig_shape" USING btree (pages);\n'
+            'ALTER TABLE "safemig_shape" ALTER COLUMN "pages" TYPE bigint USING NULL;\n'
+            "ROLLBACK;\n"
+        ),
+        f'CREATE INDEX CONCURRENTLY "{copy}" ON "shop_book" USING btree (safemig_pages_new);',
         'ALTER TABLE "shop_book" ADD COLUMN "safemig_pages_new" bigint NULL;',
         'ALTER TABLE "shop_book" RENAME COLUMN "pages" TO "safemig_pages_old";',
         'ALTER TABLE "shop_book" RENAME COLUMN "safemig_pages_new" TO "pages";',
@@ -211,8 +220,6 @@ def test_the_plan_of_a_narrower_type_waits_for_the_contract(database):
     first, _, later = plan.partition("-- Left for the contract:")
     assert first == (
         "-- shop_book: nothing of yours hangs on title that can't get a column of another type"
-        " (looked up when it is run)\n"
-        "-- shop_book: every index and check constraint of title means something for varchar(50)"
         " (looked up when it is run)\n"
         "-- shop_book: every title fits into varchar(50) (looked up when it is run)\n"
     )

@@ -34,6 +34,7 @@ from safemigrations.operations import (
     RemoveIndexLater,
 )
 from safemigrations.operations.base import Change
+from safemigrations.typed import server_version
 from tests.shop import KEY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -242,7 +243,16 @@ def test_the_sql_is_what_sqlmigrate_prints(name, database):
     ours = [operation for operation in documented if isinstance(operation, Change)]
     texts = printed(database, ours + ALSO.get(name, []))
     for line, sql in blocks(DOCS / f"{name}.md", "sql"):
+        if is_of_another_server(database, sql):
+            continue
         assert any(sql in text for text in texts), f"{name}.md:{line}\n{sql}\n" + "\n".join(texts)
+
+
+def is_of_another_server(connection: BaseDatabaseWrapper, sql: str) -> bool:
+    """The pages show how NOT NULL is added to PostgreSQL 18, and in one place how to those before."""
+    if server_version(connection) >= 180000:
+        return "IS NOT NULL) NOT VALID" in sql
+    return re.search(r'NOT NULL "\w+" NOT VALID', sql) is not None
 
 
 def messages() -> Iterator[tuple[str, ast.expr]]:

@@ -15,7 +15,8 @@ from safemigrations.plans.indexes import AddUnique, BuildIndex, DropIndex
 from safemigrations.plans.steps import Backfill, Online, Proof, RowFunction, Statement, Together
 from safemigrations.postgres.columns import column_exists
 from safemigrations.postgres.lock import Lock
-from safemigrations.running import runner as runner_module
+from safemigrations.running import build_progress
+from safemigrations.running import indexes as running_indexes
 from safemigrations.running.runner import Runner
 from tests.contention import Migrating, Told, Worker, is_waiting_for_a_lock, until
 
@@ -237,7 +238,7 @@ def test_an_index_that_somebody_else_is_building_is_waited_for(item, other_conne
     pid = builder.info.backend_pid
     in_flight = "SELECT 1 FROM pg_stat_progress_create_index WHERE pid = %s AND phase = 'waiting for old snapshots'"
     until(lambda: item.execute(in_flight, [pid]).fetchone())
-    monkeypatch.setattr(runner_module, "INVALID_INDEX_POLL", 0.01)
+    monkeypatch.setattr(running_indexes, "POLL", 0.01)
     told = Told()
     migrating = Migrating(lambda connection: Runner(connection, told).run((INDEX,)))
     until(lambda: told.progressed)
@@ -287,7 +288,7 @@ def test_a_unique_build_that_fails_leaves_nothing_behind(database, item):
 
 
 def test_the_progress_of_a_build_is_read_and_told(item, other_connection, monkeypatch):
-    monkeypatch.setattr(runner_module, "PROGRESS_AFTER", 0.01)
+    monkeypatch.setattr(build_progress, "AFTER", 0.01)
     other_connection.execute("BEGIN")
     other_connection.execute("UPDATE item SET price = 0 WHERE id = 1")
     told = Told()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import CreateModel
 from django.db.models.functions import Upper
 
 from safemigrations.operations import SetNotNullLater
 from safemigrations.plans.triggers import NO_VALUE
+from safemigrations.typed import server_version
 
 from .shop import (
     KEY,
@@ -42,6 +44,12 @@ FILLED = SetNotNullLater("book", "note", note(), backfill=Upper("title"))
 
 NOT_NULL = (
     "--   shop_book: note can't be null from now on\n"
+    '--   ALTER TABLE "shop_book" ADD CONSTRAINT "shop_book_note_not_null" NOT NULL "note" NOT VALID;\n'
+    "--   shop_book: no row has note null (checked without blocking)\n"
+    '--   ALTER TABLE "shop_book" VALIDATE CONSTRAINT "shop_book_note_not_null";'
+)
+NOT_NULL_BEFORE_18 = (
+    "--   shop_book: note can't be null from now on\n"
     '--   ALTER TABLE "shop_book" ADD CONSTRAINT "safemig_shop_book_note_not_null"'
     ' CHECK ("note" IS NOT NULL) NOT VALID;\n'
     "--   shop_book: no row has note null (checked without blocking)\n"
@@ -52,10 +60,14 @@ NOT_NULL = (
 )
 
 
+def not_null(database: BaseDatabaseWrapper) -> str:
+    return NOT_NULL if server_version(database) >= 180000 else NOT_NULL_BEFORE_18
+
+
 def test_the_plan_where_nothing_fills(database):
     assert Shop(database, book(NULL)).plan(BARE) == (
         "-- shop_book: no row has note null, as nothing will fill it (looked up when it is run)\n"
-        f"-- Left for the contract:\n{NOT_NULL}"
+        f"-- Left for the contract:\n{not_null(database)}"
     )
 
 
@@ -77,7 +89,7 @@ def test_the_plan_of_an_expression(database):
         "--   shop_book: fill note of the rows that are still null\n"
         f'--   UPDATE "shop_book" SET "note" = ({value} (SELECT "shop_book".*) AS "safemig_row")'
         ' WHERE "note" IS NULL;\n'
-        f"{NOT_NULL}\n"
+        f"{not_null(database)}\n"
         "--   shop_book: drop the trigger that fills note of rows that the old release writes\n"
         '--   DROP TRIGGER IF EXISTS "zzz_safemig_2_shop_book_note_fill" ON "shop_book";\n'
         '--   DROP FUNCTION IF EXISTS "safemig_shop_book.note.fill"();'

@@ -23,9 +23,10 @@ from django.db.models import Model
 from ..data import Data
 from ..errors import NeedsAutocommit, StepFailed
 from ..plans.claims import Claim, Claims
-from ..plans.copies import TryTypes
-from ..plans.steps import Backfill, Plan, Proof, Step, reverse
-from ..running.run import Run, current_run
+from ..plans.steps import Backfill, Plan, Proof, Question, Step, reverse
+from ..running.preview import preview
+from ..running.run import Report, Run, current_run
+from ..running.session import Session
 from ..typed import model_state
 
 
@@ -229,11 +230,12 @@ class Change(SeparateDatabaseAndState):
 
     def _print(self, at: Situation, plan: Plan, later: Plan) -> None:
         """What sqlmigrate shows: the plan with its reasons; the contract's statements as comments."""
-        at.editor.collected_sql.extend(line for step in plan for line in _shown(step))
-        left = [line for step in later for line in _shown(step)]
+        session = Session(at.connection, Report())
+        now = [line for step in preview(session, plan) for line in _shown(step)]
+        left = [line for step in preview(session, later) for line in _shown(step)]
         if left:
-            at.editor.collected_sql.append("-- Left for the contract:")
-        at.editor.collected_sql.extend(f"--   {line.removeprefix('-- ')}" for line in left)
+            now.append("-- Left for the contract:")
+        at.editor.collected_sql += [*now, *(f"--   {line.removeprefix('-- ')}" for line in left)]
 
     # A subclass inherits its stock operation's reduce(); folding must never lose the safe form.
 
@@ -252,11 +254,13 @@ def _send_deferred(editor: BaseDatabaseSchemaEditor) -> None:
 
 
 def _shown(step: Step) -> Iterator[str]:
-    if isinstance(step, Proof | TryTypes):
+    if isinstance(step, Proof | Question):
         yield f"-- {step.why} (looked up when it is run)"
-    elif step.statements:  # none: one that only a partitioned table needs
+    elif step.statements:
         yield f"-- {step.why}"
-        yield from (line for sql in step.statements for line in f"{sql};".splitlines())
+    if not isinstance(step, Proof):
+        for sql in step.statements:
+            yield from (sql if sql.startswith("--") else f"{sql};").splitlines()
 
 
 def _needed_by(plan: Plan) -> Iterator[Claim]:

@@ -156,11 +156,11 @@ class ForeignKey(Data):
         )
         take_over = Statement(
             why=f"{self.label}: the foreign keys of the partitions are the table's",
-            sql="",
+            sql=str(self._reference()),
             locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
-            done=self._exists().or_(self._has_leaves.negated()),
+            done=self._exists(),
             works_on=(self.column.claim,),
-            instead=Instead(when=self._has_leaves, sql=str(self._reference())),
+            only_where=self._has_leaves,
         )
         return (validate, take_over)
 

@@ -1,11 +1,24 @@
-"""Steps that build and drop indexes, and the unique constraints that take an index over, without blocking a write."""
+"""Steps that build and drop indexes, and the unique constraints that take an index over, without blocking a write.
+
+A partitioned table can't build an index CONCURRENTLY. There it is built ON ONLY the table, which takes no time, then
+CONCURRENTLY on each partition, and attached: when the last one is, the index of the table becomes valid.
+https://www.postgresql.org/docs/current/sql-createindex.html
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
-from ..postgres.names import Name
-from .steps import Step
+from ..postgres.constraints import constraint_exists, unique_exists
+from ..postgres.indexes import index_attached, index_exists, index_of_partition, name_taken
+from ..postgres.lock import Lock
+from ..postgres.names import PREFIX, Name, numbered, object_name, temporary_name
+from ..postgres.probe import NEVER
+from ..postgres.tables import partitions, place_of_table
+from .steps import Database, Nothing, Plan, Statement, Step
 
 
 class BuildIndex(Step):
@@ -25,9 +38,39 @@ class BuildIndex(Step):
 
     @property
     def statements(self) -> tuple[str, ...]:
-        unique = "UNIQUE " if self.unique else ""
-        create = f"CREATE {unique}INDEX CONCURRENTLY {Name.of(self.name)} ON {self.table} {self.definition}"
+        create = f"CREATE {self._unique}INDEX CONCURRENTLY {Name.of(self.name)} ON {self.table} {self.definition}"
         return (create, f"ANALYZE {self.table}") if self.analyze else (create,)
+
+    @property
+    def _unique(self) -> str:
+        return "UNIQUE " if self.unique else ""
+
+    def discover(self, database: Database) -> Step | Plan:
+        if not _is_partitioned(database, self.table):
+            return self
+        if self.for_constraint:
+            return Nothing(why=self.why, because="with the constraint, partition by partition")
+        whole = Statement(
+            why=f"{self.why}: the partitioned table's own, empty until its partitions are attached",
+            sql=f"CREATE {self._unique}INDEX {Name.of(self.name)} ON ONLY {self.table} {self.definition}",
+            locks={self.table: Lock.SHARE},
+            done=index_exists(self.table, self.name),
+        )
+        return (whole, EachPartition(why=f"{self.why}: each partition", of=self))
+
+    def of_partition(self, partition: str, bare: str, name: str) -> Plan:
+        why = f"{self.why}: partition {bare}"
+        return (replace(self, why=why, table=partition, name=name, done=NEVER, undo=(), takes=()),)
+
+    def name_of_partition(self, bare: str) -> str:
+        return temporary_name(bare, self.name).removeprefix(PREFIX)
+
+    @property
+    def drop_whole(self) -> Plan:
+        """What takes back a build that found duplicates: the partitions that are done would refuse more of them."""
+        if not self.unique:
+            return ()
+        return (DropIndex(why=f"{self.why}: drop what was built", table=self.table, name=self.name),)
 
 
 class AddUnique(Step):
@@ -51,15 +94,97 @@ class AddUnique(Step):
 
     @property
     def statements(self) -> tuple[str, ...]:
-        name = Name.of(self.name)
-        return (f"ALTER TABLE {self.table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}{self.deferrable}",)
+        add = f"ALTER TABLE {self.table} ADD CONSTRAINT {Name.of(self.name)}"
+        return (f"{add} UNIQUE USING INDEX {Name.of(self.name)}{self.deferrable}",)
 
-    @property
-    def of_the_whole(self) -> str:
-        """The constraint of a partitioned table, empty until those of the partitions are attached."""
+    def discover(self, database: Database) -> Step | Plan:
+        if not _is_partitioned(database, self.table):
+            return self
+        # First, because it refuses columns that don't include the partition key before anything is built.
         columns = f"({', '.join(self.columns)})"
         add = f"ALTER TABLE ONLY {self.table} ADD CONSTRAINT {Name.of(self.name)}"
-        return f"{add} UNIQUE{self.nulls_distinct} {columns}{self.deferrable}"
+        whole = Statement(
+            why=f"{self.why}: the partitioned table's own, empty until its partitions are attached",
+            sql=f"{add} UNIQUE{self.nulls_distinct} {columns}{self.deferrable}",
+            locks={self.table: Lock.ACCESS_EXCLUSIVE},
+            done=constraint_exists(self.table, self.name),
+        )
+        return (whole, EachPartition(why=f"{self.why}: each partition", of=self))
+
+    def of_partition(self, partition: str, bare: str, name: str) -> Plan:
+        done = unique_exists(partition, name)
+        build = BuildIndex(
+            why=f"{self.why}: index of partition {bare}",
+            table=partition,
+            name=name,
+            definition=self.definition,
+            unique=True,
+            for_constraint=True,
+            done=done,
+        )
+        why = f"{self.why}: partition {bare}"
+        return (build, replace(self, why=why, table=partition, name=name, done=done, undo=(), takes=()))
+
+    def name_of_partition(self, bare: str) -> str:
+        return object_name(bare, "_".join(Name(column).raw for column in self.columns), "key")
+
+    @property
+    def drop_whole(self) -> Plan:
+        """See BuildIndex."""
+        drop = Statement(
+            why=f"{self.why}: drop what was built",
+            sql=f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {Name.of(self.name)}",
+            locks={self.table: Lock.ACCESS_EXCLUSIVE},
+        )
+        return (drop,)
+
+
+class EachPartition(Step):
+    """The index, or the unique constraint, of each partition, attached to that of the table.
+
+    Asked after the table has its own: a partition that is made from then on comes with one.
+    """
+
+    of: BuildIndex | AddUnique
+
+    transactional: ClassVar[bool] = False
+    told: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return (f"-- each partition of {self.of.table}: the same, attached to {self.of.name}",)
+
+    @property
+    def on_failure(self) -> Plan:
+        return self.of.drop_whole
+
+    def discover(self, database: Database) -> Plan:
+        ((_, schema),) = database.rows(place_of_table(self.of.table))
+        whole = Name.of(self.of.name, schema)
+        given: set[str] = set()
+        return tuple(
+            step for part in self._without(database, whole) for step in self._of(database, whole, given, *part)
+        )
+
+    def _without(self, database: Database, whole: str) -> Iterator[tuple[str, str, str]]:
+        """The partitions that have no index of this one: those that were made since it is there have theirs."""
+        for partition, bare, _, schema in database.rows(partitions(self.of.table)):
+            if not database.rows(index_of_partition(whole, partition)):
+                yield partition, bare, schema
+
+    def _of(
+        self, database: Database, whole: str, given: set[str], partition: str, bare: str, schema: str
+    ) -> Iterator[Step]:
+        name = _free_name(database, schema, self.of.name_of_partition(bare), partition, given)
+        index = Name.of(name, schema)
+        given.add(index)
+        yield from self.of.of_partition(partition, bare, name)
+        yield Statement(
+            why=f"{self.of.why}: attach partition {bare}",
+            sql=f"ALTER INDEX {whole} ATTACH PARTITION {index}",
+            locks={},
+            done=index_attached(whole, index),
+        )
 
 
 class DropIndex(Step):
@@ -71,9 +196,41 @@ class DropIndex(Step):
     table: str
     name: str
     query: str = ""
+    index: str = ""  # the name with its schema, once the table is known
+    concurrently: bool = True
 
     transactional: ClassVar[bool] = False
 
     @property
     def statements(self) -> tuple[str, ...]:
-        return (f"DROP INDEX CONCURRENTLY IF EXISTS {Name(self.table).beside(self.name)}",)
+        concurrently = "CONCURRENTLY " if self.concurrently else ""
+        return (f"DROP INDEX {concurrently}IF EXISTS {self.index or Name(self.table).beside(self.name)}",)
+
+    def discover(self, database: Database) -> Step | Plan:
+        """Its table may be gone; then it stays as it is. Where no name is found, it keeps the one it has."""
+        for kind, schema in database.rows(place_of_table(self.table)):
+            names = [name for (name,) in database.rows(self.query)] if self.query else []
+            found = tuple(self._known(name, schema, kind, "") for name in names)
+            if not found:
+                return self._known(self.name, schema, kind, self.query)
+            return found[0] if len(found) == 1 else found
+        return self
+
+    def _known(self, name: str, schema: str, kind: str, query: str) -> DropIndex:
+        # DROP INDEX CONCURRENTLY is not supported for an index of a partitioned table.
+        index = Name.of(name, schema)
+        return replace(self, name=name, index=index, concurrently=kind != "p", query=query)
+
+
+def _is_partitioned(database: Database, table: str) -> bool:
+    return any(kind == "p" for kind, _ in database.rows(place_of_table(table)))
+
+
+def _free_name(database: Database, schema: str, wanted: str, partition: str, given: set[str]) -> str:
+    """The first of name, name1, name2 that nothing has but, after a crash, the index that is to be attached."""
+
+    def is_free(name: str) -> bool:
+        taken = Name.of(name, schema) in given or database.rows(name_taken(schema, name, partition))
+        return not taken
+
+    return next(filter(is_free, (numbered(wanted, number) for number in itertools.count())))

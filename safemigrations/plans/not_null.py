@@ -48,7 +48,8 @@ def not_null(column: Column) -> Plan:
         done=constraint_missing(column.table, check),
     )
     back = (drop, column.drop_not_null())
-    begun = constraint_exists(column.table, check).or_(_forbids_null(column))
+    is_begun_before_18 = constraint_exists(column.table, check)
+    begun = is_begun_before_18.or_(_forbids_null(column))
     change = f"ADD CONSTRAINT {own} NOT NULL {column.quoted} NOT VALID"
     return (
         column.alter(
@@ -66,7 +67,10 @@ def not_null(column: Column) -> Plan:
             on_failure=back,
             violators=f"SELECT {', '.join(column.key)} FROM {column.table} WHERE {column.quoted} IS NULL",
             works_on=(column.claim,),
-            instead=Instead(when=_forbids_null(column), sql=f"ALTER TABLE {column.table} VALIDATE CONSTRAINT {own}"),
+            instead=Instead(
+                when=since_18.unless(is_begun_before_18),
+                sql=f"ALTER TABLE {column.table} VALIDATE CONSTRAINT {own}",
+            ),
         ),
         Together(
             why=f"{column.label}: {column.name} NOT NULL, without a scan",
@@ -75,8 +79,9 @@ def not_null(column: Column) -> Plan:
                 f"ALTER TABLE {column.table} DROP CONSTRAINT IF EXISTS {quoted}",
             ),
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
-            done=already.unless(constraint_exists(column.table, check)),
+            done=already.unless(is_begun_before_18),
             works_on=(column.claim,),
+            only_where=since_18.negated().or_(is_begun_before_18),
         ),
     )
 

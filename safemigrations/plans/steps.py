@@ -2,15 +2,15 @@
 
 It knows its SQL, what it locks, why it is needed, how to tell that it already took effect, and how it is
 undone. Operations build plans (tuples of steps) without touching the database; only the runner executes them.
+Where a step depends on what the database holds, it says so when it is asked: discover(). Nothing is sent before that.
 A step survives as JSON in the contract queue, so a field may be added here (with a default), never renamed.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import KW_ONLY
-from typing import ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, replace
+from typing import Any, ClassVar, Protocol
 
 from ..data import Data
 from ..postgres.columns import column_missing
@@ -18,6 +18,16 @@ from ..postgres.lock import Lock
 from ..postgres.names import Name
 from ..postgres.probe import NEVER, Probe
 from .claims import Claim, Claims, Kind
+
+
+class Database(Protocol):
+    """What a plan may ask: a session answers, or a test."""
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the query finds."""
+
+    def rows_after(self, statements: Sequence[str], query: str) -> list[tuple[Any, ...]]:
+        """What the query finds after the statements, of which nothing stays."""
 
 
 class Step(Data):
@@ -30,8 +40,10 @@ class Step(Data):
     takes: Claims = ()  # what it creates
     frees: Claims = ()  # what it removes
     works_on: Claims = ()  # columns, or a constraint and its columns: pointless once one of them is removed
+    only_where: Probe | None = None  # elsewhere there is nothing to do, and nothing to tell
 
     transactional: ClassVar[bool] = True  # may it run inside a transaction?
+    told: ClassVar[bool] = True  # does a person read that it was done, or only which steps it came to?
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -43,6 +55,14 @@ class Step(Data):
         """The column that the step is about. A constraint may be of several, and alters none."""
         first = self.works_on[0] if self.works_on else None
         return first if first and first.kind is Kind.COLUMN else None
+
+    def is_needed(self, database: Database) -> bool:
+        """Is there anything for it to do on this server?"""
+        return self.only_where is None or bool(database.rows(self.only_where))
+
+    def discover(self, database: Database) -> Step | Plan:
+        """What it comes to on this server: a step that is sent as it stands, or the steps that take its place."""
+        return self
 
 
 Plan = tuple[Step, ...]
@@ -57,7 +77,10 @@ class Statement(Step):
 
     @property
     def statements(self) -> tuple[str, ...]:
-        return (self.sql,) if self.sql else ()
+        return (self.sql,)
+
+    def discover(self, database: Database) -> Statement:
+        return replace(self, sql=_chosen(self, database), instead=None)
 
 
 class Together(Step):
@@ -90,6 +113,14 @@ class Online(Step):
     def statements(self) -> tuple[str, ...]:
         return (self.sql,)
 
+    def discover(self, database: Database) -> Online:
+        return replace(self, sql=_chosen(self, database), instead=None)
+
+
+def _chosen(step: Statement | Online, database: Database) -> str:
+    """The one of its two statements that this server gets."""
+    return step.instead.sql if step.instead and database.rows(step.instead.when) else step.sql
+
 
 class Proof(Step):
     """A query that must return no row; `failure` explains those that it does return, which {rows} names and counts.
@@ -107,6 +138,41 @@ class Proof(Step):
     @property
     def statements(self) -> tuple[str, ...]:
         return (self.query,)
+
+
+class Trial(Step):
+    """Statements that PostgreSQL has to accept; each trial is rolled back.
+
+    `trials` are pairs of what is tried and its statements. `failure` explains what PostgreSQL refuses: {what} is what
+    was tried and {error} PostgreSQL's words.
+    """
+
+    trials: tuple[tuple[str, tuple[str, ...]], ...]
+    failure: str
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return tuple(sql for _, trial in self.trials for sql in ("BEGIN", *trial, "ROLLBACK"))
+
+
+class Nothing(Step):
+    """What a step comes to where there is nothing to do, and why."""
+
+    because: str
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return ()
+
+
+class Question(Step):
+    """A step whose statements only the catalog knows. As long as nobody has asked, they are comments that say which."""
+
+    transactional: ClassVar[bool] = False
+
+    def is_too_early(self, database: Database) -> bool:
+        """Is what it asks about not there yet?"""
+        raise NotImplementedError
 
 
 class Backfill(Step):
@@ -172,7 +238,7 @@ def _unless_gone(step: Step) -> Step:
     if not column or not tables:
         return step
     gone = column_missing(tables[0], column.name)
-    return dataclasses.replace(step, done=step.done.or_(gone))
+    return replace(step, done=step.done.or_(gone))
 
 
 def tables_of(step: Step) -> list[str]:

@@ -11,8 +11,21 @@ from ..postgres.probe import Probe
 from . import claims
 from .claims import PARTS_OF_A_TABLE, Claim, Claims
 from .copies import BuildCounterparts, CopyIndexes, MoveAdditions, TryTypes
-from .indexes import AddUnique, BuildIndex, DropIndex
-from .steps import Backfill, Instead, Online, Plan, Proof, RowFunction, Statement, Step, Together, tables_read
+from .indexes import AddUnique, BuildIndex, DropIndex, EachPartition
+from .steps import (
+    Backfill,
+    Instead,
+    Nothing,
+    Online,
+    Plan,
+    Proof,
+    RowFunction,
+    Statement,
+    Step,
+    Together,
+    Trial,
+    tables_read,
+)
 
 STEPS = (
     AddUnique,
@@ -21,15 +34,18 @@ STEPS = (
     BuildIndex,
     CopyIndexes,
     DropIndex,
+    EachPartition,
     MoveAdditions,
+    Nothing,
     Online,
     Proof,
     Statement,
     Together,
+    Trial,
     TryTypes,
 )
 PARTS = (Instead, RowFunction)  # what steps are made of
-PROBES = {"done", "when"}  # fields that are stored as the text of a probe
+PROBES = {"done", "when", "only_where"}  # fields that are stored as the text of a probe
 TYPES: dict[str, type] = {type_.__name__: type_ for type_ in (*STEPS, *PARTS)}
 
 
@@ -70,7 +86,7 @@ def _decode(value: Any, around: tuple[str, ...]) -> Any:
     kind = TYPES[value["kind"]]
     known = {f.name for f in dataclasses.fields(kind)} - {"takes", "frees", "works_on"}
     values = {name: _decode(item, around) for name, item in value.items() if name in known}
-    made = kind(**{name: Probe(item) if name in PROBES else item for name, item in values.items()})
+    made = kind(**{name: Probe(item) if name in PROBES and item is not None else item for name, item in values.items()})
     return _with_claims(made, value, around) if isinstance(made, Step) else made
 
 

@@ -63,15 +63,24 @@ def indexes_knowing(table: str, *columns: str) -> str:
 
 
 def index_state(table: str, name: str) -> str:
-    """The state of a table, and of its index of this name, in one row.
+    """The state of the index of this name, in one row, which there is if the table is there.
 
-    relkind of the table; then, of the index, its name as it stands in a statement, whether it is valid, and the pid of
-    the backend that is building it right now.
+    The index as it stands in a statement, whether it is valid, and the pid of the backend that is building it right
+    now. CREATE INDEX CONCURRENTLY holds a lock on the table, and gives it back just before it commits that the index is
+    valid. From then on it is known by its transaction, which has written the index's row of pg_index. A role that may
+    not see what another one does is only told that the other one builds some index.
     """
+    database = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    builds = (
+        "SELECT l.pid FROM pg_locks l JOIN pg_stat_progress_create_index p ON p.pid = l.pid"
+        f" WHERE l.locktype = 'relation' AND l.database = {database} AND l.relation = t.oid AND l.granted"
+        " AND l.mode = 'ShareUpdateExclusiveLock' AND coalesce(p.index_relid, i.indexrelid) = i.indexrelid"
+    )
+    commits = "SELECT pid FROM pg_locks WHERE locktype = 'transactionid' AND transactionid = i.xmax AND granted"
     return (
-        "SELECT t.relkind::text, i.indexrelid::regclass::text, i.indisvalid,"
-        " (SELECT p.pid FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid"
-        " AND p.datname = current_database() LIMIT 1)"
+        "SELECT i.indexrelid::regclass::text, i.indisvalid,"
+        f" CASE WHEN NOT i.indisvalid THEN (SELECT pid FROM ({builds} UNION ALL {commits}) AS builders"
+        " WHERE pid <> pg_backend_pid() LIMIT 1) END"
         " FROM pg_class t LEFT JOIN (pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
         f" AND c.relname = {literal(identifier(name))}) ON i.indrelid = t.oid WHERE t.oid = {regclass(table)}"
     )

@@ -48,6 +48,14 @@ def is_partitioned(table: str, *, before: int) -> Probe:
     )
 
 
+def place_of_table(table: str) -> str:
+    """What kind of relation it is (relkind), and its schema, raw."""
+    return (
+        "SELECT c.relkind::text, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE c.oid = {regclass(table)}"
+    )
+
+
 def partitions(table: str) -> str:
     """The direct partitions of a table: name as in a statement, bare name, relkind, schema; the last three raw."""
     return (

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..postgres.values import literal
+from ..typed import server_version
 from .run import Report, current_run
 
 
@@ -28,6 +29,13 @@ class Session:
             return list(cursor.fetchall())
 
     def send(self, sql: str) -> None:
+        """Send a statement of a step."""
+        self._execute(sql)
+
+    def set(self, setting: str) -> None:
+        self._execute(f"SET {setting}")
+
+    def _execute(self, sql: str) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(sql)
 
@@ -35,7 +43,7 @@ class Session:
         """What the query finds after the statements, which are rolled back."""
         with transaction.atomic(using=self.connection.alias):
             for sql in statements:
-                self.send(sql)
+                self._execute(sql)
             rows = self.rows(query)
             transaction.set_rollback(True, using=self.connection.alias)
         return rows
@@ -43,14 +51,14 @@ class Session:
     @contextlib.contextmanager
     def settings(self, **values: int) -> Iterator[None]:
         """Change settings of the session for a while; afterwards they are as they were."""
-        if self.connection.pg_version >= 170000:  # type: ignore[attr-defined]
+        if server_version(self.connection) >= 170000:
             values = {**values, "transaction_timeout": 0}
         before = {name: self.rows(f"SHOW {name}")[0][0] for name in values}
         for name, value in values.items():
-            self.send(f"SET {name} = {value}")
+            self.set(f"{name} = {value}")
         try:
             yield
         finally:
             if self.connection.is_usable():
                 for name, text in before.items():
-                    self.send(f"SET {name} = {literal(text)}")
+                    self.set(f"{name} = {literal(text)}")

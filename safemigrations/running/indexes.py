@@ -1,0 +1,129 @@
+"""Building and dropping an index of a table that isn't partitioned, beside others who may be at the same one.
+
+CREATE INDEX CONCURRENTLY that was ended leaves an INVALID index, which has to go before another is built. While it
+runs its index is INVALID, too: so it is dropped only when nobody can be at work on it.
+"""
+
+from __future__ import annotations
+
+import time
+
+from django.db import DatabaseError
+
+from ..data import Data
+from ..errors import StepFailed
+from ..plans.indexes import BuildIndex, DropIndex
+from ..postgres.indexes import index_exists, index_state
+from ..postgres.lock import Lock
+from . import locks
+from .build_progress import BuildProgress
+from .online import send_online
+from .session import Session
+from .transactions import behind_locks, send_behind_locks
+
+POLL = 0.5  # seconds between looks at an index that somebody else is building
+COMMIT_POLL = 0.01  # while only the commit of that is missing
+
+
+class IndexState(Data):
+    """An index by its name, as it is at the moment."""
+
+    index: str | None  # qualified name; None: there is none
+    is_valid: bool
+    builder: int | None  # pid of who is building it right now
+
+    @property
+    def is_leftover(self) -> bool:
+        return self.index is not None and not self.is_valid and self.builder is None
+
+
+def build_index(session: Session, step: BuildIndex) -> str:
+    if _without_leftover(session, step).is_valid:
+        _analyze(session, step)
+        return "was there already"
+    try:
+        detail = send_online(
+            session,
+            step,
+            step.statements[0],
+            _online_lock(step.table),
+            meanwhile=BuildProgress(session, step),
+            repeatable=False,
+        )
+    except DatabaseError as error:
+        if not session.connection.is_usable():
+            raise
+        # Somebody else may have begun in the same moment; and an INVALID unique index still refuses duplicates.
+        if _without_leftover(session, step).is_valid or locks.is_retried(error):
+            return build_index(session, step)
+        raise
+    _analyze(session, step)
+    return detail
+
+
+def _analyze(session: Session, step: BuildIndex) -> None:
+    for sql in step.statements[1:]:
+        send_online(session, step, sql, _online_lock(step.table))
+
+
+def _without_leftover(session: Session, step: BuildIndex) -> IndexState:
+    """The state of an index that is valid, or not there at all."""
+    while (state := _when_nobody_builds(session, step)).is_leftover:
+        _drop_leftover(session, step)
+    return state
+
+
+def _when_nobody_builds(session: Session, step: BuildIndex) -> IndexState:
+    told = None
+    while builder := (state := _state(session, step)).builder:
+        if builder != told:
+            session.report.progress(step, f"pid {builder} is building this index already; waiting for it")
+            told = builder
+        time.sleep(POLL)
+    return state
+
+
+def _state(session: Session, step: BuildIndex) -> IndexState:
+    for index, is_valid, builder in session.rows(index_state(step.table, step.name)):
+        return IndexState(index=index, is_valid=bool(is_valid), builder=builder)
+    raise StepFailed(
+        f"Table {step.table} doesn't exist in database {session.connection.alias!r}. Was its migration faked, or is "
+        "the search_path another one? Look with: python manage.py showmigrations"
+    )
+
+
+def _drop_leftover(session: Session, step: BuildIndex) -> None:
+    """Drop what was left behind, unless it turns out to be somebody's index."""
+    found: list[IndexState] = []
+    behind_locks(session, step, _online_lock(step.table), lambda: found.append(_settled(session, step)))
+    state = found[-1]
+    if state.is_leftover:
+        session.report.progress(step, f"{state.index} is an INVALID leftover; dropping it")
+        drop = f"DROP INDEX CONCURRENTLY IF EXISTS {state.index}"
+        send_online(session, step, drop, _online_lock(step.table))
+
+
+def _settled(session: Session, step: BuildIndex) -> IndexState:
+    """The state while the table is locked, so that nobody can be building.
+
+    Who has just built it may not have committed yet, and then is waited for. He may also have committed after a look
+    had begun: that one doesn't see it, the next one does.
+    """
+    while _state(session, step).builder:
+        time.sleep(COMMIT_POLL)
+    return _state(session, step)
+
+
+def drop_index(session: Session, step: DropIndex) -> str:
+    if not step.index:
+        return "its table is gone"
+    if not session.rows(step.query or index_exists(step.table, step.name)):
+        return "was gone already"
+    if step.concurrently:
+        return send_online(session, step, step.statements[0], _online_lock(step.table))
+    return send_behind_locks(session, step, {step.table: Lock.ACCESS_EXCLUSIVE}, step.statements)
+
+
+def _online_lock(table: str) -> dict[str, Lock]:
+    """What CONCURRENTLY and ANALYZE take: reads and writes go on."""
+    return {table: Lock.SHARE_UPDATE_EXCLUSIVE}

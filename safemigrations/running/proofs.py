@@ -1,0 +1,61 @@
+"""Queries that must find no row, and statements that PostgreSQL must accept: what is looked at before a change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import DataError, NotSupportedError, ProgrammingError
+
+from ..errors import StepFailed
+from ..plans.steps import Proof, Trial
+from ..postgres.names import regclass
+from .session import Session
+
+ROWS_NAMED = 5  # how many of the rows that contradict a proof are named
+PAGES = 10_000  # of a table, read under one snapshot
+
+
+class Contradicted(StepFailed):
+    """Rows contradict a step, so it takes back what was only made for it: its `on_failure`."""
+
+
+def proof(session: Session, step: Proof) -> str:
+    if found := contradictions(session, step.query, step.pages_of):
+        # Not format(): a name in the text may have braces of its own.
+        raise Contradicted(step.failure.replace("{rows}", found))
+    return ""
+
+
+def contradictions(session: Session, query: str, pages_of: str = "") -> str:
+    """The first rows of a query that should find none, and how many more there are; empty if there is none."""
+    named: list[str] = []
+    count = 0
+    with session.settings(statement_timeout=0):
+        for pages in _page_ranges(session, pages_of) if pages_of else ("",):
+            limited = f"SELECT count(*) OVER (), found.* FROM ({query}{pages}) AS found LIMIT {ROWS_NAMED}"
+            rows = session.rows(limited)
+            named += [" ".join(map(str, row)) for _, *row in rows]
+            count += rows[0][0] if rows else 0
+    first = ", ".join(named[:ROWS_NAMED])
+    return f"{first} and {count - ROWS_NAMED:,} more" if count > ROWS_NAMED else first
+
+
+def _page_ranges(session: Session, table: str) -> Iterator[str]:
+    """Conditions that select some pages each, of a partitioned table those of every partition."""
+    size = "pg_relation_size(relid) / current_setting('block_size')::int"
+    oid = regclass(table)
+    tree = f"SELECT {oid} AS relid UNION SELECT relid FROM pg_partition_tree({oid})"
+    ((last,),) = session.rows(f"SELECT coalesce(max({size}), 0) FROM ({tree}) AS tree")
+    for page in range(0, int(last), PAGES):
+        yield f" AND ctid >= '({page},0)' AND ctid < '({page + PAGES},0)'"
+
+
+def trial(session: Session, step: Trial) -> str:
+    for what, statements in step.trials:
+        try:
+            session.rows_after(statements, "SELECT 1")
+        except (ProgrammingError, DataError, NotSupportedError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            # Not format(): a name in the text may have braces of its own.
+            raise StepFailed(step.failure.replace("{what}", what).replace("{error}", reason)) from error
+    return ""

@@ -1,0 +1,70 @@
+"""Steps that are done in one short transaction, behind locks that are taken as locks.py says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from django.db import DatabaseError, transaction
+
+from ..plans.indexes import AddUnique
+from ..plans.steps import Statement, Step, Together
+from ..postgres.lock import Lock
+from . import locks
+from .locks import Blocker
+from .run import Report
+from .session import Session
+
+
+class Waits:
+    """Collects for whom a step waited, and how long."""
+
+    def __init__(self, step: Step, report: Report) -> None:
+        self.step, self.report = step, report
+        self.seconds = 0.0
+        self.last: Sequence[Blocker] = ()
+
+    def __call__(self, blockers: Sequence[Blocker], seconds: float) -> None:
+        self.seconds, self.last = seconds, blockers or self.last
+        self.report.waiting(self.step, blockers, seconds)
+
+    def summary(self) -> str:
+        if not self.seconds:
+            return ""
+        who = f" for {self.last[0]}" if self.last else ""
+        return f"of which {self.seconds:.1f} s waiting{who}"
+
+
+def statement(session: Session, step: Statement | Together) -> str:
+    return send_behind_locks(session, step, step.locks, step.statements)
+
+
+def add_unique(session: Session, step: AddUnique) -> str:
+    return send_behind_locks(session, step, {step.table: Lock.ACCESS_EXCLUSIVE}, step.statements)
+
+
+def send_behind_locks(session: Session, step: Step, wanted: Mapping[str, Lock], statements: Sequence[str]) -> str:
+    def send() -> None:
+        for sql in statements:
+            session.send(sql)
+
+    if session.connection.in_atomic_block:
+        send()  # in somebody's transaction, which can't be tried again from here
+        return ""
+    return behind_locks(session, step, wanted, send)
+
+
+def behind_locks(session: Session, step: Step, wanted: Mapping[str, Lock], act: Callable[[], None]) -> str:
+    """Call `act` in a transaction that has the locks, and tell how long that took to wait for."""
+    waits = Waits(step, session.report)
+    for attempt in locks.attempts(session.connection, wanted, waits):
+        try:
+            with transaction.atomic(using=session.connection.alias):
+                # What it looks up has to be what it finds once it has the locks.
+                session.set("TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                locks.acquire(session.connection, wanted, attempt)
+                act()
+            break
+        except DatabaseError as error:
+            if not locks.is_retried(error):
+                raise
+    return waits.summary()
