@@ -8,9 +8,7 @@ from .running.backfill.tasks import work_for_a_while
 
 
 # A message is given to another worker when the one that had it is killed: each batch is done once all the same.
-@shared_task(  # type: ignore[untyped-decorator,unused-ignore]
-    name="safemigrations.work_on_backfills", acks_late=True, reject_on_worker_lost=True, ignore_result=True
-)
+@shared_task(name="safemigrations.work_on_backfills", acks_late=True, reject_on_worker_lost=True, ignore_result=True)
 def work_on_backfills(database: str) -> None:
     work_for_a_while(database, "celery")
 

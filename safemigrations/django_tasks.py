@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
 from django.utils.timezone import now
 
-try:
-    from django.tasks import task  # Django 6.0
-except ImportError:
-    from django_tasks import task  # type: ignore[no-redef,unused-ignore]
-
 from .running.backfill.tasks import work_for_a_while
 
+system: Any = import_module("django.tasks" if find_spec("django.tasks") else "django_tasks")  # Django 6.0 has its own
 
-@task  # type: ignore[untyped-decorator,unused-ignore]
+
+@system.task
 def work_on_backfills(database: str) -> None:
     work_for_a_while(database, "django")
 

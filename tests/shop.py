@@ -92,7 +92,7 @@ class Shop:
 
     def contract(self) -> None:
         # There is no file to load it from.
-        with patch("safemigrations.running.backfill.rows.current_apps", self.state.apps):
+        with patch("safemigrations.running.backfill.computed.current_apps", self.state.apps):
             queue.contract(self.connection, Report())
 
     def back(self) -> None:

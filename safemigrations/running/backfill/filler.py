@@ -11,12 +11,13 @@ from django.db import DatabaseError, transaction
 from ...errors import StepFailed
 from ...plans.steps import Backfill
 from ..session import Session
+from .computed import rows_of
 from .failures import TooManyLocked, first_line, is_rejection
 from .left import MOST_LEFT, Left, LeftRow, named
 from .news import News
 from .pace import Pace
-from .rows import compression_of, patience_of, rows_of, short_transaction
 from .table import Key, condition
+from .transactions import compression_of, patience_of, short_transaction
 
 
 class Filler:

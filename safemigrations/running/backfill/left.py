@@ -42,7 +42,8 @@ class StoredLeft(Left):
 
     @property
     def rows(self) -> list[LeftRow]:
-        return self.progress.left  # type: ignore[no-any-return]
+        rows: list[LeftRow] = self.progress.left
+        return rows
 
     def add(self, rows: Sequence[LeftRow]) -> None:
         """Add them inside the caller's transaction."""

@@ -14,7 +14,6 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Self
 
-import psycopg
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -123,10 +122,10 @@ class Second:
         return found == self.sees and not found[0][-1]  # policies may go by settings that can't be listed
 
     def _cancel(self) -> None:
-        connection = self.connection.connection if self.connection else None
-        if connection is not None:
-            with suppress(psycopg.Error):  # it may have ended in this moment
-                connection.cancel_safe(timeout=GRACE)
+        connection = self.connection
+        if connection is not None and connection.connection is not None:
+            with suppress(Error), connection.wrap_database_errors:  # it may have ended in this moment
+                connection.connection.cancel_safe(timeout=GRACE)
 
 
 # What somebody set in the session: a search_path, a role. What belongs to a transaction is not the session's.

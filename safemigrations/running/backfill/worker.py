@@ -20,10 +20,10 @@ from .failures import Stopped
 from .filler import Filler
 from .news import TELL_SELDOM
 from .progress import Progress, Section, Status
-from .rows import short_transaction
 from .second import Second
 from .sections import Passes, next_section
 from .table import fetch, from_jsonb
+from .transactions import short_transaction
 
 ABANDONED = 60  # seconds after which a section whose owner can't be seen is taken over
 
