@@ -24,7 +24,7 @@ from safemigrations.running.run import Report, Run, running
 
 KEY = ("id", models.BigAutoField(primary_key=True))
 
-# Tables, the schema "library" among them, and names of something in them.
+# Tables, with their schemas, and names of something in them, as Django spells them.
 AWKWARD = [
     ("Book's", "Mixed Case"),
     ('"library"."Shop Book"', "it's"),
@@ -32,8 +32,15 @@ AWKWARD = [
     ("b" * 63, "c" * 63),
     ("b" * 63, "order"),
     ("книга", "столбец"),
+    ('The ""Book"" {}', 'a ""b"" {0}'),
+    ('"my ""own"" {}"."Shop ""Book"""', 'it""s {name}'),
 ]
-LIBRARY = RunSQL("CREATE SCHEMA library")
+LIBRARY = RunSQL('CREATE SCHEMA library; CREATE SCHEMA "my ""own"" {}"')
+
+
+def raw(name: str) -> str:
+    """A name as the catalog has it; Django's own spelling doubles its quotes."""
+    return name.replace('""', '"')
 
 
 def quoted(table: str) -> str:

@@ -30,6 +30,7 @@ from .shop import (
     file_of,
     optimized,
     quoted,
+    raw,
 )
 
 AUTHOR = CreateModel("Author", [KEY, ("name", models.TextField())])
@@ -493,7 +494,7 @@ def test_awkward_names(database, table, column, operation):
     shop.migrate(operation)
     old.objects.create(title="since")
     shop.contract()
-    assert shop.columns(where) == {**bare, column: "character varying(100) NOT NULL"}
+    assert shop.columns(where) == {**bare, raw(column): "character varying(100) NOT NULL"}
     assert list(shop.model().objects.order_by("id").values_list("shout", flat=True)) == ["BEFORE", "SINCE"]
     assert shop.triggers(where) == []
     shop.back()

@@ -43,6 +43,7 @@ from .shop import (
     file_of,
     optimized,
     quoted,
+    raw,
 )
 from .snapshot import difference, snapshot
 
@@ -895,7 +896,7 @@ def test_awkward_names(database, table, column):
     old.objects.create(title="old", extra=2)
     shop.model().objects.create(title="new")
     where = quoted(table)
-    assert shop.execute(TYPE.format(where, column.replace("'", "''"))) == ["bigint"]
+    assert shop.execute(TYPE.format(where, raw(column).replace("'", "''"))) == ["bigint"]
     shop.contract()
     assert "safemig" not in str(snapshot(connection))
     assert list(old.objects.order_by("extra").values_list("title", flat=True)) == ["there", "old", "new"]
@@ -915,7 +916,7 @@ def test_awkward_names_in_db_column(database, table, column):
     assert list(old.objects.order_by("extra").values_list("extra", flat=True)) == [1, 2, 3]
     shop.contract()
     assert "safemig" not in str(snapshot(connection))
-    assert shop.execute(TYPE.format(quoted(table), column.replace("'", "''"))) == ["integer"]
+    assert shop.execute(TYPE.format(quoted(table), raw(column).replace("'", "''"))) == ["integer"]
     shop.back()
     assert difference(before, snapshot(connection)) == {}
 

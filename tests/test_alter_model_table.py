@@ -223,7 +223,8 @@ def test_another_backend_does_what_stock_does(tmp_path):
 
 @pytest.mark.parametrize("table", sorted({table for table, _ in AWKWARD}))
 def test_awkward_names(database, table):
-    new = '"library"."It\'s"' if "library" in table else "It's new"
+    schema, dot, _ = table.rpartition('"."')
+    new = f"""{schema}{dot}It's "" {{}} new{'"' if dot else ""}"""
     shop = Shop(database, LIBRARY, book(db_table=table))
     before = shop.columns(quoted(table)), shop.indexes(quoted(table)), shop.constraints(quoted(table))
     old: Any = shop.model()
