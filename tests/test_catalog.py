@@ -8,7 +8,20 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from safemigrations.postgres import catalog
+from safemigrations.postgres.columns import (
+    column_exists,
+    column_has_default,
+    column_has_no_default,
+    column_missing,
+    column_not_null,
+    column_nullable,
+)
+from safemigrations.postgres.constraints import constraint_exists, constraint_missing
+from safemigrations.postgres.dependents import dependents_of_column
+from safemigrations.postgres.indexes import index_exists, index_state
+from safemigrations.postgres.names import NAME_LENGTH, PREFIX, object_name, temporary_name
+from safemigrations.postgres.tables import partitions, table_exists, table_missing
+from safemigrations.postgres.triggers import trigger_exists, trigger_missing
 from tests.contention import Worker, until
 
 ALPHABET = "abcdefgh_XYZ0189 -.'%äßéñ木本語🙂"
@@ -21,7 +34,7 @@ def quoted(name):
 def name_of(characters, size):
     """A name that PostgreSQL takes uncut: at most 63 bytes."""
     name = "".join(characters.choice(ALPHABET) for _ in range(size))
-    return name.encode()[: catalog.NAME_LENGTH].decode(errors="ignore")
+    return name.encode()[:NAME_LENGTH].decode(errors="ignore")
 
 
 def awkward_pairs():
@@ -41,23 +54,23 @@ def test_object_name_is_the_one_that_postgresql_chooses(other_connection, label,
             "SELECT conname FROM pg_constraint WHERE conrelid = to_regclass(%s) AND contype IN ('u', 'c')",
             [quoted(table)],
         ).fetchone()
-        assert chosen == (catalog.object_name(table, column, label),)
+        assert chosen == (object_name(table, column, label),)
         other_connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(table)))
 
 
 def test_temporary_name_fits_and_tells_its_parts_apart():
-    assert catalog.temporary_name("shop_order", "note", "fill") == "safemig_shop_order_note_fill"
-    assert catalog.temporary_name("a", prefix="zzz_safemig_") == "zzz_safemig_a"
-    at_the_limit = "x" * (catalog.NAME_LENGTH - len(catalog.PREFIX))
-    assert catalog.temporary_name(at_the_limit) == f"safemig_{at_the_limit}"
-    names = [catalog.temporary_name(table, column, "fill") for table, column in awkward_pairs()]
+    assert temporary_name("shop_order", "note", "fill") == "safemig_shop_order_note_fill"
+    assert temporary_name("a", prefix="zzz_safemig_") == "zzz_safemig_a"
+    at_the_limit = "x" * (NAME_LENGTH - len(PREFIX))
+    assert temporary_name(at_the_limit) == f"safemig_{at_the_limit}"
+    names = [temporary_name(table, column, "fill") for table, column in awkward_pairs()]
     assert len(set(names)) == len(set(awkward_pairs()))
-    assert max(len(name.encode()) for name in names) <= catalog.NAME_LENGTH
-    assert catalog.temporary_name("語" * 21, "note") == "safemig_" + "語" * 15 + "_fe2001bd"
+    assert max(len(name.encode()) for name in names) <= NAME_LENGTH
+    assert temporary_name("語" * 21, "note") == "safemig_" + "語" * 15 + "_fe2001bd"
 
 
 def test_long_names_that_differ_in_where_a_part_ends_get_different_temporary_names():
-    assert catalog.temporary_name("a" * 60, "b", "c") != catalog.temporary_name("a" * 60, "b_c")
+    assert temporary_name("a" * 60, "b", "c") != temporary_name("a" * 60, "b_c")
 
 
 # Probes: each is asked of four tables with an object of that name, and of one without.
@@ -95,39 +108,39 @@ def test_probes_tell_what_is_there_from_what_is_not(tables, table):
 
     index = f"Index {TABLES.index(table)}"
     true = {
-        catalog.table_exists(table),
-        catalog.column_exists(table, "Full"),
-        catalog.column_missing(table, "full"),
-        catalog.column_missing(table, "gone"),
-        catalog.column_not_null(table, "Full"),
-        catalog.column_nullable(table, "empty"),
-        catalog.column_has_default(table, "Full"),
-        catalog.column_has_no_default(table, "empty"),
-        catalog.constraint_exists(table, "Check"),
-        catalog.constraint_exists(table, "Check", validated=True),
-        catalog.constraint_exists(table, "New"),
-        catalog.constraint_missing(table, "new"),
-        catalog.index_exists(table, index),
-        catalog.trigger_exists(table, "Trigger"),
-        catalog.trigger_missing(table, "trigger"),
+        table_exists(table),
+        column_exists(table, "Full"),
+        column_missing(table, "full"),
+        column_missing(table, "gone"),
+        column_not_null(table, "Full"),
+        column_nullable(table, "empty"),
+        column_has_default(table, "Full"),
+        column_has_no_default(table, "empty"),
+        constraint_exists(table, "Check"),
+        constraint_exists(table, "Check", validated=True),
+        constraint_exists(table, "New"),
+        constraint_missing(table, "new"),
+        index_exists(table, index),
+        trigger_exists(table, "Trigger"),
+        trigger_missing(table, "trigger"),
     }
     false = {
-        catalog.table_missing(table),
-        catalog.column_exists(table, "full"),
-        catalog.column_exists(table, "gone"),
-        catalog.column_missing(table, "Full"),
-        catalog.column_not_null(table, "empty"),
-        catalog.column_not_null(table, "gone"),
-        catalog.column_nullable(table, "Full"),
-        catalog.column_has_default(table, "empty"),
-        catalog.column_has_no_default(table, "Full"),
-        catalog.constraint_exists(table, "check"),
-        catalog.constraint_exists(table, "New", validated=True),
-        catalog.constraint_missing(table, "Check"),
-        catalog.index_exists(table, "Index"),
-        catalog.trigger_exists(table, "trigger"),
-        catalog.trigger_missing(table, "Trigger"),
-        catalog.dependents_of_column(table, "Full"),
+        table_missing(table),
+        column_exists(table, "full"),
+        column_exists(table, "gone"),
+        column_missing(table, "Full"),
+        column_not_null(table, "empty"),
+        column_not_null(table, "gone"),
+        column_nullable(table, "Full"),
+        column_has_default(table, "empty"),
+        column_has_no_default(table, "Full"),
+        constraint_exists(table, "check"),
+        constraint_exists(table, "New", validated=True),
+        constraint_missing(table, "Check"),
+        index_exists(table, "Index"),
+        trigger_exists(table, "trigger"),
+        trigger_missing(table, "Trigger"),
+        dependents_of_column(table, "Full"),
     }
     assert [query for query in true if not says_yes(query)] == []
     assert [query for query in false if says_yes(query)] == []
@@ -138,52 +151,53 @@ def test_probes_of_a_table_that_is_not_there_do_not_fail(tables, table):
     def found(query):
         return tables.execute(query).fetchall()
 
-    assert found(catalog.table_missing(table)) == [(1,)]
-    assert found(catalog.column_exists(table, "Full")) == []
-    assert found(catalog.column_missing(table, "Full")) == [(1,)]
-    assert found(catalog.constraint_missing(table, "Check")) == [(1,)]
-    assert found(catalog.trigger_missing(table, "Trigger")) == [(1,)]
-    assert found(catalog.index_state(table, "Index 0")) == []
-    assert found(catalog.partitions(table)) == []
+    assert found(table_missing(table)) == [(1,)]
+    assert found(column_exists(table, "Full")) == []
+    assert found(column_missing(table, "Full")) == [(1,)]
+    assert found(constraint_missing(table, "Check")) == [(1,)]
+    assert found(trigger_missing(table, "Trigger")) == [(1,)]
+    assert found(index_state(table, "Index 0")) == []
+    assert found(partitions(table)) == []
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_views_on_a_column_are_named(tables, table):
     tables.execute(f'CREATE VIEW "Best Of" AS SELECT "Full" FROM {table}')
-    assert tables.execute(catalog.dependents_of_column(table, "Full")).fetchall() == [('view "Best Of"',)]
-    assert tables.execute(catalog.dependents_of_column(table, "empty")).fetchall() == []
+    assert tables.execute(dependents_of_column(table, "Full")).fetchall() == [('view "Best Of"',)]
+    assert tables.execute(dependents_of_column(table, "empty")).fetchall() == []
 
 
 def test_index_state_of_a_valid_an_invalid_and_a_missing_index(tables):
     def state(name):
-        return tables.execute(catalog.index_state('"Mixed Case"', name)).fetchall()
+        return tables.execute(index_state('"Mixed Case"', name)).fetchall()
 
-    assert state("Index 1") == [("r", '"Index 1"', True, None)]
+    assert state("Index 1") == [('"Index 1"', True, None)]
     tables.execute("""UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = '"Index 1"'::regclass""")
-    assert state("Index 1") == [("r", '"Index 1"', False, None)]
-    assert state("index 1") == [("r", None, None, None)]
+    assert state("Index 1") == [('"Index 1"', False, None)]
+    assert state("index 1") == [(None, None, None)]
 
 
-def test_an_index_that_is_rebuilt_in_a_copy_of_the_database_is_not_taken_for_ours(dsn, connect):
+def test_an_index_that_is_built_in_a_copy_of_the_database_is_not_taken_for_ours(dsn, connect):
     """A database that was copied has tables and indexes of the same oids as its template."""
     name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(
             """CREATE FUNCTION gated(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
             'BEGIN PERFORM pg_advisory_lock_shared(7); RETURN $1; END';
-            CREATE TABLE item (id int); CREATE INDEX i ON item (gated(id)); INSERT INTO item VALUES (1)"""
+            CREATE TABLE item (id int); CREATE INDEX i ON item (id); INSERT INTO item VALUES (1);
+            UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = 'i'::regclass"""
         )
     maintenance = psycopg.connect(psycopg.conninfo.make_conninfo(dsn, dbname="postgres"), autocommit=True)
     maintenance.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (f"{name}_copy", name))))  # type: ignore[arg-type]
     copy = psycopg.conninfo.make_conninfo(dsn, dbname=f"{name}_copy")
     with psycopg.connect(copy, autocommit=True) as gate:
         builder = psycopg.connect(copy, autocommit=True)
-        gate.execute("SELECT pg_advisory_lock(7)")
-        rebuild = Worker(lambda: builder.execute("REINDEX INDEX i"))
-        until(lambda: gate.execute(catalog.index_state('"item"', "i")).fetchone()[3] == builder.info.backend_pid)  # type: ignore[index]
-        assert connect().execute(catalog.index_state('"item"', "i")).fetchall() == [("r", "i", True, None)]
+        gate.execute("SELECT pg_advisory_lock(7); DROP INDEX i")
+        build = Worker(lambda: builder.execute("CREATE INDEX CONCURRENTLY i ON item (gated(id))"))
+        until(lambda: gate.execute(index_state('"item"', "i")).fetchall() == [("i", False, builder.info.backend_pid)])
+        assert connect().execute(index_state('"item"', "i")).fetchall() == [("i", False, None)]
         gate.execute("SELECT pg_advisory_unlock_all()")
-        rebuild.result()
+        build.result()
         builder.close()
     maintenance.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(f"{name}_copy")))
     maintenance.close()

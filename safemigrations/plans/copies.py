@@ -26,7 +26,7 @@ from ..postgres.probe import NEVER
 from .indexes import AddUnique, BuildIndex
 from .steps import Database, Online, Plan, Question, Statement, Step, Together, Trial
 
-SHAPE = f"{PREFIX}shape"  # a table that no other session ever sees
+SHAPE = Name.of(f"{PREFIX}shape")  # a table that no other session ever sees
 
 
 class Index(NamedTuple):
@@ -235,8 +235,7 @@ class TryTypes(Question):
 
     def discover(self, database: Database) -> Trial:
         alter = [
-            f"ALTER TABLE {Name.of(SHAPE)} ALTER COLUMN {Name.of(name)} TYPE {type_} USING NULL"
-            for name, type_ in self.types
+            f"ALTER TABLE {SHAPE} ALTER COLUMN {Name.of(name)} TYPE {type_} USING NULL" for name, type_ in self.types
         ]
         trials = tuple((what, (*_on_shape(self.table), create, *alter)) for what, create in self._tried(database))
         return Trial(why=self.why, trials=trials, failure=self.failure)
@@ -287,7 +286,7 @@ def _indexes_renamed(database: Database, table: str, twins: Mapping[str, str]) -
     both = {index.name for index in _indexes(database, table, [*twins.values()])}
     found = [index for index in _indexes(database, table, [*twins]) if index.name not in both]
     create = [_index_of_shape(number, index) for number, index in enumerate(found)]
-    renamed = _renamed(database, table, twins, create, indexes_knowing(Name.of(SHAPE), *twins.values()))
+    renamed = _renamed(database, table, twins, create, indexes_knowing(SHAPE, *twins.values()))
     return [index._replace(definition=row[-1]) for index, row in zip(found, renamed, strict=True)]
 
 
@@ -296,7 +295,7 @@ def _checks_renamed(database: Database, table: str, twins: Mapping[str, str]) ->
     both = {check.name for check in _checks(database, table, [*twins.values()])}
     found = [check for check in _checks(database, table, [*twins]) if check.name not in both]
     create = [_check_of_shape(number, check) for number, check in enumerate(found)]
-    renamed = _renamed(database, table, twins, create, checks_knowing(Name.of(SHAPE), *twins.values()))
+    renamed = _renamed(database, table, twins, create, checks_knowing(SHAPE, *twins.values()))
     return [check._replace(definition=row[-1]) for check, row in zip(found, renamed, strict=True)]
 
 
@@ -309,23 +308,27 @@ def _renamed(
     """How PostgreSQL spells what is created, after the columns were renamed."""
     if not create:
         return []
-    shape = f"ALTER TABLE {Name.of(SHAPE)}"
+    shape = f"ALTER TABLE {SHAPE}"
     drop = [f"{shape} DROP COLUMN IF EXISTS {Name.of(twin)}" for twin in twins.values()]
     rename = [f"{shape} RENAME COLUMN {Name.of(column)} TO {Name.of(twin)}" for column, twin in twins.items()]
     return database.rows_after([*_on_shape(table), *drop, *create, *rename], query)
 
 
 def _on_shape(table: str) -> tuple[str]:
-    return (f"CREATE TABLE {Name.of(SHAPE)} (LIKE {table})",)
+    return (f"CREATE TABLE {SHAPE} (LIKE {table})",)
 
 
 def _index_of_shape(number: int, index: Index) -> str:
-    unique, name = "UNIQUE " if index.unique else "", Name.of(f"{SHAPE}_{number}")
-    return f"CREATE {unique}INDEX {name} ON {Name.of(SHAPE)} {index.definition}"
+    unique = "UNIQUE " if index.unique else ""
+    return f"CREATE {unique}INDEX {_part_of_shape(number)} ON {SHAPE} {index.definition}"
 
 
 def _check_of_shape(number: int, check: Check) -> str:
-    return f"ALTER TABLE {Name.of(SHAPE)} ADD CONSTRAINT {Name.of(f'{SHAPE}_{number}')} {check.definition}"
+    return f"ALTER TABLE {SHAPE} ADD CONSTRAINT {_part_of_shape(number)} {check.definition}"
+
+
+def _part_of_shape(number: int) -> Name:
+    return Name.of(f"{SHAPE.raw}_{number}")
 
 
 # What is made.
