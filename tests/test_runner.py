@@ -231,27 +231,107 @@ def test_an_index_that_is_there_is_left_alone(database, item):
     assert run(database, INDEX).finished == [("item: index item_price", "was there already")]
 
 
-def test_an_index_that_somebody_else_is_building_is_waited_for(item, other_connection, connect, monkeypatch):
-    old_snapshot(other_connection)
-    builder = connect()
+def building(builder, item):
+    """A session is building the index of INDEX, and holds the lock on its table."""
     build = Worker(lambda: builder.execute("CREATE INDEX CONCURRENTLY item_price ON item (price)"))
-    pid = builder.info.backend_pid
     in_flight = "SELECT 1 FROM pg_stat_progress_create_index WHERE pid = %s AND phase = 'waiting for old snapshots'"
-    until(lambda: item.execute(in_flight, [pid]).fetchone())
+    until(lambda: item.execute(in_flight, [builder.info.backend_pid]).fetchone())
+    return build
+
+
+def looked_often(item, pid, often=3):
+    """A backend has sent this many queries more."""
+    query = "SELECT query_start FROM pg_stat_activity WHERE pid = %s"
+    for _ in range(often):
+        before = item.execute(query, [pid]).fetchone()
+        until(lambda before=before: item.execute(query, [pid]).fetchone() != before)  # type: ignore[misc]
+
+
+def test_an_index_that_somebody_else_is_building_is_waited_for(item, other_connection, connect, monkeypatch):
     monkeypatch.setattr(running_indexes, "POLL", 0.01)
-    told = Told()
+    old_snapshot(other_connection)
+    builder, told = connect(), Told()
+    build = building(builder, item)
     migrating = Migrating(lambda connection: Runner(connection, told).run((INDEX,)))
     until(lambda: told.progressed)
-    looked = "SELECT query_start FROM pg_stat_activity WHERE pid = %s"
-    for _ in range(3):
-        before = item.execute(looked, [migrating.pid]).fetchone()
-        until(lambda before=before: item.execute(looked, [migrating.pid]).fetchone() != before)  # type: ignore[misc]
+    looked_often(item, migrating.pid)
     other_connection.execute("COMMIT")
+    build.result()
+    migrating.result()
+    assert told.progressed == [f"pid {builder.info.backend_pid} is building this index already; waiting for it"]
+    assert told.finished == [("item: index item_price", "was there already")]
+    assert indexes(item) == [("item_price", True)]
+
+
+def test_a_build_of_which_only_the_commit_is_missing_is_waited_for(item, other_connection, connect, monkeypatch):
+    """Its lock on the table and the report of its progress have ended, and nobody sees yet that the index is valid."""
+    monkeypatch.setattr(running_indexes, "POLL", 0.01)
+    item.execute(
+        "CREATE FUNCTION hold_up() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_lock(1); END'"
+    )
+    item.execute(
+        "CREATE EVENT TRIGGER hold_up ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION hold_up()"
+    )
+    other_connection.execute("SELECT pg_advisory_lock(1)")
+    builder, told = connect(), Told()
+    pid = builder.info.backend_pid
+    build = Worker(lambda: builder.execute("CREATE INDEX CONCURRENTLY item_price ON item (price)"))
+    is_held_up = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'advisory'"
+    until(lambda: item.execute(is_held_up, [pid]).fetchone())
+    assert item.execute("SELECT 1 FROM pg_stat_progress_create_index WHERE pid = %s", [pid]).fetchone() is None
+    assert indexes(item) == [("item_price", False)]
+    migrating = Migrating(lambda connection: Runner(connection, told).run((INDEX,)))
+    until(lambda: told.progressed)
+    looked_often(item, migrating.pid)
+    other_connection.execute("SELECT pg_advisory_unlock(1)")
     build.result()
     migrating.result()
     assert told.progressed == [f"pid {pid} is building this index already; waiting for it"]
     assert told.finished == [("item: index item_price", "was there already")]
     assert indexes(item) == [("item_price", True)]
+
+
+def test_a_build_of_another_role_is_waited_for_by_one_that_may_not_see_it(item, other_connection, connect, monkeypatch):
+    monkeypatch.setattr(running_indexes, "POLL", 0.01)
+    name = f"deploy_{item.info.dbname}"
+    item.execute(f"CREATE ROLE {name}")
+    try:
+        item.execute(f"ALTER TABLE item OWNER TO {name}")
+        old_snapshot(other_connection)
+        builder, told = connect(), Told()
+        build = building(builder, item)
+
+        def deploy(connection):
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET ROLE {name}")
+            Runner(connection, told).run((INDEX,))
+
+        migrating = Migrating(deploy)
+        until(lambda: told.progressed)
+        looked_often(item, migrating.pid)
+        other_connection.execute("COMMIT")
+        build.result()
+        migrating.result()
+        assert told.progressed == [f"pid {builder.info.backend_pid} is building this index already; waiting for it"]
+        assert indexes(item) == [("item_price", True)]
+    finally:
+        item.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def test_a_leftover_that_turns_out_to_be_an_index_behind_the_lock_is_left_alone(item, other_connection, monkeypatch):
+    """Whoever finished it between the look and the lock on the table has done the work."""
+    item.execute("CREATE INDEX item_price ON item (price)")
+    item.execute("UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = 'item_price'::regclass")
+    other_connection.execute("BEGIN")
+    other_connection.execute("LOCK TABLE item IN SHARE UPDATE EXCLUSIVE MODE")
+    told = Told()
+    migrating = Migrating(lambda connection: Runner(connection, told).run((INDEX,)))
+    until(lambda: told.waits)
+    other_connection.execute("UPDATE pg_index SET indisvalid = TRUE WHERE indexrelid = 'item_price'::regclass")
+    other_connection.execute("COMMIT")
+    migrating.result()
+    assert told.progressed == []
+    assert told.finished == [("item: index item_price", "was there already")]
 
 
 def test_builds_of_two_sessions_on_one_table_do_not_end_each_other(item, other_connection, connect):
