@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 from django.apps import apps
 from django.conf import settings
 from django.db import connections, router
-from django.db.migrations.operations import DeleteModel, RenameModel
+from django.db.migrations.operations import AlterField, DeleteModel, RenameModel
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.models import ModelOptionOperation
 from django.db.migrations.state import ModelState
@@ -35,6 +36,7 @@ from ..operations import (
     set_not_null,
 )
 from ..operations.base import Change, Context, Finding, Rule
+from ..operations.parts import Part, split
 
 RULES: list[Rule] = [
     rename_field.rule,  # first: an index that follows a rename is neither dropped nor built
@@ -48,7 +50,7 @@ RULES: list[Rule] = [
     alter_unique_together.rule,
     delete_model.rule,
     alter_order_with_respect_to.rule,
-    # Of an AlterField each sees to its part, and leaves the rest to the ones after it.
+    # Each part of an AlterField belongs to one of these. The first that finds its part says what the whole does.
     alter_field_type.rule,
     set_not_null.rule,
     drop_default.rule,
@@ -69,28 +71,29 @@ def find(operation: Operation, context: Context) -> tuple[Rule, Finding] | None:
     state = context.before.models.get((context.app_label, model_name.lower()))
     if state is None or not _is_a_table_of_ours(state):
         return None
+    found = _ask(operation, context)
+    return _of_parts(operation, context) if not found and type(operation) is AlterField else found
+
+
+def _ask(asked: Operation | Part, context: Context) -> tuple[Rule, Finding] | None:
     for rule in RULES:
-        if finding := rule.find(operation, context):
-            return rule, _complete(finding, context)
+        if rule.is_for(type(asked)) and (finding := rule.find(asked, context)):
+            return rule, finding
     return None
 
 
-def _complete(finding: Finding, context: Context) -> Finding:
-    """The finding with the stock operations of its replacement, such as the rest of an AlterField, made safe too."""
-    if all(isinstance(operation, Change) for operation in finding.replacement):
-        return finding
-    safe: list[Operation] = []
-    notices, before = [finding.notice], context.before
-    for operation in finding.replacement:
-        after = before.clone()
-        operation.state_forwards(context.app_label, after)
-        found = find(operation, replace(context, before=before, after=after))
-        if found and not found[1].replacement:
-            return found[1]
-        safe.extend(found[1].replacement if found else (operation,))
-        notices.append(found[1].notice if found else "")
-        before = after
-    return replace(finding, replacement=tuple(safe), notice="\n".join(filter(None, notices)))
+def _of_parts(operation: AlterField, context: Context) -> tuple[Rule, Finding] | None:
+    """One finding for all parts: the rule that stands first in RULES says the harm, a part that is refused says why."""
+    answers = [(part.operation, _ask(part, context)) for part in split(operation, context)]
+    found = sorted((answer for _, answer in answers if answer), key=lambda answer: RULES.index(answer[0]))
+    if not found:
+        return None
+    rule, findings = found[0][0], [finding for _, finding in found]
+    if refused := [finding for finding in findings if not finding.replacement]:
+        return rule, refused[0]
+    safe = [answer[1].replacement if answer else (stock,) for stock, answer in answers]
+    notices = [finding.notice for finding in findings if finding.notice]
+    return rule, replace(findings[0], replacement=tuple(chain(*safe)), notice="\n".join(notices))
 
 
 def model_named_by(operation: Operation) -> str:

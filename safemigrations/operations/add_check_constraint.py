@@ -57,7 +57,7 @@ class ValidateConstraintLater(Change, AddConstraint):
 
 
 def find(operation: AddConstraint, context: Context) -> Finding | None:
-    if type(operation) is not AddConstraint or not isinstance(operation.constraint, CheckConstraint):
+    if not isinstance(operation.constraint, CheckConstraint):
         return None
     return Finding(
         f"AddConstraint {operation.constraint.name} on {operation.model_name} reads the whole table while nobody can "
@@ -66,4 +66,4 @@ def find(operation: AddConstraint, context: Context) -> Finding | None:
     )
 
 
-rule = Rule("safemigrations.E033", find)
+rule = Rule("safemigrations.E033", AddConstraint, find)

@@ -16,7 +16,7 @@ from .base import Context, Finding, Rule
 
 
 def find(operation: AddConstraint, context: Context) -> Finding | None:
-    if type(operation) is not AddConstraint or isinstance(operation.constraint, CheckConstraint | UniqueConstraint):
+    if isinstance(operation.constraint, CheckConstraint | UniqueConstraint):
         return None
     what = f"AddConstraint {operation.constraint.name} on {operation.model_name}"
     if not _is_exclusion(operation.constraint):
@@ -44,4 +44,4 @@ def _is_exclusion(constraint: BaseConstraint) -> bool:
     return any(cls.__module__ == "django.contrib.postgres.constraints" for cls in type(constraint).__mro__)
 
 
-rule = Rule("safemigrations.E034", find)
+rule = Rule("safemigrations.E034", AddConstraint, find)

@@ -136,7 +136,7 @@ def create_table(at: Situation, model: type[Model]) -> Together:
 
 
 def find(operation: AddField, context: Context) -> Finding | None:
-    if type(operation) is not AddField or operation.field.generated:
+    if operation.field.generated:
         return None
     what = f"AddField {operation.name} of {operation.model_name}"
     safe = AddFieldConcurrently
@@ -176,4 +176,4 @@ def _harm(field: Any) -> str:
 
 POSITIVE = {"PositiveBigIntegerField", "PositiveIntegerField", "PositiveSmallIntegerField"}
 
-rule = Rule("safemigrations.E012", find)
+rule = Rule("safemigrations.E012", AddField, find)

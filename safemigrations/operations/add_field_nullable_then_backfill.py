@@ -150,7 +150,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
 
 
 def find(operation: AddField, context: Context) -> Finding | None:
-    if type(operation) is not AddField or not has_column(operation):
+    if not has_column(operation):
         return None
     field, what = operation.field, f"AddField {operation.name} of {operation.model_name}"
     computed = isinstance(field.default, Answer) or defaults.kind(field) is Kind.PYTHON
@@ -176,4 +176,4 @@ def replacement(operation: AddField) -> AddFieldNullableThenBackfill:
     return AddFieldNullableThenBackfill(operation.model_name, operation.name, field, backfill=answer.backfill)
 
 
-rule = Rule("safemigrations.E011", find)
+rule = Rule("safemigrations.E011", AddField, find)

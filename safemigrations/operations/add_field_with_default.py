@@ -163,8 +163,6 @@ def parent_proof(operation: AddField, column: Column) -> Plan:
 
 
 def find(operation: AddField, context: Context) -> Finding | None:
-    if type(operation) is not AddField:
-        return None
     field, what = operation.field, f"AddField {operation.name} of {operation.model_name}"
     if field.generated or isinstance(field, AUTO) or field.primary_key:
         return _refused(what, field)
@@ -221,4 +219,4 @@ def has_column(operation: AddField) -> bool:
 
 AUTO: Any = AutoFieldMixin
 
-rule = Rule("safemigrations.E010", find)
+rule = Rule("safemigrations.E010", AddField, find)

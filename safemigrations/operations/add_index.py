@@ -70,8 +70,6 @@ class AddIndexConcurrently(Change, AddIndex):
 
 
 def find(operation: AddIndex, context: Context) -> Finding | None:
-    if type(operation) is not AddIndex:
-        return None
     name = operation.index.name
     return Finding(
         f"AddIndex {name} on {operation.model_name} builds the index under a SHARE lock: nobody can "
@@ -94,4 +92,4 @@ def takes_over(operation: AddIndex | AddConstraint, name: str, context: Context)
     )
 
 
-rule = Rule("safemigrations.E001", find)
+rule = Rule("safemigrations.E001", AddIndex, find)

@@ -69,7 +69,7 @@ class AddConstraintConcurrently(Change, AddConstraint):
 
 
 def find(operation: AddConstraint, context: Context) -> Finding | None:
-    if type(operation) is not AddConstraint or not isinstance(operation.constraint, UniqueConstraint):
+    if not isinstance(operation.constraint, UniqueConstraint):
         return None
     constraint, what = operation.constraint, f"AddConstraint {operation.constraint.name} on {operation.model_name}"
     names = names_in(constraint)
@@ -183,4 +183,4 @@ def _differs(lookup: tuple[str, Any], rows: dict[str, Carried]) -> bool:
     return carried == EMPTY and wanted is not None
 
 
-rule = Rule("safemigrations.E032", find)
+rule = Rule("safemigrations.E032", AddConstraint, find)

@@ -17,7 +17,6 @@ from typing import Any
 
 from django.db.migrations.operations import AlterField
 from django.db.migrations.state import ProjectState
-from django.db.migrations.utils import resolve_relation
 from django.db.models import Field
 
 from ..plans import claims, defaults
@@ -37,9 +36,12 @@ from ..postgres.names import Name, object_name, temporary_name
 from ..postgres.probe import NEVER, Probe, no_row
 from ..postgres.values import literal
 from ..typed import create_index_name, field_indexes_sql, like_index_sql
+from . import alter_many_to_many
+from .alter_many_to_many import ANOTHER_TABLE
 from .alter_unique_together import no_duplicates
-from .alteration import Alteration, alteration_at, alteration_in, described
+from .alteration import Alteration, alteration_at, described
 from .base import Change, Context, Finding, Rule, Situation
+from .parts import Part
 
 
 class AlterFieldConcurrently(Change, AlterField):
@@ -307,13 +309,13 @@ def _exchange(old: Column, new: Column) -> Plan:
     return (replace(exchange, undo=back), *rest)
 
 
-def find(operation: AlterField, context: Context) -> Finding | None:
-    if type(operation) is not AlterField:
-        return None
-    change = alteration_in(context, operation)
-    if change is None:
-        return _of_many_to_many(operation, context)
-    if not (harm := _harm(change)):
+def find(asked: Part | AlterField, context: Context) -> Finding | None:
+    return _of_part(asked, context) if isinstance(asked, Part) else alter_many_to_many.find(asked, context)
+
+
+def _of_part(part: Part, context: Context) -> Finding | None:
+    operation, change = part.operation, part.change
+    if change.rewrites or change.tightens_null or change.drops_default or not (harm := _harm(change)):
         return None
     if change.retargets and not _are_same_rows(context, change.old.target[0], change.new.target[0]):
         return Finding(
@@ -326,13 +328,6 @@ def find(operation: AlterField, context: Context) -> Finding | None:
     return Finding(f"{what} {harm}.", (safe,), notice=_notice(operation, change))
 
 
-ANOTHER_TABLE = (
-    "Add a second relation beside it, let one release write both and fill the new one for the rows that are there, let "
-    "the next release read that, and remove the old one in a third. Or decide that the table is small and the site can "
-    "wait, with allow_unsafe on the migration."
-)
-
-
 def _are_same_rows(context: Context, old: str, new: str) -> bool:
     """Is one of the two models the other's proxy, parent or child?"""
     return new in _lineage(context.before, old) or old in _lineage(context.after, new)
@@ -342,43 +337,6 @@ def _lineage(state: ProjectState, label: str) -> set[str]:
     model = state.models.get(tuple(label.split(".")))
     bases = [base for base in model.bases if isinstance(base, str)] if model else []
     return {label}.union(*(_lineage(state, base) for base in bases))
-
-
-def _of_many_to_many(operation: AlterField, context: Context) -> Finding | None:
-    old: Any = context.model_before(operation.model_name).fields.get(operation.name)
-    new: Any = operation.field
-    if old is None or not (old.many_to_many and new.many_to_many):
-        return None
-    what = f"AlterField {operation.name} of {operation.model_name}"
-    if _through(old, context) != _through(new, context):
-        return Finding(
-            f"{what} changes `through`, which Django can't: migrate fails.",
-            way_by_hand=(
-                "Let the model of `through` take the table that is there: put CreateModel for it, with the db_table "
-                "and the columns of the present table, and this AlterField into state_operations of a "
-                "SeparateDatabaseAndState."
-            ),
-        )
-    if _target(old, context) != _target(new, context):
-        return Finding(
-            f"{what} points at another table: either release takes the keys that the other writes for its own.",
-            way_by_hand=ANOTHER_TABLE,
-        )
-    if old.db_table != new.db_table and not new.remote_field.through:
-        return Finding(
-            f"{what} renames its table at once: the release that is still running names it in every query.",
-            way_by_hand="Keep its db_table; or rename it while no server runs, with allow_unsafe on the migration.",
-        )
-    return None
-
-
-def _through(field: Any, context: Context) -> Any:
-    through = field.remote_field.through
-    return through and resolve_relation(through, context.app_label)
-
-
-def _target(field: Any, context: Context) -> Any:
-    return resolve_relation(field.remote_field.model, context.app_label)
 
 
 def _harm(change: Alteration) -> str:
@@ -404,4 +362,4 @@ def _notice(operation: AlterField, change: Alteration) -> str:
     return ""
 
 
-rule = Rule("safemigrations.E041", find)
+rule = Rule("safemigrations.E041", (AlterField, Part), find)

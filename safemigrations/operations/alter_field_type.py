@@ -16,24 +16,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import models, router
+from django.db import router
 from django.db.backends.base.schema import _related_non_m2m_objects  # type: ignore[attr-defined]
 from django.db.migrations.operations import AlterField, AlterModelTable, RenameModel
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.utils import get_references
-from django.db.models import NOT_PROVIDED, Field
+from django.db.models import Field
 
 from ..plans import claims
-from ..plans.casts import Cast, cast, is_wider, numeric_of_both, parse
+from ..plans.casts import Cast, cast, numeric_of_both, parse
 from ..plans.claims import Claim, Claims
 from ..plans.column import Column
 from ..plans.new_type import Exchange, Retyped
 from ..plans.steps import Plan
 from ..plans.two_names import TwoNames
 from ..plans.two_types import TwoTypes
-from .alteration import Alteration, alteration_at, alteration_in, described, is_instant
+from .alteration import Alteration, alteration_at, described
 from .base import Change, Context, Finding, Rule, Situation
-from .filling import Answer
+from .parts import Part
 from .rename_field import is_of_composite_key, no_second_name
 from .set_not_null import fills_twice
 
@@ -70,7 +70,7 @@ class ExpandAlterField(Change, AlterField):
         if change.renames_column:
             return self._two_columns(at, change).contract_label
         column = f"{change.old.field.column} of {at.old(self.model_name)._meta.db_table}"
-        if _waits(change):
+        if change.narrows:
             return f"{column} becomes {change.new.type}"
         others = len(self._exchange(at, change).columns) - 1
         return f"drop the former {column}" + (f", and those of {others} that point at it" if others else "")
@@ -97,14 +97,14 @@ class ExpandAlterField(Change, AlterField):
         if change.renames_column:
             return self._two_columns(at, change).expand()
         exchange = self._exchange(at, change)
-        return exchange.proofs() if _waits(change) else exchange.expand()
+        return exchange.proofs() if change.narrows else exchange.expand()
 
     def contract(self, at: Situation) -> Plan:
         change = self._change(at)
         if change.renames_column:
             return self._two_columns(at, change).contract()
         exchange = self._exchange(at, change)
-        return (*exchange.expand(), *exchange.contract()) if _waits(change) else exchange.contract()
+        return (*exchange.expand(), *exchange.contract()) if change.narrows else exchange.contract()
 
     def _two_columns(self, at: Situation, change: Alteration) -> TwoNames | TwoTypes:
         old = Column(at.editor, at.old(self.model_name), change.old.field)
@@ -132,42 +132,23 @@ def _with_those_that_point_at_it(old: Any, new: Any, alias: str) -> Iterator[tup
             yield old_relation.field, new_relation.field
 
 
-def _waits(change: Alteration) -> bool:
-    """Would the new type refuse what the release that is still running writes?"""
-    return not is_wider(change.old.type, change.new.type) and is_wider(change.new.type, change.old.type)
-
-
 def _others(change: Alteration) -> str:
     """What the change does to the column besides."""
-    return ", ".join(name.replace("_", " ") for name in change.work_besides(*_does(change)))
+    own = (*OF_TYPE, "sets_default") if change.keeps_two_defaults else OF_TYPE
+    return ", ".join(name.replace("_", " ") for name in change.work_besides(*own))
 
 
-def _does(change: Alteration) -> tuple[str, ...]:
-    """What the operation does; where each type has a column of its own, each has a default of its own, too."""
-    both = change.old.field.has_db_default() and change.new.field.has_db_default()
-    return (*OF_TYPE, "sets_default") if both and _is_converted(change) else OF_TYPE
-
-
-def _is_converted(change: Alteration) -> bool:
-    return change.renames_column and _is_of_type(change) and not _fits_both(change)
-
-
-def find(operation: AlterField, context: Context) -> Finding | None:
-    if type(operation) is not AlterField:
+def find(part: Part, context: Context) -> Finding | None:
+    operation, change, whole = part.operation, part.change, part.whole
+    if not change.rewrites:
         return None
-    change = alteration_in(context, operation)
-    if change is None or not change.rewrites:
-        return None
-    harm = f"AlterField {operation.name} of {operation.model_name} {_harm(change)}"
-    if reason := _refusal(operation, change, context):
+    harm = f"AlterField {operation.name} of {operation.model_name} {_harm(whole.change)}"
+    if reason := _refusal(whole.operation, whole.change, context):
         return Finding(harm, way_by_hand=reason)
-    before = _before(operation, change)
-    middle = _middle(operation, change, before)
-    if others := _others(change.with_old(before.field).with_new(middle.field)):
+    if others := _others(change):
         return Finding(harm, way_by_hand=f"It also {others}: do that in the release before.")
-    first = (before,) if _does_anything(before, change) else ()
-    last = (operation,) if described(middle.field) != described(_unanswered(operation)) else ()
-    return Finding(harm, (*first, middle, *last), notice=_notice(operation, change))
+    safe = ExpandAlterField(operation.model_name, operation.name, operation.field, operation.preserve_default)
+    return Finding(harm, (safe,), notice=_notice(operation, change))
 
 
 def _harm(change: Alteration) -> str:
@@ -188,7 +169,7 @@ def _harm(change: Alteration) -> str:
 def _refusal(operation: AlterField, change: Alteration, context: Context) -> str:
     """Why two releases can't live with the change; empty if they can."""
     old, new = change.old, change.new
-    if change.changes_identity and change.changes_type and not _fits_both(change):
+    if change.changes_identity and change.changes_type and not change.has_wider_type:
         return (
             "A key of another kind is another key, for every row that points at it. Add a field beside it that is "
             "unique, let what points at the old key follow in releases of their own, or keep the key. Or decide that "
@@ -200,9 +181,9 @@ def _refusal(operation: AlterField, change: Alteration, context: Context) -> str
         return reason
     if is_of_composite_key(operation.name, context.model_before(operation.model_name)):
         return BESIDE
-    if change.tightens_null and change.removes_unique and (reason := fills_twice(operation, change)):
+    if change.tightens_null and change.removes_unique and (reason := fills_twice(operation, was_unique=True)):
         return reason
-    if not _is_of_type(change):
+    if not change.retypes:
         return ""
     if any(_renames_table(label, other, operation, context) for label, other in context.release):
         return (
@@ -213,7 +194,7 @@ def _refusal(operation: AlterField, change: Alteration, context: Context) -> str
         return BESIDE
     if change.renames_column:
         return _pointed_at(operation, context)
-    if _fits_both(change):
+    if change.has_wider_type:
         return ""
     if both := numeric_of_both(old.type, new.type):
         return (
@@ -257,114 +238,16 @@ def _pointed_at(operation: AlterField, context: Context) -> str:
     return f"{', '.join(pointing)} points at it, and would have to become of its type. {BESIDE}" if pointing else ""
 
 
-# What comes before and after it, in operations of their own, which the rules are asked about again.
-
-
-def _is_of_type(change: Alteration) -> bool:
-    """Is there a new type, one that can't be had in an instant?"""
-    return change.changes_collation or (change.changes_type and not is_instant(change.old.type, change.new.type))
-
-
-def _before(operation: AlterField, change: Alteration) -> AlterField:
-    """What has to be done while the column still has its name and its type.
-
-    Before another name all but what is built anew: the twin would miss what fills the column, or not have its default.
-    So before a narrower type, which waits for the contract; a wider one comes before NOT NULL.
-    """
-    field: Any = _with_type(change) if _is_of_type(change) else _without_additions(operation, change)
-    if change.tightens_null:
-        later = _is_of_type(change) and not _waits(change)
-        field.null, field.default = later, change.old.field.default if later else operation.field.default
-    if change.renames_column:
-        field.db_column = change.old.field.column
-    return AlterField(operation.model_name, operation.name, field, operation.preserve_default)
-
-
-def _with_type(change: Alteration) -> Any:
-    """The new form with the old type."""
-    if change.changes_text and (change.new.field.db_index or change.new.field.unique) and _fits_both(change):
-        # The type alone, which is instant: the index for LIKE belongs to a type, and is built anew with it.
-        field = change.new.field.clone()
-        field.max_length, field.db_collation = None, getattr(change.old.field, "db_collation", None)
-        return field
-    field = _unsigned_no_more(change.old.field) if change.removes_check else change.old.field.clone()
-    for name in ("null", "_unique", "db_index", "db_comment"):
-        setattr(field, name, getattr(change.new.field, name, None))
-    if "sets_default" not in _does(change):
-        field.db_default = change.new.field.db_default
-    return field
-
-
-def _without_additions(operation: AlterField, change: Alteration) -> Any:
-    """The new form without what Django names after the column, and builds; MoveAdditions takes it along."""
-    field: Any = operation.field.clone()
-    if change.adds_check:
-        field = _unsigned_no_more(field)
-    if not field.one_to_one:
-        field._unique = field._unique and not change.adds_unique
-        field.db_index = field.db_index and not change.adds_index
-    return field
-
-
-def _fits_both(change: Alteration) -> bool:
-    """Has one of the two types all values of the other?"""
-    return is_wider(change.old.type, change.new.type) or is_wider(change.new.type, change.old.type)
-
-
-def _does_anything(before: AlterField, change: Alteration) -> bool:
-    return described(before.field) != described(_with_column(change.old.field, before.field.db_column))
-
-
-def _middle(operation: AlterField, change: Alteration, before: AlterField) -> ExpandAlterField:
-    """The next of type and name: both at once only where no column can be of both types."""
-    field: Any = _unanswered(operation)
-    if change.renames_column and (not _is_of_type(change) or _waits(change)):
-        field = _with_column(before.field, operation.field.db_column)
-        field.default = _unanswered(before).default
-    elif _is_of_type(change):
-        field = _unsigned_no_more(field) if change.adds_check else field
-        field.null = operation.field.null or (change.tightens_null and not _waits(change))
-        if change.renames_column and not _is_converted(change):
-            field.db_column = change.old.field.column
-    return ExpandAlterField(operation.model_name, operation.name, field, operation.preserve_default)
-
-
-def _with_column(field: Any, db_column: str | None) -> Any:
-    field = field.clone()
-    field.db_column = db_column
-    return field
-
-
-def _unanswered(operation: AlterField) -> Any:
-    field = operation.field.clone()
-    if isinstance(field.default, Answer):
-        field.default = NOT_PROVIDED
-    return field
-
-
-SIGNED: dict[Any, Any] = {
-    models.PositiveSmallIntegerField: models.SmallIntegerField,
-    models.PositiveIntegerField: models.IntegerField,
-    models.PositiveBigIntegerField: models.BigIntegerField,
-}
-
-
-def _unsigned_no_more(field: Any) -> Any:
-    """The same without its check; a subclass stays what it is."""
-    _, _, args, kwargs = field.deconstruct()
-    return SIGNED.get(type(field), type(field))(*args, **kwargs)
-
-
 def _notice(operation: AlterField, change: Alteration) -> str:
     what = f"{operation.model_name}.{operation.name}"
-    if change.renames_column and not _is_of_type(change):
+    if change.renames_column and not change.retypes:
         return (
             f"{what}: the column is renamed, which copies it for a while. Keeping "
             f'db_column="{change.old.field.column}" costs nothing.'
         )
-    if change.renames_column or not _waits(change):
+    if change.renames_column or not change.narrows:
         return ""
     return f"{what} gets its new type with the contract, as the running release may still write what that can't hold."
 
 
-rule = Rule("safemigrations.E043", find)
+rule = Rule("safemigrations.E043", Part, find)

@@ -50,8 +50,6 @@ class ExpandAlterModelTable(Change, AlterModelTable):
 
 
 def find(operation: AlterModelTable, context: Context) -> Finding | None:
-    if type(operation) is not AlterModelTable:
-        return None
     old = context.before.apps.get_model(context.app_label, operation.name)
     new = context.after.apps.get_model(context.app_label, operation.name)
     if old_table_name.moves_to_another_schema(table_of(old), table_of(new)):
@@ -69,4 +67,4 @@ def find(operation: AlterModelTable, context: Context) -> Finding | None:
     )
 
 
-rule = Rule("safemigrations.E052", find)
+rule = Rule("safemigrations.E052", AlterModelTable, find)

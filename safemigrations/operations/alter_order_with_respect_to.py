@@ -71,8 +71,6 @@ def _column(at: Situation, model: Any, *, without: Any) -> Column | None:
 
 
 def find(operation: AlterOrderWithRespectTo, context: Context) -> Finding | None:
-    if type(operation) is not AlterOrderWithRespectTo:
-        return None
     before = _is_ordered(context.before, context.app_label, operation)
     if before == bool(operation.order_with_respect_to):
         return None  # another parent: the same column
@@ -92,4 +90,4 @@ def _is_ordered(state: ProjectState, app_label: str, operation: AlterOrderWithRe
     return bool(state.models[app_label, operation.name_lower].options.get("order_with_respect_to"))
 
 
-rule = Rule("safemigrations.E044", find)
+rule = Rule("safemigrations.E044", AlterOrderWithRespectTo, find)

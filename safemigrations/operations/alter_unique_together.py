@@ -114,8 +114,6 @@ def _drop(at: Situation, model: type[Model], names: tuple[str, ...]) -> Statemen
 
 
 def find(operation: AlterUniqueTogether, context: Context) -> Finding | None:
-    if type(operation) is not AlterUniqueTogether:
-        return None
     before = sets_of(context.before, context.app_label, operation.name)
     after = sets_of(context.after, context.app_label, operation.name)
     if before == after:
@@ -143,4 +141,4 @@ def find(operation: AlterUniqueTogether, context: Context) -> Finding | None:
     )
 
 
-rule = Rule("safemigrations.E031", find)
+rule = Rule("safemigrations.E031", AlterUniqueTogether, find)

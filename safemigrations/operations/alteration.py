@@ -6,8 +6,6 @@ answers are the same, as BaseDatabaseSchemaEditor._alter_field() gives them.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -18,7 +16,7 @@ from django.db.migrations.utils import resolve_relation
 from django.db.models import Field
 
 from ..data import Data
-from ..plans.casts import parse
+from ..plans.casts import is_wider, parse
 from ..plans.column import bound
 from .base import Context, Situation
 
@@ -144,14 +142,34 @@ class Alteration(Data):
         return len(suffixes) > 1
 
     @property
+    def retypes(self) -> bool:
+        """Does the column get a type, or a collation, that PostgreSQL has to compute?"""
+        return self.changes_collation or (self.changes_type and not is_instant(self.old.type, self.new.type))
+
+    @property
     def rewrites(self) -> bool:
         """Does it take another column: a new type that PostgreSQL has to compute, another name, another identity?"""
-        return (
-            self.renames_column
-            or self.changes_collation
-            or self.changes_identity
-            or (self.changes_type and not is_instant(self.old.type, self.new.type))
-        )
+        return self.renames_column or self.changes_identity or self.retypes
+
+    @property
+    def has_wider_type(self) -> bool:
+        """Has one of the two types all values of the other?"""
+        return is_wider(self.old.type, self.new.type) or is_wider(self.new.type, self.old.type)
+
+    @property
+    def narrows(self) -> bool:
+        """Would the new type refuse what the release that is still running writes?"""
+        return not is_wider(self.old.type, self.new.type) and is_wider(self.new.type, self.old.type)
+
+    @property
+    def converts(self) -> bool:
+        """Has each release a column of its own, as no column can be of both types?"""
+        return self.renames_column and self.retypes and not self.has_wider_type
+
+    @property
+    def keeps_two_defaults(self) -> bool:
+        """Does each of the two columns have a default in the database, as each has a type of its own?"""
+        return self.converts and self.old.field.has_db_default() and self.new.field.has_db_default()
 
     @property
     def changes_like_index(self) -> bool:
@@ -178,18 +196,6 @@ class Alteration(Data):
 
     def work_besides(self, *names: str) -> list[str]:
         return [name for name in self.work if name not in names]
-
-    def with_new(self, field: Field[Any, Any]) -> Alteration:
-        """The change to another new form, of the same type."""
-        return replace(self, new=self._form(field, self.new.type))
-
-    def with_old(self, field: Field[Any, Any]) -> Alteration:
-        """The same change from another old form, of the same type."""
-        return replace(self, old=self._form(field, self.old.type))
-
-    def _form(self, field: Field[Any, Any], type_: str) -> Form:
-        """Of a step between the two; one that points at something does so as the new one."""
-        return Form(bound(field, self.new.field.name), type_, self.new.target if field.remote_field else ("", ""))
 
 
 # The properties that stand for work in the database.
@@ -305,7 +311,6 @@ def _bound(at: Situation, field: Any) -> Form:
 # For rules: fields as the states have them, because rendering all models takes as long as the rest of a check.
 
 
-@lru_cache(maxsize=1)  # several rules ask, one after the other
 def alteration_in(context: Context, operation: AlterField) -> Alteration | None:
     """None where no column is altered."""
     old = context.model_before(operation.model_name).fields.get(operation.name)
@@ -313,22 +318,20 @@ def alteration_in(context: Context, operation: AlterField) -> Alteration | None:
         return None
     if old.many_to_many or operation.field.many_to_many:
         return None
-    connection = connections[DEFAULT_DB_ALIAS]
-    forms = (
-        _unbound(connection, old, operation, context, context.before),
-        _unbound(connection, operation.field, operation, context, context.after),
+    return Alteration(
+        connections[DEFAULT_DB_ALIAS],
+        _unbound(old, operation, context, context.before),
+        form_in(context, operation, operation.field),
     )
-    return Alteration(connection, *forms)
 
 
-def _unbound(
-    connection: BaseDatabaseWrapper,
-    field: Field[Any, Any],
-    operation: AlterField,
-    context: Context,
-    state: ProjectState,
-) -> Form:
-    form = bound(field, operation.name)
+def form_in(context: Context, operation: AlterField, field: Field[Any, Any]) -> Form:
+    """Of a field that the one of an AlterField becomes, in the end or on the way there."""
+    return _unbound(field, operation, context, context.after)
+
+
+def _unbound(field: Field[Any, Any], operation: AlterField, context: Context, state: ProjectState) -> Form:
+    form, connection = bound(field, operation.name), connections[DEFAULT_DB_ALIAS]
     if not form.remote_field:
         return Form(form, form.db_parameters(connection)["type"] or "", ("", ""))
     key = resolve_relation(form.remote_field.model, context.app_label, operation.model_name.lower())

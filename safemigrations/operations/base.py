@@ -319,8 +319,6 @@ class Context(Data):
     release: Sequence[tuple[str, Operation]] = ()  # (app label, operation), this one included
     start: ProjectState | None = None  # before the first operation of the release
 
-    __hash__ = object.__hash__  # type: ignore[assignment]  # what one rule found out is remembered for the next
-
     def model_before(self, model_name: str) -> ModelState:
         return model_state(self.before, self.app_label, model_name)
 
@@ -338,7 +336,23 @@ class Finding(Data):
 
 
 class Rule(Data):
-    """Recognises one kind of unsafe stock operation. The autodetector and the checks both ask it."""
+    """Recognises one kind of unsafe stock operation. The autodetector and the checks both ask it.
+
+    `find` is asked about operations of just the type that it `handles`, or about the parts of an AlterField.
+    """
 
     id: str
+    handles: type | tuple[type, ...]
     find: Callable[[Any, Context], Finding | None]
+
+    def is_for(self, kind: type) -> bool:
+        return kind in self._kinds
+
+    @property
+    def stock(self) -> set[str]:
+        """The names of the stock operations that it may find unsafe."""
+        return {getattr(kind, "stands_for", kind).__name__ for kind in self._kinds}
+
+    @property
+    def _kinds(self) -> tuple[type, ...]:
+        return self.handles if isinstance(self.handles, tuple) else (self.handles,)

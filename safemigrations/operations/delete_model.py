@@ -58,8 +58,6 @@ class DeleteModelLater(Change, DeleteModel):
 
 
 def find(operation: DeleteModel, context: Context) -> Finding | None:
-    if type(operation) is not DeleteModel:
-        return None
     what = f"DeleteModel {operation.name}"
     if successor := _taken_again(operation, context):
         return Finding(
@@ -86,7 +84,7 @@ def _taken_again(operation: DeleteModel, context: Context) -> str:
     return ""
 
 
-rule = Rule("safemigrations.E021", find)
+rule = Rule("safemigrations.E021", DeleteModel, find)
 
 
 def _let_go(column: Column) -> Plan:

@@ -17,8 +17,9 @@ from django.db.models import Field
 from ..plans import defaults
 from ..plans.column import Column
 from ..plans.steps import Plan
-from .alteration import alteration_at, alteration_in, refuse_besides
+from .alteration import alteration_at, refuse_besides
 from .base import Change, Context, Finding, Rule, Situation
+from .parts import Part
 
 
 class DropDefaultLater(Change, AlterField):
@@ -54,22 +55,15 @@ class DropDefaultLater(Change, AlterField):
         return (column.drop_default(undo=(column.set_default(defaults.sql(at.connection, column.field)),)),)
 
 
-def find(operation: AlterField, context: Context) -> Finding | None:
-    if type(operation) is not AlterField:
+def find(part: Part, context: Context) -> Finding | None:
+    operation, change = part.operation, part.change
+    if change.rewrites or not change.drops_default:
         return None
-    change = alteration_in(context, operation)
-    if change is None or change.rewrites or not change.drops_default:
-        return None
-    field = operation.field.clone()
-    field.db_default = change.old.field.db_default
-    first = AlterField(operation.model_name, operation.name, field, operation.preserve_default)
-    besides = change.with_new(field).alters_column
-    safe = DropDefaultLater(operation.model_name, operation.name, operation.field, operation.preserve_default)
     return Finding(
         f"AlterField {operation.name} of {operation.model_name} drops its db_default at once: the release that is "
         "still running inserts rows that rely on it, and they get NULL or fail.",
-        (first, safe) if besides else (safe,),
+        (DropDefaultLater(operation.model_name, operation.name, operation.field, operation.preserve_default),),
     )
 
 
-rule = Rule("safemigrations.E042", find)
+rule = Rule("safemigrations.E042", Part, find)

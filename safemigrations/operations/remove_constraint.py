@@ -85,8 +85,6 @@ def _stands_in_the_way(constraint: BaseConstraint) -> bool:
 
 
 def find(operation: RemoveConstraint, context: Context) -> Finding | None:
-    if type(operation) is not RemoveConstraint:
-        return None
     constraint = context.model_before(operation.model_name).get_constraint_by_name(operation.name)
     notice = (
         f"{operation.model_name}: unique constraint {operation.name} stays until the contract, because upserts of the "
@@ -100,4 +98,4 @@ def find(operation: RemoveConstraint, context: Context) -> Finding | None:
     )
 
 
-rule = Rule("safemigrations.E030", find)
+rule = Rule("safemigrations.E030", RemoveConstraint, find)

@@ -263,8 +263,6 @@ def _drop_through_table(at: Situation, field: Field[Any, Any]) -> Plan:
 
 
 def find(operation: RemoveField, context: Context) -> Finding | None:
-    if type(operation) is not RemoveField:
-        return None
     field = context.model_before(operation.model_name).fields[operation.name]
     what = f"RemoveField {operation.name} of {operation.model_name}"
     if not field.many_to_many and _goes_with_its_model(operation, context):
@@ -325,4 +323,4 @@ def _is_key(field: Field[Any, Any]) -> bool:
     return field.primary_key or bool(getattr(field.remote_field, "parent_link", False))
 
 
-rule = Rule("safemigrations.E020", find)
+rule = Rule("safemigrations.E020", RemoveField, find)

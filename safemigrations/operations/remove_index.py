@@ -147,8 +147,6 @@ def _names_taken(operation: Operation) -> set[str]:
 
 
 def find(operation: RemoveIndex, context: Context) -> Finding | None:
-    if type(operation) is not RemoveIndex:
-        return None
     return Finding(
         f"RemoveIndex {operation.name} from {operation.model_name} drops the index at once: everybody queues behind "
         "its ACCESS EXCLUSIVE lock, and the queries of the release that is still running want the index.",
@@ -156,4 +154,4 @@ def find(operation: RemoveIndex, context: Context) -> Finding | None:
     )
 
 
-rule = Rule("safemigrations.E002", find)
+rule = Rule("safemigrations.E002", RemoveIndex, find)

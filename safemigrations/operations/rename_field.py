@@ -120,9 +120,9 @@ class FollowRename(Change):
 
 
 def find(operation: Operation, context: Context) -> Finding | None:
-    if type(operation) is RenameField:
+    if isinstance(operation, RenameField):
         return _of_rename(operation, context)
-    if type(operation) in FOLLOWERS and _follows_a_rename(operation, context):
+    if _follows_a_rename(operation, context):
         return Finding(
             f"{operation.describe()}: what is here made anew is there already and follows the rename of its field.",
             (FollowRename(operation),),
@@ -307,4 +307,4 @@ def _sql_of(what: Any, model: Any, editor: Any) -> str:
     return f"{field.db_type(editor.connection)} {field.db_persist} {field.generated_sql(editor.connection)}"
 
 
-rule = Rule("safemigrations.E050", find)
+rule = Rule("safemigrations.E050", (RenameField, *FOLLOWERS), find)

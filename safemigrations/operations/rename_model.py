@@ -54,8 +54,6 @@ class ExpandRenameModel(Change, RenameModel):
 
 
 def find(operation: RenameModel, context: Context) -> Finding | None:
-    if type(operation) is not RenameModel:
-        return None
     what = f"RenameModel {operation.old_name} to {operation.new_name}"
     old = tables.name_of(context.model_before(operation.old_name))
     if _keeps_its_table(operation, context):
@@ -98,4 +96,4 @@ def _moved(operation: RenameModel, context: Context) -> str:
     return old_table_name.labels(old_table_name.renamed_with_model(old, new))
 
 
-rule = Rule("safemigrations.E051", find)
+rule = Rule("safemigrations.E051", RenameModel, find)

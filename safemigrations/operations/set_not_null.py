@@ -24,9 +24,10 @@ from ..plans.expressions import refuse_many
 from ..plans.not_null import not_null
 from ..plans.steps import Plan, Proof
 from .add_field_with_default import field_with_default
-from .alteration import Alteration, alteration_at, alteration_in, refuse_besides
+from .alteration import alteration_at, refuse_besides
 from .base import Change, Context, Finding, Rule, Situation
 from .filling import Answer, Filling, is_expression, is_function, path_of, row_function
+from .parts import Part
 
 
 class SetNotNullLater(Change, AlterField):
@@ -160,10 +161,10 @@ def gives_one_value(field: Field[Any, Any], backfill: Any) -> bool:
     return has_value(field) and defaults.kind(field) is Kind.INSTANT
 
 
-def fills_twice(operation: AlterField, change: Alteration) -> str:
+def fills_twice(operation: AlterField, *, was_unique: bool) -> str:
     """What to do instead of giving all rows that are null one value where it has to be unique; empty if it hasn't."""
-    field, was = operation.field, change.old.field.unique
-    if not (was or field.unique) or isinstance(field.default, Answer) or not gives_one_value(field, None):
+    field = operation.field
+    if not (was_unique or field.unique) or isinstance(field.default, Answer) or not gives_one_value(field, None):
         return ""
     if not field.unique:
         return (
@@ -176,14 +177,12 @@ def fills_twice(operation: AlterField, change: Alteration) -> str:
     )
 
 
-def find(operation: AlterField, context: Context) -> Finding | None:
-    if type(operation) is not AlterField:
-        return None
-    change = alteration_in(context, operation)
-    if change is None or change.rewrites or not change.tightens_null:
+def find(part: Part, context: Context) -> Finding | None:
+    operation, change = part.operation, part.change
+    if change.rewrites or not change.tightens_null:
         return None
     what = f"AlterField {operation.name} of {operation.model_name}"
-    if reason := fills_twice(operation, change):
+    if reason := fills_twice(operation, was_unique=part.whole.change.old.field.unique):
         return Finding(
             f"{what} gives every row that is null the same value, and the field is unique: the second one fails.",
             way_by_hand=reason,
@@ -192,7 +191,7 @@ def find(operation: AlterField, context: Context) -> Finding | None:
     return Finding(
         f"{what} reads the whole table while nobody can use it to set it NOT NULL, and the release that is still "
         "running fails when it writes null.",
-        (*rest(operation, change), safe),
+        (safe,),
         notice=safe.notice(),
     )
 
@@ -206,14 +205,4 @@ def replacement(operation: AlterField) -> SetNotNullLater:
     return SetNotNullLater(operation.model_name, operation.name, field, backfill=answer.backfill)
 
 
-def rest(operation: AlterField, change: Alteration) -> tuple[AlterField, ...]:
-    """What the operation changes besides, in one of its own that goes first and still allows null."""
-    field = operation.field.clone()
-    field.null = True
-    if isinstance(field.default, Answer) or not operation.preserve_default:
-        field.default = NOT_PROVIDED
-    first = AlterField(operation.model_name, operation.name, field)
-    return (first,) if change.with_new(field).alters_column else ()
-
-
-rule = Rule("safemigrations.E040", find)
+rule = Rule("safemigrations.E040", Part, find)
