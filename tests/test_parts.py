@@ -108,12 +108,9 @@ def alterations() -> Iterator[Any]:
 
 def context(before: Any, *release: Operation) -> Context:
     state = ProjectState()
-    for operation in (
-        CreateModel("Author", [KEY, ("name", models.TextField())]),
-        CreateModel("Publisher", [KEY]),
-        book(("x", before)),
-    ):
-        operation.state_forwards(Shop.label, state)
+    authors, publishers = CreateModel("Author", [KEY, ("name", models.TextField())]), CreateModel("Publisher", [KEY])
+    for model in (authors, publishers, book(("x", before))):
+        model.state_forwards(Shop.label, state)
     after = state.clone()
     for operation in release:
         operation.state_forwards(Shop.label, after)
