@@ -17,6 +17,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from safemigrations.contracts import queue
+from safemigrations.errors import StepFailed
+from safemigrations.hooks.conflicts import conflict
 from safemigrations.hooks.writer import MigrationWriter
 from safemigrations.operations.base import Change
 from safemigrations.operations.written import written
@@ -76,11 +78,22 @@ class Shop:
     def migrate(self, *operations: Operation, report: Report | None = None) -> None:
         """What `migrate` does with one migration."""
         migration = self._migration(operations)
-        with running(Run(report or Report(), migration)), self._editor(migration) as editor:
+        run = Run(report or Report(), migration)
+        self._make_room(migration, self.state, run)
+        with running(run), self._editor(migration) as editor:
             state = migration.apply(self.state.clone(), editor)
         self.recorder.record_applied(self.label, migration.name)
         self.states.append(_unrendered(state))
         self.migrations.append(migration)
+
+    def _make_room(self, migration: Migration, state: ProjectState, run: Run) -> None:
+        """As the executor does before it applies a migration."""
+        if self.connection.vendor != "postgresql":
+            return
+        others = queue.holders(self.connection, but=migration)
+        if found := conflict(self.connection, migration, state, run, others):
+            raise StepFailed(found.explain(self.connection))
+        run.freed = queue.freed(self.connection)
 
     def fake(self, *operations: Operation) -> None:
         """What `migrate --fake` does with one migration."""
@@ -93,7 +106,9 @@ class Shop:
         """The last migration once more: it was through when it was killed, but not recorded."""
         migration = self.migrations[-1]
         self.recorder.record_unapplied(self.label, migration.name)
-        with running(Run(migration=migration)), self._editor(migration) as editor:
+        run = Run(migration=migration)
+        self._make_room(migration, self.states[-2], run)
+        with running(run), self._editor(migration) as editor:
             migration.apply(self.states[-2].clone(), editor)
         self.recorder.record_applied(self.label, migration.name)
 

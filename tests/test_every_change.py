@@ -22,6 +22,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 
 from safemigrations.contracts import queue
+from safemigrations.contracts.table import Contract
 from safemigrations.errors import StepFailed
 from safemigrations.plans.indexes import AddUnique, BuildIndex, DropIndex
 from safemigrations.plans.steps import Backfill, Online, Proof, Statement, Step, Together
@@ -317,7 +318,7 @@ def test_killed_before_it_was_recorded_and_rerun_it_arrives(release):
     if not first.atomic:  # one of stock operations is recorded in the transaction that takes it back
         recorder.record_applied(LABEL, first.name)
         for values in left:
-            queue.Contract._base_manager.create(**values)
+            Contract._base_manager.create(**values)
         release.back()
     release.assert_is(start)
     assert list(queue.rows(connection)) == []

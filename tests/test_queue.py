@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from django.db.migrations import Migration
 from django.db.migrations.recorder import MigrationRecorder
 
 from safemigrations.contracts import queue
-from safemigrations.contracts.queue import Status
+from safemigrations.contracts.held import Holder, freed_by, held_by, holder_of, kept_by
+from safemigrations.contracts.table import Status
 from safemigrations.errors import StepFailed
 from safemigrations.plans import claims
 from safemigrations.plans.indexes import DropIndex
@@ -58,7 +60,7 @@ def tables(connection):
 
 def test_the_table_is_made_when_something_is_left_for_the_first_time(database):
     assert queue.open_rows(database) == []
-    assert queue.holders(database, [TABLE_A], own={}) == {}
+    assert queue.holders(database, but=Migration("0003", "shop")) == []
     assert queue.contract(database, Report()) == 0
     assert tables(database) == []
     put(database, 1)
@@ -189,12 +191,32 @@ def test_the_open_rows_that_hold_a_name(database, log):
     drop = DropIndex(why="drop", table='"item"', name="old", frees=(OLD,))
     put(database, 1, plan=(insert(1, frees=(NOTE,)), drop))
     put(database, 2, plan=(Statement(why="w", sql="SELECT 1", locks={'"b"': Lock.SHARE, '"a"': Lock.SHARE}),))
-    first, second = queue.open_rows(database)
-    wanted = [NOTE, OLD, TABLE_A, TABLE_B, claims.column('"item"', "size")]
-    assert queue.holders(database, wanted, own={}) == {NOTE: first, OLD: first, TABLE_A: second, TABLE_B: second}
-    assert queue.holders(database, wanted, own={"operation": "Change(1)"}) == {TABLE_A: second, TABLE_B: second}
+    first = Holder("shop.0002", "change 1", frozenset({NOTE, OLD, claims.table('"item"')}))
+    second = Holder("shop.0002", "change 2", frozenset({TABLE_A, TABLE_B}))
+    holders = queue.holders(database, but=Migration("0003", "shop"))
+    held = {claim: holder_of(claim, holders) for claim in (NOTE, OLD, TABLE_A, TABLE_B)}
+    assert held == {NOTE: first, OLD: first, TABLE_A: second, TABLE_B: second}
+    assert holder_of(claims.column('"item"', "size"), holders) is None
+    assert queue.holders(database, but=Migration("0002", "other")) == holders
     queue.rows(database).update(status=Status.DONE)
-    assert queue.holders(database, wanted, own={}) == {}
+    assert queue.holders(database, but=Migration("0003", "shop")) == []
+
+
+def test_a_migration_does_not_wait_for_what_it_left_itself_before_it_was_killed(database):
+    put(database, 1)
+    squashed = Migration("0003_squashed", "shop")
+    squashed.replaces = [("shop", "0002")]  # type: ignore[misc]
+    for migration in (Migration("0002", "shop"), squashed):
+        assert queue.holders(database, but=migration) == []
+
+
+def test_what_a_migration_leaves_holds_less_against_its_own_operations():
+    """A table that the contract gives another name, and a column that it only alters, don't count."""
+    locks = {'"a"': Lock.SHARE, '"b"': Lock.SHARE}
+    plan = (insert(1, works_on=(NOTE,), takes=(TABLE_A,)), Statement(why="w", sql="", locks=locks, frees=(OLD,)))
+    assert held_by(plan) == {NOTE, OLD, TABLE_A, TABLE_B}
+    assert kept_by(plan) == {OLD, TABLE_B}
+    assert freed_by(plan) == {OLD}
 
 
 def test_what_a_later_row_drops_anyway_is_not_done_before(database, log):

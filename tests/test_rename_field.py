@@ -640,9 +640,8 @@ def test_what_can_not_be_in_one_migration(database, what):
     with pytest.raises(StepFailed) as caught:
         shop.migrate(first, second)
     assert str(caught.value) == (
-        f"shop.0002 needs the {needed}, and another of its operations takes or changes that name. What was done before "
-        "that stays, and is skipped when it is run again. Put the two operations into two migrations, and run migrate "
-        "--contract between them."
+        f"shop.0002 needs the {needed}, and another of its operations takes or changes that name. Nothing was "
+        "changed. Put the two operations into two migrations, and run migrate --contract between them."
     )
 
 

@@ -6,89 +6,27 @@ The table is made on first use, as MigrationRecorder makes django_migrations.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from django.apps.registry import Apps
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
 from ..errors import StepFailed
-from ..plans import claims
 from ..plans.claims import Claim, Kind
-from ..plans.steps import Backfill, Plan, nested, tables_of
-from ..plans.stored import from_json, to_json
+from ..plans.steps import Backfill, Plan
+from ..plans.stored import to_json
 from ..postgres.names import Name
 from ..running.backfill import progress as backfills
 from ..running.run import Report
 from ..running.runner import Runner
 from ..running.storage import ensure_table, has_table
-
-TABLE = "safemigrations_contract"
-
-
-class Status(models.TextChoices):
-    PENDING = "pending"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
-OPEN = (Status.PENDING, Status.RUNNING, Status.FAILED)
-
-
-class Contract(models.Model):
-    """The contract plan of one operation of one migration."""
-
-    app_label = models.CharField(max_length=255)
-    migration = models.CharField(max_length=255)
-    operation = models.TextField()  # what identifies it in its migration, squashed or not
-    label = models.TextField()  # for people
-    database = models.CharField(max_length=255)
-    plan = models.JSONField()
-    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
-    attempts = models.IntegerField(default=0)
-    last_error = models.TextField(blank=True)
-    created_at = models.DateTimeField(default=now)
-    started_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
-
-    class Meta:
-        apps = Apps()
-        app_label = "safemigrations"
-        db_table = TABLE
-        constraints = (
-            models.UniqueConstraint(fields=["app_label", "migration", "operation"], name="safemigrations_contract_key"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.app_label}.{self.migration}  {self.label}"
-
-    @property
-    def steps(self) -> Plan:
-        return from_json(self.plan)
-
-    @property
-    def frees(self) -> set[Claim]:
-        """What is gone when the plan is done."""
-        return {claim for step in self.steps for claim in step.frees}
-
-    @property
-    def needs(self) -> set[Claim]:
-        """What is gone when the plan is done, and the tables that have to keep their names until then."""
-        renamed = [claim for step in self.steps for claim in step.takes]
-        tables = {claim for claim in self.claimed if claim.kind is Kind.TABLE}
-        return self.frees | {table for table in tables if not table.is_in(renamed)}
-
-    @property
-    def claimed(self) -> set[Claim]:
-        """All that the plan works on: nobody else may touch it meanwhile."""
-        steps = self.steps
-        said = {claim for step in steps for claim in (*step.frees, *step.takes, *step.works_on)}
-        return said | {claims.table(table) for step in nested(steps) for table in tables_of(step)}
+from .held import Holder, freed_by, held_by
+from .table import OPEN, Contract, Status
 
 
 def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Contract]:
@@ -135,27 +73,16 @@ def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
     return [row for row in waiting if (row.app_label, row.migration) not in to_apply]
 
 
-def holders(
-    connection: BaseDatabaseWrapper, wanted: Iterable[Claim], *, own: Mapping[str, Any]
-) -> dict[Claim, Contract]:
-    """Which of these claims an open contract still has to work on.
-
-    `own` selects the row that the asking operation left itself, in a run that was killed before it was recorded. Rows
-    that other operations of its migration left in that run only count for what they free, and for the tables that they
-    would not find any more under another name.
-    """
-    wanted, held = set(wanted), {}
-    others = rows(connection, status__in=OPEN).exclude(**own) if wanted else ()
-    for row in others:
-        same_migration = row.app_label == own.get("app_label") and row.migration in own.get("migration__in", ())
-        claimed = row.needs if same_migration else row.claimed
-        held.update(dict.fromkeys(sorted((claim for claim in wanted if claim.is_in(claimed)), key=str), row))
-    return held
+def holders(connection: BaseDatabaseWrapper, *, but: Migration) -> list[Holder]:
+    """The open contracts, without those that this migration left in a run that was killed."""
+    own = {"app_label": but.app_label, "migration__in": [but.name, *(name for _, name in but.replaces)]}
+    others = rows(connection, status__in=OPEN).exclude(**own)
+    return [Holder(f"{row.app_label}.{row.migration}", row.label, held_by(row.steps)) for row in others]
 
 
-def freed(connection: BaseDatabaseWrapper) -> frozenset[Claim]:
+def freed(connection: BaseDatabaseWrapper) -> set[Claim]:
     """What the open contracts are going to remove."""
-    return frozenset(claim for row in rows(connection, status__in=OPEN) for claim in row.frees)
+    return {claim for row in rows(connection, status__in=OPEN) for claim in freed_by(row.steps)}
 
 
 def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
@@ -190,7 +117,7 @@ def _freed_after(connection: BaseDatabaseWrapper, row: Contract, chosen: list[Co
 
 def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]) -> None:
     """What `migrate` left for later has to be filled before the contract forbids or drops anything there."""
-    tables = {claim.table for row in chosen for claim in row.claimed if claim.kind is Kind.TABLE}
+    tables = {claim.table for row in chosen for claim in held_by(row.steps) if claim.kind is Kind.TABLE}
     unfilled = [
         row
         for row in backfills.rows(connection, status__in=backfills.UNFINISHED)

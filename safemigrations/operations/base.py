@@ -6,8 +6,7 @@ other tools know it for what it is) and two plans. Subclasses say which; nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
 from inspect import signature
 from typing import Any, ClassVar
 
@@ -16,12 +15,13 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import Migration
 from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
+from ..contracts import loaded
+from ..contracts.held import freed_by
 from ..data import Data
-from ..errors import NeedsAutocommit, StepFailed
+from ..errors import NeedsAutocommit
 from ..plans.claims import Claim, Claims
 from ..plans.steps import Backfill, Plan, Proof, Question, Step, reverse
 from ..running.preview import preview
@@ -38,7 +38,7 @@ class Situation(Data):
     before: ProjectState
     after: ProjectState
     migration: Migration | None = None  # whose operation is planned; None outside of a run, as for sqlmigrate
-    freed: frozenset[Claim] = frozenset()  # what open contracts are going to remove
+    freed: Collection[Claim] = ()  # what open contracts are going to remove
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
@@ -122,7 +122,7 @@ class Change(SeparateDatabaseAndState):
         to_state: ProjectState,
     ) -> None:
         run = current_run()
-        at = Situation(app_label, schema_editor, before=from_state, after=to_state, migration=run.migration)
+        at = Situation(app_label, schema_editor, from_state, to_state, run.migration, run.freed)
         if at.connection.vendor != "postgresql" or (self._is_alone(at, run) and self.stock_when_alone):
             self.stock.database_forwards(app_label, schema_editor, from_state, to_state)
         elif not self._is_migrated_here(at):
@@ -150,76 +150,60 @@ class Change(SeparateDatabaseAndState):
         else:
             self._take_back(at, run)
 
-    def _is_migrated_here(self, at: Situation) -> bool:
-        return self.allow_migrate_model(at.connection.alias, at.old(self.model_name))
+    def has_plans(self, at: Situation, run: Run) -> bool:
+        """Does this run carry out the plans, rather than the stock operation, or nothing?"""
+        alone = run.is_alone(at.app_label, self.model_name) and self.stock_when_alone
+        return not alone and self._is_migrated_here(at)
+
+    def takes(self, at: Situation) -> Iterator[Claim]:
+        """What the expand takes, and the twins that it would change on one side only."""
+        for step in self.expand(at):
+            yield from step.takes
+            if step.altered_column and not isinstance(step, Proof):
+                yield step.altered_column.twin
 
     def leaves(self, at: Situation, run: Run) -> Plan:
         """What would wait for the contract if this run applied the operation."""
         at_once = run.contract == "immediately" or run.is_alone(at.app_label, self.model_name)
         return () if at_once or not self._is_migrated_here(at) else self.contract(at)
 
+    def _is_migrated_here(self, at: Situation) -> bool:
+        return self.allow_migrate_model(at.connection.alias, at.old(self.model_name))
+
     def _is_alone(self, at: Situation, run: Run) -> bool:
         return not at.editor.collect_sql and run.is_alone(at.app_label, self.model_name)
 
     def _expand(self, at: Situation, run: Run) -> None:
-        # The runner, with the tables of the queue and of backfills: a tenth of `manage.py check`, which runs no step.
-        from ..contracts import queue
-        from ..running.runner import Runner
-
-        at = replace(at, freed=queue.freed(at.connection))
-        plan, later = self.expand(at), self.contract(at)
-        at_once = run.contract == "immediately" or self._is_alone(at, run)
-        self._refuse_inside_transaction(at, plan + later if at_once else plan)
-        _send_deferred(at.editor)
-        same_migration = self._rows(at)
-        left_before = {"operation__in": [self.identity, *self._later(run)]}  # by a run that was killed
-        make_room(at.connection, run, _needed_by(plan), own={**same_migration, **left_before})
-        make_room(at.connection, run, self.reworks(at), own=same_migration)
-        runner = Runner(at.connection, run.report, at.after.apps)
-        runner.run(plan)
-        if at_once:
-            runner.run(later)
-        elif later:
-            queue.put(
-                at.connection,
-                app_label=at.app_label,
-                migration=at.migration_name,
-                operation=self.identity,
-                label=self.contract_label(at),
-                plan=later,
-            )
-
-    def _take_back(self, at: Situation, run: Run) -> None:
-        from ..contracts import queue  # see _expand()
-        from ..running.backfill import progress as backfills
-        from ..running.runner import Runner
-
-        waiting = queue.rows(at.connection, **self._row(at))
-        untouched = waiting.filter(status=queue.Status.PENDING).exists()
-        plan = reverse(self.expand(at))
-        if not untouched:  # done, begun, or done without ever having waited
-            plan = reverse(self.contract(at)) + plan
+        plan, later = self.expand(at), self.leaves(at, run)
+        plan += () if later else self.contract(at)
         self._refuse_inside_transaction(at, plan)
         _send_deferred(at.editor)
-        Runner(at.connection, run.report, at.after.apps).run(plan)
-        for step in (*self.expand(at), *self.contract(at)):
-            if isinstance(step, Backfill):
-                backfills.forget(at.connection, step, replaces=at.replaced)
-        waiting.delete()
+        loaded().Runner(at.connection, run.report, at.after.apps).run(plan)
+        if later:
+            loaded().queue.put(at.connection, **self._row(at), label=self.contract_label(at), plan=later)
+            run.freed.update(freed_by(later))
 
-    def _row(self, at: Situation) -> dict[str, Any]:
-        """What selects the row of this operation in the queue, also after squashing."""
-        return {**self._rows(at), "operation": self.identity}
+    def _take_back(self, at: Situation, run: Run) -> None:
+        expand, contract = self.expand(at), self.contract(at)
+        left = loaded().queue.rows(at.connection, **self._rows(at))
+        # The contract waits untouched; or it is done, in part or without ever having waited.
+        plan = reverse(expand) if left.filter(status="pending").exists() else reverse(contract) + reverse(expand)
+        self._refuse_inside_transaction(at, plan)
+        _send_deferred(at.editor)
+        loaded().Runner(at.connection, run.report, at.after.apps).run(plan)
+        for step in (*expand, *contract):
+            if isinstance(step, Backfill):
+                loaded().backfills.forget(at.connection, step, replaces=at.replaced)
+        left.delete()
+
+    def _row(self, at: Situation) -> dict[str, str]:
+        """What identifies the row of this operation in the queue."""
+        return {"app_label": at.app_label, "migration": at.migration_name, "operation": self.identity}
 
     def _rows(self, at: Situation) -> dict[str, Any]:
-        """What selects those of its migration."""
-        return {"app_label": at.app_label, "migration__in": {at.migration_name, *at.replaced}}
-
-    def _later(self, run: Run) -> list[str]:
-        """The operations of its migration that come after this one."""
-        operations = list(run.migration.operations) if run.migration else []
-        after = operations[operations.index(self) + 1 :] if self in operations else []
-        return [operation.identity for operation in after if isinstance(operation, Change)]
+        """What finds it, also where its migration was squashed meanwhile."""
+        names = [at.migration_name, *at.replaced]
+        return {"app_label": at.app_label, "migration__in": names, "operation": self.identity}
 
     def _refuse_inside_transaction(self, at: Situation, plan: Sequence[Step]) -> None:
         if plan and at.connection.in_atomic_block:
@@ -261,50 +245,6 @@ def _shown(step: Step) -> Iterator[str]:
     if not isinstance(step, Proof):
         for sql in step.statements:
             yield from (sql if sql.startswith("--") else f"{sql};").splitlines()
-
-
-def _needed_by(plan: Plan) -> Iterator[Claim]:
-    """What a plan takes, and the twins that it would change on one side only."""
-    for step in plan:
-        yield from step.takes
-        if step.altered_column and not isinstance(step, Proof):
-            yield step.altered_column.twin
-
-
-def make_room(connection: BaseDatabaseWrapper, run: Run, wanted: Iterable[Claim], *, own: Mapping[str, Any]) -> None:
-    """Refuse a name that an open contract still has to free; `migrate --contract` frees it first.
-
-    Without this a column of the same name would count as already added, and the contract would drop it.
-    """
-    from ..contracts import queue  # see Change._expand()
-
-    wanted = list(wanted)
-    held = queue.holders(connection, wanted, own=own)
-    if held and run.finish:
-        queue.contract(connection, run.report)
-        held = queue.holders(connection, wanted, own=own)
-    if held and any(run.migration and row.migration == run.migration.name for row in held.values()):
-        name, row = next(iter(held.items()))
-        raise StepFailed(
-            f"{row.app_label}.{row.migration} needs the {name} in its contract ({row.label}), and another of its "
-            "operations takes or changes that name. What was done before that stays, and is skipped when it is run "
-            "again. Put the two operations into two migrations, and run migrate --contract between them."
-        )
-    if held:
-        name, row = next(iter(held.items()))
-        raise StepFailed(
-            f"The {name} still belongs to the contract of {row.app_label}.{row.migration} ({row.label}). Nothing was "
-            "changed. When no server runs the release before that migration any more, type: "
-            f"python manage.py migrate{_where_it_stands(connection, run)} --contract"
-        )
-
-
-def _where_it_stands(connection: BaseDatabaseWrapper, run: Run) -> str:
-    """What `migrate` is given so that it applies nothing: what waits here isn't to be contracted in the same run."""
-    if not run.migration:
-        return ""
-    applied = MigrationRecorder(connection).migration_qs.filter(app=run.migration.app_label).order_by("id").last()
-    return f" {applied.app} {applied.name}" if applied else ""
 
 
 # Rules.

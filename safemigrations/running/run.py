@@ -12,6 +12,7 @@ from django.db import DatabaseError
 from django.db.migrations import Migration
 
 from .. import conf
+from ..plans.claims import Claim
 from ..plans.steps import Step
 from .locks import Blocker
 
@@ -55,6 +56,7 @@ class Run:
     migration: Migration | None = None
     fresh: bool = False  # nothing was migrated when this run began, so there is no old release
     created: set[tuple[str, str]] = field(default_factory=set)  # (app label, model) made by this run
+    freed: set[Claim] = field(default_factory=set)  # what open contracts are going to remove
     finish: bool = False  # `migrate --contract`: the old release has gone
 
     def is_alone(self, app_label: str, *models: str) -> bool:

@@ -11,9 +11,12 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations.checking import checks
-from safemigrations.hooks.executor import MigrationExecutor, created_by, one_at_a_time
+from safemigrations.contracts import loaded
+from safemigrations.hooks.executor import MigrationExecutor
+from safemigrations.hooks.of_migration import created_by, situations
 from safemigrations.management.interruptible import Interruptible
-from safemigrations.operations.base import Change, Situation
+from safemigrations.operations.base import Change
+from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report, Run, running
 
@@ -60,19 +63,15 @@ class Command(Interruptible, migrate.Command):
             self.stdout.flush()
 
     def _contract(self, connection: BaseDatabaseWrapper) -> None:
-        from safemigrations.contracts import queue  # with its tables; every `manage.py check` loads this module
-
-        waiting = queue.open_rows(connection)
+        waiting = loaded().queue.open_rows(connection)
         if self.verbosity:
             self.stdout.write(self.style.MIGRATE_HEADING("Running the contract:"))
             if not waiting:
                 self.stdout.write("  Nothing is left for the contract.")
-        queue.contract(connection, self.report)
+        loaded().queue.contract(connection, self.report)
 
     def _print_left(self, connection: BaseDatabaseWrapper) -> None:
-        from safemigrations.contracts import queue  # see _contract()
-
-        left = queue.open_rows(connection)
+        left = loaded().queue.open_rows(connection)
         if not left or not self.verbosity:
             return
         self.stdout.write(self.style.MIGRATE_HEADING(f"Left for the contract: {len(left)}"))
@@ -86,10 +85,8 @@ class Command(Interruptible, migrate.Command):
 
     def _print_planned_contracts(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         """What the planned migrations would leave, after what is left already."""
-        from safemigrations.contracts import queue  # see _contract()
-
         executor = MigrationExecutor(connection)
-        lines = [str(row) for row in queue.open_rows(connection)]
+        lines = [str(row) for row in loaded().queue.open_rows(connection)]
         if connection.vendor == "postgresql":
             lines += _would_be_left(executor, self._targets(executor, options))
         if lines:
@@ -123,13 +120,10 @@ def _would_be_left(executor: MigrationExecutor, targets: list[Any]) -> list[str]
     state = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
     for migration, backwards in executor.migration_plan(targets):
         run.created.update(created_by(migration))
-        for operation in () if backwards else migration.operations:
-            before = state.clone()
-            operation.state_forwards(migration.app_label, state)
-            if not isinstance(operation, Change):
-                continue
-            with executor.connection.schema_editor(collect_sql=True, atomic=False) as editor:
-                at = Situation(migration.app_label, editor, before=before, after=state, migration=migration)
-                if operation.leaves(at, run):
-                    lines.append(f"{migration}  {operation.contract_label(at)}")
+        if backwards:
+            continue
+        for operation, at in situations(migration, state, executor.connection):
+            if isinstance(operation, Change) and operation.leaves(at, run):
+                lines.append(f"{migration}  {operation.contract_label(at)}")
+        state = migration.mutate_state(state)
     return lines

@@ -14,6 +14,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from safemigrations.checking import checks
 from safemigrations.contracts import queue
+from safemigrations.contracts.table import OPEN
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.running.backfill import control, tasks
 from safemigrations.running.report import ConsoleReport
@@ -85,7 +86,7 @@ class Command(Interruptible, BaseCommand):
 
     def status(self, options: dict[str, Any]) -> None:
         connection = connections[options["database"]]
-        rows = list(queue.rows(connection, status__in=queue.OPEN))
+        rows = list(queue.rows(connection, status__in=OPEN))
         self.stdout.write(f"Left for the contract in database {connection.alias}: {len(rows)}")
         for row in rows:
             self.stdout.write(f"  {row.status:<8} {row}")

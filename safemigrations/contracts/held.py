@@ -1,0 +1,47 @@
+"""What a contract holds until it has run: a migration that takes or changes it has to wait for that.
+
+Else a column of the same name would count as already added, and the contract would drop it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..data import Data
+from ..plans import claims
+from ..plans.claims import Claim, Kind
+from ..plans.steps import Plan, nested, tables_of
+
+
+class Holder(Data):
+    """A contract that has not run yet."""
+
+    migration: str  # for people: "shop.0002_note"
+    label: str
+    holds: frozenset[Claim]
+
+
+def holder_of(claim: Claim, holders: Iterable[Holder]) -> Holder | None:
+    return next((holder for holder in holders if claim.is_in(holder.holds)), None)
+
+
+def held_by(plan: Plan) -> frozenset[Claim]:
+    """All that a plan works on: no other migration may touch it meanwhile."""
+    said = {claim for step in plan for claim in (*step.takes, *step.frees, *step.works_on)}
+    return frozenset(said | _tables(plan))
+
+
+def kept_by(plan: Plan) -> frozenset[Claim]:
+    """What its own migration must leave alone: what the plan removes, and the names of the tables that it looks for."""
+    renamed = [claim for step in plan for claim in step.takes]
+    return freed_by(plan) | {table for table in _tables(plan) if not table.is_in(renamed)}
+
+
+def freed_by(plan: Plan) -> frozenset[Claim]:
+    """What is gone when the plan is done."""
+    return frozenset(claim for step in plan for claim in step.frees)
+
+
+def _tables(plan: Plan) -> set[Claim]:
+    said = {claim for step in plan for claim in (*step.takes, *step.frees) if claim.kind is Kind.TABLE}
+    return said | {claims.table(table) for step in nested(plan) for table in tables_of(step)}

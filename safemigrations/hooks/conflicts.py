@@ -1,0 +1,81 @@
+"""What a migration takes or changes while a contract that has not run yet holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.migrations.state import ProjectState
+
+from ..contracts.held import Holder, holder_of, kept_by
+from ..data import Data
+from ..operations.base import Change, Situation
+from ..plans.claims import Claim
+from ..plans.stock_claims import taken_by
+from ..running.run import Run
+from .of_migration import situations
+
+
+class Conflict(Data):
+    """What a migration takes or changes, and the contract that holds it."""
+
+    migration: Migration
+    claim: Claim
+    holder: Holder
+    is_own: bool  # does an earlier operation of the same migration leave that contract?
+
+    def explain(self, connection: BaseDatabaseWrapper) -> str:
+        if self.is_own:
+            return (
+                f"{self.holder.migration} needs the {self.claim} in its contract ({self.holder.label}), and another of "
+                "its operations takes or changes that name. Nothing was changed. Put the two operations into two "
+                "migrations, and run migrate --contract between them."
+            )
+        return (
+            f"The {self.claim} still belongs to the contract of {self.holder.migration} ({self.holder.label}). Nothing "
+            "was changed. When no server runs the release before that migration any more, type: "
+            f"python manage.py migrate{_last_applied(connection, self.migration.app_label)} --contract"
+        )
+
+
+def _last_applied(connection: BaseDatabaseWrapper, app_label: str) -> str:
+    """What `migrate` is given so that it applies nothing: no release has the migration that waits here yet."""
+    applied = MigrationRecorder(connection).migration_qs.filter(app=app_label).order_by("id").last()
+    return f" {applied.app} {applied.name}" if applied else ""
+
+
+def conflict(
+    connection: BaseDatabaseWrapper, migration: Migration, state: ProjectState, run: Run, others: Sequence[Holder]
+) -> Conflict | None:
+    """The first one, found before anything of the migration is sent. `others` are what other migrations left."""
+    if not others and sum(isinstance(operation, Change) for operation in migration.operations) < 2:
+        return None
+    own: list[Holder] = []
+    for operation, at in situations(migration, state, connection):
+        found = _first(_wanted(operation, at, run), [*own, *others])
+        if found := found or _first(_reworked(operation, at, run), others):
+            claim, holder = found
+            return Conflict(migration=migration, claim=claim, holder=holder, is_own=holder in own)
+        if isinstance(operation, Change) and (later := operation.leaves(at, run)):
+            own.append(Holder(migration=str(migration), label=operation.contract_label(at), holds=kept_by(later)))
+    return None
+
+
+def _wanted(operation: Operation, at: Situation, run: Run) -> Iterable[Claim]:
+    """What must be free of other contracts, and of those that the same migration leaves."""
+    return operation.takes(at) if isinstance(operation, Change) and operation.has_plans(at, run) else ()
+
+
+def _reworked(operation: Operation, at: Situation, run: Run) -> Iterable[Claim]:
+    """What must be free of other contracts alone. A stock operation says nothing to those of its own migration."""
+    if not isinstance(operation, Change):
+        return taken_by(operation, at.app_label, at.before)
+    return operation.reworks(at) if operation.has_plans(at, run) else ()
+
+
+def _first(claims: Iterable[Claim], holders: Sequence[Holder]) -> tuple[Claim, Holder] | None:
+    found = ((claim, holder_of(claim, holders)) for claim in sorted(claims, key=str))
+    return next(((claim, holder) for claim, holder in found if holder), None)

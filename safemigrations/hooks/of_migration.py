@@ -1,0 +1,105 @@
+"""The operations of a migration that touch the database: where each stands, what it makes and what it locks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeGuard
+
+from django.db import migrations
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.operations import SeparateDatabaseAndState
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from ..operations.base import Change, Situation
+from ..plans.tables import db_table_of
+from ..postgres.names import Name
+from ..running.run import Run
+
+
+def situations(
+    migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper
+) -> Iterator[tuple[Operation, Situation]]:
+    """Each operation and where it will stand; nothing is sent."""
+    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        for operation, before, after in _with_states(migration.operations, migration.app_label, state):
+            yield operation, Situation(migration.app_label, editor, before=before, after=after, migration=migration)
+
+
+def _with_states(
+    operations: Any, app_label: str, state: ProjectState
+) -> Iterator[tuple[Operation, ProjectState, ProjectState]]:
+    for operation in operations:
+        after = state.clone()
+        operation.state_forwards(app_label, after)
+        if _wraps(operation):  # its database half goes through states of its own
+            yield from _with_states(operation.database_operations, app_label, state)
+        else:
+            yield operation, state, after
+        state = after
+
+
+def _wraps(operation: Operation) -> TypeGuard[SeparateDatabaseAndState]:
+    return isinstance(operation, SeparateDatabaseAndState) and not isinstance(operation, Change)
+
+
+def unwrapped(migration: Migration) -> Iterator[Any]:
+    for operation in migration.operations:
+        yield from operation.database_operations if _wraps(operation) else (operation,)
+
+
+def created_by(migration: Migration) -> set[tuple[str, str]]:
+    return {
+        (migration.app_label, operation.name_lower)
+        for operation in unwrapped(migration)
+        if isinstance(operation, migrations.CreateModel)
+    }
+
+
+def tables_locked_by(migration: Migration, state: ProjectState) -> list[Name]:
+    """The tables of the models that operations name, and those of their parents."""
+    keys = (key for operation in unwrapped(migration) for key in _models_named(operation, migration.app_label, state))
+    models = (state.models.get(key) for key in keys)
+    return list(dict.fromkeys(Name.from_django(db_table_of(model)) for model in models if model))
+
+
+def _models_named(operation: Any, app_label: str, state: ProjectState) -> Iterator[tuple[str, str]]:
+    name = getattr(operation, "model_name", None) or getattr(operation, "name", None)
+    key = (app_label, str(name).lower())
+    yield key
+    fields = [getattr(operation, "field", None)]  # of an operation of somebody else perhaps no field at all
+    fields += dict(operation.fields).values() if isinstance(operation, migrations.CreateModel) else []
+    fields += state.models[key].fields.values() if key in state.models else []
+    for field in fields:
+        target = getattr(getattr(field, "remote_field", None), "model", None)
+        if target is not None:
+            yield _key_of(target, app_label)
+
+
+def _key_of(model: Any, app_label: str) -> tuple[str, str]:
+    if not isinstance(model, str):
+        return model._meta.app_label, model._meta.model_name
+    label, _, name = model.rpartition(".")
+    return label or app_label, name.lower()
+
+
+def fits_a_transaction(migration: Migration, run: Run) -> bool:
+    """Do only operations of ours keep it from being atomic, on tables that nobody but this run knows?"""
+    return any(isinstance(operation, Change) for operation in migration.operations) and all(
+        _fits_a_transaction(operation, migration, run) for operation in migration.operations
+    )
+
+
+SPECIAL = migrations.RunPython | migrations.RunSQL | SeparateDatabaseAndState
+
+
+def _fits_a_transaction(operation: Operation, migration: Migration, run: Run) -> bool:
+    if isinstance(operation, Change):
+        return operation.stock_when_alone and run.is_alone(migration.app_label, operation.model_name)
+    # django.contrib.postgres marks so what PostgreSQL does only outside of a transaction.
+    concurrently = hasattr(operation, "_ensure_not_in_transaction")
+    if migration.replaces and not concurrently:
+        return True  # squashmigrations put our operations beside this one
+    stock = type(operation).__module__.startswith("django.db.migrations.operations")
+    return stock and not concurrently and not isinstance(operation, SPECIAL)
