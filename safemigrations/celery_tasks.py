@@ -7,7 +7,7 @@ from celery import shared_task
 from .running.backfill.tasks import work_for_a_while
 
 
-# A message is given to another worker when the one that had it is killed: each batch is done once all the same.
+# Celery gives the message to another worker when the first one is killed. Each batch is done once all the same.
 @shared_task(name="safemigrations.work_on_backfills", acks_late=True, reject_on_worker_lost=True, ignore_result=True)
 def work_on_backfills(database: str) -> None:
     work_for_a_while(database, "celery")

@@ -25,5 +25,5 @@ def enqueue(database: str, seconds: float) -> None:
     if seconds and later.get_backend().supports_defer:
         later = later.using(run_after=now() + timedelta(seconds=seconds))
     elif seconds:
-        time.sleep(seconds)  # this task system can't wait by itself
+        time.sleep(seconds)  # this task system can't defer a task
     later.enqueue(database)

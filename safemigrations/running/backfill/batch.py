@@ -45,7 +45,7 @@ class Batch:
                 return self._try()
             except (TooManyLocked, DatabaseError) as error:
                 if isinstance(error, TooManyLocked) or locks.is_retried(error):
-                    if self._gives_way(error):
+                    if self._leaves_it_to_another(error):
                         return False
                 elif self.is_rejected or not is_rejection(error):
                     raise
@@ -65,10 +65,10 @@ class Batch:
         self.filled = filled
         return True
 
-    def _gives_way(self, error: Exception) -> bool:
-        """Make the next try smaller, and rest before it; return True where somebody else is to fill the batch."""
+    def _leaves_it_to_another(self, error: Exception) -> bool:
+        """Make the next try smaller, and rest before it; return True where this worker leaves the batch to another."""
         self.failures += 1
-        if self._is_dismissed():
+        if self._steps_aside():
             return True
         self.filler.slow_down(first_line(error))
         if time.monotonic() > self.deadline:
@@ -94,8 +94,8 @@ class Batch:
     def _then(self, filled: int) -> None:
         """What is to be committed together with the rows."""
 
-    def _is_dismissed(self) -> bool:
-        """Is somebody else to fill the batch, now that a lock was not to be had?"""
+    def _steps_aside(self) -> bool:
+        """After a lock that was not to be had: does this worker leave the batch to another?"""
         return False
 
 
@@ -111,8 +111,8 @@ class OwnedBatch(Batch):
         with self.worker.hold(self.section) as is_ours:
             yield is_ours
 
-    def _is_dismissed(self) -> bool:
-        return self.worker.is_dismissed()
+    def _steps_aside(self) -> bool:
+        return self.worker.steps_aside()
 
 
 class BatchOfKeys(OwnedBatch):

@@ -1,4 +1,4 @@
-"""Backfills from outside of a migrate: run by processes or tasks, paused, resumed, cancelled, made slower."""
+"""Backfills outside of migrate: processes run them; people pause, resume and cancel them, or change their pace."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ FROM = {
     "pace": store.UNFINISHED,
 }
 TO = {"pause": Status.PAUSED, "resume": Status.RUNNING, "cancel": Status.CANCELLED}
-STOPPED = "stopped"  # as people are told; it is stored as running
+STOPPED = "stopped"  # what people are told; it is stored as running
 POLL = 5.0  # seconds between two looks at whether the time window has opened
 
 
 def listed(connection: BaseDatabaseWrapper, number: int | None) -> list[tuple[Progress, str, int, int]]:
-    """The backfills of a database, each with its status for people, the rows looked at and those filled."""
+    """The backfills of a database, each with its status for people, the rows looked at and the rows filled."""
     which = {} if number is None else {"pk": number}
     rows = store.rows(connection, **which)
     return [(row, _status(connection, row), *store.totals(connection, row)) for row in rows]
 
 
 def _status(connection: BaseDatabaseWrapper, row: Progress) -> str:
-    """One that is running, of which no session that is still there has a section, was interrupted or killed."""
+    """A backfill is stopped when it should be running, and no session that is still there has one of its sections."""
     owners = set(store.sections(connection, row).values_list("owner", flat=True))
     sessions = {pid for (pid,) in fetch(connection, "SELECT pid FROM pg_stat_activity")}
     stopped = row.status == Status.RUNNING and owners.isdisjoint(sessions)
@@ -55,7 +55,7 @@ def _status(connection: BaseDatabaseWrapper, row: Progress) -> str:
 def steer(
     connection: BaseDatabaseWrapper, action: str, number: int | None, pace: Mapping[str, float | None]
 ) -> list[Progress]:
-    """Do this to one backfill, or to all that it can be done to; whoever runs them notices at the next batch."""
+    """Change one backfill, or all that can be changed so; whoever runs them notices at the next batch."""
     which = {} if number is None else {"pk": number}
     found = list(store.rows(connection, status__in=FROM[action], **which))
     if not found:
@@ -67,7 +67,7 @@ def steer(
             row.pace = {**row.pace, **{name: value for name, value in pace.items() if value is not None}}
             row.save(using=connection.alias, update_fields=["pace"])
         else:
-            # A pause that ends goes on even where nobody works on it any more: `run` finds it.
+            # What is resumed counts as running even where nobody works on it any more: so `run` finds it.
             row.status = TO[action]
             row.save(using=connection.alias, update_fields=["status"])
     return found
@@ -86,7 +86,7 @@ def run(connection: BaseDatabaseWrapper, report: Report, *, workers: int) -> Non
 
 
 def _process(connection: BaseDatabaseWrapper) -> subprocess.Popen[bytes]:
-    # Without a word when it is interrupted: this process has said it.
+    # It says nothing, not even when it is interrupted: this process says it for all.
     arguments = ["safemigrations", "--verbosity", "0", "backfill", "run", "--database", connection.alias]
     environment = {
         **os.environ,
@@ -110,7 +110,7 @@ def work_on_all(
             if not seconds_closed():
                 break
         if failures and is_lost(failures[-1].__cause__):
-            break  # the others would meet the same
+            break  # the other backfills would fail for the same reason
     if failures:
         raise StepFailed("\n".join(map(str, failures))) from failures[-1].__cause__
     return not store.rows(connection, status__in=store.UNFINISHED).exists()
@@ -139,7 +139,7 @@ def _work_on(
 
 
 def _wait_for_window(report: Report, row: Progress, until: float | None) -> bool:
-    """Return whether it is open: after a wait, or at once where there is an `until`, which is no time to wait."""
+    """Return whether the time window is open: after a wait, or at once where there is an `until`."""
     told = False
     while seconds := seconds_closed():
         if until is not None:

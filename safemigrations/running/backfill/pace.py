@@ -1,7 +1,7 @@
 """How large the next batch is and how long the rest after it.
 
-A batch aims at a duration, because that is how long its rows are locked. What it can fill in that time changes with
-the load, so the size follows smoothly, and falls at once when somebody had to wait.
+A batch aims at a duration, because its rows are locked that long. How many rows it fills in that time changes with the
+load: so the size follows smoothly, and falls at once when somebody had to wait.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ... import conf
 SMALLEST, LARGEST = 1, 50_000  # rows in a batch
 SMOOTH = 0.4
 GROWTH = 1.2
-SLOW = 0.5  # seconds of rest for a second of work, where somebody would be in the way of the other
+SLOW = 0.5  # seconds of rest for a second of work, where the backfill would be in somebody's way
 
 
 class Pace:
@@ -38,7 +38,7 @@ class Pace:
 
     @property
     def rows(self) -> float:
-        """How large the next batch is: not more than what the rate allows in a second, so that no rest is long."""
+        """How large the next batch is: never more rows than the rate allows in a second, so that no rest is long."""
         return min(self.size, max(SMALLEST, self.rate)) if self.rate else self.size
 
     @property
@@ -46,10 +46,10 @@ class Pace:
         return float(self.given.get("rest", conf.backfill_rest()))
 
     def took(self, seconds: float, rows: float) -> None:
-        """A batch looked at so many rows in this time."""
+        """Learn from a batch that looked at so many rows in this time."""
         wanted = max(rows, 1) * self.seconds / max(seconds, 0.001)
         size = self.size + SMOOTH * (wanted - self.size)
-        # A batch smaller than asked for, at the end of a section, says little about larger ones.
+        # The batch at the end of a section is smaller than it should be, and says little about larger ones.
         if rows < self.size / 2 and size < self.size and seconds < self.seconds:
             return
         self.size = max(SMALLEST, min(LARGEST, size, self.size * GROWTH))
@@ -58,7 +58,7 @@ class Pace:
         self.size = max(SMALLEST, self.size / 2)
 
     def rest_after(self, seconds: float, rows: float, *, share: float) -> float:
-        """Seconds to rest after a batch: in proportion to it, and so that the rate is kept."""
+        """Seconds to rest after a batch: a share of the time that it took, and long enough to keep the rate."""
         return max(seconds * share, rows / self.rate - seconds if self.rate else 0)
 
 

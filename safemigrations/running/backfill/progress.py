@@ -1,8 +1,8 @@
-"""Where a backfill stands, in two tables of ours, so that a run that was killed goes on and many can share the work.
+"""Where a backfill stands, in two tables of ours: so a run that was killed goes on, and many workers share the work.
 
-`safemigrations_backfill` has a row for each backfill. The work is handed out in sections of some thousand rows, each
-a row of `safemigrations_backfill_section`. A batch locks its section's row, fills, and moves the section's position,
-all in one transaction: so no two runners ever do the same batch, and one that was killed has done it or hasn't.
+`safemigrations_backfill` has a row for each backfill. Workers take sections of some thousand rows, each of which is a
+row of `safemigrations_backfill_section`. A batch locks the row of its section, fills, and moves the position of the
+section, all in one transaction. So no two workers ever do the same batch, and one that was killed has done it or not.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Progress(models.Model):
     """A backfill and how far it is."""
 
     digest = models.CharField(max_length=64, unique=True)  # of what is filled, and how
-    incarnation = models.TextField()  # of the table and its columns: made anew, they are to be filled anew
+    incarnation = models.TextField()  # of the table and its columns: if somebody makes them anew, they are filled anew
     label = models.TextField()  # for people
     app_label = models.CharField(max_length=255, blank=True)
     migration = models.CharField(max_length=255, blank=True)
@@ -63,7 +63,7 @@ class Progress(models.Model):
     created_at = models.DateTimeField(default=now)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    recorded = models.BooleanField(default=False)  # its migration was recorded after it was done
+    recorded = models.BooleanField(default=False)  # was its migration recorded after the backfill was done?
 
     class Meta:
         apps = own_apps
@@ -93,13 +93,13 @@ class Section(models.Model):
     """A stretch of a part, filled in one or several passes, each in batches between two fences."""
 
     progress = models.BigIntegerField(db_index=True)
-    worker = models.BigIntegerField()  # a number that it drew; a backend may serve several, behind a pooler
-    owner = models.IntegerField()  # the backend that it had when it took this
+    worker = models.BigIntegerField()  # a number that it drew: behind a pooler a backend serves several workers
+    owner = models.IntegerField()  # the backend that the worker had when it took this section
     touched_at = models.DateTimeField(default=now)
     part = models.IntegerField()
     ending = models.BooleanField(default=False)
     fences = models.JSONField(default=list)  # keys, or pages, that divide it; the first lies before it
-    rows = models.IntegerField(default=0)  # between two fences, about
+    rows = models.IntegerField(default=0)  # about how many are between two fences
     passes = models.IntegerField(default=1)
     number = models.IntegerField(default=0)  # of the pass
     at = models.IntegerField(default=0)  # the fence at which the next batch begins
@@ -156,7 +156,7 @@ def _incarnation(connection: BaseDatabaseWrapper, step: Backfill) -> str:
 
 
 def is_there(connection: BaseDatabaseWrapper, row: Progress) -> bool:
-    """Are the table and the columns still those that the backfill was begun for?"""
+    """Are the table and the columns still those for which the backfill was begun?"""
     return _incarnation(connection, row.backfill) == row.incarnation
 
 
@@ -186,7 +186,7 @@ def totals(connection: BaseDatabaseWrapper, progress: Progress) -> tuple[int, in
 def begin(
     connection: BaseDatabaseWrapper, step: Backfill, *, app_label: str, migration: str, status: Status
 ) -> Progress:
-    """The row of a backfill: as it stands when it was begun, else a new one."""
+    """The row of a backfill: the one that there is where it was begun, else a new one."""
     ensure_table(connection, Progress)
     ensure_table(connection, Section)
     incarnation, key = _incarnation(connection, step), digest(step)
@@ -215,9 +215,9 @@ def begin(
 
 
 def is_through(connection: BaseDatabaseWrapper, step: Backfill, *, app_label: str, migration: str) -> bool:
-    """Did this migration do it, and was killed before that was recorded?
+    """Was this migration killed after it did the backfill, and before it was recorded?
 
-    To do it again is what is wanted, but where a row that is filled can't be told from one that isn't.
+    It does the backfill again all the same where the guard tells a row that is filled from one that isn't.
     """
     filters = {"app_label": app_label, "migration": migration, "status": Status.DONE, "recorded": False}
     known = None if step.clears else rows(connection, digest=digest(step), **filters).first()
@@ -225,7 +225,7 @@ def is_through(connection: BaseDatabaseWrapper, step: Backfill, *, app_label: st
 
 
 def record(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> None:
-    """The migration that did these is recorded: applied once more, it does them once more."""
+    """Remember that a migration is recorded: when it is applied once more, it fills once more."""
     rows(connection, app_label=app_label, migration=migration, status=Status.DONE).update(recorded=True)
 
 

@@ -1,7 +1,8 @@
 """A second connection that works on the same backfill for as long as nobody else uses the server.
 
-One backend uses one core. The second works in a thread, because a connection of Django's belongs to one. It comes when
-the watch has seen that nobody else is at work, and goes when somebody comes, or with the first.
+One backend uses one core. The second connection works in a thread, because a connection of Django's belongs to one
+thread. It comes when the watch has seen that nobody else is at work. It goes when somebody comes, or when the first
+connection ends.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from .table import fetch
 from .watch import Watch
 
 ROWS = 100_000  # in a table for which it pays
-POLL = 0.05  # seconds between looks whether the server is idle
+POLL = 0.05  # seconds between two looks at whether the server is idle
 GRACE = 0.5  # seconds that a batch gets at the end before it is cancelled
-AWAY = 60  # seconds that it stays away where the two were in each other's way
-TRIES = 10  # at cancelling it; behind a network that is gone nobody hears
+AWAY = 60  # seconds that the second stays away after the two were in each other's way
+TRIES = 10  # at cancelling its batch; behind a broken network nobody hears that
 
 
 class Second:
     """While the block runs and the server is idle, `help` is called in a thread, with a connection of its own.
 
-    `help` returns True when it was sent away, False when it found nothing left to do.
+    `help` returns True when it was sent away, and False when it found nothing left to do.
     """
 
     def __init__(
@@ -45,8 +46,8 @@ class Second:
         self.over = threading.Event()
         self.is_at_work = False
         self.away_until = 0.0  # time.monotonic()
-        self.error: BaseException | None = None  # for the first to raise
-        self._news: SimpleQueue[str] = SimpleQueue()  # for the first to tell: a report has one writer
+        self.error: BaseException | None = None  # the first connection raises it
+        self._news: SimpleQueue[str] = SimpleQueue()  # the first connection tells them: a report has one writer
         self.thread = threading.Thread(target=contextvars.copy_context().run, args=(self._run,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -81,7 +82,7 @@ class Second:
                 yield self._news.get_nowait()
 
     def _run(self) -> None:
-        # Made here, because it belongs to the thread; transaction.atomic() finds it by its alias.
+        # The thread that uses a connection has to make it; transaction.atomic() finds it by its alias.
         self.connection = connections[self.first.alias] = self.first.copy()
         self.connection.execute_wrappers = [*self.first.execute_wrappers]
         try:
@@ -101,7 +102,7 @@ class Second:
             if not self._sees_the_same(connection):
                 self.tell("one connection: another sees other tables, rows or settings than this one")
                 return False
-        except Error as error:  # the server, the role or the pool may have no connection to spare
+        except Error as error:  # the server, the role or the pool may allow no further connection
             self.tell(f"one connection: a second can't be had ({str(error).strip().partition(chr(10))[0]})")
             return False
         self.is_at_work = True
@@ -110,16 +111,16 @@ class Second:
         finally:
             self.is_at_work = False
             if connection.connection is not None:
-                connection.connection.close()  # with its settings: it may be one of a pool
+                connection.connection.close()  # its settings go with it: a pool would hand them to somebody else
             connection.close()
 
     def _sees_the_same(self, connection: BaseDatabaseWrapper) -> bool:
-        """Connect with the settings of the first, and look at what its tables are there."""
+        """Connect with the settings of the first connection, and look whether both see the same tables."""
         ((self.watch.second,),) = fetch(connection, "SELECT pg_backend_pid()")
         for name, value in self.settings:
             fetch(connection, f"SELECT set_config({literal(name)}, {literal(value)}, false)")
         found = fetch(connection, _seen(self.step))
-        return found == self.sees and not found[0][-1]  # policies may go by settings that can't be listed
+        return found == self.sees and not found[0][-1]  # policies may read settings that can't be listed
 
     def _cancel(self) -> None:
         connection = self.connection
@@ -128,7 +129,7 @@ class Second:
                 connection.connection.cancel_safe(timeout=GRACE)
 
 
-# What somebody set in the session: a search_path, a role. What belongs to a transaction is not the session's.
+# What somebody set in the session, such as search_path or role; settings of a transaction don't belong to it.
 _SETTINGS = (
     "SELECT name, setting FROM pg_settings WHERE source = 'session' AND name NOT LIKE 'transaction\\_%'"
     " AND name <> 'client_encoding' UNION ALL SELECT name, current_setting(name) FROM unnest(ARRAY['role']) AS name"
@@ -136,7 +137,7 @@ _SETTINGS = (
 
 
 def _seen(step: Backfill) -> str:
-    """Where this session is and what it sees: a pooler, a router by tenant or row security may have it differ."""
+    """A query for where a session is and what it sees: a pooler, tenants or row security may make two differ."""
     return (
         "SELECT extract(epoch FROM pg_postmaster_start_time()), current_database(), session_user, current_user,"
         f" current_schemas(true), {regclass(step.table)}::oid, to_regclass('safemigrations_backfill')::oid,"

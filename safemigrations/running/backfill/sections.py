@@ -1,12 +1,12 @@
 """How a table is divided: sections, passes over a section, batches.
 
-An update leaves a dead row behind, and PostgreSQL can put the next version of a row on the same page (HOT: no index
-is written, half the WAL) only where there is room. So a section is gone over in several passes, each of which fills
-every tenth row: the dead rows of one pass are pruned when the next one comes to the page. A section is small enough
-to stay in memory meanwhile. Where nothing would be pruned, because an index knows the column or an old snapshot is
-open, one pass is quicker.
+An update leaves a dead row behind. PostgreSQL can put the next version of a row on the same page (HOT: no index is
+written, and half the WAL) only where the page has room. So the worker goes over a section in several passes, each of
+which fills every tenth row: PostgreSQL prunes the dead rows of one pass when the next pass comes to the page. A section
+is small enough to stay in memory meanwhile. Where nothing would be pruned, because an index has the column or an old
+snapshot is open, one pass is quicker.
 
-A section's fences are keys that exist (or numbers of pages), so a gap of billions between two keys costs nothing.
+The fences of a section are keys that exist, or numbers of pages, so a gap of billions between two keys costs nothing.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .progress import Progress, Section
 from .table import PASSES, Key, Part, columns_set, fetch, is_gone, is_indexed, row_of, texts
 
 FENCES = 50  # in a section
-BATCHES = 4  # in a pass; other transactions have to end meanwhile, else nothing can be pruned
+BATCHES = 4  # in a pass; other transactions have to end during a pass, else nothing can be pruned
 MOST_ROWS = 200_000  # in a section
-SHARE = 4  # a section may take one part in so many of shared_buffers
-SHARES = 5  # of what is left, one is a section where two take turns
+SHARE = 4  # a section may take a fourth of shared_buffers
+SHARES = 5  # a section is a fifth of what is left where two connections take turns
 LEAST_ROWS = 20_000  # in such a section
 
 
@@ -34,9 +34,9 @@ def next_section(
     passes: int,
     shared: bool = False,
 ) -> Section | None:
-    """The section after the last one that was handed out; None after the last of all. The caller has locked `progress`.
+    """The section after the one that was handed out last; None when all were. The caller has locked `progress`.
 
-    `shared`: two take turns, so the last ones are small, and both end at about the same time.
+    `shared`: two connections take turns. Then the last sections are small, so that both end at about the same time.
     """
     parts = progress.all_parts
     while progress.part < len(parts):
@@ -57,7 +57,7 @@ def next_section(
 
 
 def _rows_left(part: Part, after: Key) -> int:
-    """How many rows of this part no section has, about; in the order of the key nobody knows."""
+    """About how many rows of this part are in no section yet; where sections follow the key, nobody knows."""
     if part.by_key or not part.last:
         return MOST_ROWS * SHARES
     return (int(part.last[0]) - (int(after[0]) if after else 0)) * part.rows_per_page
@@ -71,23 +71,29 @@ def _rows_between_fences(connection: BaseDatabaseWrapper, part: Part, size: floa
 
 
 def _fences(connection: BaseDatabaseWrapper, step: Backfill, part: Part, after: Key, every: int) -> list[Key]:
-    """The end of the section before this one, then what divides this one; nothing where there is no row left."""
+    """The end of the section before this one, then what divides this one; nothing where no row is left."""
     if not part.last or is_gone(connection, part.name):
         return []
     if not part.by_key:
-        first, last, pages = int(after[0]) if after else 0, int(part.last[0]), max(1, every // part.rows_per_page)
-        ends = [*range(first + pages, min(last, first + pages * FENCES), pages)]
-        return [[str(page)] for page in (first, *ends, min(last, first + pages * FENCES))] if first < last else []
+        return _fences_of_pages(part, after, every)
     found = _keys(connection, step, part, after, every)
     if not found:
         return []
     if len(found) < FENCES and found[-1] != part.last:
-        found.append(part.last)  # the last few rows; the largest key may have been deleted since
+        found.append(part.last)  # the last few rows; somebody may have deleted the largest key since
     return [after, *found]
 
 
+def _fences_of_pages(part: Part, after: Key, every: int) -> list[Key]:
+    first, last, pages = int(after[0]) if after else 0, int(part.last[0]), max(1, every // part.rows_per_page)
+    if first >= last:
+        return []
+    end = min(last, first + pages * FENCES)
+    return [[str(page)] for page in (*range(first, end, pages), end)]
+
+
 def _keys(connection: BaseDatabaseWrapper, step: Backfill, part: Part, after: Key, every: int) -> list[Key]:
-    """Every so manieth key; where fewer are left, the last."""
+    """One key in every so many rows; where fewer rows are left, the last key."""
     key, columns = step.key, ", ".join(step.key)
     inner = ", ".join(f"found.{column}" for column in key)
     below = f"({columns}) <= {row_of(part.last)}"
@@ -131,7 +137,10 @@ class Passes:
 
 
 def passes_for(connection: BaseDatabaseWrapper, part: Part, columns: list[str], horizon: int | None) -> tuple[int, str]:
-    """How many passes pay, and why if it is one; `horizon` is a transaction that should be of the past by now."""
+    """How many passes pay, and why where it is only one.
+
+    `horizon`: a transaction that is some time ago. Where a snapshot is still older, nothing since then can be pruned.
+    """
     if not part.residue or part.rows_per_page < PASSES / 2:
         return 1, ""
     if is_indexed(connection, part.name, columns):
@@ -142,7 +151,7 @@ def passes_for(connection: BaseDatabaseWrapper, part: Part, columns: list[str], 
 
 
 def _oldest(connection: BaseDatabaseWrapper) -> int:
-    """The age in transactions of the oldest snapshot that keeps dead rows of this database alive; VACUUM's doesn't."""
+    """The age, in transactions, of the oldest snapshot that keeps dead rows of this database; VACUUM's keeps none."""
     query = (
         "SELECT coalesce(max(age(x)), 0) FROM ("
         "SELECT backend_xmin FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
@@ -171,11 +180,11 @@ def condition_of(step: Backfill, part: Part, section: Section, upto: int) -> str
 
 
 def shared_batch(section: Section) -> float:
-    """The rows of a batch where two are at work: what one leaves dead is pruned only after the other's next commit."""
+    """The rows of a batch where two connections work: dead rows of one stay until the next commit of the other."""
     return section.rows * (len(section.fences) - 1) / section.passes / BATCHES
 
 
 def next_fence(section: Section, size: float) -> int:
-    """Where a batch of about so many rows ends."""
+    """The number of the fence at which a batch of about `size` rows ends."""
     steps = round(size * section.passes / max(1, section.rows))
     return min(len(section.fences) - 1, section.at + max(1, steps))

@@ -22,17 +22,17 @@ PASSES = 10
 
 
 class Part(Data):
-    """What is filled as one: a table, or a partition that has no partitions of its own.
+    """A table, or a partition that has no partitions of its own.
 
-    `by_key`: in the order of its key; otherwise in that of its pages.
+    `by_key`: it is filled in the order of its key, otherwise in the order of its pages.
     """
 
     name: str  # quoted, perhaps qualified
     by_key: bool
-    last: Key  # the largest key there was, or how many pages; empty: there was no row
+    last: Key  # the largest key at the beginning, or the number of pages; empty: there was no row
     rows: int  # estimated
     rows_per_page: int
-    residue: str  # an expression that divides the rows into PASSES classes; empty: none is known
+    residue: str  # an expression that divides the rows into PASSES classes; empty: there is none
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,7 +57,7 @@ def columns_set(step: Backfill) -> list[str]:
 
 
 def parts_of(connection: BaseDatabaseWrapper, step: Backfill) -> list[Part]:
-    """The table itself, or its partitions; what comes to them from now on is not this backfill's business."""
+    """The table itself, or its partitions as they are now; a backfill fills no partition that comes later."""
     return [_part(connection, step, name) for name in _leaves(connection, step)]
 
 
@@ -87,10 +87,10 @@ def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
             f" WHERE attrelid = {table} AND attname IN ({names})",
         )
     )
-    # Pages are read for two thirds of what an index costs. But a row that was filled may move to a page that is still
-    # to come, and where the guard can't tell, it would be filled twice; a key stays where it is.
+    # To read pages costs two thirds of reading an index. But a row that was filled may move to a page that is still to
+    # come, and would be filled twice where the guard can't tell. A key stays where it is.
     by_key = partitioned or not step.clears
-    # As the planner does: what was counted may be long ago, but a page holds as much as then.
+    # The planner estimates so, too: the count may be old, but a page holds as many rows as it did then.
     density = tuples / counted if tuples > 0 and counted else 50.0
     return Part(
         name=name,
@@ -114,7 +114,7 @@ def _last_key(connection: BaseDatabaseWrapper, name: str, key: tuple[str, ...]) 
 
 
 def texts(key: tuple[str, ...]) -> str:
-    """The key's columns as text, under names of their own: ORDER BY would take the text for the column."""
+    """The columns of the key as text, under new names: ORDER BY would take a text of the same name for the column."""
     return ", ".join(f"{column}::text AS text{number}" for number, column in enumerate(key))
 
 
@@ -126,14 +126,14 @@ def _residue(connection: BaseDatabaseWrapper, step: Backfill, name: str, types: 
         if fetch(connection, f"SELECT count(DISTINCT class) FROM ({sample}) AS sample")[0][0] == PASSES:
             return plain
     if not by_key:
-        return f"abs(hashtid(ctid) % {PASSES})"  # an unfilled row that moves changes its class, and is found at the end
+        return f"abs(hashtid(ctid) % {PASSES})"  # a row that moves unfilled gets another class; the end finds it
     if not set(types) <= HASHED:
         return ""
     return f"abs(hash_record(ROW({', '.join(step.key)})) % {PASSES})"
 
 
 def is_indexed(connection: BaseDatabaseWrapper, name: str, columns: list[str]) -> bool:
-    """Does an index know one of these columns? Then no update of it is HOT."""
+    """Does an index have one of these columns? Then no update of it is HOT."""
     names = literals(columns) or "NULL"
     query = (
         f"SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"

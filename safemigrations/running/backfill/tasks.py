@@ -1,7 +1,7 @@
 """Backfills on the project's own task system, so that many machines share one.
 
-A task works for about a minute and puts itself into the queue again until all is done: it holds no worker for hours,
-and one that is lost in a deploy leaves nothing but a section, which the others take over.
+A task works for about a minute, and puts itself into the queue again until all is done. So it holds no worker for
+hours, and a task that is lost in a deploy leaves only a section, which the others take over.
 """
 
 from __future__ import annotations
@@ -49,5 +49,5 @@ def work_for_a_while(database: str, system: str) -> None:
             connection.close()
             _tasks(system).enqueue(database, SECONDS)
         raise
-    # While it is paused, or the time window is closed, there is nothing to hold a worker for.
+    # While all is paused, or the time window is closed, the next task comes later: it would only hold a worker.
     _tasks(system).enqueue(database, 0 if may_work(connection) else SECONDS)

@@ -1,7 +1,7 @@
-"""What a backfill yields to, seen from a connection of its own.
+"""What a backfill gives way to, seen from a connection of its own.
 
-Some signals stop it until they are over: a replica that is behind, a slot that retains too much WAL, an archiver that
-fails. Others slow it down: an autovacuum of the table, sessions that wait for a lock that a batch holds.
+Some signals stop the backfill until they are over: a replica is behind, a slot retains too much WAL, the archiver
+fails. Others slow it down: an autovacuum of the table is at work, a session waits for a lock that a batch holds.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from ...plans.steps import Backfill
 from ...postgres.names import regclass
 from .table import fetch
 
-AFTER = 1.0  # seconds before the first look: most backfills are over by then
+AFTER = 1.0  # seconds before the first look: most backfills end sooner
 EVERY = 0.1  # seconds between two looks at who waits
 AGAIN = 5.0  # seconds after a look that failed
-IDLE = 5  # seconds after which a session that does nothing is not at work any more
-STATE_EVERY = 10  # looks at who waits to one at everything else
+IDLE = 5  # seconds after which a session that does nothing counts as not at work
+STATE_EVERY = 10  # looks at who waits, to one look at everything else
 
 
 class Watch:
-    """Looks at the server while the block runs, in a thread; `early`: from the beginning."""
+    """Looks at the server, in a thread, while the block runs; `early`: it begins at once."""
 
     def __init__(self, connection: BaseDatabaseWrapper, step: Backfill, *, early: bool = False) -> None:
         self.watched, self.step, self.early = connection, step, early
-        ((self.pid,),) = fetch(connection, "SELECT pg_backend_pid()")  # a pooler gives libpq another number
+        ((self.pid,),) = fetch(connection, "SELECT pg_backend_pid()")  # behind a pooler, libpq knows another number
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.waiters = 0
         self._stop = self._slowly = ""
-        self.second = 0  # the backend of a second connection that does the same work
-        self.is_alone = True  # nobody else is at work on this server, so nobody profits from a rest
+        self.second = 0  # the pid of a second connection that does the same work
+        self.is_alone = True  # nobody else is at work on this server, so a rest helps nobody
         self.has_looked = False
 
     def __enter__(self) -> Self:
@@ -61,7 +61,7 @@ class Watch:
 
     @property
     def is_quiet(self) -> bool:
-        """Was it seen that nobody else is at work, and nothing is behind?"""
+        """Has a look shown that nobody else is at work, and that nothing is behind?"""
         return self.has_looked and self.is_alone and not self._stop
 
     def _watch(self) -> None:
@@ -121,7 +121,7 @@ _WAITERS = (
     "SELECT count(*) FROM (SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid NOT IN ({pids})"
     " OFFSET 0) AS waiting WHERE ARRAY[{pids}] && pg_blocking_pids(pid)"
 )
-# Without the privileges of pg_monitor a session of another role shows whose it is, but not what it does.
+# A role without the privileges of pg_monitor sees whose a session of another role is, but not what that session does.
 _OTHERS = (
     "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid NOT IN ({pids}, pg_backend_pid())"
     " AND (backend_type = 'client backend' OR backend_type IS NULL AND usesysid IS NOT NULL)"

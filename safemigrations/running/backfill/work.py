@@ -41,6 +41,8 @@ SPARSE = 0.1  # of the rows looked at: where fewer had to be filled, one pass is
 class Work:
     """One worker on one backfill, from its first section to its last."""
 
+    is_second = False
+
     def __init__(
         self,
         session: Session,
@@ -50,7 +52,6 @@ class Work:
         until: float | None = None,  # time.monotonic() at which to stop and leave the rest
         only_in_window: bool = False,
         alone: bool = True,  # no other worker was started beside this one
-        helps: Second | None = None,  # the second connection, where this is its work
     ) -> None:
         self.session, self.step, self.alone = session, step, alone
         self.connection, self.progress = session.connection, progress.copied()
@@ -58,7 +59,7 @@ class Work:
         self.news, self.meter = News(session.report, step), Meter()
         left = StoredLeft(self.connection, self.progress)
         self.filler = Filler(session, step, left, self.news)
-        self.worker = Worker(self.filler, self.progress, helps=helps)
+        self.worker = Worker(self.filler, self.progress, is_second=self.is_second)
         self.rests = Rests(self.worker, lambda: self.is_over)
 
     @property
@@ -88,7 +89,8 @@ class Work:
         watch = self.rests.watch = stack.enter_context(Watch(self.connection, self.step, early=helped))
         if helped:
             stack.callback(self._heed_second)  # what failed while it ended
-            self.worker.second = stack.enter_context(Second(self.connection, self.step, watch, self._help))
+            self.worker.second = Second(self.connection, self.step, watch, self._help)
+            stack.enter_context(self.worker.second)
 
     def _fill_sections(self) -> None:
         for section in self._sections():
@@ -183,15 +185,12 @@ class Work:
 class SecondWork(Work):
     """What the second connection does, for as long as it may: it leaves all decisions to the first."""
 
+    is_second = True
+
     def __init__(self, first: Work, second: Second, connection: BaseDatabaseWrapper) -> None:
-        self.second = second
-        super().__init__(
-            Session(connection, Relay(second)),
-            first.step,
-            first.progress,
-            only_in_window=first.hours.only_in_window,
-            helps=second,
-        )
+        session = Session(connection, Relay(second))
+        super().__init__(session, first.step, first.progress, only_in_window=first.hours.only_in_window)
+        self.second = self.worker.second = second
         self.filler.pace.size, self.rests.watch = first.filler.pace.size, first.rests.watch
 
     @property

@@ -25,19 +25,22 @@ from .sections import Passes, next_section
 from .table import fetch, from_jsonb
 from .transactions import short_transaction
 
-ABANDONED = 60  # seconds after which a section whose owner can't be seen is taken over
+ABANDONED = 60  # seconds after which a worker takes over a section that nobody has moved
 
 Nothing = Literal["wait", "finished"]  # why there is no section: only others have work, or nobody has
 
 
 class Worker:
-    """`helps` is the second connection, where this is its worker; `second` is the one beside this, if there is one."""
+    """Knows where the backfill stands, and which sections are its own.
 
-    def __init__(self, filler: Filler, progress: Progress, *, helps: Second | None = None) -> None:
-        self.filler, self.progress, self.helps = filler, progress, helps
+    `second` is the second connection, if one comes to help; `is_second`: this is the worker of that one.
+    """
+
+    def __init__(self, filler: Filler, progress: Progress, *, is_second: bool = False) -> None:
+        self.filler, self.progress, self.is_second = filler, progress, is_second
         self.connection, self.step, self.pace = filler.connection, filler.step, filler.pace
         self.number = random.SystemRandom().randrange(1, 2**63)
-        self.second = helps
+        self.second: Second | None = None
         self.passes = Passes(self.connection, self.step)
 
     @property
@@ -45,11 +48,11 @@ class Worker:
         """Do two connections of this process work at the moment?"""
         return self.second is not None and self.second.is_at_work
 
-    def is_dismissed(self) -> bool:
-        """A lock was not to be had, and nobody else is there: of the two that are in each other's way, one goes."""
+    def steps_aside(self) -> bool:
+        """Where two connections wait for each other, send the second away; is it this one?"""
         if self.second and self.is_shared:
             self.second.send_away("two waited for each other")
-        return self.helps is not None
+        return self.is_second
 
     # Taking a section.
 
@@ -91,7 +94,7 @@ class Worker:
         return status in (Status.RUNNING, Status.DONE)
 
     def _abandoned(self) -> Section | None:
-        which = " AND NOT ending" if self.helps else ""
+        which = " AND NOT ending" if self.is_second else ""
         ids = fetch(
             self.connection,
             f"SELECT id FROM safemigrations_backfill_section WHERE progress = {self.progress.pk}{which}"
@@ -115,7 +118,7 @@ class Worker:
 
     def _last(self) -> Section | Nothing:
         """The section that ends the backfill: only one worker gets it, when all others are done."""
-        if self.helps:
+        if self.is_second:
             return "finished"
         if store.sections(self.connection, self.progress).exists():
             return "wait"
@@ -185,6 +188,6 @@ class Worker:
         return True
 
     def let_go(self) -> None:
-        """Somebody else may go on at once."""
+        """Let somebody else go on at once."""
         if self.connection.is_usable():
             store.sections(self.connection, self.progress).filter(worker=self.number).update(owner=0)
