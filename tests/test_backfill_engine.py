@@ -579,7 +579,7 @@ def test_why_there_is_one_pass_is_told_once(database, item):
     item.execute("ANALYZE item")
     told = Told()
     run(database, told=told)
-    assert told.progressed == ["an index knows the column, so no update can be HOT: one pass"]
+    assert told.progressed == ["an index contains the column, so no update can be HOT: one pass"]
 
 
 def test_one_that_ends_while_another_had_taken_over_leaves_the_end_to_that(database, item):

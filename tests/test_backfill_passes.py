@@ -64,7 +64,7 @@ def test_updates_stay_on_their_page_in_ten_passes(database, connect):
 
 
 def test_no_update_stays_on_its_page_where_an_index_knows_the_column(database, connect):
-    told = ["an index knows the column, so no update can be HOT: one pass"]
+    told = ["an index contains the column, so no update can be HOT: one pass"]
     assert share_that_stays(database, connect(), indexed="twin") == (0, told)
 
 

@@ -299,7 +299,7 @@ def test_it_is_not_used_where_another_connection_sees_other_tables(database, ite
         connection_created.disconnect(elsewhere)
     assert backends(item) == 1
     assert is_filled_once(item)
-    assert told.progressed == ["one connection: another sees other tables, rows or settings than this one"]
+    assert told.progressed == ["one connection: a second one sees other tables, rows or settings"]
 
 
 def test_it_is_done_without_where_there_is_no_connection_to_spare(database, item, own_server):
@@ -311,7 +311,7 @@ def test_it_is_done_without_where_there_is_no_connection_to_spare(database, item
         with Second(database, COUNTED, watching, lambda connection: False) as other:
             (text,) = until(lambda: list(other.news()))
     allow(own_server, name, "true")
-    assert text.startswith("one connection: a second can't be had (connection ")
+    assert text.startswith("one connection: a second one can't be opened (connection ")
     assert other.error is None
     assert row.pk
 

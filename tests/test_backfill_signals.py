@@ -192,7 +192,7 @@ def test_a_session_that_waits_makes_batches_smaller(database, item, connect):
 
     until(waits)
     worker.result()
-    assert told.progressed == ["smaller batches: somebody waited for one (BACKFILL_YIELD_TO_WAITERS)"]
+    assert told.progressed == ["smaller batches: a session waited for a batch (BACKFILL_YIELD_TO_WAITERS)"]
     assert wrong(item) == 0
 
 

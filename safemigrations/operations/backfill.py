@@ -1,12 +1,12 @@
 """RunPython or RunSQL that touches many rows -> Backfill.
 
-One UPDATE of a large table locks every row until it ends, doubles the table, and when it is killed all of it was in
-vain. The loop in RunPython that blog posts recommend is slower, forgets where it was, and runs in the migration's
-transaction unless somebody thought of that.
+One UPDATE of a large table locks every row until it ends, and doubles the table; when it is killed, all of it was in
+vain. The loop in RunPython that blog posts recommend is slower, and forgets where it was. It also runs in the
+transaction of the migration unless somebody thought of that.
 
-So a data migration says what to set and where, and the engine that fills rows for every other operation does it: in
-short transactions, going on where it was killed, giving way to users. Expressions may follow relations; what
-PostgreSQL can't compute is a Python function of the row, written back in bulk.
+So a data migration says what to set and where. The engine that fills rows for every other operation does it: in short
+transactions, it goes on where it was killed, and it gives way to users. Expressions may follow relations. What
+PostgreSQL can't compute is a Python function of the row, whose values are written in bulk.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Values = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None]
 class Backfill(Change):
     """Set fields of existing rows, in batches.
 
-    `set` maps fields to values or expressions over the row and its relations, or is a function that is given an
-    instance of the model as it is in this migration and returns such a dictionary. `where` selects the rows. `reverse`
-    is what to set on the way back; without it nothing is. `can_wait`: both releases can live with unfilled rows, so
-    that `migrate` may leave a large table to `safemigrations backfill run`.
+    `set` maps fields to values or to expressions over the row and its relations. Or it is a function that takes an
+    instance of the model as it is in this migration, and returns such a dictionary. `where` selects the rows. `reverse`
+    is what to set on the way back; without it the way back sets nothing. `can_wait`: both releases can live with
+    unfilled rows, so `migrate` may leave a large table to `safemigrations backfill run`.
     """
 
     stock_when_alone = False
@@ -130,7 +130,7 @@ class Backfill(Change):
             # A NULL that comes out of a query has a type, which may be another than the column's.
             sql = "NULL" if value is None else row_expression(at.connection, model, field, expression, row=table)
             compiled[Name.from_django(field.column)] = sql
-        # Without a condition a row is filled when it has these values: so a batch that runs twice changes nothing.
+        # Without a condition, a row that has these values is filled: so a batch that runs twice changes nothing.
         filled = f"ROW({', '.join(compiled)}) IS DISTINCT FROM ROW({', '.join(compiled.values())})"
         return {
             "assign": ", ".join(f"{column} = {sql}" for column, sql in compiled.items()),
@@ -167,7 +167,7 @@ class Backfill(Change):
             self._elsewhere(at, self.reverse, everywhere=True)
 
     def _elsewhere(self, at: Situation, values: Values, *, everywhere: bool = False) -> None:
-        """One UPDATE, or row by row: batches that go on where they were are PostgreSQL's."""
+        """Fill with one UPDATE, or row by row: only PostgreSQL has the batches that go on where they were."""
         if not self._is_migrated_here(at) or at.editor.collect_sql:
             return
         model = at.new(self.model_name)
@@ -195,7 +195,7 @@ def own_field(model: type[Model], name: str) -> Any:
 
 
 def _assignable(model: type[Model], value: Any) -> Any:
-    """What UPDATE takes: it knows no joins."""
+    """An expression without joins, which UPDATE doesn't allow."""
     if not is_expression(value) or not any("__" in name for name in _names(value)):
         return value
     return Subquery(model._base_manager.filter(pk=OuterRef("pk")).annotate(safemig=value).values("safemig")[:1])
@@ -212,7 +212,7 @@ def _read_by(values: Mapping[str, Any]) -> set[str]:
 
 
 def _clears(where: Any, values: Mapping[str, Any]) -> bool:
-    """Is it a condition that a row no longer meets when it is filled: that one of the fields is null?"""
+    """Does a row stop meeting the condition when it is filled, because that asks whether one of the fields is null?"""
     if not isinstance(where, Q) or where.negated or where.connector != Q.AND:
         return False
     null = [(name, None) for name in values] + [(f"{name}__isnull", True) for name in values]

@@ -1,9 +1,9 @@
 """How the rows of a column that may not stay null get their values while two releases run.
 
-Where the value is an expression, a trigger gives it to the rows that the old release writes, before the existing rows
-are filled in batches: the other way round rows are lost in between. A Python function PostgreSQL can't call: such
-rows stay NULL until the contract computes them, or carry `meanwhile`, a value or an expression that stands in; a
-marker column remembers which ones they are.
+Where the value is an expression, a trigger gives it to the rows that the old release writes. The trigger comes before
+the backfill: in the other order a row that is written between the two would keep NULL. PostgreSQL can't call a Python
+function. So such rows stay NULL until the contract computes them, or carry `meanwhile`, a value or an expression that
+stands in; a marker column remembers which rows carry it.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def path_of(function: Any) -> str:
 
 
 class Answer(Data):
-    """What a person typed at makemigrations' prompt to have each row computed; it travels as the field's default."""
+    """What a person typed at the prompt of makemigrations to compute each row; it travels as the field's default."""
 
     backfill: Any
 
 
 class Filling(Data):
-    """The values of one column: a constant or an expression over the row, SQL, or what a function gives."""
+    """Where the values of one column come from: a constant or an expression over the row, SQL, or a function."""
 
     at: Situation
     column: Column
@@ -101,7 +101,7 @@ class Filling(Data):
         )
 
     def filled_proof(self, what: str) -> Plan:
-        """An expression that gives NULL is found out before new code runs; a function is asked row by row."""
+        """Find out before new code runs whether an expression gave NULL; a function is checked row by row."""
         if self.function:
             return ()
         column, keys = self.column, ", ".join(self.column.key)
@@ -146,7 +146,7 @@ class Filling(Data):
 def row_function(
     at: Situation, operation: Any, column: Column, path: str, *, takes_row: bool, marker: Name | None = None
 ) -> Any:
-    """The step's description of a Python function; an empty path calls the default of the field."""
+    """What a step stores of a Python function; an empty path calls the default of the field."""
     return RowFunction(
         path=path,
         takes_row=takes_row,

@@ -16,7 +16,7 @@ class TooManyLocked(Exception):
     """Others hold more rows than can be remembered."""
 
     def __str__(self) -> str:
-        return "others hold many rows"
+        return "other sessions hold many rows"
 
 
 def is_rejection(error: BaseException) -> bool:

@@ -22,6 +22,7 @@ from ...plans.steps import Backfill
 from ...postgres.names import regclass
 from ...postgres.values import literal
 from ..locks import QUERY_CANCELED, sqlstate
+from .failures import first_line
 from .table import fetch
 from .watch import Watch
 
@@ -100,10 +101,10 @@ class Second:
         """Return whether to come back."""
         try:
             if not self._sees_the_same(connection):
-                self.tell("one connection: another sees other tables, rows or settings than this one")
+                self.tell("one connection: a second one sees other tables, rows or settings")
                 return False
         except Error as error:  # the server, the role or the pool may allow no further connection
-            self.tell(f"one connection: a second can't be had ({str(error).strip().partition(chr(10))[0]})")
+            self.tell(f"one connection: a second one can't be opened ({first_line(error)})")
             return False
         self.is_at_work = True
         try:

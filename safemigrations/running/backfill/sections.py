@@ -144,7 +144,7 @@ def passes_for(connection: BaseDatabaseWrapper, part: Part, columns: list[str], 
     if not part.residue or part.rows_per_page < PASSES / 2:
         return 1, ""
     if is_indexed(connection, part.name, columns):
-        return 1, "an index knows the column, so no update can be HOT: one pass"
+        return 1, "an index contains the column, so no update can be HOT: one pass"
     if horizon is not None and _oldest(connection) > age_of(connection, horizon):
         return 1, "an old snapshot keeps dead rows alive: one pass until it has gone"
     return PASSES, ""

@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ... import conf
 from ...plans.steps import Backfill
 from ...postgres.names import regclass
+from .failures import first_line
 from .table import fetch
 
 AFTER = 1.0  # seconds before the first look: most backfills end sooner
@@ -72,8 +73,7 @@ class Watch:
             try:
                 self._look(connection)
             except DatabaseError as error:
-                reason = str(error).strip().partition("\n")[0]
-                self._stop, self._slowly = "", f"the server's state can't be read ({reason})"
+                self._stop, self._slowly = "", f"the server's state can't be read ({first_line(error)})"
                 self.is_alone = False
                 self.over.wait(AGAIN)
             finally:

@@ -146,7 +146,7 @@ class Work:
 
     def _heed_waiters(self) -> None:
         if self.rests.watch and self.rests.watch.had_waiters():
-            self.filler.slow_down("somebody waited for one (BACKFILL_YIELD_TO_WAITERS)")
+            self.filler.slow_down("a session waited for a batch (BACKFILL_YIELD_TO_WAITERS)")
 
     def _show(self) -> None:
         if self.meter.is_due():
