@@ -189,29 +189,35 @@ def begin(
     """The row of a backfill: the one that there is where it was begun, else a new one."""
     ensure_table(connection, Progress)
     ensure_table(connection, Section)
-    incarnation, key = _incarnation(connection, step), digest(step)
+    incarnation = _incarnation(connection, step)
     with transaction.atomic(using=connection.alias):
-        known = rows(connection, digest=key).select_for_update().first()
+        known = rows(connection, digest=digest(step)).select_for_update().first()
         if known and known.incarnation == incarnation and known.status in (*UNFINISHED, Status.CANCELLED):
-            if known.status == Status.CANCELLED or (known.status != Status.RUNNING and status == Status.RUNNING):
-                rows(connection, pk=known.pk).update(status=status, last_error="", started_at=now())
-                known.refresh_from_db(using=connection.alias)
-            return known
+            return _begun_again(connection, known, status)
         if known:
             forget(connection, step)
-        parts = parts_of(connection, step)
-        return Progress._base_manager.using(connection.alias).create(
-            digest=key,
-            incarnation=incarnation,
-            label=step.why,
-            app_label=app_label,
-            migration=migration,
-            step=to_json((step,))[0],
-            status=status,
-            parts=[part.as_json() for part in parts],
-            estimate=sum(part.rows for part in parts),
-            started_at=now() if status == Status.RUNNING else None,
-        )
+        return _new(connection, step, app_label=app_label, migration=migration, incarnation=incarnation, status=status)
+
+
+def _begun_again(connection: BaseDatabaseWrapper, known: Progress, status: Status) -> Progress:
+    if known.status == Status.CANCELLED or (known.status != Status.RUNNING and status == Status.RUNNING):
+        row(connection, known).update(status=status, last_error="", started_at=now())
+        known.refresh_from_db(using=connection.alias)
+    return known
+
+
+def _new(connection: BaseDatabaseWrapper, step: Backfill, *, status: Status, **values: str) -> Progress:
+    parts = parts_of(connection, step)
+    return Progress._base_manager.using(connection.alias).create(
+        **values,
+        digest=digest(step),
+        label=step.why,
+        step=to_json((step,))[0],
+        status=status,
+        parts=[part.as_json() for part in parts],
+        estimate=sum(part.rows for part in parts),
+        started_at=now() if status == Status.RUNNING else None,
+    )
 
 
 def is_through(connection: BaseDatabaseWrapper, step: Backfill, *, app_label: str, migration: str) -> bool:

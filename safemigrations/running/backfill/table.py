@@ -73,19 +73,10 @@ def _leaves(connection: BaseDatabaseWrapper, step: Backfill) -> list[str]:
 
 
 def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
-    table, keys = regclass(name), [Name(column).raw for column in step.key]
-    names = literals(keys)
     ((partitioned, tuples, counted, pages),) = fetch(
         connection,
         "SELECT relkind = 'p', reltuples::float, relpages, pg_relation_size(oid) / current_setting('block_size')::int"
-        f" FROM pg_class WHERE oid = {table}",
-    )
-    types = dict(
-        fetch(
-            connection,
-            "SELECT attname, typname FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
-            f" WHERE attrelid = {table} AND attname IN ({names})",
-        )
+        f" FROM pg_class WHERE oid = {regclass(name)}",
     )
     # To read pages costs two thirds of reading an index. But a row that was filled may move to a page that is still to
     # come, and would be filled twice where the guard can't tell. A key stays where it is.
@@ -98,7 +89,7 @@ def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
         last=_last_key(connection, name, step.key) if by_key else [str(pages)] if pages else [],
         rows=max(0, int(tuples)) if partitioned else int(pages * density),
         rows_per_page=max(1, round(density)),
-        residue=_residue(connection, step, name, [types.get(key, "") for key in keys], by_key=by_key),
+        residue=_residue(connection, step, name, by_key=by_key),
     )
 
 
@@ -118,7 +109,8 @@ def texts(key: tuple[str, ...]) -> str:
     return ", ".join(f"{column}::text AS text{number}" for number, column in enumerate(key))
 
 
-def _residue(connection: BaseDatabaseWrapper, step: Backfill, name: str, types: list[str], *, by_key: bool) -> str:
+def _residue(connection: BaseDatabaseWrapper, step: Backfill, name: str, *, by_key: bool) -> str:
+    types = _types_of(connection, name, step.key)
     if len(types) == 1 and types[0] in INTEGERS:
         plain = f"abs({step.key[0]} % {PASSES})"
         sample = f"SELECT {plain} AS class FROM {name} LIMIT 1000"
@@ -130,6 +122,16 @@ def _residue(connection: BaseDatabaseWrapper, step: Backfill, name: str, types: 
     if not set(types) <= HASHED:
         return ""
     return f"abs(hash_record(ROW({', '.join(step.key)})) % {PASSES})"
+
+
+def _types_of(connection: BaseDatabaseWrapper, table: str, key: tuple[str, ...]) -> list[str]:
+    columns = [Name(column).raw for column in key]
+    query = (
+        "SELECT attname, typname FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
+        f" WHERE attrelid = {regclass(table)} AND attname IN ({literals(columns)})"
+    )
+    types = dict(fetch(connection, query))
+    return [types.get(column, "") for column in columns]
 
 
 def is_indexed(connection: BaseDatabaseWrapper, name: str, columns: list[str]) -> bool:
