@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from inspect import isfunction
 from typing import Any, Literal
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-
-KEYS = {
-    "BACKFILL_ARCHIVE_QUEUE",
-    "BACKFILL_BATCH_SECONDS",
-    "BACKFILL_BATCH_SIZE",
-    "BACKFILL_INLINE_ROWS",
-    "BACKFILL_RATE",
-    "BACKFILL_REPLICA_LAG",
-    "BACKFILL_REST",
-    "BACKFILL_RETAINED_WAL",
-    "BACKFILL_SECOND_CONNECTION",
-    "BACKFILL_WINDOW",
-    "BACKFILL_YIELD_TO_AUTOVACUUM",
-    "BACKFILL_YIELD_TO_WAITERS",
-    "BASELINE",
-    "CHECK_APPS",
-    "CONTRACT",
-    "LOCK_RETRY_FOR",
-    "LOCK_TIMEOUT",
-}
 
 
 def _get(key: str, default: Any) -> Any:
@@ -177,23 +158,11 @@ def baseline() -> dict[str, str]:
     return dict(value)
 
 
-def readers() -> list[Any]:
-    return [
-        contract,
-        lock_timeout,
-        lock_retry_for,
-        backfill_batch_size,
-        backfill_batch_seconds,
-        backfill_inline_rows,
-        backfill_rest,
-        backfill_rate,
-        backfill_window,
-        backfill_replica_lag,
-        backfill_retained_wal,
-        backfill_archive_queue,
-        backfill_second_connection,
-        backfill_yield_to_autovacuum,
-        backfill_yield_to_waiters,
-        check_apps,
-        baseline,
-    ]
+# Every public function of this module reads a key.
+
+READERS: list[Callable[[], Any]] = [
+    value
+    for name, value in list(globals().items())
+    if isfunction(value) and value.__module__ == __name__ and not name.startswith("_")
+]
+KEYS = {read.__name__.upper() for read in READERS}

@@ -333,7 +333,7 @@ def test_settings_that_make_no_sense_do_not_hide_behind_a_traceback(project, val
 def test_every_key_has_a_default_that_is_right():
     with override_settings(SAFEMIGRATIONS={}):
         assert checks.check_settings() == []
-    assert len(conf.readers()) == len(conf.KEYS)
+    assert len(conf.READERS) == len(conf.KEYS)
 
 
 # What it costs.

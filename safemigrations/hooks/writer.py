@@ -27,24 +27,8 @@ HINT = """\
 
 def why_not_atomic(operations: Sequence[Operation]) -> str:
     """The reason for `atomic = False` that a reviewer reads."""
-    from ..operations import (
-        AddConstraintConcurrently,
-        AddFieldNullableThenBackfill,
-        AddIndexConcurrently,
-        Backfill,
-        ExpandRename,
-        SetNotNullLater,
-    )
-
-    building = AddIndexConcurrently | AddConstraintConcurrently
-    builds = any(isinstance(operation, building) for operation in operations)
-    filling = AddFieldNullableThenBackfill | ExpandRename | SetNotNullLater | Backfill
-    fills = any(isinstance(operation, filling) for operation in operations)
-    if builds and fills:
-        return "builds an index concurrently and fills rows in batches"
-    if builds:
-        return "builds an index concurrently"
-    return "fills rows in batches" if fills else "each step is a short transaction of its own"
+    reasons = {operation.takes_time for operation in operations if isinstance(operation, Change)} - {""}
+    return " and ".join(sorted(reasons)) or "each step is a short transaction of its own"
 
 
 class MigrationWriter(writer.MigrationWriter):

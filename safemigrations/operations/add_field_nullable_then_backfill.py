@@ -27,7 +27,7 @@ from ..plans.foreign_key import ForeignKey
 from ..plans.not_null import not_null
 from ..plans.steps import Plan
 from .add_field_with_default import field_with_default, has_column
-from .base import Change, Context, Finding, Rule, Situation
+from .base import FILLS, Change, Context, Finding, Rule, Situation
 from .filling import Answer, Filling, is_function, path_of, row_function
 
 
@@ -41,6 +41,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
     """
 
     category = AddField.category
+    takes_time = FILLS
     stock_when_alone = False
 
     def __init__(

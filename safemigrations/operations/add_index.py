@@ -22,7 +22,7 @@ from ..plans.index_and_check import build_index
 from ..plans.indexes import BuildIndex, DropIndex
 from ..plans.steps import Plan
 from ..postgres.names import Name
-from .base import Change, Context, Finding, Rule, Situation
+from .base import BUILDS, Change, Context, Finding, Rule, Situation
 
 
 def index_step(at: Situation, model: type[Model], index: Index) -> BuildIndex:
@@ -51,6 +51,7 @@ class AddIndexConcurrently(Change, AddIndex):
     """
 
     category = AddIndex.category
+    takes_time = BUILDS
 
     def __init__(self, model_name: str, index: Index, takes_over: bool = False) -> None:
         AddIndex.__init__(self, model_name, index)

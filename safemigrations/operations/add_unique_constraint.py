@@ -26,7 +26,7 @@ from ..plans.steps import Plan
 from ..postgres.indexes import index_exists
 from .add_field_nullable_then_backfill import AddFieldNullableThenBackfill
 from .add_index import takes_over
-from .base import Change, Context, Finding, Rule, Situation
+from .base import BUILDS, Change, Context, Finding, Rule, Situation
 from .filling import is_expression
 
 
@@ -38,6 +38,7 @@ class AddConstraintConcurrently(Change, AddConstraint):
     """
 
     category = AddConstraint.category
+    takes_time = BUILDS
     constraint: UniqueConstraint
 
     def __init__(self, model_name: str, constraint: UniqueConstraint, takes_over: bool = False) -> None:

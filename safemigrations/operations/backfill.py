@@ -27,7 +27,7 @@ from ..plans.expressions import refuse_many, row_expression
 from ..plans.steps import Plan
 from ..postgres.names import Name
 from ..typed import compose, set_on
-from .base import Change, Situation
+from .base import FILLS, Change, Situation
 from .filling import is_expression, path_of
 
 Values = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None]
@@ -43,6 +43,7 @@ class Backfill(Change):
     """
 
     stock_when_alone = False
+    takes_time = FILLS
 
     def __init__(
         self,

@@ -29,6 +29,8 @@ from ..running.run import Report, Run, current_run
 from ..running.session import Session
 from ..typed import model_state
 
+BUILDS, FILLS = "builds an index concurrently", "fills rows in batches"
+
 
 class Situation(Data):
     """Where an operation stands: the states around it and the builder of SQL."""
@@ -67,6 +69,8 @@ class Change(SeparateDatabaseAndState):
     stock_when_alone: ClassVar[bool] = True
     # Does it alter tables of any app that points at its own?
     reaches_others: ClassVar[bool] = False
+    # What it does that takes too long for a transaction, for the comment on `atomic = False`.
+    takes_time: ClassVar[str] = ""
     model_name: str
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -37,13 +37,14 @@ from ..plans.steps import Plan
 from ..plans.two_names import TwoNames
 from ..typed import set_on
 from .alter_unique_together import sets_of
-from .base import Change, Context, Finding, Rule, Situation
+from .base import FILLS, Change, Context, Finding, Rule, Situation
 
 
 class ExpandRename(Change, RenameField):
     """Rename a field; both names work until the contract."""
 
     category = RenameField.category
+    takes_time = FILLS
 
     def __init__(self, model_name: str, old_name: str, new_name: str) -> None:
         RenameField.__init__(self, model_name, old_name, new_name)

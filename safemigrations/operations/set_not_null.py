@@ -25,7 +25,7 @@ from ..plans.not_null import not_null
 from ..plans.steps import Plan, Proof
 from .add_field_with_default import field_with_default
 from .alteration import alteration_at, refuse_besides
-from .base import Change, Context, Finding, Rule, Situation
+from .base import FILLS, Change, Context, Finding, Rule, Situation
 from .filling import Answer, Filling, is_expression, is_function, path_of, row_function
 from .parts import Part
 
@@ -39,6 +39,7 @@ class SetNotNullLater(Change, AlterField):
     """
 
     category = AlterField.category
+    takes_time = FILLS
 
     def __init__(
         self,

@@ -12,7 +12,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from safemigrations.checking import checks
+from safemigrations.checking import suspects
+from safemigrations.checking.findings import findings
 from safemigrations.contracts import queue
 from safemigrations.contracts.table import OPEN
 from safemigrations.management.interruptible import Interruptible
@@ -64,20 +65,20 @@ class Command(Interruptible, BaseCommand):
         getattr(self, options["subcommand"])(options)
 
     def lint(self, options: dict[str, Any]) -> None:
-        findings = checks.findings()
+        found = findings()
         if options["format"] == "json":
-            self.stdout.write(json.dumps([finding.as_dict() for finding in findings], indent=2))
+            self.stdout.write(json.dumps([finding.as_dict() for finding in found], indent=2))
         else:
-            for finding in findings:
+            for finding in found:
                 self.stdout.write(f"{finding.as_error()}")
-        if findings:
-            raise CommandError(f"{len(findings)} unsafe operation{'s' if len(findings) > 1 else ''}.")
+        if found:
+            raise CommandError(f"{len(found)} unsafe operation{'s' if len(found) > 1 else ''}.")
         if options["format"] == "text":
             self.stdout.write("No unsafe operation.")
 
     def baseline(self, options: dict[str, Any]) -> None:
         loader = MigrationLoader(None, ignore_no_migrations=True)
-        leaves = {label: name for label, name in sorted(loader.graph.leaf_nodes()) if label in checks.labels()}
+        leaves = {label: name for label, name in sorted(loader.graph.leaf_nodes()) if label in suspects.labels()}
         self.stdout.write("Add this to SAFEMIGRATIONS in your settings; only later migrations are checked then:")
         self.stdout.write('    "BASELINE": {')
         for label, name in leaves.items():
