@@ -10,6 +10,7 @@ class SafeMigrationsConfig(AppConfig):
     verbose_name = "Zero-downtime migrations"
 
     def ready(self) -> None:
+        # Not at the top: Django imports this module before any model may be loaded.
         from .checking import checks
         from .hooks import autodetector, executor, grouping, writer
 
