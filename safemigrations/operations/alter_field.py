@@ -22,7 +22,7 @@ from django.db.models import Field
 from ..plans import claims, defaults
 from ..plans.claims import Claims
 from ..plans.column import Column
-from ..plans.foreign_key import ForeignKey
+from ..plans.foreign_key import ForeignKey, exchanged
 from ..plans.index_and_check import build_index, name_in
 from ..plans.indexes import BuildIndex, DropIndex
 from ..plans.not_null import may_be_null
@@ -305,7 +305,7 @@ def _let_go(column: Column) -> Plan:
 
 
 def _exchange(old: Column, new: Column) -> Plan:
-    (exchange, *rest), back = ForeignKey(new).exchanged(), ForeignKey(old).exchanged()
+    (exchange, *rest), back = exchanged(ForeignKey(new)), exchanged(ForeignKey(old))
     return (replace(exchange, undo=back), *rest)
 
 

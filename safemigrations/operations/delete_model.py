@@ -17,7 +17,7 @@ from django.db.models import Model
 
 from ..plans import stock_claims, tables
 from ..plans.column import Column
-from ..plans.foreign_key import ForeignKey
+from ..plans.foreign_key import ForeignKey, on_parent_delete
 from ..plans.steps import Plan
 from .base import Change, Context, Finding, Rule, Situation
 
@@ -89,4 +89,4 @@ rule = Rule("safemigrations.E021", DeleteModel, find)
 
 def _let_go(column: Column) -> Plan:
     """The tables that stay let go of rows whose parents the new release can't see any more."""
-    return ForeignKey(column).on_parent_delete(tables.when_parent_goes(column))
+    return on_parent_delete(ForeignKey(column), tables.when_parent_goes(column))

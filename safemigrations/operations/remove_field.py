@@ -23,7 +23,7 @@ from ..plans import defaults, stock_claims, tables
 from ..plans.claims import Claim
 from ..plans.column import Column, bound
 from ..plans.defaults import Kind
-from ..plans.foreign_key import ForeignKey
+from ..plans.foreign_key import ForeignKey, on_parent_delete
 from ..plans.not_null import may_be_null
 from ..plans.steps import Plan, Proof, Statement, Together
 from ..postgres.columns import column_missing
@@ -87,7 +87,7 @@ class RemoveFieldLater(Change, RemoveField):
         return (
             _nothing_uses(column, at.freed),
             *self._stop_requiring(at, column),
-            *(ForeignKey(column).on_parent_delete("SET NULL") if column.has_foreign_key else ()),
+            *(on_parent_delete(ForeignKey(column), "SET NULL") if column.has_foreign_key else ()),
         )
 
     def _stop_requiring(self, at: Situation, column: Column) -> Plan:
@@ -164,7 +164,7 @@ def _free_parents(column: Column) -> Plan:
         return ()
     return (
         tables.nothing_uses(column.model, but_on_delete=tables.ANY),  # theirs may be removed after it
-        *ForeignKey(column).on_parent_delete(tables.when_parent_goes(column)),
+        *on_parent_delete(ForeignKey(column), tables.when_parent_goes(column)),
     )
 
 
@@ -250,7 +250,7 @@ def _cascade_both_ends(at: Situation, field: Field[Any, Any]) -> Plan:
     ends = tables.foreign_keys(at.editor, table, at.before)
     return (
         tables.nothing_uses(table),
-        *(step for end in ends for step in ForeignKey(end).on_parent_delete("CASCADE")),
+        *(step for end in ends for step in on_parent_delete(ForeignKey(end), "CASCADE")),
     )
 
 

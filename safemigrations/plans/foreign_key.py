@@ -52,7 +52,7 @@ class ForeignKey(Data):
         """The table that it points at."""
         return self.column.parent
 
-    def _both(self, lock: Lock) -> dict[str, Lock]:
+    def both(self, lock: Lock) -> dict[str, Lock]:
         """The parent is locked first, as DELETE of a parent does."""
         return {self.parent: lock, self.table: lock}
 
@@ -73,18 +73,18 @@ class ForeignKey(Data):
         """ON DELETE as the model has it; empty where Django answers, and before Django 6.1."""
         return str(self._reference().parts.get("on_delete_db", ""))
 
-    def _definition(self, action: str) -> str:
+    def definition(self, action: str) -> str:
         """FOREIGN KEY as it stands in ADD CONSTRAINT, with another ON DELETE than the model's."""
         to = self._reference().parts
         deferrable = self.column.editor.connection.ops.deferrable_sql()
         return f"FOREIGN KEY ({self.column.quoted}) REFERENCES {to['to_table']} ({to['to_column']}){action}{deferrable}"
 
-    def _exists(self, *, validated: bool = False) -> Probe:
+    def exists(self, *, validated: bool = False) -> Probe:
         """Does the column have the foreign key that Django would make?"""
         return foreign_key_exists(self.table, self.name, on_delete=self._on_delete_code, validated=validated)
 
     def _exists_or_of_leaves(self) -> Probe:
-        return self._exists().or_(self._of_leaves(self._on_delete_code))
+        return self.exists().or_(self._of_leaves(self._on_delete_code))
 
     def _of_leaves(self, on_delete: str) -> Probe:
         return foreign_key_of_partitions(self.table, self.name, on_delete=on_delete)
@@ -97,10 +97,10 @@ class ForeignKey(Data):
     # each has a valid one, the table's own takes them over without looking at a row.
 
     def _on_leaves(self, change: str) -> Instead:
-        return Instead(when=self._has_leaves, sql=alter_partitions(self.table, change))
+        return Instead(when=self.has_leaves, sql=alter_partitions(self.table, change))
 
     @property
-    def _has_leaves(self) -> Probe:
+    def has_leaves(self) -> Probe:
         return is_partitioned(self.table, before=18)
 
     def _alter(self, why: str, change: str, **rest: Any) -> Statement:
@@ -109,7 +109,7 @@ class ForeignKey(Data):
             why=f"{self.label}: {why}",
             sql=f"ALTER TABLE {self.table} {change}",
             works_on=(self.column.claim,),
-            **{"locks": self._both(Lock.ACCESS_EXCLUSIVE), "instead": self._on_leaves(change), **rest},
+            **{"locks": self.both(Lock.ACCESS_EXCLUSIVE), "instead": self._on_leaves(change), **rest},
         )
 
     def _drop(self) -> Statement:
@@ -117,15 +117,15 @@ class ForeignKey(Data):
             f"drop foreign key {self.name}",
             f"DROP CONSTRAINT IF EXISTS {self.quoted}",
             done=constraint_missing_everywhere(self.table, self.name),
-            instead=Instead(when=self._has_leaves, sql=self._drop_everywhere()),
+            instead=Instead(when=self.has_leaves, sql=self._drop_everywhere()),
         )
 
     def _drop_everywhere(self) -> str:
         drop = f"DROP CONSTRAINT IF EXISTS {self.quoted}"
         return alter_partitions(self.table, drop, leaves_only=False)
 
-    def _add_not_valid(self, action: str) -> str:
-        return f"ADD CONSTRAINT {self.quoted} {self._definition(action)} NOT VALID"
+    def add_not_valid(self, action: str) -> str:
+        return f"ADD CONSTRAINT {self.quoted} {self.definition(action)} NOT VALID"
 
     def add(self) -> Plan:
         """NOT VALID, then VALIDATE: both tables are locked only for the moment of the first."""
@@ -135,20 +135,20 @@ class ForeignKey(Data):
         add = Statement(
             why=f"{self.label}: foreign key {self.name} holds for new rows",
             sql=f"{self._reference()} NOT VALID",
-            locks=self._both(Lock.SHARE_ROW_EXCLUSIVE),
+            locks=self.both(Lock.SHARE_ROW_EXCLUSIVE),
             done=self._exists_or_of_leaves(),
             undo=(drop,),
             works_on=(self.column.claim,),
-            instead=self._on_leaves(self._add_not_valid(self.on_delete)),
+            instead=self._on_leaves(self.add_not_valid(self.on_delete)),
         )
-        return (add, *self._validate(on_failure=(drop,)))
+        return (add, *self.validate(on_failure=(drop,)))
 
-    def _validate(self, *, on_failure: Plan) -> Plan:
+    def validate(self, *, on_failure: Plan) -> Plan:
         validate = Online(
             why=f"{self.label}: foreign key {self.name} holds for every row (checked without blocking)",
             sql=f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {self.quoted}",
             locks={self.parent: Lock.ROW_SHARE, self.table: Lock.SHARE_UPDATE_EXCLUSIVE},
-            done=self._exists(validated=True),
+            done=self.exists(validated=True),
             on_failure=on_failure,
             violators=self.orphans(),
             works_on=(self.column.claim,),
@@ -158,9 +158,9 @@ class ForeignKey(Data):
             why=f"{self.label}: the foreign keys of the partitions are the table's",
             sql=str(self._reference()),
             locks={self.parent: Lock.ACCESS_EXCLUSIVE, self.table: Lock.SHARE_ROW_EXCLUSIVE},
-            done=self._exists(),
+            done=self.exists(),
             works_on=(self.column.claim,),
-            only_where=self._has_leaves,
+            only_where=self.has_leaves,
         )
         return (validate, take_over)
 
@@ -190,8 +190,8 @@ class ForeignKey(Data):
         return (
             self._alter(
                 f"when the old release deletes a parent, {action} {self.column.name}",
-                self._add_not_valid(f" ON DELETE {action}"),
-                locks=self._both(Lock.SHARE_ROW_EXCLUSIVE),
+                self.add_not_valid(f" ON DELETE {action}"),
+                locks=self.both(Lock.SHARE_ROW_EXCLUSIVE),
                 done=constraint_exists(self.table, self.name).or_(self._of_leaves(ON_DELETE[action])),
                 undo=(self._drop(),),
             ),
@@ -204,7 +204,7 @@ class ForeignKey(Data):
         return Statement(
             why=f"{self.label}: drop the foreign key of {self.column.name}{action and f' that says {action}'}",
             sql=for_each(keys, drop_found(self.table)),
-            locks=self._both(Lock.ACCESS_EXCLUSIVE),
+            locks=self.both(Lock.ACCESS_EXCLUSIVE),
             done=no_row(keys).unless(of_leaves),
             undo=undo,
             instead=Instead(when=of_leaves, sql=self._drop_everywhere()),
@@ -217,49 +217,52 @@ class ForeignKey(Data):
         drop = self._drop()
         exchange = self._alter(
             f"foreign key {self.name} keeps its parents from now on",
-            f"DROP CONSTRAINT IF EXISTS {self.quoted}, {self._add_not_valid(self.on_delete)}",
+            f"DROP CONSTRAINT IF EXISTS {self.quoted}, {self.add_not_valid(self.on_delete)}",
             done=self._exists_or_of_leaves(),
             undo=(drop,),
         )
-        return (exchange, *self._validate(on_failure=(drop,)))
+        return (exchange, *self.validate(on_failure=(drop,)))
 
-    def exchanged(self) -> Plan:
-        """Django's own foreign key in the place of whichever the column has, whatever that is called."""
-        table, add = literal(self.table), literal(self._add_not_valid(self.on_delete))
-        change = f"format('ALTER TABLE %s DROP CONSTRAINT %I, %s', {table}, found.conname, {add})"
-        exchange = Statement(
-            why=f"{self.label}: foreign key {self.name} has{self.on_delete or ' no ON DELETE'}",
-            sql=for_each(foreign_keys(self.table, self.column.name), f"EXECUTE {change};"),
-            locks=self._both(Lock.ACCESS_EXCLUSIVE),
-            done=self._exists(),
-            works_on=(self.column.claim,),
-        )
-        return (exchange, *self._validate(on_failure=()))  # its rows were checked by the one that goes
 
-    def on_parent_delete(self, action: str) -> Plan:
-        """Let the database answer for a release that doesn't know the foreign key and deletes a parent.
+def exchanged(key: ForeignKey) -> Plan:
+    """Django's own foreign key in the place of whichever the column has, whatever that is called."""
+    table, add = literal(key.table), literal(key.add_not_valid(key.on_delete))
+    change = f"format('ALTER TABLE %s DROP CONSTRAINT %I, %s', {table}, found.conname, {add})"
+    exchange = Statement(
+        why=f"{key.label}: foreign key {key.name} has{key.on_delete or ' no ON DELETE'}",
+        sql=for_each(foreign_keys(key.table, key.column.name), f"EXECUTE {change};"),
+        locks=key.both(Lock.ACCESS_EXCLUSIVE),
+        done=key.exists(),
+        works_on=(key.column.claim,),
+    )
+    return (exchange, *key.validate(on_failure=()))  # its rows were checked by the one that goes
 
-        The constraint is exchanged in one transaction for the same one with ON DELETE. Its name is read from
-        pg_constraint, because a table that was renamed keeps the old one. NOT VALID, so nothing is scanned: the rows
-        were checked by the constraint that goes.
-        https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
-        """
-        others = foreign_keys(self.table, self.column.name, but_on_delete=ON_DELETE[action])
-        rest = f" {self._definition(f' ON DELETE {action}')} NOT VALID"
-        change = "'ALTER TABLE %1$s DROP CONSTRAINT %2$I, ADD CONSTRAINT %2$I%3$s'"
-        each = f"EXECUTE format({change}, {literal(self.table)}, found.conname, {literal(rest)});"
-        return (
-            Statement(
-                why=f"{self.label}: when a parent is deleted, {action} {self.column.name}: new code doesn't know it",
-                sql=for_each(others, each),
-                locks=self._both(Lock.ACCESS_EXCLUSIVE),
-                done=no_row(others),
-                undo=(self.drop(action), *self.add()),
-                instead=Instead(when=self._has_leaves, sql=self._exchange_on_leaves(others, rest)),
-            ),
-        )
 
-    def _exchange_on_leaves(self, others: str, rest: str) -> str:
-        """One foreign key for all that the column has; by hand it may have got a second."""
-        add = alter_leaves_without(self.table, self.name, f"ADD CONSTRAINT {self.quoted}{rest}")
-        return for_each(others, f"{drop_found(self.table)} {add}")
+def on_parent_delete(key: ForeignKey, action: str) -> Plan:
+    """Let the database answer for a release that doesn't know the foreign key and deletes a parent.
+
+    The constraint is exchanged in one transaction for the same one with ON DELETE. Its name is read from
+    pg_constraint, because a table that was renamed keeps the old one. NOT VALID, so nothing is scanned: the rows
+    were checked by the constraint that goes.
+    https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
+    """
+    others = foreign_keys(key.table, key.column.name, but_on_delete=ON_DELETE[action])
+    rest = f" {key.definition(f' ON DELETE {action}')} NOT VALID"
+    change = "'ALTER TABLE %1$s DROP CONSTRAINT %2$I, ADD CONSTRAINT %2$I%3$s'"
+    each = f"EXECUTE format({change}, {literal(key.table)}, found.conname, {literal(rest)});"
+    return (
+        Statement(
+            why=f"{key.label}: when a parent is deleted, {action} {key.column.name}: new code doesn't know it",
+            sql=for_each(others, each),
+            locks=key.both(Lock.ACCESS_EXCLUSIVE),
+            done=no_row(others),
+            undo=(key.drop(action), *key.add()),
+            instead=Instead(when=key.has_leaves, sql=_exchange_on_leaves(key, others, rest)),
+        ),
+    )
+
+
+def _exchange_on_leaves(key: ForeignKey, others: str, rest: str) -> str:
+    """One foreign key for all that the column has; by hand it may have got a second."""
+    add = alter_leaves_without(key.table, key.name, f"ADD CONSTRAINT {key.quoted}{rest}")
+    return for_each(others, f"{drop_found(key.table)} {add}")
