@@ -89,8 +89,8 @@ class ExpandAlterField(Change, AlterField):
         change = self._change(at)
         if change.renames_column:
             return ()
-        followers = self._exchange(at, change).followers
-        return tuple(claim for one in followers for claim in (one.claim, claims.view_of(one.column.table)))
+        twins = self._exchange(at, change).twins
+        return tuple(claim for one in twins for claim in (one.claim, claims.view_of(one.column.table)))
 
     def expand(self, at: Situation) -> Plan:
         change = self._change(at)

@@ -85,7 +85,7 @@ class ExpandRename(Change, RenameField):
 
     def _has_same_column(self, at: Situation) -> bool:
         names = self._names(at)
-        return names.old.field.column is None or names.old.name == names.new.name
+        return names.original.field.column is None or names.original.name == names.twin.name
 
     def expand(self, at: Situation) -> Plan:
         return () if self._has_same_column(at) else self._names(at).expand()

@@ -33,7 +33,7 @@ class Kind(enum.Enum):
     PYTHON = "a function that only Python can call"
 
 
-class Twin(Data):
+class Equivalent(Data):
     """An SQL expression that gives what a Python callable gives."""
 
     sql: str
@@ -45,21 +45,21 @@ NOW = "statement_timestamp()"
 PURE = (dict, list, tuple, set, str, int, float, bool, bytes, Decimal)  # called without arguments: constants
 
 
-def _local(cast: str) -> Twin:
-    return Twin(f"({NOW} AT TIME ZONE {literal(settings.TIME_ZONE or 'UTC')})::{cast}", Kind.INSTANT)
+def _local(cast: str) -> Equivalent:
+    return Equivalent(f"({NOW} AT TIME ZONE {literal(settings.TIME_ZONE or 'UTC')})::{cast}", Kind.INSTANT)
 
 
-def _twins() -> dict[tuple[Callable[..., Any], str], Twin]:
+def _equivalents() -> dict[tuple[Callable[..., Any], str], Equivalent]:
     uuid4 = "gen_random_uuid()"
     return {
-        (uuid.uuid4, "UUIDField"): Twin(uuid4, Kind.VOLATILE),
-        (uuid.uuid4, "CharField"): Twin(f"{uuid4}::varchar", Kind.VOLATILE),
-        (uuid.uuid4, "TextField"): Twin(f"{uuid4}::text", Kind.VOLATILE),
-        (timezone.now, "DateTimeField"): Twin(NOW, Kind.INSTANT),
+        (uuid.uuid4, "UUIDField"): Equivalent(uuid4, Kind.VOLATILE),
+        (uuid.uuid4, "CharField"): Equivalent(f"{uuid4}::varchar", Kind.VOLATILE),
+        (uuid.uuid4, "TextField"): Equivalent(f"{uuid4}::text", Kind.VOLATILE),
+        (timezone.now, "DateTimeField"): Equivalent(NOW, Kind.INSTANT),
         (timezone.now, "DateField"): _local("date"),
         (timezone.localdate, "DateField"): _local("date"),
-        (timezone.localtime, "DateTimeField"): Twin(NOW, Kind.INSTANT),
-        (datetime.datetime.now, "DateTimeField"): Twin(NOW, Kind.INSTANT),
+        (timezone.localtime, "DateTimeField"): Equivalent(NOW, Kind.INSTANT),
+        (datetime.datetime.now, "DateTimeField"): Equivalent(NOW, Kind.INSTANT),
         (datetime.date.today, "DateField"): _local("date"),
     }
 
@@ -73,8 +73,8 @@ def is_plain(field: Field[Any, Any]) -> bool:
     return all(getattr(type(field), name, None) is getattr(stock, name, None) for name in CONVERSIONS)
 
 
-def _twin(field: Field[Any, Any]) -> Twin | None:
-    """The twin of a field's callable default, or of what auto_now and auto_now_add do."""
+def _equivalent(field: Field[Any, Any]) -> Equivalent | None:
+    """The equivalent of a field's callable default, or of what auto_now and auto_now_add do."""
     if not is_plain(field):
         return None
     internal = field.get_internal_type()
@@ -82,12 +82,12 @@ def _twin(field: Field[Any, Any]) -> Twin | None:
         if not callable(field.default):
             return None
         try:
-            return _twins().get((field.default, internal))
+            return _equivalents().get((field.default, internal))
         except TypeError:  # an unhashable callable
             return None
     if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
         return {
-            "DateTimeField": Twin(NOW, Kind.INSTANT),
+            "DateTimeField": Equivalent(NOW, Kind.INSTANT),
             "DateField": _local("date"),
             "TimeField": _local("time"),
         }.get(internal)
@@ -98,8 +98,8 @@ def kind(field: Field[Any, Any]) -> Kind:
     """What sort of value fills the rows that lack one; touches no database."""
     if field.has_db_default():
         return Kind.VOLATILE if is_volatile(field.db_default) else Kind.INSTANT
-    if twin := _twin(field):
-        return twin.kind
+    if known := _equivalent(field):
+        return known.kind
     if not field.has_default():
         empty = not field.null and field.blank and field.empty_strings_allowed
         return Kind.INSTANT if empty else Kind.NONE
@@ -124,8 +124,8 @@ def sql(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
         with connection.schema_editor(collect_sql=True, atomic=False) as editor:
             text, params = editor.db_default_sql(field)
         return _compose(connection, text, params)
-    if twin := _twin(field):
-        return twin.sql
+    if known := _equivalent(field):
+        return known.sql
     if kind(field) is Kind.PYTHON:
         raise ValueError(f"{field}: PostgreSQL can't compute {field.default!r}.")
     return one_value(connection, field)

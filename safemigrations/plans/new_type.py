@@ -1,9 +1,9 @@
 """A column that gets another type under the same name, together with those that point at it.
 
-Each gets a follower: a column of the new type under a temporary name, which a trigger keeps what the column is.
-Existing rows are copied, and all that hangs on the column is made for the follower too, without blocking: indexes,
-unique and check constraints, NOT NULL, foreign keys. Then one short transaction exchanges the names, of the columns and
-of what hangs on them. From then on it is the old column that follows, so that there is a way back with every value.
+Each gets a twin: a column of the new type under a temporary name, which a sync trigger keeps what the original is.
+Existing rows are copied, and each index and constraint of the originals is made for the twins too, without blocking.
+Then one short transaction exchanges the names of the columns, and of their indexes and constraints. From then on the
+former originals are the twins, so that there is a way back with every value.
 
 Both directions are the same work with the parts exchanged; only the casts differ.
 """
@@ -15,23 +15,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..data import Data
-from ..postgres.columns import column_is, column_missing, sequence_beyond
-from ..postgres.dependents import stuck_to_column
 from ..postgres.lock import Lock
 from ..postgres.names import Name, scope_of_counterparts, temporary_name
-from ..postgres.probe import Probe
-from ..postgres.values import differ
 from ..typed import create_fk_sql
-from .casts import INTEGERS, Cast
-from .claims import Claim
+from .casts import Cast
 from .column import Column
 from .copies import BuildCounterparts
 from .foreign_key import FK_SUFFIX, ForeignKey
-from .index_and_check import check_constraint, name_in
-from .not_null import not_null
-from .steps import Backfill, Plan, Proof, Step, Together
+from .index_and_check import name_in
+from .new_type_twin import Twin
+from .steps import Plan, Step, Together
 from .takeover import (
-    carry,
     drop_unique,
     exchange_checks,
     exchange_indexes,
@@ -44,7 +38,7 @@ from .takeover import (
     rename_not_null,
     try_types,
 )
-from .triggers import drop_of, follow
+from .triggers import drop_of, sync_new_type
 
 FK_ANEW = "_fk"  # BaseDatabaseSchemaEditor._alter_field() gives it to a foreign key that it makes again
 
@@ -58,52 +52,6 @@ class Retyped(Data):
     back: Cast
 
 
-class Follower(Data):
-    """One column of an exchange, seen from before it.
-
-    `leader` is the column as it is, `column` its follower, `final` what the follower becomes, `left` what the leader
-    becomes: the follower of the way back.
-    """
-
-    leader: Column
-    column: Column
-    final: Column
-    left: Column
-    cast: Cast
-    back: Cast
-
-    @property
-    def table(self) -> Name:
-        return self.leader.table
-
-    @property
-    def label(self) -> str:
-        return self.leader.label
-
-    @property
-    def over(self) -> Probe:
-        """Has the exchange been made, or is there nothing any more that it could be made with?"""
-        there = column_is(self.table, self.final.name, self.final.type, self.final.collation)
-        return self.left.exists.or_(there.unless(self.column.exists))
-
-    @property
-    def value(self) -> str:
-        return self.cast.or_null.replace("{}", self.leader.quoted)
-
-    @property
-    def differ(self) -> str:
-        return differ(self.value, self.column.quoted)
-
-    @property
-    def trigger(self) -> Together:
-        return follow(self.leader, self.column, self.cast)
-
-    @property
-    def claim(self) -> Claim:
-        """What no later migration may change meanwhile; as of twins."""
-        return self.leader.claim.twin
-
-
 class Exchange(Data):
     """What it takes to exchange columns for others of another type; those that others point at come first."""
 
@@ -115,208 +63,70 @@ class Exchange(Data):
         return replace(self, backwards=not self.backwards)
 
     @property
-    def followers(self) -> list[Follower]:
-        return [self._follower(column) for column in self.columns]
+    def twins(self) -> list[Twin]:
+        return [self._twin(column) for column in self.columns]
 
-    def _follower(self, column: Retyped) -> Follower:
-        old, new = self._under(column.old, "old"), self._under(column.new, "new")
-        if self.backwards:
-            return Follower(
-                leader=column.new, column=old, final=column.old, left=new, cast=column.back, back=column.forth
-            )
-        return Follower(leader=column.old, column=new, final=column.new, left=old, cast=column.forth, back=column.back)
+    def _twin(self, column: Retyped) -> Twin:
+        before, after = (column.new, column.old) if self.backwards else (column.old, column.new)
+        forth, back = (column.back, column.forth) if self.backwards else (column.forth, column.back)
+        old, new = _under(column.old, "old"), _under(column.new, "new")
+        twin, former = (old, new) if self.backwards else (new, old)
+        return Twin(original=before, column=twin, successor=after, former=former, cast=forth, back=back)
 
-    def _under(self, column: Column, role: str) -> Column:
-        """The column under its temporary name; if it is a foreign key, one that points at what has such a name, too."""
-        field = copy.copy(column.field)
-        field.column = _temporary(field.column, role)
-        if field.remote_field:
-            to = copy.copy(field.target_field)
-            to.column = _temporary(to.column, role)
-            field.__dict__["foreign_related_fields"] = (to,)
-        return replace(column, field=field)
-
-    @property
-    def locks(self) -> dict[str, Lock]:
-        return {follower.table: Lock.ACCESS_EXCLUSIVE for follower in self.followers}
+    def _by_table(self) -> dict[Name, list[Twin]]:
+        tables: dict[Name, list[Twin]] = {}
+        for twin in self.twins:
+            tables.setdefault(twin.table, []).append(twin)
+        return tables
 
     def expand(self) -> Plan:
         return (*self.proofs(), *self.begin(), *self.prepare(), self.exchange())
 
     def contract(self) -> Plan:
-        """The old columns go. Taken back, they are made again as followers, and all is as before the contract."""
-        again = self.back.begin()
-        ends = [self._end(follower) for follower in reversed(self.back.followers)]
-        return (replace(ends[0], undo=again), *ends[1:])
-
-    # Before anything is touched.
+        """The former originals go. Taken back, they are made again as twins, and all is as before the contract."""
+        first, *others = (twin.end() for twin in reversed(self.back.twins))
+        return (replace(first, undo=self.back.begin()), *others)
 
     def proofs(self) -> Plan:
-        followers = self.followers
+        """Found before anything is touched."""
+        twins = self.twins
         return (
-            *(self._nothing_stuck(follower) for follower in followers),
+            *(twin.nothing_stuck(twins) for twin in twins),
             *self._indexes_fit(),
-            *(self._every_value_fits(follower) for follower in followers if follower.cast.misfit),
-            *(self._sequence_fits(follower) for follower in followers if _may_have_sequence(follower)),
-        )
-
-    def _nothing_stuck(self, follower: Follower) -> Proof:
-        column = follower.leader
-        children = [(other.table, other.leader.name) for other in self.followers]
-        return Proof(
-            why=f"{column.label}: nothing of yours hangs on {column.name} that can't get a column of another type",
-            query=stuck_to_column(column.table, column.name, children),
-            failure=(
-                f"{column.name} of {column.label} can't get the type {follower.final.type}, because of: {{rows}}. "
-                "Nothing was changed. What hangs on a column stays with it, and this one is replaced by another: drop "
-                "what is named, run the same command again, and make it anew after the contract."
-            ),
-            done=follower.over,
+            *(step for twin in twins for step in twin.every_value_fits()),
+            *(step for twin in twins for step in twin.sequence_fits()),
         )
 
     def _indexes_fit(self) -> Iterator[Step]:
-        for followers in self._by_table().values():
-            yield try_types([(one.leader, one.final) for one in followers], done=followers[0].over)
-
-    def _every_value_fits(self, follower: Follower) -> Proof:
-        column, keys = follower.leader, ", ".join(follower.leader.key)
-        misfit = follower.cast.misfit.replace("{}", column.quoted)
-        return Proof(
-            why=f"{column.label}: every {column.name} fits into {follower.final.type}",
-            query=f"SELECT {keys}, {column.quoted} FROM {column.table} WHERE ({misfit})",
-            pages_of=column.table,
-            failure=(
-                f"Rows of {column.label} have a {column.name} that {follower.final.type} can't hold: {keys} {{rows}}. "
-                "Nothing was lost. Mend them, then run the same command again."
-            ),
-            done=follower.over,
-            works_on=(column.claim,),
-        )
-
-    def _sequence_fits(self, follower: Follower) -> Proof:
-        """Else the next row would be refused, and the exchange, too."""
-        column, type_ = follower.leader, follower.final.type
-        return Proof(
-            why=f"{column.label}: the sequence of {column.name}, if it has one, stands at what {type_} holds",
-            query=sequence_beyond(column.table, column.name, INTEGERS[type_] - 1),
-            failure=(
-                f"The sequence of {column.name} of {column.label} stands beyond what {type_} holds: {{rows}}. Nothing "
-                "was changed. Set it back with setval() and run the same command again, or stay with the wider type."
-            ),
-            done=follower.over,
-        )
-
-    # The followers.
+        for twins in self._by_table().values():
+            yield try_types([(one.original, one.successor) for one in twins], done=twins[0].over)
 
     def begin(self) -> Plan:
-        followers = self.followers
-        return (*(self._add(follower) for follower in followers), *(self._fill(follower) for follower in followers))
-
-    def _add(self, follower: Follower) -> Together:
-        """The follower and its trigger at the same moment: whatever is written from then on stands in both."""
-        column, leader, trigger = follower.column, follower.leader, follower.trigger
-        add = f"ALTER TABLE {column.table} ADD COLUMN {column.quoted} {column.definition(null=True)}"
-        return Together(
-            why=f"{column.label}: add column {column.name}, and a trigger that keeps it what {leader.name} is",
-            sql=(add, carry(leader, column), *trigger.sql),
-            locks={column.table: Lock.ACCESS_EXCLUSIVE},
-            done=trigger.done.or_(follower.over),
-            undo=(*self._drop_foreign_key(follower), self._end(follower)),
-            takes=(column.claim,),
-            works_on=(leader.claim,),
-        )
-
-    def _fill(self, follower: Follower) -> Backfill:
-        column, leader = follower.column, follower.leader
-        return Backfill(
-            why=f"{column.label}: copy {leader.name} to {column.name}",
-            table=column.table,
-            key=leader.key,
-            guard=follower.differ,
-            assign=f"{column.quoted} = {follower.value}",
-            sets=(column.quoted,),
-            done=follower.over,
-            works_on=(leader.claim,),
-        )
-
-    def _drop_foreign_key(self, follower: Follower) -> Plan:
-        if not follower.column.has_foreign_key:
-            return ()
-        return (ForeignKey(follower.column).drop(),)
-
-    def _end(self, follower: Follower) -> Together:
-        """A follower goes, with its trigger and all that hangs on it."""
-        column, leader, drop = follower.column, follower.leader, drop_of(follower.trigger)
-        return Together(
-            why=f"{column.label}: drop column {column.name} and the trigger that kept it what {leader.name} is",
-            sql=(*drop.statements, f"ALTER TABLE {column.table} DROP COLUMN IF EXISTS {column.quoted}"),
-            locks={column.table: Lock.ACCESS_EXCLUSIVE},
-            done=column_missing(column.table, column.name),
-            takes=(leader.claim, follower.claim),
-        )
-
-    # What hangs on the columns, made for the followers.
+        return (*(twin.add() for twin in self.twins), *(twin.fill() for twin in self.twins))
 
     def prepare(self) -> Plan:
-        followers = self.followers
+        """The indexes and constraints of the originals, made for the twins."""
+        twins = self.twins
         return (
             *self.proofs(),  # again, as copying takes its time
-            *(step for follower in followers for step in self._stays_fitting(follower)),
-            *self._counterparts(),
-            *(step for follower in followers for step in self._not_null(follower)),
-            *(step for follower in followers for step in self._foreign_key(follower)),
-            *(follower.column.analyze(done=follower.over, works_on=(follower.leader.claim,)) for follower in followers),
-            *(self._equal(follower) for follower in followers),
+            *(step for twin in twins for step in twin.stays_fitting()),
+            *self._indexes_and_checks(),
+            *(step for twin in twins for step in twin.not_null()),
+            *(step for twin in twins for step in twin.foreign_key()),
+            *(twin.column.analyze(done=twin.over, works_on=(twin.original.claim,)) for twin in twins),
+            *(twin.equal() for twin in twins),
         )
 
-    def _stays_fitting(self, follower: Follower) -> Plan:
-        """Until the exchange makes the type say so: what was written in between would be lost with it."""
-        if not follower.cast.misfit:
-            return ()
-        column, name = follower.leader, _fits(follower)
-        misfit = follower.cast.misfit.replace("{}", column.quoted)
-        add = f"ALTER TABLE {column.table} ADD CONSTRAINT {Name.of(name)} CHECK (NOT ({misfit}))"
-        violators = f"SELECT {', '.join(column.key)} FROM {column.table} WHERE ({misfit})"
-        plan = check_constraint(column.table, name, add, works_on=(column.claim,), violators=violators)
-        return _unless(follower.over, plan)
-
-    def _counterparts(self) -> Iterator[Step]:
-        for table, followers in self._by_table().items():
+    def _indexes_and_checks(self) -> Iterator[Step]:
+        for table, twins in self._by_table().items():
             yield BuildCounterparts(
                 why=f"{table.raw}: every index, unique and check constraint for what takes the place of"
-                f" {', '.join(follower.leader.name for follower in followers)}",
+                f" {', '.join(twin.original.name for twin in twins)}",
                 table=table,
-                twins=tuple((follower.leader.name, follower.column.name) for follower in followers),
-                done=followers[0].over,
-                works_on=(followers[0].leader.claim,),
+                twins=tuple((twin.original.name, twin.column.name) for twin in twins),
+                done=twins[0].over,
+                works_on=(twins[0].original.claim,),
             )
-
-    def _by_table(self) -> dict[Name, list[Follower]]:
-        tables: dict[Name, list[Follower]] = {}
-        for follower in self.followers:
-            tables.setdefault(follower.table, []).append(follower)
-        return tables
-
-    def _not_null(self, follower: Follower) -> Plan:
-        return () if follower.leader.field.null else _unless(follower.over, not_null(follower.column))
-
-    def _foreign_key(self, follower: Follower) -> Plan:
-        return _unless(follower.over, ForeignKey(follower.column).add())
-
-    def _equal(self, follower: Follower) -> Proof:
-        leader, column, keys = follower.leader, follower.column, ", ".join(follower.leader.key)
-        return Proof(
-            why=f"{leader.label}: {column.name} is what {leader.name} is in every row",
-            query=f"SELECT {keys}, {leader.quoted} FROM {leader.table} WHERE {follower.differ}",
-            pages_of=leader.table,
-            failure=(
-                f"Rows of {leader.label} have a {leader.name} that isn't in the column which takes its place: {keys} "
-                f"{{rows}}. Somebody wrote while the trigger was disabled. UPDATE {leader.table} SET {column.quoted} = "
-                f"{follower.value} WHERE {follower.differ} repairs it; then run the same command again."
-            ),
-            done=follower.over,
-            works_on=(leader.claim,),
-        )
 
     # The moment itself.
 
@@ -325,66 +135,80 @@ class Exchange(Data):
         return replace(self._exchanged("from now on"), undo=(*back.prepare(), back._exchanged("again")))
 
     def _exchanged(self, when: str) -> Together:
-        followers = self.followers
-        names = ", ".join(f"{follower.leader.name} of {follower.label}" for follower in followers)
+        twins = self.twins
+        names = ", ".join(f"{twin.original.name} of {twin.label}" for twin in twins)
         return Together(
-            why=f"{names}: {followers[0].final.type} {when}",
-            sql=tuple(self._exchange()),
-            locks=self.locks,
-            done=followers[0].over,
-            works_on=(followers[0].leader.claim,),
+            why=f"{names}: {twins[0].successor.type} {when}",
+            sql=tuple(self._statements()),
+            locks={twin.table: Lock.ACCESS_EXCLUSIVE for twin in twins},
+            done=twins[0].over,
+            works_on=(twins[0].original.claim,),
         )
 
-    def _exchange(self) -> Iterator[str]:
-        followers, tables = self.followers, self._by_table()
-        for follower in followers:
-            yield from drop_of(follower.trigger).statements
-            if follower.cast.misfit:
-                fits = Name.of(_fits(follower))
-                yield f"ALTER TABLE {follower.table} DROP CONSTRAINT IF EXISTS {fits}"
-            if follower.leader.has_foreign_key:
-                yield ForeignKey(follower.leader).drop().sql
+    def _statements(self) -> Iterator[str]:
+        twins, tables = self.twins, self._by_table()
+        for twin in twins:
+            yield from _let_go(twin)
         for table, together in tables.items():
-            scope = scope_of_counterparts(table, [follower.leader.name for follower in together])
-            yield exchange_checks(table, scope)
-            yield exchange_primary_key(table, scope)
-            yield exchange_indexes(table, scope)
-            yield drop_unique(table, scope)
-        for follower in followers:
-            yield from self._exchange_columns(follower)
-        for follower in followers:
-            if follower.column.has_foreign_key:
-                yield rename_foreign_key(follower.column, self._foreign_key_name(follower.final))
-            yield from follow(follower.final, follower.left, follower.back).statements
+            yield from _take_over(table, together)
+        for twin in twins:
+            yield from _exchange_names(twin)
+        for twin in twins:
+            yield from _rename_foreign_key(twin, FK_SUFFIX if self.backwards else FK_ANEW)
+            # From now on the former original is the twin.
+            yield from sync_new_type(twin.successor, twin.former, twin.back).statements
         yield forget_plans(tables)
 
-    def _exchange_columns(self, follower: Follower) -> Iterator[str]:
-        table, leader, left, column = follower.table, follower.leader, follower.left, follower.column
-        yield f"ALTER TABLE {table} RENAME COLUMN {leader.quoted} TO {left.quoted}"
-        yield f"ALTER TABLE {table} RENAME COLUMN {column.quoted} TO {follower.final.quoted}"
-        yield move_default(left, follower.final)
-        if follower.final.type in INTEGERS and not follower.final.field.remote_field:
-            yield move_identity(left, follower.final)
-            yield move_sequence(left, follower.final)
-        yield rename_not_null(left, follower.final)
-        yield f"ALTER TABLE {table} ALTER COLUMN {left.quoted} DROP NOT NULL"
 
-    def _foreign_key_name(self, column: Column) -> str:
-        suffix = FK_SUFFIX if self.backwards else FK_ANEW
+def _let_go(twin: Twin) -> Iterator[str]:
+    """What keeps the twin and the original as they are."""
+    yield from drop_of(twin.trigger).statements
+    if twin.cast.misfit:
+        yield f"ALTER TABLE {twin.table} DROP CONSTRAINT IF EXISTS {Name.of(twin.fits)}"
+    if twin.original.has_foreign_key:
+        yield ForeignKey(twin.original).drop().sql
+
+
+def _take_over(table: Name, twins: list[Twin]) -> Iterator[str]:
+    """The indexes and constraints of the twins get the names of those of the originals."""
+    scope = scope_of_counterparts(table, [twin.original.name for twin in twins])
+    yield exchange_checks(table, scope)
+    yield exchange_primary_key(table, scope)
+    yield exchange_indexes(table, scope)
+    yield drop_unique(table, scope)
+
+
+def _exchange_names(twin: Twin) -> Iterator[str]:
+    table, successor, former = twin.table, twin.successor, twin.former
+    yield f"ALTER TABLE {table} RENAME COLUMN {twin.original.quoted} TO {former.quoted}"
+    yield f"ALTER TABLE {table} RENAME COLUMN {twin.column.quoted} TO {successor.quoted}"
+    yield move_default(former, successor)
+    if twin.may_have_sequence:
+        yield move_identity(former, successor)
+        yield move_sequence(former, successor)
+    yield rename_not_null(former, successor)
+    yield f"ALTER TABLE {table} ALTER COLUMN {former.quoted} DROP NOT NULL"
+
+
+def _rename_foreign_key(twin: Twin, suffix: str) -> Iterator[str]:
+    if twin.column.has_foreign_key:
+        column = twin.successor
         reference = create_fk_sql(column.editor, column.model, column.field, suffix)
-        return name_in(reference).raw
+        yield rename_foreign_key(twin.column, name_in(reference).raw)
 
 
-def _may_have_sequence(follower: Follower) -> bool:
-    return bool(follower.cast.misfit) and follower.final.type in INTEGERS and not follower.final.field.remote_field
+# The column that a twin is.
 
 
-def _fits(follower: Follower) -> str:
-    return temporary_name(follower.label, follower.leader.name, "fits")
-
-
-def _unless(over: Probe, plan: Plan) -> Plan:
-    return tuple(replace(step, done=step.done.or_(over)) for step in plan)
+def _under(column: Column, role: str) -> Column:
+    """The column under its temporary name; if it is a foreign key, one that points at what has such a name, too."""
+    field = copy.copy(column.field)
+    field.column = _temporary(field.column, role)
+    if field.remote_field:
+        to = copy.copy(field.target_field)
+        to.column = _temporary(to.column, role)
+        field.__dict__["foreign_related_fields"] = (to,)
+    return replace(column, field=field)
 
 
 def _temporary(column: str, role: str) -> str:

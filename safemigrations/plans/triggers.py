@@ -26,7 +26,7 @@ INSERT_OR_UPDATE = "INSERT OR UPDATE"
 # The order in which triggers of one table fire. What two types of a column make of each other may be filled; what is
 # filled goes to the other name of the column; what a new column is computed from has all its values; and what follows a
 # column comes last.
-CONVERTS, FILLS_NULL, KEEPS_EQUAL, FILLS_NEW, FOLLOWS = "1", "2", "3", "4", "5"
+SYNCS_TWO_TYPES, FILLS_NULL, SYNCS_TWO_NAMES, FILLS_NEW, SYNCS_NEW_TYPE = "1", "2", "3", "4", "5"
 
 
 def _trigger(
@@ -104,7 +104,7 @@ def unmark_on_update(column: Column, marker: Name) -> Together:
     )
 
 
-def keep_equal(old: Column, twin: Column, *, default: str = "") -> Together:
+def sync_two_names(original: Column, twin: Column, *, default: str = "") -> Together:
     """Whatever either release writes under its name stands under the other's too.
 
     `default` is that of both columns: in a new row the value that isn't the default is the one which somebody gave.
@@ -114,18 +114,18 @@ def keep_equal(old: Column, twin: Column, *, default: str = "") -> Together:
     ENABLE ALWAYS: also what replication and loaders write under session_replication_role = replica has to be equal,
     as the contract drops one of the two. Where both arrive equal the condition keeps the trigger still.
     """
-    new_a, new_b, old_b = f"NEW.{old.quoted}", f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
-    from_old, from_twin = f"{new_b} := {new_a};", f"{new_a} := {new_b};"
+    new_a, new_b, old_b = f"NEW.{original.quoted}", f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
+    from_original, from_twin = f"{new_b} := {new_a};", f"{new_a} := {new_b};"
     return _trigger(
         twin,
-        why=f"keeps {old.name} and {twin.name} equal while two releases run",
+        why=f"keeps {original.name} and {twin.name} equal while two releases run",
         role="sync",
-        rank=KEEPS_EQUAL,
+        rank=SYNCS_TWO_NAMES,
         operation=INSERT_OR_UPDATE,
         condition=differ(new_a, new_b),
         body=(
-            f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_old} END IF;"
-            f" ELSIF {differ(new_b, old_b)} THEN {from_twin} ELSE {from_old} END IF;"
+            f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_original} END IF;"
+            f" ELSIF {differ(new_b, old_b)} THEN {from_twin} ELSE {from_original} END IF;"
         ),
         always=True,
     )
@@ -135,28 +135,33 @@ def _given(value: str, default: str) -> str:
     return differ(value, default) if default else f"{value} IS DISTINCT FROM NULL"
 
 
-def convert(
-    old: Column, twin: Column, *, to_twin: Callable[[str], str], to_old: Callable[[str], str], default: str = ""
+def sync_two_types(
+    original: Column,
+    twin: Column,
+    *,
+    to_twin: Callable[[str], str],
+    to_original: Callable[[str], str],
+    default: str = "",
 ) -> Together:
-    """As keep_equal(), for columns of two types: what either release writes, the other finds in its type.
+    """As sync_two_names(), for columns of two types: what either release writes, the other finds in its type.
 
-    `to_twin` and `to_old` give SQL for a value of the one from SQL for one of the other, NULL where there is none. So
-    the two may stay different, and an UPDATE that changes neither must leave both alone.
+    `to_twin` and `to_original` give SQL for a value of the one from SQL for one of the other, NULL where there is none.
+    So the two may stay different, and an UPDATE that changes neither must leave both alone.
     """
-    new_a, old_a = f"NEW.{old.quoted}", f"OLD.{old.quoted}"
+    new_a, old_a = f"NEW.{original.quoted}", f"OLD.{original.quoted}"
     new_b, old_b = f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
-    from_old, from_twin = f"{new_b} := {to_twin(new_a)};", f"{new_a} := {to_old(new_b)};"
+    from_original, from_twin = f"{new_b} := {to_twin(new_a)};", f"{new_a} := {to_original(new_b)};"
     return _trigger(
         twin,
-        why=f"keeps {old.name} and {twin.name} the same in two types while two releases run",
+        why=f"keeps {original.name} and {twin.name} the same in two types while two releases run",
         role="convert",
-        rank=CONVERTS,
+        rank=SYNCS_TWO_TYPES,
         operation=INSERT_OR_UPDATE,
         condition=differ(to_twin(new_a), new_b),
         body=(
-            f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_old} END IF;"
+            f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_original} END IF;"
             f" ELSIF {differ(new_b, old_b)} THEN {from_twin}"
-            f" ELSIF {differ(new_a, old_a)} OR {new_b} IS NULL THEN {from_old} END IF;"
+            f" ELSIF {differ(new_a, old_a)} OR {new_b} IS NULL THEN {from_original} END IF;"
         ),
         always=True,
     )
@@ -204,20 +209,20 @@ def _function(column: Column, role: str) -> Name:
     return Name.of(temporary_name(table, column.name, role, between="."))
 
 
-def follow(leader: Column, follower: Column, cast: Cast) -> Together:
+def sync_new_type(original: Column, twin: Column, cast: Cast) -> Together:
     """Whatever is written to one column stands in the other too, as NULL where its type has no such value.
 
-    ENABLE ALWAYS for the same reason as in keep_equal().
+    ENABLE ALWAYS for the same reason as in sync_two_names().
     """
-    value = cast.or_null.replace("{}", f"NEW.{leader.quoted}")
+    value = cast.or_null.replace("{}", f"NEW.{original.quoted}")
     return _trigger(
-        follower,
-        why=f"keeps {follower.name} what {leader.name} is while two releases run",
+        twin,
+        why=f"keeps {twin.name} what {original.name} is while two releases run",
         role="follow",
-        rank=FOLLOWS,
+        rank=SYNCS_NEW_TYPE,
         operation=INSERT_OR_UPDATE,
-        condition=differ(value, f"NEW.{follower.quoted}"),
-        body=f"NEW.{follower.quoted} := {value};",
+        condition=differ(value, f"NEW.{twin.quoted}"),
+        body=f"NEW.{twin.quoted} := {value};",
         always=True,
     )
 

@@ -1,11 +1,14 @@
-"""A column that lives under two names, or with two types, while two releases run.
+"""A column that gets another name.
 
-The twin comes nullable and, in the same transaction, the trigger that keeps the two equal; then the rows that were
-there are copied. (The other way round, rows that are written meanwhile are lost.) Each index is built for the twin
-too: its queries want it, its ON CONFLICT needs it. Nothing else has to be: NOT NULL, checks and foreign keys of the one
-column hold for the other, as the two are equal when PostgreSQL looks at them.
+It gets a twin under the new name until the contract. The twin comes nullable and, in the same transaction, the sync
+trigger that keeps the two equal; then the rows that were there are copied. (The other way round, rows that are written
+meanwhile are lost.) Each index is built for the twin too: its queries want it, its ON CONFLICT needs it. Nothing else
+has to be: NOT NULL, checks and foreign keys of the original hold for the twin, as the two are equal when PostgreSQL
+looks at them.
 
-Before one of the two goes it is proved that they are equal in every row.
+The contract proves that they are equal in every row. Then, in one short transaction, the twin goes and the original
+gets its name. So the constraints, indexes, defaults, views and grants of the original, and the foreign keys that point
+at it, are in the end what a plain rename leaves.
 """
 
 from __future__ import annotations
@@ -25,31 +28,41 @@ from .column import Column
 from .copies import CopyIndexes, MoveAdditions
 from .foreign_key import ForeignKey
 from .steps import Backfill, Plan, Proof, Together
-from .triggers import drop_of, keep_equal
+from .triggers import drop_of, sync_two_names
 
 
 def there_already(column: Column) -> str:
     return f"column {column.name}, which is there already"
 
 
-class Twins(Data):
-    """Two columns of a table: `old` is that of the running release, `twin` that of the next.
+class TwoNames(Data):
+    """The original has the name that the running release knows, the twin that of the next."""
 
-    `default` is the SQL of the default that both have, or nothing; `over` says that one of the two has gone.
-    """
-
-    old: Column
+    original: Column
     twin: Column
-    over: Probe
-    default: str = ""
+
+    @property
+    def contract_label(self) -> str:
+        return f"drop {self.original.name} of {self.label}, after proving that it equals {self.twin.name}"
+
+    def expand(self) -> Plan:
+        return (self._unwatched(), self._begin(), self._fill(), self._copy_indexes(), self._equal())
+
+    def contract(self) -> Plan:
+        return (self._free(), self._no_function_names(), self._equal(), self._move_additions(), self._swap())
 
     @property
     def table(self) -> Name:
-        return self.old.table
+        return self.original.table
 
     @property
     def label(self) -> str:
-        return self.old.label
+        return self.original.label
+
+    @property
+    def over(self) -> Probe:
+        """Has the original got the name of the twin?"""
+        return self.twin.exists.unless(self.original.exists)
 
     @property
     def claim(self) -> Claim:
@@ -58,211 +71,189 @@ class Twins(Data):
 
     @property
     def differ(self) -> str:
-        return differ(self.old.quoted, self.twin.quoted)
+        return differ(self.original.quoted, self.twin.quoted)
 
     @property
     def _trigger(self) -> Together:
-        default = f"CAST({self.default} AS {self.twin.type})" if self.default else ""
-        return keep_equal(self.old, self.twin, default=default)
+        default = f"CAST({self._default} AS {self.twin.type})" if self._default else ""
+        return sync_two_names(self.original, self.twin, default=default)
 
-    def unwatched(self) -> Proof:
+    @property
+    def _default(self) -> str:
+        """Of both. A volatile one gives each of the two another value, and so can't tell which of them was given."""
+        return self.original.default_of_all_rows
+
+    def _unwatched(self) -> Proof:
         """Found before anything is touched: what would not notice a write under the other name."""
-        taken = said_if(self.twin.exists.unless(self._trigger.done), there_already(self.twin))
+        original, twin = self.original, self.twin
+        watchers, functions = watchers_of_column(self.table, original.name), functions_in_order(self.table)
+        taken = said_if(twin.exists.unless(self._trigger.done), there_already(twin))
         return Proof(
-            why=f"{self.label}: no trigger, rule or partition of yours waits for writes of {self.old.name}",
-            query=(
-                f"{watchers_of_column(self.table, self.old.name)} UNION {functions_in_order(self.table)} UNION {taken}"
-            ),
+            why=f"{self.label}: no trigger, rule or partition of yours waits for writes of {original.name}",
+            query=f"{watchers} UNION {functions} UNION {taken}",
             failure=(
-                f"{self.old.name} of {self.label} can't have a twin called {self.twin.name}, because of: {{rows}}. "
-                "Nothing was changed. A trigger or rule that names the column misses what is written under the other "
-                "name: write the trigger without UPDATE OF and WHEN, let its function compare OLD and NEW, and run the "
-                f"same command again. Or rename the field in Python alone, with db_column={self.old.name!r}."
+                f"{original.name} of {self.label} can't have a twin called {twin.name}, because of: {{rows}}. Nothing "
+                "was changed. A trigger or rule that names the column misses what is written under the other name: "
+                "write the trigger without UPDATE OF and WHEN, let its function compare OLD and NEW, and run the same "
+                f"command again. Or rename the field in Python alone, with db_column={original.name!r}."
             ),
             done=self.over,
         )
 
-    def begin(self) -> Together:
+    def _begin(self) -> Together:
         """The twin and the trigger at the same moment: whatever is written from then on stands in both."""
-        trigger, twin = self._trigger, self.twin
+        trigger, original, twin = self._trigger, self.original, self.twin
         add = f"ALTER TABLE {self.table} ADD COLUMN {twin.quoted} {twin.definition(null=True)}"
         # A default in ADD COLUMN would be that of the existing rows too.
-        default = f"ALTER TABLE {self.table} ALTER COLUMN {twin.quoted} SET DEFAULT {self.default}"
+        default = f"ALTER TABLE {self.table} ALTER COLUMN {twin.quoted} SET DEFAULT {self._default}"
         return Together(
-            why=f"{self.label}: add column {twin.name}, and a trigger that keeps it equal to {self.old.name}",
-            sql=(add, *([default] if self.default else []), self._same_type(), self._same_grants(), *trigger.sql),
+            why=f"{self.label}: add column {twin.name}, and a trigger that keeps it equal to {original.name}",
+            sql=(
+                add,
+                *([default] if self._default else []),
+                _same_type(original, twin),
+                _same_grants(original, twin),
+                *trigger.sql,
+            ),
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
             done=trigger.done.or_(self.over),
-            undo=(self.end(),),
-            takes=(self.old.claim, twin.claim, self.claim),
+            undo=(self._end(),),
+            takes=(original.claim, twin.claim, self.claim),
         )
 
-    def _same_type(self) -> str:
-        """A column that somebody altered by hand may hold what its twin couldn't, and the trigger would fail."""
-        there = f"o.attrelid = {regclass(self.table)} AND o.attname = {literal(self.old.name)}"
-        twin = f"t.attrelid = o.attrelid AND t.attname = {literal(self.twin.name)}"
-        differing = "(o.atttypid, o.atttypmod, o.attcollation) <> (t.atttypid, t.atttypmod, t.attcollation)"
-        return for_each(
-            "SELECT o.attname, format_type(o.atttypid, o.atttypmod) AS here,"
-            " format_type(t.atttypid, t.atttypmod) AS there FROM pg_attribute o, pg_attribute t"
-            f" WHERE {there} AND {twin} AND {differing}",
-            "RAISE EXCEPTION 'column % is %, or of another collation, and in the migrations it is %',"
-            " found.attname, found.here, found.there;",
-        )
-
-    def _same_grants(self) -> str:
-        """Privileges that a role has on the column alone."""
-        column = f"attrelid = {regclass(self.table)} AND attname = {literal(self.old.name)}"
-        return for_each(
-            f"SELECT privilege_type, is_grantable, grantee FROM pg_attribute, aclexplode(attacl) WHERE {column}",
-            "EXECUTE format('GRANT %s (%I) ON %s TO %s%s', found.privilege_type,"
-            f" {literal(self.twin.name)}, {literal(self.table)},"
-            " CASE WHEN found.grantee = 0 THEN 'PUBLIC' ELSE found.grantee::regrole::text END,"
-            " CASE WHEN found.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);",
-        )
-
-    def fill(self) -> Backfill:
+    def _fill(self) -> Backfill:
         return Backfill(
-            why=f"{self.label}: copy {self.old.name} to {self.twin.name}",
+            why=f"{self.label}: copy {self.original.name} to {self.twin.name}",
             table=self.table,
-            key=self.old.key,
+            key=self.original.key,
             guard=self.differ,
-            assign=f"{self.twin.quoted} = {self.old.quoted}",
+            assign=f"{self.twin.quoted} = {self.original.quoted}",
             sets=(self.twin.quoted,),
             done=self.over,
         )
 
-    def copy_indexes(self) -> CopyIndexes:
+    def _copy_indexes(self) -> CopyIndexes:
         return CopyIndexes(
-            why=f"{self.label}: every index of {self.old.name} for {self.twin.name} too",
+            why=f"{self.label}: every index of {self.original.name} for {self.twin.name} too",
             table=self.table,
-            column=self.old.name,
+            column=self.original.name,
             twin=self.twin.name,
             done=self.over,
         )
 
-    def equal(self) -> Proof:
-        old, twin, keys = self.old, self.twin, ", ".join(self.old.key)
+    def _equal(self) -> Proof:
+        original, twin, keys = self.original, self.twin, ", ".join(self.original.key)
         repair = "UPDATE {0} SET {1} = {2} WHERE {3}"
-        from_old = repair.format(self.table, twin.quoted, old.quoted, self.differ)
-        from_twin = repair.format(self.table, old.quoted, twin.quoted, self.differ)
+        from_original = repair.format(self.table, twin.quoted, original.quoted, self.differ)
+        from_twin = repair.format(self.table, original.quoted, twin.quoted, self.differ)
         return Proof(
-            why=f"{self.label}: {twin.name} equals {old.name} in every row",
+            why=f"{self.label}: {twin.name} equals {original.name} in every row",
             query=f"SELECT {keys} FROM {self.table} WHERE {self.differ}",
             pages_of=self.table,
             failure=(
-                f"{old.name} and {twin.name} of {self.label} differ, so neither is dropped: {keys} {{rows}}. Somebody "
-                "wrote while the trigger that keeps them equal was disabled. Look at these rows. Where the old "
-                f"release wrote last: {from_old}; where the new one did: {from_twin}. Then run the same command again."
+                f"{original.name} and {twin.name} of {self.label} differ, so neither is dropped: {keys} {{rows}}. "
+                "Somebody wrote while the trigger that keeps them equal was disabled. Look at these rows. Where the "
+                f"old release wrote last: {from_original}; where the new one did: {from_twin}. Then run the same "
+                "command again."
             ),
             done=self.over,
         )
 
-    def move_additions(self) -> MoveAdditions:
+    def _move_additions(self) -> MoveAdditions:
         return MoveAdditions(
             why=f"{self.label}: what later migrations gave {self.twin.name} goes to the column that stays",
             table=self.table,
-            column=self.old.name,
+            column=self.original.name,
             twin=self.twin.name,
             done=self.over,
         )
 
-    def free(self) -> Proof:
+    def _free(self) -> Proof:
         """Found before the contract touches anything: what was made on the twin and can't be moved."""
         return Proof(
             why=f"{self.label}: nothing of yours depends on the twin {self.twin.name}",
             query=dependents_of_column(self.table, self.twin.name),
             failure=(
                 f"{self.twin.name} of {self.label} is still a twin. It goes now, and these depend on it: {{rows}}. "
-                f"Nothing was changed. Drop them, or let them use {self.old.name}, which is about to get the name "
+                f"Nothing was changed. Drop them, or let them use {self.original.name}, which is about to get the name "
                 f"{self.twin.name}; then run the same command again. A trigger that has the column in UPDATE OF or "
                 "WHEN can be made again afterwards (pgtrigger install)."
             ),
             done=self.over,
         )
 
-    def end(self) -> Together:
+    def _end(self) -> Together:
         """The twin goes, with its trigger and its indexes."""
-        drop = drop_of(self._trigger)
+        original, twin, drop = self.original, self.twin, drop_of(self._trigger)
         return Together(
-            why=f"{self.label}: drop column {self.twin.name} and the trigger that kept it equal to {self.old.name}",
-            sql=(*drop.statements, f"ALTER TABLE {self.table} DROP COLUMN IF EXISTS {self.twin.quoted}"),
+            why=f"{self.label}: drop column {twin.name} and the trigger that kept it equal to {original.name}",
+            sql=(*drop.statements, f"ALTER TABLE {self.table} DROP COLUMN IF EXISTS {twin.quoted}"),
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
-            done=column_missing(self.table, self.twin.name),
+            done=column_missing(self.table, twin.name),
         )
 
-
-# A column that gets another name.
-
-
-class TwoNames(Data):
-    """The same column under the name of the running release and under that of the next, until the contract.
-
-    Then, in one short transaction, the twin goes and the column gets its name: so all that hangs on the column
-    (constraints, indexes, defaults, views, grants, foreign keys of others) is in the end what a plain rename leaves.
-    """
-
-    old: Column
-    new: Column
-
-    @property
-    def twins(self) -> Twins:
-        # A volatile default gives each of the two another value, and so can't tell which of them was given.
-        return Twins(
-            old=self.old,
-            twin=self.new,
-            over=self.new.exists.unless(self.old.exists),
-            default=self.old.default_of_all_rows,
+    def _no_function_names(self) -> Proof:
+        """By the contract: both columns are there, so that a function can be written for both, and tried."""
+        original, twin = self.original, self.twin
+        examples = (
+            f"IF to_jsonb(NEW) ? {literal(column.name)} THEN ... NEW.{column.quoted} ...; END IF;"
+            for column in (original, twin)
+        )
+        return Proof(
+            why=f"{original.label}: no function of your triggers knows {original.name} alone",
+            query=functions_naming(original.table, original.name),
+            failure=(
+                f"{original.name} of {original.label} can't be called {twin.name}, because functions of the table's "
+                "triggers take it by its old name, and every write would fail. They are: {rows}. Nothing was changed. "
+                f"Both columns are there now; let the function work on the one that is: {' '.join(examples)} "
+                "Then run the same command again."
+            ),
+            done=self.over,
         )
 
-    @property
-    def contract_label(self) -> str:
-        return f"drop {self.old.name} of {self.old.label}, after proving that it equals {self.new.name}"
-
-    def expand(self) -> Plan:
-        twins = self.twins
-        return (twins.unwatched(), twins.begin(), twins.fill(), twins.copy_indexes(), twins.equal())
-
-    def contract(self) -> Plan:
-        twins = self.twins
-        return (twins.free(), _no_function_names(twins), twins.equal(), twins.move_additions(), self._swap(twins))
-
-    def _swap(self, twins: Twins) -> Together:
-        old, new = self.old, self.new
+    def _swap(self) -> Together:
+        original, twin = self.original, self.twin
         back = Together(
-            why=f"{old.label}: {new.name} is called {old.name} again",
-            sql=(_rename(new, old), *_rename_foreign_key(old)),
-            locks={old.table: Lock.ACCESS_EXCLUSIVE},
-            done=old.exists,
-            works_on=(new.claim,),
+            why=f"{original.label}: {twin.name} is called {original.name} again",
+            sql=(_rename(twin, original), *_rename_foreign_key(original)),
+            locks={original.table: Lock.ACCESS_EXCLUSIVE},
+            done=original.exists,
+            works_on=(twin.claim,),
         )
         return Together(
-            why=f"{old.label}: drop the twin {new.name}; from now on {old.name} is called {new.name}",
-            sql=(*twins.end().sql, _rename(old, new), *_rename_foreign_key(new)),
-            locks={old.table: Lock.ACCESS_EXCLUSIVE},
-            done=twins.over,
+            why=f"{original.label}: drop the twin {twin.name}; from now on {original.name} is called {twin.name}",
+            sql=(*self._end().sql, _rename(original, twin), *_rename_foreign_key(twin)),
+            locks={original.table: Lock.ACCESS_EXCLUSIVE},
+            done=self.over,
             undo=(back,),
-            frees=(old.claim, twins.claim),
-            works_on=(new.claim,),
+            frees=(original.claim, self.claim),
+            works_on=(twin.claim,),
         )
 
 
-def _no_function_names(twins: Twins) -> Proof:
-    """By the contract: both columns are there, so that a function can be written for both, and tried."""
-    old, new = twins.old, twins.twin
-    examples = (
-        f"IF to_jsonb(NEW) ? {literal(column.name)} THEN ... NEW.{column.quoted} ...; END IF;" for column in (old, new)
+def _same_type(original: Column, twin: Column) -> str:
+    """A column that somebody altered by hand may hold what its twin couldn't, and the trigger would fail."""
+    there = f"o.attrelid = {regclass(original.table)} AND o.attname = {literal(original.name)}"
+    beside = f"t.attrelid = o.attrelid AND t.attname = {literal(twin.name)}"
+    differing = "(o.atttypid, o.atttypmod, o.attcollation) <> (t.atttypid, t.atttypmod, t.attcollation)"
+    return for_each(
+        "SELECT o.attname, format_type(o.atttypid, o.atttypmod) AS here,"
+        " format_type(t.atttypid, t.atttypmod) AS there FROM pg_attribute o, pg_attribute t"
+        f" WHERE {there} AND {beside} AND {differing}",
+        "RAISE EXCEPTION 'column % is %, or of another collation, and in the migrations it is %',"
+        " found.attname, found.here, found.there;",
     )
-    return Proof(
-        why=f"{old.label}: no function of your triggers knows {old.name} alone",
-        query=functions_naming(old.table, old.name),
-        failure=(
-            f"{old.name} of {old.label} can't be called {new.name}, because functions of the table's triggers take it "
-            "by its old name, and every write would fail. They are: {rows}. Nothing was changed. Both columns are "
-            f"there now; let the function work on the one that is: {' '.join(examples)} "
-            "Then run the same command again."
-        ),
-        done=twins.over,
+
+
+def _same_grants(original: Column, twin: Column) -> str:
+    """Privileges that a role has on the column alone."""
+    column = f"attrelid = {regclass(original.table)} AND attname = {literal(original.name)}"
+    return for_each(
+        f"SELECT privilege_type, is_grantable, grantee FROM pg_attribute, aclexplode(attacl) WHERE {column}",
+        "EXECUTE format('GRANT %s (%I) ON %s TO %s%s', found.privilege_type,"
+        f" {literal(twin.name)}, {literal(original.table)},"
+        " CASE WHEN found.grantee = 0 THEN 'PUBLIC' ELSE found.grantee::regrole::text END,"
+        " CASE WHEN found.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);",
     )
 
 

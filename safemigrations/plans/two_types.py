@@ -2,8 +2,9 @@
 
 Each release has a column of its own, of the type that it knows, and a trigger makes the one from whatever is written
 to the other. So the types need have nothing in common but a way to convert them. A value that the other type hasn't is
-NULL there, which makes no write fail, and is named before one of the two columns goes. What hangs on the column is made
-for the new one during expand, as upserts of new code need it, and takes over its names with the contract.
+NULL there, which makes no write fail, and is named before one of the two columns goes. Each index and constraint of
+the original is made for the twin during expand, as upserts of new code need them, and takes over its name with the
+contract.
 
 Both directions are the same work: the way back makes the old column from the new one.
 """
@@ -11,6 +12,7 @@ Both directions are the same work: the way back makes the old column from the ne
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from ..data import Data
 from ..postgres.dependents import stuck_to_column
@@ -23,85 +25,26 @@ from ..postgres.values import differ
 from .casts import assigned, misfit
 from .claims import Claim
 from .column import Column
-from .copies import BuildCounterparts, TryTypes
+from .copies import BuildCounterparts
 from .indexes import BuildIndex
 from .not_null import not_null
 from .steps import Backfill, Plan, Proof, Together
 from .takeover import carry, drop_leftovers, exchange_checks, exchange_indexes, move_default, name_not_null, try_types
-from .triggers import conversion, conversion_name, convert, drop_of
+from .triggers import conversion, conversion_name, drop_of, sync_two_types
 from .two_names import there_already
 
 
-class Side(Data):
-    """One direction: `column` is made from `leader`, and stays when that goes."""
+class Conversion(Data):
+    """How a value of either column becomes one of the other: two functions, and the sync trigger that calls them.
 
-    leader: Column
-    column: Column
-
-    @property
-    def over(self) -> Probe:
-        return self.column.exists.unless(self.leader.exists)
-
-    @property
-    def value(self) -> str:
-        return self.forth(self.leader.quoted)
-
-    def forth(self, value: str) -> str:
-        return f"{conversion_name(self.leader, self.column)}({value})"
-
-    def back(self, value: str) -> str:
-        return f"{conversion_name(self.column, self.leader)}({value})"
-
-    @property
-    def unmade(self) -> str:
-        """Rows whose value in the leader has a counterpart, and not yet in the column."""
-        return f"{self.column.quoted} IS NULL AND {self.value} IS NOT NULL"
-
-    @property
-    def lost(self) -> str:
-        """Rows with a value in the leader that would be lost with it. A rounded one isn't."""
-        leader, column = self.leader.quoted, self.column.quoted
-        neither = f"{differ(self.value, column)} AND {differ(leader, self.back(column))}"
-        return f"{leader} IS NOT NULL AND ({column} IS NULL OR {neither})"
-
-
-class TwoTypes(Data):
-    """The column of the running release and that of the next; `using` is SQL for a new value of an old one, {}.
-
-    `like`: would an index for LIKE, if there is one, be of another type than before?
+    `using` is SQL for a new value of an old one, {}.
     """
 
     old: Column
     new: Column
     using: str = ""
-    like: bool = False
 
-    @property
-    def forwards(self) -> Side:
-        return Side(leader=self.old, column=self.new)
-
-    @property
-    def backwards(self) -> Side:
-        return Side(leader=self.new, column=self.old)
-
-    @property
-    def contract_label(self) -> str:
-        return f"drop {self.old.name} of {self.old.label}, after proving that {self.new.name} has its values"
-
-    def expand(self) -> Plan:
-        side = self.forwards
-        proofs = (self._unwatched(side), self._indexes_fit(side))
-        return (*proofs, *self._functions(), self._converts(side), *self._make(side))
-
-    def contract(self) -> Plan:
-        again = (*self._functions(), *self._make(self.backwards))
-        *steps, end = self._leave(self.forwards)
-        drop = tuple(step for made in self._functions() for step in made.undo)
-        return (*steps, end, *drop[:-1], replace(drop[-1], undo=again))
-
-    # The functions.
-
-    def _functions(self) -> tuple[Together, ...]:
+    def functions(self) -> tuple[Together, ...]:
         old, new = self.old, self.new
         timezone = str(old.editor.connection.timezone_name)
         narrows = "" if self.using else misfit(old.type, new.type)
@@ -111,190 +54,266 @@ class TwoTypes(Data):
             conversion(new, old, misfit=misfit(new.type, old.type), using=back, timezone=timezone),
         )
 
-    # One column is made from the other.
+    def drop_functions(self) -> Plan:
+        return tuple(step for made in self.functions() for step in made.undo)
 
-    def _make(self, side: Side) -> Plan:
-        column = side.column
-        return (
-            self._begin(side),
-            Backfill(
-                why=f"{column.label}: make {column.name} from {side.leader.name}",
-                table=column.table,
-                key=column.key,
-                guard=f"({side.unmade})",
-                assign=f"{column.quoted} = {side.value}",
-                sets=(column.quoted,),
-                done=side.over,
-            ),
-            *self._counterparts(side),
-            column.analyze(done=side.over),
-            self._kept(side),
-        )
-
-    def _unwatched(self, side: Side) -> Proof:
-        leader, column = side.leader, side.column
-        taken = said_if(column.exists.unless(self._trigger.done), there_already(column))
-        return Proof(
-            why=f"{leader.label}: nothing of yours hangs on {leader.name} that can't get a column of another type",
-            query=f"{stuck_to_column(leader.table, leader.name, ())} UNION {taken}",
-            failure=(
-                f"{leader.name} of {leader.label} can't be replaced by {column.name} ({column.type}), because of: "
-                "{rows}. Nothing was changed. What hangs on a column goes with it: drop what is named, run the same "
-                "command again, and make it anew after the contract."
-            ),
-            done=side.over,
-        )
-
-    def _indexes_fit(self, side: Side) -> TryTypes:
-        return try_types(((side.leader, side.column),), but=self._like_index(side), done=side.over)
-
-    def _like_index(self, side: Side) -> str:
-        """A query for the one that a column has or hasn't by its type."""
-        return index_of_field(side.leader.table, side.leader.name, name="_like") if self.like else ""
-
-    def _converts(self, side: Side) -> Proof:
-        leader, column, keys = side.leader, side.column, ", ".join(side.leader.key)
-        return Proof(
-            why=f"{leader.label}: every {leader.name} can be converted to {column.type}",
-            query=(
-                f"SELECT {keys}, {leader.quoted} FROM {leader.table}"
-                f" WHERE ({leader.quoted} IS NOT NULL AND {side.value} IS NULL)"
-            ),
-            pages_of=leader.table,
-            failure=(
-                f"Rows of {leader.label} have a {leader.name} that can't be converted to {column.type}: {keys} "
-                "{rows}. Nothing was changed. Mend them, or say with using= of ExpandAlterField how it is done; then "
-                "run the same command again."
-            ),
-            on_failure=tuple(step for made in self._functions() for step in made.undo),
-            # Once the columns are there new code may have written what only its own type holds.
-            done=self._trigger.done.or_(side.over),
+    @property
+    def trigger(self) -> Together:
+        old, new = self.old, self.new
+        return sync_two_types(
+            old,
+            new,
+            to_twin=partial(converted, old, new),
+            to_original=partial(converted, new, old),
+            default=self.default,
         )
 
     @property
-    def _trigger(self) -> Together:
-        side = self.forwards
-        return convert(self.old, self.new, to_twin=side.forth, to_old=side.back, default=self._default)
-
-    @property
-    def _default(self) -> str:
+    def default(self) -> str:
         """Of both columns; a volatile one gives each of the two another value, and so can't tell which was given."""
         return f"CAST({default} AS {self.new.type})" if (default := self.new.default_of_all_rows) else ""
 
-    def _begin(self, side: Side) -> Together:
-        """The column and the trigger at the same moment: whatever is written from then on stands in both."""
-        leader, column, trigger = side.leader, side.column, self._trigger
-        alter = f"ALTER TABLE {column.table} "
-        default = f"{alter}ALTER COLUMN {column.quoted} SET DEFAULT {column.default_of_all_rows}"
+    @property
+    def claim(self) -> Claim:
+        return self.new.claim.twin
+
+
+def converted(one: Column, other: Column, value: str) -> str:
+    return f"{conversion_name(one, other)}({value})"
+
+
+class Direction(Data):
+    """The twin is made from the original, and stays when that goes. The way back is the other direction.
+
+    `like`: would an index for LIKE, if there is one, be of another type than before?
+    """
+
+    conversion: Conversion
+    original: Column
+    twin: Column
+    like: bool
+
+    @property
+    def reversed(self) -> Direction:
+        return replace(self, original=self.twin, twin=self.original)
+
+    @property
+    def over(self) -> Probe:
+        return self.twin.exists.unless(self.original.exists)
+
+    @property
+    def value(self) -> str:
+        return converted(self.original, self.twin, self.original.quoted)
+
+    # The twin is made from the original.
+
+    def make(self) -> Plan:
+        return (
+            self._begin(),
+            self._fill(),
+            *self._indexes_and_checks(),
+            self.twin.analyze(done=self.over),
+            self._has_every_value(),
+        )
+
+    def _begin(self) -> Together:
+        """The twin and the trigger at the same moment: whatever is written from then on stands in both."""
+        original, twin, trigger = self.original, self.twin, self.conversion.trigger
+        alter = f"ALTER TABLE {twin.table} "
+        default = f"{alter}ALTER COLUMN {twin.quoted} SET DEFAULT {twin.default_of_all_rows}"
         return Together(
-            why=f"{column.label}: add column {column.name}, and a trigger that makes it from {leader.name}, and back",
+            why=f"{twin.label}: add column {twin.name}, and a trigger that makes it from {original.name}, and back",
             sql=(
-                f"{alter}ADD COLUMN {column.quoted} {column.definition(null=True)}",
-                *([default] if self._default else []),  # in ADD COLUMN it would be that of the existing rows, too
-                carry(leader, column),
-                f"{alter}ALTER COLUMN {leader.quoted} DROP NOT NULL",
+                f"{alter}ADD COLUMN {twin.quoted} {twin.definition(null=True)}",
+                *([default] if self.conversion.default else []),  # in ADD COLUMN: that of the existing rows, too
+                carry(original, twin),
+                f"{alter}ALTER COLUMN {original.quoted} DROP NOT NULL",
                 *trigger.sql,
             ),
-            locks={column.table: Lock.ACCESS_EXCLUSIVE},
-            done=trigger.done.or_(side.over),
-            undo=self._leave(Side(leader=column, column=leader)),
-            takes=(leader.claim, column.claim, self._claim),
+            locks={twin.table: Lock.ACCESS_EXCLUSIVE},
+            done=trigger.done.or_(self.over),
+            undo=self.reversed.leave(),
+            takes=(original.claim, twin.claim, self.conversion.claim),
+        )
+
+    def _fill(self) -> Backfill:
+        original, twin = self.original, self.twin
+        return Backfill(
+            why=f"{twin.label}: make {twin.name} from {original.name}",
+            table=twin.table,
+            key=twin.key,
+            guard=f"({twin.quoted} IS NULL AND {self.value} IS NOT NULL)",
+            assign=f"{twin.quoted} = {self.value}",
+            sets=(twin.quoted,),
+            done=self.over,
         )
 
     @property
-    def _claim(self) -> Claim:
-        return self.new.claim.twin
+    def like_index(self) -> str:
+        """A query for the one that a column has or hasn't by its type."""
+        return index_of_field(self.original.table, self.original.name, name="_like") if self.like else ""
 
-    def _counterparts(self, side: Side) -> Plan:
-        leader, column = side.leader, side.column
-        why = f"{column.label}: every index, unique and check constraint of {leader.name} for {column.name}"
+    def _indexes_and_checks(self) -> Plan:
+        original, twin = self.original, self.twin
         return (
             BuildCounterparts(
-                why=why,
-                table=column.table,
-                twins=((leader.name, column.name),),
-                but=self._like_index(side),
+                why=f"{twin.label}: every index, unique and check constraint of {original.name} for {twin.name}",
+                table=twin.table,
+                twins=((original.name, twin.name),),
+                but=self.like_index,
                 copies=True,
-                done=side.over,
+                done=self.over,
             ),
-            *(self._like_indexes(column) if self.like else ()),
+            *(self._like_indexes() if self.like else ()),
         )
 
-    def _like_indexes(self, column: Column) -> Plan:
-        return tuple(step for step in column.indexes() if isinstance(step, BuildIndex) and step.name.endswith("_like"))
+    def _like_indexes(self) -> Plan:
+        indexes = self.twin.indexes()
+        return tuple(step for step in indexes if isinstance(step, BuildIndex) and step.name.endswith("_like"))
 
-    def _kept(self, side: Side) -> Proof:
-        leader, column, keys = side.leader, side.column, ", ".join(side.leader.key)
+    def _has_every_value(self) -> Proof:
+        original, twin, keys = self.original, self.twin, ", ".join(self.original.key)
         return Proof(
-            why=f"{leader.label}: {column.name} has every value of {leader.name}",
-            query=f"SELECT {keys}, {leader.quoted} FROM {leader.table} WHERE ({side.lost})",
-            pages_of=leader.table,
+            why=f"{original.label}: {twin.name} has every value of {original.name}",
+            query=f"SELECT {keys}, {original.quoted} FROM {original.table} WHERE ({self._lost})",
+            pages_of=original.table,
             failure=(
-                f"Rows of {leader.label} have a {leader.name} that isn't in {column.name} ({column.type}): "
+                f"Rows of {original.label} have a {original.name} that isn't in {twin.name} ({twin.type}): "
                 f"{keys} {{rows}}. Nothing was dropped. Change them, or give them one with "
-                f"UPDATE {leader.table} SET {column.quoted} = ...; then run the same command again."
+                f"UPDATE {original.table} SET {twin.quoted} = ...; then run the same command again."
             ),
-            done=side.over,
+            done=self.over,
         )
 
-    # Then the other goes.
+    @property
+    def _lost(self) -> str:
+        """Rows with a value in the original that would be lost with it. A rounded one isn't."""
+        original, twin = self.original.quoted, self.twin.quoted
+        neither = f"{differ(self.value, twin)} AND {differ(original, converted(self.twin, self.original, twin))}"
+        return f"{original} IS NOT NULL AND ({twin} IS NULL OR {neither})"
 
-    def _leave(self, side: Side) -> Plan:
-        column = side.column
-        forbids_null = () if column.field.null else not_null(column)
-        # Anew, where what hangs on two such columns got another form when the other one of them went.
-        again = self._counterparts(side)
+    # Then the original goes.
+
+    def leave(self) -> Plan:
         return (
-            self._free(side),
-            self._no_function_names(side),
-            *again,
-            self._kept(side),
-            *forbids_null,
-            self._end(side),
+            self._free(),
+            self._no_function_names(),
+            # Anew, as the other of two such columns, which an index or a check has besides, may have gone meanwhile.
+            *self._indexes_and_checks(),
+            self._has_every_value(),
+            *(() if self.twin.field.null else not_null(self.twin)),
+            self._end(),
         )
 
-    def _free(self, side: Side) -> Proof:
-        leader, column = side.leader, side.column
+    def _free(self) -> Proof:
+        original, twin = self.original, self.twin
         return Proof(
-            why=f"{leader.label}: nothing of yours depends on {leader.name}",
-            query=stuck_to_column(leader.table, leader.name, ()),
+            why=f"{original.label}: nothing of yours depends on {original.name}",
+            query=stuck_to_column(original.table, original.name, ()),
             failure=(
-                f"{leader.name} of {leader.label} goes now. These depend on it: {{rows}}. Nothing was changed. "
-                f"Drop them, or let them use {column.name}; then run the same command again."
+                f"{original.name} of {original.label} goes now. These depend on it: {{rows}}. Nothing was changed. "
+                f"Drop them, or let them use {twin.name}; then run the same command again."
             ),
-            done=side.over,
+            done=self.over,
         )
 
-    def _no_function_names(self, side: Side) -> Proof:
-        leader, column = side.leader, side.column
+    def _no_function_names(self) -> Proof:
+        original, twin = self.original, self.twin
         return Proof(
-            why=f"{leader.label}: no function of your triggers knows {leader.name}",
-            query=functions_naming(leader.table, leader.name),
+            why=f"{original.label}: no function of your triggers knows {original.name}",
+            query=functions_naming(original.table, original.name),
             failure=(
-                f"{leader.name} of {leader.label} goes now. Functions of the table's triggers take it by its name, "
-                f"and every write would fail: {{rows}}. Nothing was changed. Let them use {column.name}, then run the "
+                f"{original.name} of {original.label} goes now. Functions of the table's triggers take it by its name, "
+                f"and every write would fail: {{rows}}. Nothing was changed. Let them use {twin.name}, then run the "
                 "same command again."
             ),
-            done=side.over,
+            done=self.over,
         )
 
-    def _end(self, side: Side) -> Together:
-        leader, column = side.leader, side.column
-        table, scope = column.table, scope_of_counterparts(column.table, [leader.name])
+    def _end(self) -> Together:
+        original, twin, conversion = self.original, self.twin, self.conversion
+        table, scope = twin.table, scope_of_counterparts(twin.table, [original.name])
         return Together(
-            why=f"{column.label}: drop column {leader.name} and the trigger that made {column.name} from it",
+            why=f"{twin.label}: drop column {original.name} and the trigger that made {twin.name} from it",
             sql=(
-                *drop_of(self._trigger).statements,
+                *drop_of(conversion.trigger).statements,
                 exchange_checks(table, scope),
                 exchange_indexes(table, scope),
-                drop_leftovers(column),
-                *(() if self._default else (move_default(leader, column),)),
-                name_not_null(column, self.old.name),
-                f"ALTER TABLE {table} DROP COLUMN {leader.quoted}",
+                drop_leftovers(twin),
+                *(() if conversion.default else (move_default(original, twin),)),
+                name_not_null(twin, conversion.old.name),
+                f"ALTER TABLE {table} DROP COLUMN {original.quoted}",
             ),
             locks={table: Lock.ACCESS_EXCLUSIVE},
-            done=side.over,
-            frees=(leader.claim,),
-            takes=(self._claim,),
-            works_on=(column.claim,),
+            done=self.over,
+            frees=(original.claim,),
+            takes=(conversion.claim,),
+            works_on=(twin.claim,),
+        )
+
+
+class TwoTypes(Data):
+    """The column of the running release and that of the next, each of the type that its release knows."""
+
+    old: Column
+    new: Column
+    using: str = ""
+    like: bool = False
+
+    @property
+    def _conversion(self) -> Conversion:
+        return Conversion(self.old, self.new, self.using)
+
+    @property
+    def _forwards(self) -> Direction:
+        return Direction(self._conversion, original=self.old, twin=self.new, like=self.like)
+
+    @property
+    def contract_label(self) -> str:
+        return f"drop {self.old.name} of {self.old.label}, after proving that {self.new.name} has its values"
+
+    def expand(self) -> Plan:
+        forwards, over = self._forwards, self._forwards.over
+        fits = try_types(((self.old, self.new),), but=forwards.like_index, done=over)
+        functions = self._conversion.functions()
+        return (self._unwatched(over), fits, *functions, self._converts(forwards), *forwards.make())
+
+    def contract(self) -> Plan:
+        again = (*self._conversion.functions(), *self._forwards.reversed.make())
+        *others, last = self._conversion.drop_functions()
+        return (*self._forwards.leave(), *others, replace(last, undo=again))
+
+    # Before anything is touched.
+
+    def _unwatched(self, over: Probe) -> Proof:
+        original, twin = self.old, self.new
+        taken = said_if(twin.exists.unless(self._conversion.trigger.done), there_already(twin))
+        return Proof(
+            why=f"{original.label}: nothing of yours hangs on {original.name} that can't get a column of another type",
+            query=f"{stuck_to_column(original.table, original.name, ())} UNION {taken}",
+            failure=(
+                f"{original.name} of {original.label} can't be replaced by {twin.name} ({twin.type}), because of: "
+                "{rows}. Nothing was changed. What hangs on a column goes with it: drop what is named, run the same "
+                "command again, and make it anew after the contract."
+            ),
+            done=over,
+        )
+
+    def _converts(self, forwards: Direction) -> Proof:
+        original, twin, keys = self.old, self.new, ", ".join(self.old.key)
+        return Proof(
+            why=f"{original.label}: every {original.name} can be converted to {twin.type}",
+            query=(
+                f"SELECT {keys}, {original.quoted} FROM {original.table}"
+                f" WHERE ({original.quoted} IS NOT NULL AND {forwards.value} IS NULL)"
+            ),
+            pages_of=original.table,
+            failure=(
+                f"Rows of {original.label} have a {original.name} that can't be converted to {twin.type}: {keys} "
+                "{rows}. Nothing was changed. Mend them, or say with using= of ExpandAlterField how it is done; then "
+                "run the same command again."
+            ),
+            on_failure=self._conversion.drop_functions(),
+            # Once the columns are there new code may have written what only its own type holds.
+            done=self._conversion.trigger.done.or_(forwards.over),
         )

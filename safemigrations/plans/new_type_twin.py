@@ -1,0 +1,219 @@
+"""One column that gets another type under its name, and the twin that takes its place.
+
+The twin is a column of the new type under a temporary name. A sync trigger keeps it what the original is, and existing
+rows are copied. Its NOT NULL and its foreign key are made without blocking. Then the two exchange their names. From
+then on the former original is the twin, so that there is a way back with every value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..data import Data
+from ..postgres.columns import column_is, column_missing, sequence_beyond
+from ..postgres.dependents import stuck_to_column
+from ..postgres.lock import Lock
+from ..postgres.names import Name, temporary_name
+from ..postgres.probe import Probe
+from ..postgres.values import differ
+from .casts import INTEGERS, Cast
+from .claims import Claim
+from .column import Column
+from .foreign_key import ForeignKey
+from .index_and_check import check_constraint
+from .not_null import not_null
+from .steps import Backfill, Plan, Proof, Together
+from .takeover import carry
+from .triggers import drop_of, sync_new_type
+
+
+class Twin(Data):
+    """The twin of one column, seen from before the exchange.
+
+    `original` is the column as it is, `column` its twin, `successor` what the twin becomes, `former` what the original
+    becomes: the twin of the way back.
+    """
+
+    original: Column
+    column: Column
+    successor: Column
+    former: Column
+    cast: Cast
+    back: Cast
+
+    @property
+    def table(self) -> Name:
+        return self.original.table
+
+    @property
+    def label(self) -> str:
+        return self.original.label
+
+    @property
+    def over(self) -> Probe:
+        """Has the exchange been made, or is there nothing any more that it could be made with?"""
+        successor = self.successor
+        there = column_is(self.table, successor.name, successor.type, successor.collation)
+        return self.former.exists.or_(there.unless(self.column.exists))
+
+    @property
+    def value(self) -> str:
+        return self.cast.or_null.replace("{}", self.original.quoted)
+
+    @property
+    def differ(self) -> str:
+        return differ(self.value, self.column.quoted)
+
+    @property
+    def trigger(self) -> Together:
+        return sync_new_type(self.original, self.column, self.cast)
+
+    @property
+    def claim(self) -> Claim:
+        """What no later migration may change meanwhile."""
+        return self.original.claim.twin
+
+    # Before anything is touched.
+
+    def nothing_stuck(self, twins: Sequence[Twin]) -> Proof:
+        """`twins` are those of the whole exchange: what points at the original is exchanged, too."""
+        column, children = self.original, [(other.table, other.original.name) for other in twins]
+        return Proof(
+            why=f"{column.label}: nothing of yours hangs on {column.name} that can't get a column of another type",
+            query=stuck_to_column(column.table, column.name, children),
+            failure=(
+                f"{column.name} of {column.label} can't get the type {self.successor.type}, because of: {{rows}}. "
+                "Nothing was changed. What hangs on a column stays with it, and this one is replaced by another: drop "
+                "what is named, run the same command again, and make it anew after the contract."
+            ),
+            done=self.over,
+        )
+
+    def every_value_fits(self) -> Plan:
+        if not self.cast.misfit:
+            return ()
+        column, keys, type_ = self.original, ", ".join(self.original.key), self.successor.type
+        return (
+            Proof(
+                why=f"{column.label}: every {column.name} fits into {type_}",
+                query=f"SELECT {keys}, {column.quoted} FROM {column.table} WHERE ({self._misfit})",
+                pages_of=column.table,
+                failure=(
+                    f"Rows of {column.label} have a {column.name} that {type_} can't hold: {keys} {{rows}}. "
+                    "Nothing was lost. Mend them, then run the same command again."
+                ),
+                done=self.over,
+                works_on=(column.claim,),
+            ),
+        )
+
+    @property
+    def _misfit(self) -> str:
+        return self.cast.misfit.replace("{}", self.original.quoted)
+
+    def sequence_fits(self) -> Plan:
+        """Else the next row would be refused, and the exchange, too."""
+        column, type_ = self.original, self.successor.type
+        if not self.cast.misfit or not self.may_have_sequence:
+            return ()
+        return (
+            Proof(
+                why=f"{column.label}: the sequence of {column.name}, if it has one, stands at what {type_} holds",
+                query=sequence_beyond(column.table, column.name, INTEGERS[type_] - 1),
+                failure=(
+                    f"The sequence of {column.name} of {column.label} stands beyond what {type_} holds: {{rows}}. "
+                    "Nothing was changed. Set it back with setval() and run the same command again, or stay with the "
+                    "wider type."
+                ),
+                done=self.over,
+            ),
+        )
+
+    @property
+    def may_have_sequence(self) -> bool:
+        return self.successor.type in INTEGERS and not self.successor.field.remote_field
+
+    # It comes and goes.
+
+    def add(self) -> Together:
+        """The twin and its trigger at the same moment: whatever is written from then on stands in both."""
+        column, original, trigger = self.column, self.original, self.trigger
+        add = f"ALTER TABLE {column.table} ADD COLUMN {column.quoted} {column.definition(null=True)}"
+        return Together(
+            why=f"{column.label}: add column {column.name}, and a trigger that keeps it what {original.name} is",
+            sql=(add, carry(original, column), *trigger.sql),
+            locks={column.table: Lock.ACCESS_EXCLUSIVE},
+            done=trigger.done.or_(self.over),
+            undo=(*self._drop_foreign_key(), self.end()),
+            takes=(column.claim,),
+            works_on=(original.claim,),
+        )
+
+    def fill(self) -> Backfill:
+        column, original = self.column, self.original
+        return Backfill(
+            why=f"{column.label}: copy {original.name} to {column.name}",
+            table=column.table,
+            key=original.key,
+            guard=self.differ,
+            assign=f"{column.quoted} = {self.value}",
+            sets=(column.quoted,),
+            done=self.over,
+            works_on=(original.claim,),
+        )
+
+    def _drop_foreign_key(self) -> Plan:
+        return (ForeignKey(self.column).drop(),) if self.column.has_foreign_key else ()
+
+    def end(self) -> Together:
+        """The twin goes, with its trigger, its indexes and its constraints."""
+        column, original, drop = self.column, self.original, drop_of(self.trigger)
+        return Together(
+            why=f"{column.label}: drop column {column.name} and the trigger that kept it what {original.name} is",
+            sql=(*drop.statements, f"ALTER TABLE {column.table} DROP COLUMN IF EXISTS {column.quoted}"),
+            locks={column.table: Lock.ACCESS_EXCLUSIVE},
+            done=column_missing(column.table, column.name),
+            takes=(original.claim, self.claim),
+        )
+
+    # It becomes fit to take the place of the original.
+
+    def stays_fitting(self) -> Plan:
+        """Until the exchange makes the type say so: what was written in between would be lost with it."""
+        if not self.cast.misfit:
+            return ()
+        column = self.original
+        add = f"ALTER TABLE {column.table} ADD CONSTRAINT {Name.of(self.fits)} CHECK (NOT ({self._misfit}))"
+        violators = f"SELECT {', '.join(column.key)} FROM {column.table} WHERE ({self._misfit})"
+        plan = check_constraint(column.table, self.fits, add, works_on=(column.claim,), violators=violators)
+        return self._unless_over(plan)
+
+    @property
+    def fits(self) -> str:
+        """The name of the check that says so."""
+        return temporary_name(self.label, self.original.name, "fits")
+
+    def not_null(self) -> Plan:
+        return () if self.original.field.null else self._unless_over(not_null(self.column))
+
+    def foreign_key(self) -> Plan:
+        return self._unless_over(ForeignKey(self.column).add())
+
+    def _unless_over(self, plan: Plan) -> Plan:
+        return tuple(replace(step, done=step.done.or_(self.over)) for step in plan)
+
+    def equal(self) -> Proof:
+        original, column, keys = self.original, self.column, ", ".join(self.original.key)
+        return Proof(
+            why=f"{original.label}: {column.name} is what {original.name} is in every row",
+            query=f"SELECT {keys}, {original.quoted} FROM {original.table} WHERE {self.differ}",
+            pages_of=original.table,
+            failure=(
+                f"Rows of {original.label} have a {original.name} that isn't in the column which takes its place: "
+                f"{keys} {{rows}}. Somebody wrote while the trigger was disabled. UPDATE {original.table} SET "
+                f"{column.quoted} = {self.value} WHERE {self.differ} repairs it; then run the same command again."
+            ),
+            done=self.over,
+            works_on=(original.claim,),
+        )
