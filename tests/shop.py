@@ -90,10 +90,10 @@ class Shop:
         """As the executor does before it applies a migration."""
         if self.connection.vendor != "postgresql":
             return
-        others = queue.holders(self.connection, but=migration)
-        if found := conflict(self.connection, migration, state, run, others):
+        holders = queue.holders(self.connection)
+        run.freed = {claim for holder in holders for claim in holder.frees}
+        if found := conflict(self.connection, migration, state, run, holders):
             raise StepFailed(found.explain(self.connection))
-        run.freed = queue.freed(self.connection)
 
     def fake(self, *operations: Operation) -> None:
         """What `migrate --fake` does with one migration."""

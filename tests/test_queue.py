@@ -60,7 +60,7 @@ def tables(connection):
 
 def test_the_table_is_made_when_something_is_left_for_the_first_time(database):
     assert queue.open_rows(database) == []
-    assert queue.holders(database, but=Migration("0003", "shop")) == []
+    assert queue.holders(database) == []
     assert queue.contract(database, Report()) == 0
     assert tables(database) == []
     put(database, 1)
@@ -191,23 +191,26 @@ def test_the_open_rows_that_hold_a_name(database, log):
     drop = DropIndex(why="drop", table='"item"', name="old", frees=(OLD,))
     put(database, 1, plan=(insert(1, frees=(NOTE,)), drop))
     put(database, 2, plan=(Statement(why="w", sql="SELECT 1", locks={'"b"': Lock.SHARE, '"a"': Lock.SHARE}),))
-    first = Holder("shop.0002", "change 1", frozenset({NOTE, OLD, claims.table('"item"')}))
-    second = Holder("shop.0002", "change 2", frozenset({TABLE_A, TABLE_B}))
-    holders = queue.holders(database, but=Migration("0003", "shop"))
+    item = claims.table('"item"')
+    first = Holder("shop", "0002", "change 1", frozenset({NOTE, OLD, item}), frozenset({NOTE, OLD}))
+    second = Holder("shop", "0002", "change 2", frozenset({TABLE_A, TABLE_B}), frozenset())
+    holders = queue.holders(database)
     held = {claim: holder_of(claim, holders) for claim in (NOTE, OLD, TABLE_A, TABLE_B)}
     assert held == {NOTE: first, OLD: first, TABLE_A: second, TABLE_B: second}
     assert holder_of(claims.column('"item"', "size"), holders) is None
-    assert queue.holders(database, but=Migration("0002", "other")) == holders
     queue.rows(database).update(status=Status.DONE)
-    assert queue.holders(database, but=Migration("0003", "shop")) == []
+    assert queue.holders(database) == []
 
 
 def test_a_migration_does_not_wait_for_what_it_left_itself_before_it_was_killed(database):
     put(database, 1)
+    (holder,) = queue.holders(database)
     squashed = Migration("0003_squashed", "shop")
     squashed.replaces = [("shop", "0002")]  # type: ignore[misc]
-    for migration in (Migration("0002", "shop"), squashed):
-        assert queue.holders(database, but=migration) == []
+    assert holder.is_left_by(Migration("0002", "shop"))
+    assert holder.is_left_by(squashed)
+    assert not holder.is_left_by(Migration("0002", "other"))
+    assert not holder.is_left_by(Migration("0003", "shop"))
 
 
 def test_what_a_migration_leaves_holds_less_against_its_own_operations():

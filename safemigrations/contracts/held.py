@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.db.migrations import Migration
+
 from ..data import Data
 from ..plans import claims
 from ..plans.claims import Claim, Kind
@@ -16,9 +18,19 @@ from ..plans.steps import Plan, nested, tables_of
 class Holder(Data):
     """A contract that has not run yet."""
 
-    migration: str  # for people: "shop.0002_note"
+    app_label: str
+    migration: str
     label: str
     holds: frozenset[Claim]
+    frees: frozenset[Claim]
+
+    def __str__(self) -> str:
+        return f"{self.app_label}.{self.migration}"
+
+    def is_left_by(self, migration: Migration) -> bool:
+        """By the migration itself, or by one that was squashed into it."""
+        names = {migration.name, *(name for _, name in migration.replaces)}
+        return self.app_label == migration.app_label and self.migration in names
 
 
 def holder_of(claim: Claim, holders: Iterable[Holder]) -> Holder | None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
@@ -73,16 +72,13 @@ def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
     return [row for row in waiting if (row.app_label, row.migration) not in to_apply]
 
 
-def holders(connection: BaseDatabaseWrapper, *, but: Migration) -> list[Holder]:
-    """The open contracts, without those that this migration left in a run that was killed."""
-    own = {"app_label": but.app_label, "migration__in": [but.name, *(name for _, name in but.replaces)]}
-    others = rows(connection, status__in=OPEN).exclude(**own)
-    return [Holder(f"{row.app_label}.{row.migration}", row.label, held_by(row.steps)) for row in others]
+def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
+    """The open contracts, those that are left by a migration which is still to be applied included."""
+    return [_holder(row, row.steps) for row in rows(connection, status__in=OPEN)]
 
 
-def freed(connection: BaseDatabaseWrapper) -> set[Claim]:
-    """What the open contracts are going to remove."""
-    return {claim for row in rows(connection, status__in=OPEN) for claim in freed_by(row.steps)}
+def _holder(row: Contract, plan: Plan) -> Holder:
+    return Holder(row.app_label, row.migration, row.label, held_by(plan), freed_by(plan))
 
 
 def contract(connection: BaseDatabaseWrapper, report: Report) -> int:

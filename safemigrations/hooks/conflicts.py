@@ -10,7 +10,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
-from ..contracts.held import Holder, holder_of, kept_by
+from ..contracts.held import Holder, freed_by, holder_of, kept_by
 from ..data import Data
 from ..operations.base import Change, Situation
 from ..plans.claims import Claim
@@ -30,12 +30,12 @@ class Conflict(Data):
     def explain(self, connection: BaseDatabaseWrapper) -> str:
         if self.is_own:
             return (
-                f"{self.holder.migration} needs the {self.claim} in its contract ({self.holder.label}), and another of "
+                f"{self.holder} needs the {self.claim} in its contract ({self.holder.label}), and another of "
                 "its operations takes or changes that name. Nothing was changed. Put the two operations into two "
                 "migrations, and run migrate --contract between them."
             )
         return (
-            f"The {self.claim} still belongs to the contract of {self.holder.migration} ({self.holder.label}). Nothing "
+            f"The {self.claim} still belongs to the contract of {self.holder} ({self.holder.label}). Nothing "
             "was changed. When no server runs the release before that migration any more, type: "
             f"python manage.py migrate{_last_applied(connection, self.migration.app_label)} --contract"
         )
@@ -48,9 +48,13 @@ def _last_applied(connection: BaseDatabaseWrapper, app_label: str) -> str:
 
 
 def conflict(
-    connection: BaseDatabaseWrapper, migration: Migration, state: ProjectState, run: Run, others: Sequence[Holder]
+    connection: BaseDatabaseWrapper, migration: Migration, state: ProjectState, run: Run, holders: Sequence[Holder]
 ) -> Conflict | None:
-    """The first one, found before anything of the migration is sent. `others` are what other migrations left."""
+    """The first one, found before anything of the migration is sent.
+
+    What the migration left in a run that was killed doesn't count; what it is going to leave does.
+    """
+    others = [holder for holder in holders if not holder.is_left_by(migration)]
     if not others and sum(isinstance(operation, Change) for operation in migration.operations) < 2:
         return None
     own: list[Holder] = []
@@ -60,7 +64,8 @@ def conflict(
             claim, holder = found
             return Conflict(migration=migration, claim=claim, holder=holder, is_own=holder in own)
         if isinstance(operation, Change) and (later := operation.leaves(at, run)):
-            own.append(Holder(migration=str(migration), label=operation.contract_label(at), holds=kept_by(later)))
+            label, name = operation.contract_label(at), migration.name
+            own.append(Holder(migration.app_label, name, label, holds=kept_by(later), frees=freed_by(later)))
     return None
 
 

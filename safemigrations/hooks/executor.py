@@ -112,11 +112,11 @@ class MigrationExecutor(executor.MigrationExecutor):
             found = self._conflict(migration, state, run)
         if found:
             raise StepFailed(found.explain(self.connection))
-        run.freed = loaded().queue.freed(self.connection)
 
     def _conflict(self, migration: Migration, state: ProjectState, run: Run) -> Conflict | None:
-        others = loaded().queue.holders(self.connection, but=migration)
-        return conflict(self.connection, migration, state, run, others)
+        holders = loaded().queue.holders(self.connection)
+        run.freed = {claim for holder in holders for claim in holder.frees}
+        return conflict(self.connection, migration, state, run, holders)
 
     def _guarded(
         self, migration: Migration, state: ProjectState, act: Callable[[ProjectState], ProjectState]

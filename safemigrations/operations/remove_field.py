@@ -19,7 +19,7 @@ from typing import Any
 from django.db.migrations.operations import AddField, DeleteModel, RemoveField
 from django.db.models import Field, UniqueConstraint
 
-from ..plans import defaults, stock_claims, tables
+from ..plans import claims, defaults, stock_claims, tables
 from ..plans.claims import Claim
 from ..plans.column import Column, bound
 from ..plans.defaults import Kind
@@ -215,11 +215,12 @@ def _is_unique(at: Situation, model_name: str, field: Field[Any, Any]) -> bool:
     )
 
 
-def _nothing_uses(column: Column, going: Iterable[Claim]) -> Proof:
-    """`going` is what open contracts remove."""
+def _nothing_uses(column: Column, freed: Iterable[Claim]) -> Proof:
+    kinds = (claims.Kind.TABLE, claims.Kind.COLUMN)
+    going = sorted((claim.quoted_table, claim.name) for claim in freed if claim.kind in kinds)
     return Proof(
         why=f"{column.label}: nothing of yours depends on {column.name}",
-        query=dependents_of_column(column.table, column.name, but=map(str, going)),
+        query=dependents_of_column(column.table, column.name, but=going),
         failure=(
             f"The contract can't drop {column.name} of {column.label} as long as these use it: {{rows}}. Nothing was "
             "changed. Replace them first, then run the same command again."

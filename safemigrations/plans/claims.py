@@ -49,6 +49,10 @@ class Claim:
         return any(self.meets(each) or (self.kind in PARTS_OF_A_TABLE and whole.meets(each)) for each in gone)
 
     @property
+    def quoted_table(self) -> Name:
+        return Name.of(self.table, self.schema)
+
+    @property
     def twin(self) -> Claim:
         """The column as one of two that hold the same data."""
         return Claim(Kind.TWIN, self.table, self.name, self.schema)

@@ -65,12 +65,13 @@ def watchers_of_column(table: str, column: str) -> str:
     )
 
 
-def dependents_of_column(table: str, column: str, *, but: Iterable[str] = ()) -> str:
+def dependents_of_column(table: str, column: str, *, but: Iterable[tuple[str, str]] = ()) -> str:
     """What keeps a column from being dropped: all that depends on it and doesn't vanish with it, or before it.
 
-    Generated columns and foreign keys of what is named in `but` ("column note of shop_order", "table shop_order")
-    don't count, nor do views of ours.
+    Generated columns and foreign keys of what is in `but` don't count: pairs of a table, as it stands in a statement,
+    and a raw column, or no column, which stands for all of the table's. Nor do views of ours.
     """
+    going = [f"(g.relation = {regclass(each)} AND {literal(name)} IN ('', a.attname))" for each, name in but]
     return (
         "SELECT regexp_replace(regexp_replace(pg_describe_object(d.classid, d.objid, d.objsubid), '^rule _RETURN on ',"
         " ''), '^default value for', 'generated') FROM pg_depend d"
@@ -81,10 +82,8 @@ def dependents_of_column(table: str, column: str, *, but: Iterable[str] = ()) ->
         f" AND NOT EXISTS (SELECT FROM pg_rewrite r WHERE r.oid = d.objid AND {is_marked('r.ev_class')})"
         " AND NOT EXISTS (SELECT FROM (SELECT oid, adrelid, ARRAY[adnum] FROM pg_attrdef"
         " UNION ALL SELECT oid, conrelid, conkey FROM pg_constraint WHERE contype = 'f') AS g (oid, relation, columns)"
-        " JOIN pg_class c ON c.oid = g.relation"
-        " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (g.columns)"
-        " WHERE g.oid = d.objid AND ARRAY[format('table %s', c.relname), format('column %s of %s', a.attname,"
-        f" c.relname)] && ARRAY[{literals(['', *sorted(but)])}]) ORDER BY 1"
+        " JOIN pg_attribute a ON a.attrelid = g.relation AND a.attnum = ANY (g.columns)"
+        f" WHERE g.oid = d.objid AND ({' OR '.join(going) or 'FALSE'})) ORDER BY 1"
     )
 
 
