@@ -1029,12 +1029,12 @@ def stock(case: Case) -> list[Migration]:
     return [migration]
 
 
-def ours(case: Case) -> list[Migration]:
+def ours(case: Case, before: Migration | None = None) -> list[Migration]:
     """The release as makemigrations writes it with this package."""
     (migration,) = stock(case)
     migration.operations = list(case.operations)  # type: ignore[misc]
     migrations = {LABEL: [migration]}
-    replace_unsafe(state_after([base()]), migrations, lambda notice: None)
+    replace_unsafe(state_after([before or base()]), migrations, lambda notice: None)
     return split(migrations)[LABEL]
 
 

@@ -95,13 +95,15 @@ def other_connection(connect: Connect) -> psycopg.Connection:
 @contextmanager
 def new_database(alias: str, monkeypatch: pytest.MonkeyPatch, template: str = "") -> Iterator[BaseDatabaseWrapper]:
     name = f"safemigrations_{uuid4().hex}"
-    _on_server("CREATE DATABASE {} TEMPLATE {}", name, template or "template1")
+    on_server("CREATE DATABASE {} TEMPLATE {}", name, template or "template1")
     with monkeypatch.context() as patch:
         patch.setenv(f"SAFEMIGRATIONS_TEST_DATABASE_{alias.upper()}", name)
         patch.setitem(connections.settings[alias], "NAME", name)
-        yield connections[alias]
-        _forget(alias)
-    _on_server("DROP DATABASE {} WITH (FORCE)", name)
+        try:
+            yield connections[alias]
+        finally:
+            forget(alias)
+    on_server("DROP DATABASE {} WITH (FORCE)", name)
 
 
 @pytest.fixture(scope="session")
@@ -116,13 +118,13 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             migrate(base().name)
             fill(state_after([base()]))
         filled = connection.settings_dict["NAME"]
-        _forget("default")
-        _on_server("CREATE DATABASE {} TEMPLATE {}", name, filled)
+        forget("default")
+        on_server("CREATE DATABASE {} TEMPLATE {}", name, filled)
     yield name
-    _on_server("DROP DATABASE {}", name)
+    on_server("DROP DATABASE {}", name)
 
 
-def _forget(alias: str) -> None:
+def forget(alias: str) -> None:
     from django.contrib.contenttypes.models import ContentType
 
     connections[alias].close()
@@ -130,7 +132,7 @@ def _forget(alias: str) -> None:
     ContentType.objects.clear_cache()  # it remembers keys of a database that is gone
 
 
-def _on_server(statement: str, *names: str) -> None:
+def on_server(statement: str, *names: str) -> None:
     with psycopg.connect(_server(), autocommit=True) as connection:
         connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import itertools
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 
+import safemigrations
 from safemigrations.postgres.blocks import for_each
 from safemigrations.postgres.names import NAME_LENGTH, Name, regclass
 from safemigrations.postgres.probe import NEVER, Probe, no_row
@@ -178,3 +181,30 @@ def test_no_row_of_any_query(other_connection):
     assert other_connection.execute(no_row("SELECT 'a', 2 WHERE FALSE UNION SELECT 'b', 3 WHERE FALSE")).fetchall() == [
         (1,)
     ]
+
+
+# Nothing else quotes a name.
+
+PACKAGE = Path(safemigrations.__file__).parent
+BUILDERS = [path for room in ("postgres", "plans", "running", "contracts") for path in (PACKAGE / room).rglob("*.py")]
+
+
+def quotes_by_hand(node: ast.AST) -> bool:
+    """Has an f-string a value between double quotes, or does somebody call what quotes, or what takes quotes off?"""
+    if isinstance(node, ast.JoinedStr):
+        parts = [part.value if isinstance(part, ast.Constant) else None for part in node.values]
+        around = zip(parts, parts[1:], parts[2:], strict=False)
+        return any(
+            value is None and str(before).endswith('"') and str(after).startswith('"')
+            for before, value, after in around
+        )
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        arguments = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+        return node.func.attr == "quote_name" or (node.func.attr in ("strip", "removeprefix") and '"' in arguments)
+    return False
+
+
+@pytest.mark.parametrize("path", [path for path in BUILDERS if path.name != "names.py"], ids=lambda path: path.name)
+def test_names_are_quoted_in_one_place(path):
+    by_hand = filter(quotes_by_hand, ast.walk(ast.parse(path.read_text())))
+    assert [ast.unparse(node) for node in by_hand] == []

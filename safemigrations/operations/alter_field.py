@@ -35,7 +35,7 @@ from ..postgres.lock import Lock
 from ..postgres.names import Name, object_name, temporary_name
 from ..postgres.probe import NEVER, Probe, no_row
 from ..postgres.values import literal
-from ..typed import create_index_name, field_indexes_sql, like_index_sql
+from ..typed import field_indexes_sql, like_index_sql
 from . import alter_many_to_many
 from .alter_many_to_many import ANOTHER_TABLE
 from .alter_unique_together import no_duplicates
@@ -292,8 +292,7 @@ def _drop_check(column: Column) -> Plan:
 
 def _constraints(column: Column, kind: str, label: str, suffix: str) -> str:
     """Under the name of one that came with the column, or of one that it was given later."""
-    given = create_index_name(column.editor, column.model._meta.db_table, [column.name], suffix)
-    names = (object_name(column.label, column.name, label), Name.from_django(given).raw)
+    names = (object_name(column.label, column.name, label), column.index_name(suffix).raw)
     return constraints_of_field(column.table, [column.name], kind, names=names)
 
 

@@ -215,7 +215,7 @@ class Column(Data):
 
     def unique_by_name(self) -> Plan:
         """UNIQUE, under the name that Django gives when it alters a column."""
-        return unique_constraint(self.table, self._index_name("_uniq").raw, (self.quoted,))
+        return unique_constraint(self.table, self.index_name("_uniq").raw, (self.quoted,))
 
     def unique(self) -> Plan:
         """UNIQUE, under the name that PostgreSQL gives to the one that Django writes into ADD COLUMN."""
@@ -235,9 +235,9 @@ class Column(Data):
 
     def check_by_name(self) -> Plan:
         """The check, under the name that Django gives when it alters a column."""
-        return self._check(self._index_name("_check").raw)
+        return self._check(self.index_name("_check").raw)
 
-    def _index_name(self, suffix: str) -> Name:
+    def index_name(self, suffix: str) -> Name:
         """The name that Django gives to what it adds to a column."""
         name = create_index_name(self.editor, self.model._meta.db_table, [self.field.column], suffix)
         return Name.from_django(name)

@@ -14,6 +14,7 @@ from typing import Literal
 from django.db import DatabaseError, transaction
 from django.db.models import F
 
+from ...postgres.names import Name
 from .. import locks
 from . import progress as store
 from .failures import Stopped
@@ -153,7 +154,7 @@ class Worker:
 
     def move(self, section: Section, values: Mapping[str, object]) -> None:
         """Store numbers of a section. The time is the server's: clocks of machines that share the work may differ."""
-        sets = "".join(f'"{name}" = {value!r}, ' for name, value in values.items())
+        sets = "".join(f"{Name.of(name)} = {value!r}, " for name, value in values.items())
         with self.connection.cursor() as cursor:
             cursor.execute(
                 f"UPDATE safemigrations_backfill_section SET {sets}touched_at = now() WHERE id = {section.pk}"
