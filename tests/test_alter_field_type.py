@@ -168,9 +168,7 @@ def test_which_type_is_the_wider_one(old, new, wider):
 
 # The exact plan.
 
-NOTHING_STUCK = (
-    "-- shop_book: nothing of yours hangs on pages that can't get a column of another type (looked up when it is run)"
-)
+NOTHING_STUCK = "-- shop_book: nothing of yours keeps pages from getting another type (looked up when it is run)"
 INDEXES_FIT = "-- shop_book: every index and check constraint of pages means something for bigint"
 SQL_LATER = ("--   ALTER", "--   DROP")
 
@@ -220,7 +218,7 @@ def test_the_plan_of_a_narrower_type_waits_for_the_contract(database):
     plan = shop.plan(alter("title", varchar(50)))
     first, _, later = plan.partition("-- Left for the contract:")
     assert first == (
-        "-- shop_book: nothing of yours hangs on title that can't get a column of another type"
+        "-- shop_book: nothing of yours keeps title from getting another type"
         " (looked up when it is run)\n"
         "-- shop_book: every title fits into varchar(50) (looked up when it is run)\n"
     )

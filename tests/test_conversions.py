@@ -374,9 +374,7 @@ def test_awkward_names(database, table, column):
     assert difference(nameless(before), nameless(snapshot(connection))) == {}
 
 
-NOTHING_STUCK = (
-    "-- shop_book: nothing of yours hangs on code that can't get a column of another type (looked up when it is run)"
-)
+NOTHING_STUCK = "-- shop_book: nothing of yours keeps code from getting another type (looked up when it is run)"
 
 
 def test_what_the_plan_prints(database):

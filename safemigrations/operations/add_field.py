@@ -30,7 +30,7 @@ from .base import Change, Context, Finding, Rule, Situation
 
 
 class AddFieldConcurrently(Change, AddField):
-    """Add a field that rows may lack, or that the database fills, together with what hangs on it."""
+    """Add a field that rows may lack, or that the database fills, together with its index and constraints."""
 
     category = AddField.category
 
@@ -44,7 +44,7 @@ class AddFieldConcurrently(Change, AddField):
         self.wrap(AddField(model_name, name, field, preserve_default))
 
     def describe(self) -> str:
-        return f"{AddField.describe(self)}, and what hangs on it concurrently"
+        return f"{AddField.describe(self)}, and its index and constraints concurrently"
 
     @property
     def identity(self) -> str:

@@ -178,7 +178,7 @@ def find(operation: AddField, context: Context) -> Finding | None:
             replacement,
         )
     if field.has_db_default() and not field.unique:
-        return None  # instant; AddFieldConcurrently sees to what hangs on it
+        return None  # instant; its index and constraints are AddFieldConcurrently's
     if field.unique and kind is Kind.INSTANT:
         return Finding(
             f"{what} is unique and has one default: the second row, and the second one that the release which is "

@@ -23,7 +23,7 @@ from ..plans.steps import Plan
 from ..postgres.names import Name
 from ..typed import model_state
 from .base import Change, Context, Finding, Rule, Situation
-from .remove_index import is_taken_over, make_way, name_aside, set_aside
+from .remove_index import is_taken_over, make_way, name_until_dropped, set_aside
 
 
 class RemoveConstraintLater(Change, RemoveConstraint):
@@ -70,7 +70,7 @@ class RemoveConstraintLater(Change, RemoveConstraint):
         model, table, name = at.old(self.model_name), self._table(at), constraints.name_of(constraint).raw
         if self.set_aside and not _stands_in_the_way(constraint):
             constraint = constraint.clone()
-            constraint.name = Name.of(name_aside(table, name)).in_django
+            constraint.name = Name.of(name_until_dropped(table, name)).in_django
         again = constraints.add(at.editor, model, constraint)
         if not again:  # this version of PostgreSQL doesn't have it
             return ()

@@ -69,14 +69,14 @@ class RemoveIndexLater(Change, RemoveIndex):
         )
 
     def _name_until_dropped(self, table: Name) -> str:
-        return name_aside(table, self._raw_name) if self.set_aside else self._raw_name
+        return name_until_dropped(table, self._raw_name) if self.set_aside else self._raw_name
 
     @property
     def _raw_name(self) -> str:
         return Name.from_django(self.name).raw
 
 
-def name_aside(table: Name, name: str) -> str:
+def name_until_dropped(table: Name, name: str) -> str:
     """The name that an index, or a constraint, has until it is dropped; both are raw."""
     return temporary_name(table.raw, name)
 
@@ -86,21 +86,21 @@ def set_aside(table: Name, name: str) -> Plan:
 
     ALTER INDEX, which locks nothing but the index; ALTER TABLE RENAME CONSTRAINT would stop everybody.
     """
-    label, aside = table.raw, name_aside(table, name)
+    label, other = table.raw, name_until_dropped(table, name)
     back = Together(
         why=f"{label}: index {name} gets its name back from what took it",
-        sql=(*_drop_by_name(table, name), _rename(table, aside, name)),
+        sql=(*_drop_by_name(table, name), _rename(table, other, name)),
         locks={table: Lock.ACCESS_EXCLUSIVE},
-        done=index_exists(table, aside).negated(),
+        done=index_exists(table, other).negated(),
     )
     return (
         Statement(
-            why=f"{label}: index {name} is called {aside} until it is dropped",
-            sql=_rename(table, name, aside),
+            why=f"{label}: index {name} is called {other} until it is dropped",
+            sql=_rename(table, name, other),
             locks={},
-            done=index_exists(table, aside),
+            done=index_exists(table, other),
             undo=(back,),
-            takes=(claims.index(table, aside),),
+            takes=(claims.index(table, other),),
         ),
     )
 

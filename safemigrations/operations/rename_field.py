@@ -5,9 +5,9 @@ next one needs the new name before the last server of the old one is gone.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-RENAME
 
 So the column gets a twin under the new name, a trigger keeps the two equal, and every index is built for the twin too.
-The contract proves that they are equal in every row. Then, in one short transaction, the twin goes and the column gets
-its name: so all that hangs on the column (constraints, indexes, defaults, views, grants, foreign keys of others) is in
-the end what a plain rename leaves, without having been built again.
+The contract proves that they are equal in every row. Then, in one short transaction, the twin goes and the original
+gets its name. So the constraints, indexes, defaults, views and grants of the column, and the foreign keys that point at
+it, are in the end what a plain rename leaves, and nothing was built again.
 """
 
 from __future__ import annotations

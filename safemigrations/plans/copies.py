@@ -21,7 +21,7 @@ from ..postgres.constraints import (
 )
 from ..postgres.indexes import indexes_knowing
 from ..postgres.lock import Lock
-from ..postgres.names import COPY, PREFIX, Name, name_of_copy, scope_of_counterparts
+from ..postgres.names import COPY, PREFIX, Name, name_of_copy, scope_of_copies
 from ..postgres.probe import NEVER
 from .indexes import AddUnique, BuildIndex
 from .steps import Database, Online, Plan, Question, Statement, Step, Together, Trial
@@ -81,7 +81,7 @@ class BuildCounterparts(Question):
 
     @property
     def scope(self) -> str:
-        return scope_of_counterparts(self.table, dict(self.twins))
+        return scope_of_copies(self.table, dict(self.twins))
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -102,9 +102,9 @@ class BuildCounterparts(Question):
             if self.copies and index.name.startswith(COPY):
                 yield _copy(self.table, ", ".join(twins.values()), index)
             elif not index.name.startswith(PREFIX) and index.name not in left_out:
-                yield from self._counterpart(database, index)
+                yield from self._copy_of(database, index)
 
-    def _counterpart(self, database: Database, index: Index) -> Plan:
+    def _copy_of(self, database: Database, index: Index) -> Plan:
         copy = name_of_copy(self.scope, index.name)
         kind, deferrable = _constraint(database, self.table, index.name)
         why = f"{Name(self.table).raw}: index {index.name}, for what takes its place"
@@ -182,12 +182,12 @@ class MoveAdditions(Question):
             unique=index.unique or kind == "u",
             analyze=index.on_expression,
         )
-        aside, built = name_of_copy(self.table, name), Name(self.table).beside(build.name)
+        of_twin, built = name_of_copy(self.table, name), Name(self.table).beside(build.name)
         add = f"ALTER TABLE {self.table} ADD CONSTRAINT {Name.of(name)}"
         exchange = Together(
             why=f"{label}: that index is {name} from now on",
             sql=(
-                f"ALTER INDEX {Name(self.table).beside(name)} RENAME TO {Name.of(aside)}",
+                f"ALTER INDEX {Name(self.table).beside(name)} RENAME TO {Name.of(of_twin)}",
                 f"{add} UNIQUE USING INDEX {Name.of(build.name)}{deferrable}"
                 if kind
                 else f"ALTER INDEX {built} RENAME TO {Name.of(name)}",
@@ -198,13 +198,13 @@ class MoveAdditions(Question):
 
     def _check(self, check: Check) -> Plan:
         label, name = Name(self.table).raw, check.name
-        new, aside = name_of_copy(self.table, check.definition), name_of_copy(self.table, name)
+        new, of_twin = name_of_copy(self.table, check.definition), name_of_copy(self.table, name)
         what = f"check {name}, which a later migration made, for the column that stays"
         rename = f"ALTER TABLE {self.table} RENAME CONSTRAINT"
         exchange = Together(
             why=f"{label}: that check is {name} from now on",
             sql=(
-                f"{rename} {Name.of(name)} TO {Name.of(aside)}",
+                f"{rename} {Name.of(name)} TO {Name.of(of_twin)}",
                 f"{rename} {Name.of(new)} TO {Name.of(name)}",
             ),
             locks={self.table: Lock.ACCESS_EXCLUSIVE},

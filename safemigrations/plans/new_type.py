@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from ..data import Data
 from ..postgres.lock import Lock
-from ..postgres.names import Name, scope_of_counterparts, temporary_name
+from ..postgres.names import Name, scope_of_copies, temporary_name
 from ..typed import create_fk_sql
 from .casts import Cast
 from .column import Column
@@ -171,7 +171,7 @@ def _let_go(twin: Twin) -> Iterator[str]:
 
 def _take_over(table: Name, twins: list[Twin]) -> Iterator[str]:
     """The indexes and constraints of the twins get the names of those of the originals."""
-    scope = scope_of_counterparts(table, [twin.original.name for twin in twins])
+    scope = scope_of_copies(table, [twin.original.name for twin in twins])
     yield exchange_checks(table, scope)
     yield exchange_primary_key(table, scope)
     yield exchange_indexes(table, scope)

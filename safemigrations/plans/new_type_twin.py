@@ -80,12 +80,12 @@ class Twin(Data):
         """`twins` are those of the whole exchange: what points at the original is exchanged, too."""
         column, children = self.original, [(other.table, other.original.name) for other in twins]
         return Proof(
-            why=f"{column.label}: nothing of yours hangs on {column.name} that can't get a column of another type",
+            why=f"{column.label}: nothing of yours keeps {column.name} from getting another type",
             query=stuck_to_column(column.table, column.name, children),
             failure=(
                 f"{column.name} of {column.label} can't get the type {self.successor.type}, because of: {{rows}}. "
-                "Nothing was changed. What hangs on a column stays with it, and this one is replaced by another: drop "
-                "what is named, run the same command again, and make it anew after the contract."
+                "Nothing was changed. What depends on a column stays with it, and this column is replaced by another. "
+                "Drop what is named, run the same command again, and make it anew after the contract."
             ),
             done=self.over,
         )

@@ -1,7 +1,7 @@
 """What belongs to a column, carried over to the one that takes its place, as SQL; only the catalog knows what that is.
 
 Whether that is possible is tried first. All else are statements within the one transaction that exchanges the columns.
-The names of counterparts are those that BuildCounterparts gives them.
+BuildCounterparts has given the copies, which were made for that column, their names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .column import Column
 from .copies import TryTypes
 from .foreign_key import ForeignKey
 
-ASIDE = f"{PREFIX}aside"  # a name that nobody sees, within one transaction
+IN_BETWEEN = f"{PREFIX}aside"  # a name that nobody sees, within one transaction
 
 STORAGE = "CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'x' THEN 'EXTENDED' ELSE 'MAIN' END"
 COMPRESSION = "CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END"
@@ -115,7 +115,7 @@ def exchange_primary_key(table: str, scope: str) -> str:
 
 
 def exchange_indexes(table: str, scope: str) -> str:
-    """An index and its counterpart exchange their names, those of partitions, too. A constraint's name goes with it."""
+    """An index and its copy exchange their names, those of partitions, too. A constraint's name goes with it."""
     copied = copy_of(scope, "o.relname")
     pairs = (
         "SELECT o.oid AS old, n.oid AS new FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid"
@@ -127,14 +127,14 @@ def exchange_indexes(table: str, scope: str) -> str:
         " ON a.indexrelid = o.relid, pg_partition_tree(pairs.new) n JOIN pg_index b ON b.indexrelid = n.relid"
         " WHERE a.indrelid = b.indrelid AND o.level > 0"
     )
-    aside = literal(ASIDE)
+    in_between = literal(IN_BETWEEN)
     return for_each(
         f"WITH pairs AS ({pairs}), every AS (SELECT * FROM pairs UNION ALL {of_partitions})"
         " SELECT n.nspname, a.relname AS old, b.relname AS new, i.indisreplident, i.indisclustered FROM every"
         " JOIN pg_class a ON a.oid = every.old JOIN pg_class b ON b.oid = every.new"
         " JOIN pg_index i ON i.indexrelid = a.oid JOIN pg_namespace n ON n.oid = a.relnamespace",
-        f"{_rename_index('found.old', aside)} {_rename_index('found.new', 'found.old')}"
-        f" {_rename_index(aside, 'found.new')}"
+        f"{_rename_index('found.old', in_between)} {_rename_index('found.new', 'found.old')}"
+        f" {_rename_index(in_between, 'found.new')}"
         f" IF found.indisreplident THEN {_by_index(table, 'REPLICA IDENTITY USING INDEX')} END IF;"
         f" IF found.indisclustered THEN {_by_index(table, 'CLUSTER ON')} END IF;",
     )
@@ -163,7 +163,7 @@ def drop_unique(table: str, scope: str) -> str:
 
 
 def drop_leftovers(column: Column) -> str:
-    """Counterparts that no index has given its name to, because the same release has dropped it."""
+    """Copies whose index is gone, so that they have no name to take over: the same release has dropped it."""
     named = f"starts_with(c.relname, {literal(COPY)})"
     return for_each(
         "SELECT n.nspname, c.relname, k.conname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"

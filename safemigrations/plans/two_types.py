@@ -18,7 +18,7 @@ from ..data import Data
 from ..postgres.dependents import stuck_to_column
 from ..postgres.indexes import index_of_field
 from ..postgres.lock import Lock
-from ..postgres.names import scope_of_counterparts
+from ..postgres.names import scope_of_copies
 from ..postgres.probe import Probe, said_if
 from ..postgres.triggers import functions_naming
 from ..postgres.values import differ
@@ -232,7 +232,7 @@ class Direction(Data):
 
     def _end(self) -> Together:
         original, twin, conversion = self.original, self.twin, self.conversion
-        table, scope = twin.table, scope_of_counterparts(twin.table, [original.name])
+        table, scope = twin.table, scope_of_copies(twin.table, [original.name])
         return Together(
             why=f"{twin.label}: drop column {original.name} and the trigger that made {twin.name} from it",
             sql=(
@@ -289,11 +289,11 @@ class TwoTypes(Data):
         original, twin = self.old, self.new
         taken = said_if(twin.exists.unless(self._conversion.trigger.done), there_already(twin))
         return Proof(
-            why=f"{original.label}: nothing of yours hangs on {original.name} that can't get a column of another type",
+            why=f"{original.label}: nothing of yours keeps {original.name} from getting another type",
             query=f"{stuck_to_column(original.table, original.name, ())} UNION {taken}",
             failure=(
                 f"{original.name} of {original.label} can't be replaced by {twin.name} ({twin.type}), because of: "
-                "{rows}. Nothing was changed. What hangs on a column goes with it: drop what is named, run the same "
+                "{rows}. Nothing was changed. What depends on a column goes with it. Drop what is named, run the same "
                 "command again, and make it anew after the contract."
             ),
             done=over,

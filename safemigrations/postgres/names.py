@@ -107,7 +107,7 @@ def name_of_copy(table: str, definition: str) -> str:
     return f"{COPY}{hashlib.sha256(f'{table} {definition}'.encode()).hexdigest()[:16]}"
 
 
-def scope_of_counterparts(table: str, columns: Iterable[str]) -> str:
+def scope_of_copies(table: str, columns: Iterable[str]) -> str:
     """What name_of_copy() takes for a table here: an index over two columns may be exchanged for each of them."""
     return " ".join([table, *sorted(columns)])
 
