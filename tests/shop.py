@@ -23,6 +23,7 @@ from safemigrations.hooks.writer import MigrationWriter
 from safemigrations.operations.base import Change
 from safemigrations.operations.written import written
 from safemigrations.running.run import Report, Run, running
+from safemigrations.typed import server_version
 
 KEY = ("id", models.BigAutoField(primary_key=True))
 
@@ -53,6 +54,42 @@ def quoted(table: str) -> str:
 def book(*fields: tuple[str, Any], **options: Any) -> CreateModel:
     """A Book with a title, and what a test needs besides."""
     return CreateModel("Book", [KEY, ("title", models.CharField(max_length=100)), *fields], options)
+
+
+def not_null_as_printed(connection: BaseDatabaseWrapper, table: str, column: str, *, later: bool = False) -> str:
+    """What sqlmigrate prints for a column that gets NOT NULL, on this server; `later`: as it prints the contract."""
+    own, check = f"{table}_{column}_not_null", f"safemig_{table}_{column}_not_null"
+    name, condition = (
+        (own, f'NOT NULL "{column}"') if has_not_valid(connection) else (check, f'CHECK ("{column}" IS NOT NULL)')
+    )
+    lines = [
+        f"-- {table}: {column} can't be null from now on",
+        f'ALTER TABLE "{table}" ADD CONSTRAINT "{name}" {condition} NOT VALID;',
+        f"-- {table}: no row has {column} null (checked without blocking)",
+        f'ALTER TABLE "{table}" VALIDATE CONSTRAINT "{name}";',
+    ]
+    if not has_not_valid(connection):
+        lines += [
+            f"-- {table}: {column} NOT NULL, without a scan",
+            f'ALTER TABLE "{table}" ALTER COLUMN "{column}" SET NOT NULL;',
+            f'ALTER TABLE "{table}" DROP CONSTRAINT IF EXISTS "{check}";',
+        ]
+    return "\n".join(f"--   {line.removeprefix('-- ')}" if later else line for line in lines)
+
+
+def null_again_as_printed(connection: BaseDatabaseWrapper, table: str, column: str) -> str:
+    """What sqlmigrate prints for the way back from that."""
+    drop = (
+        f"-- {table}: drop the check behind {column} NOT NULL\n"
+        f'ALTER TABLE "{table}" DROP CONSTRAINT IF EXISTS "safemig_{table}_{column}_not_null";\n'
+    )
+    back = f'-- {table}: {column} may be null\nALTER TABLE "{table}" ALTER COLUMN "{column}" DROP NOT NULL;'
+    return back if has_not_valid(connection) else drop + back
+
+
+def has_not_valid(connection: BaseDatabaseWrapper) -> bool:
+    """NOT NULL ... NOT VALID, of PostgreSQL 18."""
+    return server_version(connection) >= 180000
 
 
 class Shop:

@@ -28,6 +28,8 @@ from .shop import (
     assert_is_read_back,
     book,
     file_of,
+    not_null_as_printed,
+    null_again_as_printed,
     optimized,
     quoted,
     raw,
@@ -81,23 +83,13 @@ def test_the_plan_of_an_expression(database):
         "-- Left for the contract:\n"
         "--   shop_book: fill shout of the rows that the old release inserted last\n"
         f'--   UPDATE "shop_book" SET "shout" = {filled} WHERE "shout" IS NULL;\n'
-        "--   shop_book: shout can't be null from now on\n"
-        '--   ALTER TABLE "shop_book" ADD CONSTRAINT "safemig_shop_book_shout_not_null"'
-        ' CHECK ("shout" IS NOT NULL) NOT VALID;\n'
-        "--   shop_book: no row has shout null (checked without blocking)\n"
-        '--   ALTER TABLE "shop_book" VALIDATE CONSTRAINT "safemig_shop_book_shout_not_null";\n'
-        "--   shop_book: shout NOT NULL, without a scan\n"
-        '--   ALTER TABLE "shop_book" ALTER COLUMN "shout" SET NOT NULL;\n'
-        '--   ALTER TABLE "shop_book" DROP CONSTRAINT IF EXISTS "safemig_shop_book_shout_not_null";\n'
+        f"{not_null_as_printed(database, 'shop_book', 'shout', later=True)}\n"
         "--   shop_book: drop the trigger that fills shout of rows that the old release inserts\n"
         '--   DROP TRIGGER IF EXISTS "zzz_safemig_4_shop_book_shout_fill" ON "shop_book";\n'
         '--   DROP FUNCTION IF EXISTS "safemig_shop_book.shout.fill"();'
     )
     assert shop.plan(EXPRESSION, backwards=True) == (
-        "-- shop_book: drop the check behind shout NOT NULL\n"
-        'ALTER TABLE "shop_book" DROP CONSTRAINT IF EXISTS "safemig_shop_book_shout_not_null";\n'
-        "-- shop_book: shout may be null\n"
-        'ALTER TABLE "shop_book" ALTER COLUMN "shout" DROP NOT NULL;\n'
+        f"{null_again_as_printed(database, 'shop_book', 'shout')}\n"
         "-- shop_book: drop the trigger that fills shout of rows that the old release inserts\n"
         'DROP TRIGGER IF EXISTS "zzz_safemig_4_shop_book_shout_fill" ON "shop_book";\n'
         'DROP FUNCTION IF EXISTS "safemig_shop_book.shout.fill"();\n'
@@ -115,14 +107,7 @@ def test_the_plan_of_a_function(database):
         "-- Left for the contract:\n"
         "--   shop_book: fill shout of the rows that the old release inserted last\n"
         f'--   UPDATE "shop_book" SET "shout" = {path_of(shout_of)} WHERE "shout" IS NULL;\n'
-        "--   shop_book: shout can't be null from now on\n"
-        '--   ALTER TABLE "shop_book" ADD CONSTRAINT "safemig_shop_book_shout_not_null"'
-        ' CHECK ("shout" IS NOT NULL) NOT VALID;\n'
-        "--   shop_book: no row has shout null (checked without blocking)\n"
-        '--   ALTER TABLE "shop_book" VALIDATE CONSTRAINT "safemig_shop_book_shout_not_null";\n'
-        "--   shop_book: shout NOT NULL, without a scan\n"
-        '--   ALTER TABLE "shop_book" ALTER COLUMN "shout" SET NOT NULL;\n'
-        '--   ALTER TABLE "shop_book" DROP CONSTRAINT IF EXISTS "safemig_shop_book_shout_not_null";'
+        f"{not_null_as_printed(database, 'shop_book', 'shout', later=True)}"
     )
 
 

@@ -555,6 +555,18 @@ def test_an_index_is_found_and_dropped_by_the_search_path(database, connect):
     assert indexes(session, "app.item") == [("item_price", True)]
 
 
+def test_an_index_whose_name_another_schema_has_before_its_own_is_dropped(database, item):
+    """The search_path finds the table in one schema, and something of the index's name in one that comes before."""
+    item.execute("CREATE INDEX item_price ON item (price)")
+    item.execute("CREATE SCHEMA app; CREATE TABLE app.thing (price int)")
+    item.execute("CREATE INDEX item_price ON app.thing (price)")
+    with database.cursor() as cursor:
+        cursor.execute("SET search_path = app, public")
+    run(database, DropIndex(why="drop", table='"item"', name="item_price"))
+    assert indexes(item) == []
+    assert indexes(item, "app.thing") == [("item_price", True)]
+
+
 # Validation.
 
 

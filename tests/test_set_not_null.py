@@ -11,12 +11,13 @@ from django.db.models.functions import Upper
 
 from safemigrations.operations import SetNotNullLater
 from safemigrations.plans.triggers import NO_VALUE
-from safemigrations.typed import server_version
 
 from .shop import (
     KEY,
     Shop,
     book,
+    not_null_as_printed,
+    null_again_as_printed,
 )
 
 AUTHOR = CreateModel("Author", [KEY, ("name", models.TextField())])
@@ -42,26 +43,8 @@ FILLED = SetNotNullLater("book", "note", note(), backfill=Upper("title"))
 # The exact plan.
 
 
-NOT_NULL = (
-    "--   shop_book: note can't be null from now on\n"
-    '--   ALTER TABLE "shop_book" ADD CONSTRAINT "shop_book_note_not_null" NOT NULL "note" NOT VALID;\n'
-    "--   shop_book: no row has note null (checked without blocking)\n"
-    '--   ALTER TABLE "shop_book" VALIDATE CONSTRAINT "shop_book_note_not_null";'
-)
-NOT_NULL_BEFORE_18 = (
-    "--   shop_book: note can't be null from now on\n"
-    '--   ALTER TABLE "shop_book" ADD CONSTRAINT "safemig_shop_book_note_not_null"'
-    ' CHECK ("note" IS NOT NULL) NOT VALID;\n'
-    "--   shop_book: no row has note null (checked without blocking)\n"
-    '--   ALTER TABLE "shop_book" VALIDATE CONSTRAINT "safemig_shop_book_note_not_null";\n'
-    "--   shop_book: note NOT NULL, without a scan\n"
-    '--   ALTER TABLE "shop_book" ALTER COLUMN "note" SET NOT NULL;\n'
-    '--   ALTER TABLE "shop_book" DROP CONSTRAINT IF EXISTS "safemig_shop_book_note_not_null";'
-)
-
-
-def not_null(database: BaseDatabaseWrapper) -> str:
-    return NOT_NULL if server_version(database) >= 180000 else NOT_NULL_BEFORE_18
+def not_null(connection: BaseDatabaseWrapper) -> str:
+    return not_null_as_printed(connection, "shop_book", "note", later=True)
 
 
 def test_the_plan_where_nothing_fills(database):
@@ -95,10 +78,7 @@ def test_the_plan_of_an_expression(database):
         '--   DROP FUNCTION IF EXISTS "safemig_shop_book.note.fill"();'
     )
     assert shop.plan(FILLED, backwards=True) == (
-        "-- shop_book: drop the check behind note NOT NULL\n"
-        'ALTER TABLE "shop_book" DROP CONSTRAINT IF EXISTS "safemig_shop_book_note_not_null";\n'
-        "-- shop_book: note may be null\n"
-        'ALTER TABLE "shop_book" ALTER COLUMN "note" DROP NOT NULL;\n'
+        f"{null_again_as_printed(database, 'shop_book', 'note')}\n"
         "-- shop_book: drop the trigger that fills note of rows that the old release writes\n"
         'DROP TRIGGER IF EXISTS "zzz_safemig_2_shop_book_note_fill" ON "shop_book";\n'
         'DROP FUNCTION IF EXISTS "safemig_shop_book.note.fill"();'

@@ -112,7 +112,7 @@ class RemoveFieldLater(Change, RemoveField):
         if defaults.kind(column.field) is Kind.VOLATILE:
             return (set_default,)
         unique = unique_index_on(column.table, column.name)
-        unless_unique = replace(set_default, done=set_default.done.or_(unique))
+        unless_unique = replace(set_default, only_where=unique.negated())
         return (unless_unique, _only_where_unique(column, may_be_null(column)))
 
     def _default(self, at: Situation, column: Column) -> str:
@@ -195,7 +195,7 @@ def _only_where_unique(column: Column, step: Statement) -> Statement:
     return replace(
         step,
         why=f"{step.why} where a unique index has it",
-        done=step.done.or_(unique.negated()),
+        only_where=unique,
     )
 
 

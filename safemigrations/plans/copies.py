@@ -52,12 +52,6 @@ class CopyIndexes(Question):
     column: str
     twin: str
 
-    @property
-    def statements(self) -> tuple[str, ...]:
-        return (
-            f"-- CREATE INDEX CONCURRENTLY, with {self.twin}, for each index of {self.table} that has {self.column}",
-        )
-
     def is_too_early(self, database: Database) -> bool:
         return not _has_columns(database, self.table, [self.column])
 
@@ -82,13 +76,6 @@ class BuildCounterparts(Question):
     @property
     def scope(self) -> str:
         return scope_of_copies(self.table, dict(self.twins))
-
-    @property
-    def statements(self) -> tuple[str, ...]:
-        return tuple(
-            f"-- each index, unique and check constraint of {self.table} that has {column}: made for {twin} too"
-            for column, twin in self.twins
-        )
 
     def is_too_early(self, database: Database) -> bool:
         return not _has_columns(database, self.table, dict(self.twins))
@@ -149,10 +136,6 @@ class MoveAdditions(Question):
     table: str
     column: str
     twin: str
-
-    @property
-    def statements(self) -> tuple[str, ...]:
-        return (f"-- each index and constraint that a later migration gave {self.twin}: built for {self.column}",)
 
     def is_too_early(self, database: Database) -> bool:
         return not _has_columns(database, self.table, [self.column, self.twin])
@@ -225,10 +208,6 @@ class TryTypes(Question):
     but: str = ""
 
     transactional: ClassVar[bool] = True
-
-    @property
-    def statements(self) -> tuple[str, ...]:
-        return ()
 
     def is_too_early(self, database: Database) -> bool:
         return not _has_columns(database, self.table, dict(self.types))

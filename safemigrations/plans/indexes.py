@@ -13,12 +13,12 @@ from dataclasses import replace
 from typing import ClassVar
 
 from ..postgres.constraints import constraint_exists, unique_exists
-from ..postgres.indexes import index_attached, index_exists, index_of_partition, name_taken
+from ..postgres.indexes import index_attached, index_exists, index_of_partition, name_taken, other_of_this_name
 from ..postgres.lock import Lock
 from ..postgres.names import PREFIX, Name, numbered, object_name, temporary_name
 from ..postgres.probe import NEVER
 from ..postgres.tables import partitions, place_of_table
-from .steps import Database, Nothing, Plan, Statement, Step
+from .steps import Database, Nothing, Plan, Question, Statement, Step
 
 
 class BuildIndex(Step):
@@ -139,7 +139,7 @@ class AddUnique(Step):
         return (drop,)
 
 
-class EachPartition(Step):
+class EachPartition(Question):
     """The index, or the unique constraint, of each partition, attached to that of the table.
 
     Asked after the table has its own: a partition that is made from then on comes with one.
@@ -147,19 +147,21 @@ class EachPartition(Step):
 
     of: BuildIndex | AddUnique
 
-    transactional: ClassVar[bool] = False
     told: ClassVar[bool] = False
 
     @property
-    def statements(self) -> tuple[str, ...]:
-        return (f"-- each partition of {self.of.table}: the same, attached to {self.of.name}",)
+    def table(self) -> str:
+        return self.of.table
 
     @property
     def on_failure(self) -> Plan:
         return self.of.drop_whole
 
+    def is_too_early(self, database: Database) -> bool:
+        return not database.rows(place_of_table(self.table))
+
     def discover(self, database: Database) -> Plan:
-        ((_, schema),) = database.rows(place_of_table(self.of.table))
+        ((_, schema),) = database.rows(place_of_table(self.table))
         whole = Name.of(self.of.name, schema)
         given: set[str] = set()
         return tuple(
@@ -168,7 +170,7 @@ class EachPartition(Step):
 
     def _without(self, database: Database, whole: str) -> Iterator[tuple[str, str, str]]:
         """The partitions that have no index of this one: those that were made since it is there have theirs."""
-        for partition, bare, _, schema in database.rows(partitions(self.of.table)):
+        for partition, bare, _, schema in database.rows(partitions(self.table)):
             if not database.rows(index_of_partition(whole, partition)):
                 yield partition, bare, schema
 
@@ -196,7 +198,7 @@ class DropIndex(Step):
     table: str
     name: str
     query: str = ""
-    index: str = ""  # the name with its schema, once the table is known
+    index: str = ""  # the name as it stands in a statement, once the table is known
     concurrently: bool = True
 
     transactional: ClassVar[bool] = False
@@ -210,16 +212,17 @@ class DropIndex(Step):
         """Its table may be gone; then it stays as it is. Where no name is found, it keeps the one it has."""
         for kind, schema in database.rows(place_of_table(self.table)):
             names = [name for (name,) in database.rows(self.query)] if self.query else []
-            found = tuple(self._known(name, schema, kind, "") for name in names)
+            # DROP INDEX CONCURRENTLY is not supported for an index of a partitioned table.
+            known = replace(self, concurrently=kind != "p")
+            found = tuple(replace(known, name=name, query="")._in(database, schema) for name in names)
             if not found:
-                return self._known(self.name, schema, kind, self.query)
+                return known._in(database, schema)
             return found[0] if len(found) == 1 else found
         return self
 
-    def _known(self, name: str, schema: str, kind: str, query: str) -> DropIndex:
-        # DROP INDEX CONCURRENTLY is not supported for an index of a partitioned table.
-        index = Name.of(name, schema)
-        return replace(self, name=name, index=index, concurrently=kind != "p", query=query)
+    def _in(self, database: Database, schema: str) -> DropIndex:
+        is_hidden = database.rows(other_of_this_name(self.name, schema))
+        return replace(self, index=Name.of(self.name, schema) if is_hidden else Name(self.table).beside(self.name))
 
 
 def _is_partitioned(database: Database, table: str) -> bool:

@@ -42,14 +42,16 @@ def not_null(column: Column) -> Plan:
     check = temporary_name(column.label, column.name, "not_null")
     quoted, own = Name.of(check), Name.of(object_name(column.label, column.name, "not_null"))
     already, since_18 = column_not_null(column.table, column.name), is_server(18)
+    is_begun_before_18 = constraint_exists(column.table, check)
+    needs_check = since_18.negated().or_(is_begun_before_18)
+    begun = is_begun_before_18.or_(_forbids_null(column))
     drop = column.alter(
         f"drop the check behind {column.name} NOT NULL",
         f"DROP CONSTRAINT IF EXISTS {quoted}",
         done=constraint_missing(column.table, check),
+        only_where=needs_check,
     )
     back = (drop, column.drop_not_null())
-    is_begun_before_18 = constraint_exists(column.table, check)
-    begun = is_begun_before_18.or_(_forbids_null(column))
     change = f"ADD CONSTRAINT {own} NOT NULL {column.quoted} NOT VALID"
     return (
         column.alter(
@@ -81,7 +83,7 @@ def not_null(column: Column) -> Plan:
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
             done=already.unless(is_begun_before_18),
             works_on=(column.claim,),
-            only_where=since_18.negated().or_(is_begun_before_18),
+            only_where=needs_check,
         ),
     )
 

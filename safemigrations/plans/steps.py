@@ -166,9 +166,13 @@ class Nothing(Step):
 
 
 class Question(Step):
-    """A step whose statements only the catalog knows. As long as nobody has asked, they are comments that say which."""
+    """A step of which only the catalog knows what it comes to; so it has no statements before it is asked."""
 
     transactional: ClassVar[bool] = False
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        return ()
 
     def is_too_early(self, database: Database) -> bool:
         """Is what it asks about not there yet?"""

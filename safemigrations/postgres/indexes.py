@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .columns import number_of
 from .constraints import made_up
-from .names import identifier, regclass
+from .names import Name, identifier, regclass
 from .probe import Probe
 from .values import literal, literals
 
@@ -96,6 +96,14 @@ def index_of_partition(parent: str, partition: str) -> Probe:
     return Probe(
         "SELECT 1 FROM pg_inherits h JOIN pg_index i ON i.indexrelid = h.inhrelid"
         f" WHERE h.inhparent = {regclass(parent)} AND i.indrelid = {regclass(partition)}"
+    )
+
+
+def other_of_this_name(name: str, schema: str) -> Probe:
+    """Does the search_path find something of this name in another schema than this one?"""
+    return Probe(
+        "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE c.oid = {regclass(Name.of(name))} AND n.nspname <> {literal(schema)}"
     )
 
 

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.db import DatabaseError, transaction
 
 from ..errors import StepFailed
-from ..plans.steps import Plan, Question, Step
+from ..plans.steps import Plan, Question, Step, tables_of
 from .run import sending
 from .session import Session
 
 PATIENCE = "lock_timeout = '200ms'; SET LOCAL statement_timeout = '5s'"
 
 
-def preview(session: Session, plan: Plan) -> Iterator[Step]:
-    """The steps that a plan comes to on this server, as it is now.
+def preview(session: Session, plan: Plan, *, after: Sequence[str] = ()) -> Iterator[Step]:
+    """The steps that a plan comes to on this server, as it is now; the lines of `after` will have been sent before.
 
-    A question that can't be answered stays as it is: what it asks about isn't there yet, or this role, or a standby,
-    can't make the table that is rolled back.
+    A question that can't be answered stays as it is: what it asks about isn't there yet, or may have changed by then,
+    or this role, or a standby, can't make the table that is rolled back.
     """
     for step in plan:
-        answer = _answer(session, step)
+        answer = _answer(session, step, after)
         if isinstance(answer, Step):
             yield answer
         else:
-            yield from preview(session, answer)
+            yield from preview(session, answer, after=after)
 
 
-def _answer(session: Session, step: Step) -> Step | Plan:
+def _may_change(line: str, tables: Sequence[str]) -> bool:
+    """May the statement change what a question about these tables finds? One that is about an index names no table."""
+    return line.startswith(("ALTER INDEX", "DROP INDEX")) or any(table in line for table in tables)
+
+
+def _answer(session: Session, step: Step, after: Sequence[str]) -> Step | Plan:
+    if isinstance(step, Question) and any(_may_change(line, tables_of(step)) for line in after):
+        return step
     try:
         with sending(), transaction.atomic(using=session.connection.alias):
             session.set(f"LOCAL {PATIENCE}")
