@@ -13,13 +13,13 @@ from typing import Any, ClassVar, NamedTuple
 from ..errors import StepFailed
 from ..postgres.columns import column_exists
 from ..postgres.constraints import (
-    checks_knowing,
+    checks_of_columns,
     columns_of_constraint,
     constraint_exists,
     constraint_of_index,
     unique_exists,
 )
-from ..postgres.indexes import indexes_knowing
+from ..postgres.indexes import indexes_of_columns
 from ..postgres.lock import Lock
 from ..postgres.names import COPY, PREFIX, Name, name_of_copy, scope_of_copies
 from ..postgres.probe import NEVER
@@ -30,7 +30,7 @@ SHAPE = Name.of(f"{PREFIX}shape")  # a table that no other session ever sees
 
 
 class Index(NamedTuple):
-    """What indexes_knowing() finds."""
+    """What indexes_of_columns() finds."""
 
     name: str
     unique: bool
@@ -39,7 +39,7 @@ class Index(NamedTuple):
 
 
 class Check(NamedTuple):
-    """What checks_knowing() finds."""
+    """What checks_of_columns() finds."""
 
     name: str
     definition: str
@@ -242,11 +242,11 @@ def _has_columns(database: Database, table: str, columns: Iterator[str] | Sequen
 
 
 def _indexes(database: Database, table: str, columns: Sequence[str]) -> list[Index]:
-    return [Index(*row) for row in database.rows(indexes_knowing(table, *columns))]
+    return [Index(*row) for row in database.rows(indexes_of_columns(table, *columns))]
 
 
 def _checks(database: Database, table: str, columns: Sequence[str]) -> list[Check]:
-    return [Check(*row) for row in database.rows(checks_knowing(table, *columns))]
+    return [Check(*row) for row in database.rows(checks_of_columns(table, *columns))]
 
 
 def _constraint(database: Database, table: str, index: str) -> tuple[str, str]:
@@ -265,7 +265,7 @@ def _indexes_renamed(database: Database, table: str, twins: Mapping[str, str]) -
     both = {index.name for index in _indexes(database, table, [*twins.values()])}
     found = [index for index in _indexes(database, table, [*twins]) if index.name not in both]
     create = [_index_of_shape(number, index) for number, index in enumerate(found)]
-    renamed = _renamed(database, table, twins, create, indexes_knowing(SHAPE, *twins.values()))
+    renamed = _renamed(database, table, twins, create, indexes_of_columns(SHAPE, *twins.values()))
     return [index._replace(definition=row[-1]) for index, row in zip(found, renamed, strict=True)]
 
 
@@ -274,7 +274,7 @@ def _checks_renamed(database: Database, table: str, twins: Mapping[str, str]) ->
     both = {check.name for check in _checks(database, table, [*twins.values()])}
     found = [check for check in _checks(database, table, [*twins]) if check.name not in both]
     create = [_check_of_shape(number, check) for number, check in enumerate(found)]
-    renamed = _renamed(database, table, twins, create, checks_knowing(SHAPE, *twins.values()))
+    renamed = _renamed(database, table, twins, create, checks_of_columns(SHAPE, *twins.values()))
     return [check._replace(definition=row[-1]) for check, row in zip(found, renamed, strict=True)]
 
 

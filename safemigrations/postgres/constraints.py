@@ -105,7 +105,7 @@ def constraint_of_index(table: str, name: str) -> str:
     )
 
 
-def checks_knowing(table: str, *columns: str) -> str:
+def checks_of_columns(table: str, *columns: str) -> str:
     """The check constraints that name one of the columns, oldest first: name, and definition as in ADD CONSTRAINT."""
     return (
         "SELECT k.conname, pg_get_constraintdef(k.oid) FROM pg_constraint k"

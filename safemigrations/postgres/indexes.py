@@ -40,7 +40,7 @@ def index_of_field(table: str, column: str, *, name: str) -> str:
     return made_up(found, [name], "_[0-9a-f]{8}_like$" if like else "_[0-9a-f]{8}$")
 
 
-def indexes_knowing(table: str, *columns: str) -> str:
+def indexes_of_columns(table: str, *columns: str) -> str:
     """The valid indexes that have one of the columns in their key, an expression or their condition, oldest first.
 
     A row is the index's name, whether it refuses duplicates at once, as ON CONFLICT wants it, whether it has an
