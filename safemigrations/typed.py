@@ -33,6 +33,11 @@ def model_state(state: ProjectState, app_label: str, name: str) -> ModelState:
     return cast(ModelState, state.models[app_label, name.lower()])
 
 
+def applied_state(executor: Any) -> ProjectState:
+    """The state of all migrations that are applied."""
+    return cast(ProjectState, executor._create_project_state(with_applied_migrations=True))
+
+
 # The connection.
 
 

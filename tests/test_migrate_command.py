@@ -9,6 +9,7 @@ import textwrap
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from safemigrations.typed import server_version
 from tests.contention import until
 from tests.project import Project
 
@@ -328,7 +329,10 @@ def test_fake_initial_leaves_nothing_of_what_was_there(shop):
 # Back.
 
 
-def test_reversing_takes_back_what_is_left(shop):
+def test_reversing_takes_back_what_is_left(shop, database):
+    before_18 = (
+        "    shop_item: note NOT NULL, without a scan done already\n" if server_version(database) < 180000 else ""
+    )
     next_release(shop)
     shop.manage("migrate").check()
     assert steady(shop.manage("migrate", "shop", "0001").check().stdout) == (
@@ -338,7 +342,7 @@ def test_reversing_takes_back_what_is_left(shop):
         "    shop_item: every row has note done already\n"
         "    shop_item: note can't be null from now on done already\n"
         "    shop_item: no row has note null (checked without blocking) done already\n"
-        "    shop_item: note NOT NULL, without a scan done already\n"
+        f"{scan if server_version(database) < 180000 else ''}"
         "    shop_item: note needs no default in the database any more N s\n"
         "    OK\n"
         "  Unapplying shop.0002_size...\n"

@@ -7,7 +7,7 @@ package) gets the same.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.core.management.commands import migrate
@@ -30,7 +30,14 @@ UNFINISHED = "safemigrations: the first migrate has not finished"
 class MigrationExecutor(executor.MigrationExecutor):
     """Django's, with a run around it: freshness, lock protection, names that are still held."""
 
-    def migrate(self, targets, plan=None, state=None, fake=False, fake_initial=False):  # type: ignore[no-untyped-def]
+    def migrate(
+        self,
+        targets: Sequence[tuple[str, str | None]] | None,
+        plan: Sequence[tuple[Migration, bool]] | None = None,
+        state: ProjectState | None = None,
+        fake: bool = False,
+        fake_initial: bool = False,
+    ) -> ProjectState:
         if self.connection.vendor != "postgresql":
             return super().migrate(targets, plan, state, fake, fake_initial)
         run = current_run()
@@ -60,7 +67,9 @@ class MigrationExecutor(executor.MigrationExecutor):
         with self.connection.cursor() as cursor:
             cursor.execute(f"COMMENT ON TABLE django_migrations IS {text}")
 
-    def apply_migration(self, state, migration, fake=False, fake_initial=False):  # type: ignore[no-untyped-def]
+    def apply_migration(
+        self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
+    ) -> ProjectState:
         apply = super().apply_migration
         if fake or self.connection.vendor != "postgresql":
             return apply(state, migration, fake, fake_initial)
@@ -78,7 +87,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         self._record_backfills(migration)
         return state
 
-    def unapply_migration(self, state, migration, fake=False):  # type: ignore[no-untyped-def]
+    def unapply_migration(self, state: ProjectState, migration: Migration, fake: bool = False) -> ProjectState:
         unapply = super().unapply_migration
         if fake or self.connection.vendor != "postgresql":
             return unapply(state, migration, fake)

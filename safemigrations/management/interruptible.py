@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError
 
 STATUS = 130  # of a process that SIGINT ended, as shells count
 
@@ -14,14 +14,14 @@ class Interrupted(CommandError):
     """Somebody pressed Ctrl-C."""
 
 
-class Interruptible:
-    """Goes in front of the command's class; for who calls a command from Python nothing changes."""
+class Interruptible(BaseCommand):
+    """Goes in front of the command's class. Nothing changes for who calls a command from Python."""
 
     _called_from_command_line: bool
 
     def execute(self, *args: Any, **options: Any) -> Any:
         try:
-            return super().execute(*args, **options)  # type: ignore[misc]
+            return super().execute(*args, **options)
         except KeyboardInterrupt as error:
             if not self._called_from_command_line:
                 raise

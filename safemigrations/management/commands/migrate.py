@@ -19,6 +19,7 @@ from safemigrations.operations.base import Change
 from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report, Run, running
+from safemigrations.typed import applied_state
 
 
 class Command(Interruptible, migrate.Command):
@@ -117,7 +118,7 @@ class Command(Interruptible, migrate.Command):
 
 def _would_be_left(executor: MigrationExecutor, targets: list[Any]) -> list[str]:
     lines, run = [], Run(fresh=executor.is_fresh())
-    state = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
+    state = applied_state(executor)
     for migration, backwards in executor.migration_plan(targets):
         run.created.update(created_by(migration))
         if backwards:
