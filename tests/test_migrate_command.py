@@ -330,9 +330,7 @@ def test_fake_initial_leaves_nothing_of_what_was_there(shop):
 
 
 def test_reversing_takes_back_what_is_left(shop, database):
-    before_18 = (
-        "    shop_item: note NOT NULL, without a scan done already\n" if server_version(database) < 180000 else ""
-    )
+    scan = "    shop_item: note NOT NULL, without a scan done already\n"
     next_release(shop)
     shop.manage("migrate").check()
     assert steady(shop.manage("migrate", "shop", "0001").check().stdout) == (
