@@ -494,6 +494,13 @@ def test_an_app_that_the_router_keeps_out(project):
     change(project, STOCK)
     project.manage("makemigrations", "--noinput", "shop").check()
     assert "migrations.AddField(" in project.read_migration("shop", "0002_book_stock")
+    change(project, f"{STOCK}{PAGES}")
+    refused = project.manage("makemigrations", "shop", input="3\nF('stock')\n")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "CommandError: The table of book isn't in a PostgreSQL database, so pages can't be computed for each row. Run "
+        "makemigrations again and give a one-off default.\n"
+    )
 
 
 def test_a_field_of_another_model_that_is_created_with_it(project):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.core.management.commands import makemigrations, migrate
 from django.db.migrations import Migration, operations
 from django.db.migrations.autodetector import MigrationAutodetector
@@ -18,6 +19,7 @@ from django.db.migrations.state import ProjectState
 
 from ..checking import rules
 from ..operations.base import Change, Context
+from ..operations.filling import Answer
 from ..typed import set_on
 from . import questioner
 
@@ -97,6 +99,7 @@ def _safe_form(
         return (operation,)
     found = rules.find(operation, context)
     if not found:
+        _refuse_answer(operation)
         return (operation,)
     rule, finding = found
     if not finding.replacement:
@@ -105,6 +108,14 @@ def _safe_form(
     if finding.notice:
         say(finding.notice)
     return finding.replacement
+
+
+def _refuse_answer(operation: Operation) -> None:
+    if isinstance(operation, operations.AddField) and isinstance(operation.field.default, Answer):
+        raise CommandError(
+            f"The table of {operation.model_name} isn't in a PostgreSQL database, so {operation.name} can't be "
+            "computed for each row. Run makemigrations again and give a one-off default."
+        )
 
 
 def in_order(migrations: dict[str, list[Migration]]) -> Iterator[tuple[str, Migration]]:

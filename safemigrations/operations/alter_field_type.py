@@ -4,11 +4,16 @@ ALTER TYPE rewrites the table, and those of every foreign key that points at the
 RENAME COLUMN is instant, but the release that is still running names the old column in every SELECT and INSERT.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
 
-A column that db_column moves is renamed as RenameField renames it: both names live until the contract. One of another
-type is exchanged for a column that was filled and indexed beside it. While a column has the wider of two types both
-releases can use it: so where the new type is the wider one that is done during expand, and where the old one is, with
-the contract. Types whose values are not the same to Python can't be one column's while two releases run; with another
-name each release has a column of its own, of the type that it knows.
+Two releases live with such a change in one of three ways, each with a module of plans that tells its story:
+
+- Another name alone, by db_column (plans/two_names.py): the column has both names until the contract, as after a
+  RenameField.
+- Another type under the same name (plans/new_type.py): the column is exchanged for one that was filled and indexed
+  beside it. While a column has the wider of two types, both releases can use it. So a wider type comes during expand,
+  and a narrower one with the contract.
+- Another type and another name (plans/two_types.py), where the values of the two types are not the same to Python: each
+  release has a column of its own, of the type that it knows. Under one name no column can be of both types, so that is
+  refused.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ from django.db.models import NOT_PROVIDED, Field
 from ..data import Data
 from .alteration import Alteration, Form, alteration_in, described, form_in
 from .base import Context
-from .filling import Answer
 
 
 class Altered(Data):
@@ -79,7 +78,7 @@ def _parts(way: Way) -> Iterator[Part]:
         if described(ready.field) != described(_with_column(way.reached.field, ready.field.db_column)):
             yield from _in_place(ready, way)
         yield way.part(move(left, ready))
-    if not moves or described(way.reached.field) != described(without_answer(operation)):
+    if not moves or described(way.reached.field) != described(operation.field):
         yield from _in_place(operation, way)
 
 
@@ -101,7 +100,7 @@ def _in_place(operation: AlterField, way: Way) -> Iterator[Part]:
 def _nullable(operation: AlterField) -> AlterField:
     field = operation.field.clone()
     field.null = True
-    if isinstance(field.default, Answer) or not operation.preserve_default:
+    if not operation.preserve_default:
         field.default = NOT_PROVIDED
     return AlterField(operation.model_name, operation.name, field)
 
@@ -130,16 +129,14 @@ def _moves(change: Alteration) -> tuple[Move, ...]:
 
 
 def _renamed(left: Altered, ready: AlterField) -> AlterField:
-    field = _with_column(ready.field, left.operation.field.db_column)
-    field.default = without_answer(ready).default
-    return AlterField(left.operation.model_name, left.operation.name, field, left.operation.preserve_default)
+    operation = left.operation
+    field = _with_column(ready.field, operation.field.db_column)
+    return AlterField(operation.model_name, operation.name, field, operation.preserve_default)
 
 
 def _retyped(left: Altered, ready: AlterField) -> AlterField:
     operation, change = left.operation, left.change
-    field = without_answer(operation)
-    if change.adds_check:
-        field = _without_check(field)
+    field = _without_check(operation.field) if change.adds_check else operation.field.clone()
     field.null = operation.field.null or (change.tightens_null and not change.narrows)
     if change.renames_column and not change.converts:
         field.db_column = change.old.field.column
@@ -200,13 +197,6 @@ def _without_additions(field: Any, change: Alteration) -> Any:
 def _with_column(field: Any, db_column: str | None) -> Any:
     field = field.clone()
     field.db_column = db_column
-    return field
-
-
-def without_answer(operation: AlterField) -> Any:
-    field = operation.field.clone()
-    if isinstance(field.default, Answer):
-        field.default = NOT_PROVIDED
     return field
 
 

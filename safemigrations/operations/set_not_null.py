@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db.migrations.operations import AlterField
-from django.db.models import NOT_PROVIDED, Field
+from django.db.models import Field
 
 from ..plans import defaults
 from ..plans.column import Column
@@ -26,7 +26,7 @@ from ..plans.steps import Plan, Proof
 from .add_field_with_default import field_with_default
 from .alteration import alteration_at, refuse_besides
 from .base import FILLS, Change, Context, Finding, Rule, Situation
-from .filling import Answer, Filling, is_expression, is_function, path_of, row_function
+from .filling import Filling, is_expression, is_function, path_of, row_function
 from .parts import Part
 
 
@@ -165,7 +165,7 @@ def gives_one_value(field: Field[Any, Any], backfill: Any) -> bool:
 def fills_twice(operation: AlterField, *, was_unique: bool) -> str:
     """What to do instead of giving all rows that are null one value where it has to be unique; empty if it hasn't."""
     field = operation.field
-    if not (was_unique or field.unique) or isinstance(field.default, Answer) or not gives_one_value(field, None):
+    if not (was_unique or field.unique) or not gives_one_value(field, None):
         return ""
     if not field.unique:
         return (
@@ -188,22 +188,14 @@ def find(part: Part, context: Context) -> Finding | None:
             f"{what} gives every row that is null the same value, and the field is unique: the second one fails.",
             way_by_hand=reason,
         )
-    safe = replacement(operation)
+    field, preserve_default = operation.field, operation.preserve_default
+    safe = SetNotNullLater(operation.model_name, operation.name, field, preserve_default=preserve_default)
     return Finding(
         f"{what} reads the whole table while nobody can use it to set it NOT NULL, and the release that is still "
         "running fails when it writes null.",
         (safe,),
         notice=safe.notice(),
     )
-
-
-def replacement(operation: AlterField) -> SetNotNullLater:
-    field, answer = operation.field, operation.field.default
-    if not isinstance(answer, Answer):
-        return SetNotNullLater(operation.model_name, operation.name, field, preserve_default=operation.preserve_default)
-    field = field.clone()
-    field.default = NOT_PROVIDED
-    return SetNotNullLater(operation.model_name, operation.name, field, backfill=answer.backfill)
 
 
 rule = Rule("safemigrations.E040", Part, find)
