@@ -12,9 +12,10 @@ from django.test import override_settings
 
 from safemigrations.errors import LockNotAcquired, StepFailed
 from safemigrations.plans.indexes import AddUnique, BuildIndex, DropIndex
-from safemigrations.plans.steps import Backfill, Online, Proof, RowFunction, Statement, Together
+from safemigrations.plans.steps import Backfill, Instead, Online, Proof, RowFunction, Statement, Together
 from safemigrations.postgres.columns import column_exists
 from safemigrations.postgres.lock import Lock
+from safemigrations.postgres.tables import is_server
 from safemigrations.running import build_progress
 from safemigrations.running import indexes as running_indexes
 from safemigrations.running.runner import Runner
@@ -105,6 +106,23 @@ def test_a_step_that_failed_says_why_and_what_stays(database, item):
         "again."
     )
     assert Runner(database).is_done(ADD_SIZE)
+
+
+def test_a_step_that_failed_names_the_statement_that_this_server_got(database, item):
+    forbid = Instead(when=is_server(15), sql='ALTER TABLE "item" ALTER COLUMN "size" SET NOT NULL')
+    step = Statement(why="item: size can't be null", sql="SELECT 'for older ones'", locks=ITEM, instead=forbid)
+    with pytest.raises(StepFailed) as caught:
+        run(database, step)
+    assert str(caught.value).splitlines()[:2] == [
+        'item: size can\'t be null failed: column "size" of relation "item" does not exist',
+        'Statement: ALTER TABLE "item" ALTER COLUMN "size" SET NOT NULL',
+    ]
+
+
+def test_a_step_that_this_server_does_not_need_is_not_spoken_of(database, item):
+    told = run(database, replace(ADD_SIZE, only_where=is_server(99)))
+    assert (told.skipped, told.finished) == ([], [])
+    assert not Runner(database).is_done(ADD_SIZE)
 
 
 @pytest.mark.parametrize("step", [INDEX, DropIndex(why="drop", table='"item"', name="i"), VALIDATE])

@@ -106,8 +106,8 @@ def _drop_leftover(session: Session, step: BuildIndex) -> None:
 def _settled(session: Session, step: BuildIndex) -> IndexState:
     """The state while the table is locked, so that nobody can be building.
 
-    Who has just built it may not have committed yet, and then is waited for. He may also have committed after a look
-    had begun: that one doesn't see it, the next one does.
+    A session that has just built the index may not have committed yet: wait for that. It may also have committed while
+    a look was under way: that look doesn't see it, the next one does.
     """
     while _state(session, step).builder:
         time.sleep(COMMIT_POLL)
