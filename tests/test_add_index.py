@@ -31,6 +31,7 @@ from .shop import (
     file_of,
     optimized,
     quoted,
+    raw,
 )
 
 TITLE = models.Index(fields=["title"], name="book_title")
@@ -297,13 +298,15 @@ def test_another_backend_does_what_stock_does(tmp_path):
         ("b" * 63, "Book Title"),
         ("книга_" * 5, "указатель_книги"),
         ("select", "order"),
+        ('The ""Book"" {}', 'a ""title"" {0}'),
+        ('"my ""own"" {}"."Shop ""Book"""', "$safemig$"),
     ],
 )
 def test_awkward_names(database, table, name):
     shop = Shop(database, LIBRARY, book(db_table=table))
     where = quoted(table)
     shop.migrate(AddIndexConcurrently("book", models.Index(fields=["title"], name=name)))
-    assert shop.indexes(where) == {name: " USING btree (title)"}
+    assert shop.indexes(where) == {raw(name): " USING btree (title)"}
     shop.back()
     assert shop.indexes(where) == {}
 

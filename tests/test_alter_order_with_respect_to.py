@@ -218,7 +218,7 @@ def test_another_backend_does_what_stock_does(tmp_path):
 # Awkward names.
 
 
-@pytest.mark.parametrize("table", ["Book's", '"library"."Shop Book"', "b" * 63, "книга"])
+@pytest.mark.parametrize("table", ["Book's", '"library"."Shop Book"', "b" * 63, "книга", 'The ""Book"" {}'])
 @pytest.mark.parametrize("operation", [ORDER, NO_ORDER], ids=["comes", "goes"])
 def test_awkward_names(database, table, operation):
     shop = Shop(database, LIBRARY, AUTHOR, book(BY, db_table=table) if operation is ORDER else ordered(db_table=table))

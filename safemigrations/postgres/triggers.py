@@ -29,7 +29,7 @@ def is_ours(trigger: str) -> str:
 def functions_naming(table: str, column: str) -> str:
     """The functions of the table's triggers that take a column of NEW or OLD without looking whether it is there."""
     uses = rf"\m(new|old)\s*\.\s*{_as_written(column)}"
-    looks = rf"\?\s*'{re.escape(column.replace(chr(39), chr(39) * 2))}'"
+    looks = rf"\?\s*{re.escape(literal(column))}"
     return (
         f"SELECT DISTINCT p.oid::regprocedure::text {_functions_of(table)}"
         f" AND p.prosrc ~* {literal(uses)} AND p.prosrc !~ {literal(looks)} ORDER BY 1"
