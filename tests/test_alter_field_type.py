@@ -24,7 +24,7 @@ from safemigrations.operations import (
     RemoveFieldLater,
 )
 from safemigrations.operations.alteration import is_instant
-from safemigrations.operations.base import Context
+from safemigrations.operations.rule import Context
 from safemigrations.plans.casts import is_wider
 from safemigrations.plans.steps import Step
 from safemigrations.postgres.names import name_of_copy

@@ -15,8 +15,9 @@ from django.db.migrations.state import ProjectState
 
 from safemigrations.checking import rules
 from safemigrations.operations.alteration import described
-from safemigrations.operations.base import Change, Context, Situation
+from safemigrations.operations.base import Change, Situation
 from safemigrations.operations.parts import Part, split
+from safemigrations.operations.rule import Context
 
 from .shop import KEY, Shop, book
 

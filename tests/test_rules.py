@@ -22,7 +22,7 @@ import safemigrations.operations
 from safemigrations.checking import rules
 from safemigrations.hooks.autodetector import replace_unsafe
 from safemigrations.operations.alteration import described
-from safemigrations.operations.base import Context
+from safemigrations.operations.rule import Context
 from safemigrations.operations.written import written
 
 from .shop import KEY, Nowhere, Shop, book

@@ -18,7 +18,8 @@ from django.db.migrations.state import ProjectState
 
 from .. import conf
 from ..data import Data
-from ..operations.base import Change, Context
+from ..operations.base import Change
+from ..operations.rule import Context
 from ..operations.written import written
 from . import rules, suspects
 

@@ -35,8 +35,9 @@ from ..operations import (
     rename_model,
     set_not_null,
 )
-from ..operations.base import Change, Context, Finding, Rule
+from ..operations.base import Change
 from ..operations.parts import Part, split
+from ..operations.rule import Context, Finding, Rule
 
 RULES: list[Rule] = [
     rename_field.rule,  # first: an index that follows a rename is neither dropped nor built

@@ -18,8 +18,9 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ..checking import rules
-from ..operations.base import Change, Context
+from ..operations.base import Change
 from ..operations.filling import Answer
+from ..operations.rule import Context
 from ..typed import set_on
 from . import questioner
 

@@ -17,7 +17,8 @@ from django.db.models import CheckConstraint
 
 from ..plans import constraints
 from ..plans.steps import Plan
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
+from .rule import Context, Finding, Rule
 
 
 class ValidateConstraintLater(Change, AddConstraint):

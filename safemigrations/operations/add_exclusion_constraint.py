@@ -12,7 +12,7 @@ from __future__ import annotations
 from django.db.migrations.operations import AddConstraint
 from django.db.models import BaseConstraint, CheckConstraint, UniqueConstraint
 
-from .base import Context, Finding, Rule
+from .rule import Context, Finding, Rule
 
 
 def find(operation: AddConstraint, context: Context) -> Finding | None:

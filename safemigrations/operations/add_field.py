@@ -26,7 +26,8 @@ from ..postgres.lock import Lock
 from ..postgres.tables import table_exists, table_missing
 from ..typed import through
 from .add_field_with_default import field_with_default, has_column, one_value_proof, parent_proof
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
+from .rule import Context, Finding, Rule
 
 
 class AddFieldConcurrently(Change, AddField):

@@ -27,8 +27,9 @@ from ..plans.foreign_key import ForeignKey
 from ..plans.not_null import not_null
 from ..plans.steps import Plan
 from .add_field_with_default import field_with_default, has_column
-from .base import FILLS, Change, Context, Finding, Rule, Situation
+from .base import FILLS, Change, Situation
 from .filling import Answer, Filling, is_function, path_of, row_function
+from .rule import Context, Finding, Rule
 
 
 class AddFieldNullableThenBackfill(Change, AddField):

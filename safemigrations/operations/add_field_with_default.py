@@ -31,7 +31,8 @@ from ..plans.steps import Backfill, Plan, Proof, Together
 from ..postgres.names import Name
 from ..postgres.tables import table_missing
 from ..typed import field_of
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
+from .rule import Context, Finding, Rule
 
 
 def field_with_default(at: Situation, operation: AddField | AlterField) -> Any:

@@ -22,7 +22,8 @@ from ..plans.index_and_check import build_index
 from ..plans.indexes import BuildIndex, DropIndex
 from ..plans.steps import Plan
 from ..postgres.names import Name
-from .base import BUILDS, Change, Context, Finding, Rule, Situation
+from .base import BUILDS, Change, Situation
+from .rule import Context, Finding, Rule
 
 
 def index_step(at: Situation, model: type[Model], index: Index) -> BuildIndex:

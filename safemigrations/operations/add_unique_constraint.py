@@ -26,8 +26,9 @@ from ..plans.steps import Plan
 from ..postgres.indexes import index_exists
 from .add_field_nullable_then_backfill import AddFieldNullableThenBackfill
 from .add_index import takes_over
-from .base import BUILDS, Change, Context, Finding, Rule, Situation
+from .base import BUILDS, Change, Situation
 from .filling import is_expression
+from .rule import Context, Finding, Rule
 
 
 class AddConstraintConcurrently(Change, AddConstraint):

@@ -40,8 +40,9 @@ from . import alter_many_to_many
 from .alter_many_to_many import ANOTHER_TABLE
 from .alter_unique_together import no_duplicates
 from .alteration import Alteration, alteration_at, described
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
 from .parts import Part
+from .rule import Context, Finding, Rule
 
 
 class AlterFieldConcurrently(Change, AlterField):

@@ -37,9 +37,10 @@ from ..plans.steps import Plan
 from ..plans.two_names import TwoNames
 from ..plans.two_types import TwoTypes
 from .alteration import Alteration, alteration_at, described
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
 from .parts import Part
 from .rename_field import is_of_composite_key, no_second_name
+from .rule import Context, Finding, Rule
 from .set_not_null import fills_twice
 
 OF_TYPE = ("changes_type", "changes_collation")

@@ -13,7 +13,7 @@ from typing import Any
 from django.db.migrations.operations import AlterField
 from django.db.migrations.utils import resolve_relation
 
-from .base import Context, Finding
+from .rule import Context, Finding
 
 ANOTHER_TABLE = (
     "Add a second relation beside it, let one release write both and fill the new one for the rows that are there, let "

@@ -16,7 +16,8 @@ from django.db.models import Model
 from ..plans import old_table_name
 from ..plans.column import table_of
 from ..plans.steps import Plan
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
+from .rule import Context, Finding, Rule
 
 
 class ExpandAlterModelTable(Change, AlterModelTable):

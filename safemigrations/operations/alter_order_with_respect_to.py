@@ -18,7 +18,8 @@ from django.db.migrations.state import ProjectState
 
 from ..plans.column import Column
 from ..plans.steps import Plan
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
+from .rule import Context, Finding, Rule
 
 FIRST = "0"  # what Django gives to rows that are there
 

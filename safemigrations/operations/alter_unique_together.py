@@ -28,7 +28,8 @@ from ..postgres.names import Name
 from ..postgres.probe import NEVER, Probe, no_row
 from ..typed import column_of, create_index_name
 from .add_unique_constraint import notice, same_in_rows_of_old_code
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
+from .rule import Context, Finding, Rule
 
 Sets = frozenset[tuple[str, ...]]
 

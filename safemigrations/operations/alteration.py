@@ -18,7 +18,8 @@ from django.db.models import Field
 from ..data import Data
 from ..plans.casts import is_wider, parse
 from ..plans.column import bound
-from .base import Context, Situation
+from .base import Situation
+from .rule import Context
 
 TEXT = ("varchar", "text", "citext")  # types whose indexes come with one for LIKE
 

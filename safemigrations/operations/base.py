@@ -6,7 +6,7 @@ other tools know it for what it is) and two plans. Subclasses say which; nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from inspect import signature
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import Migration
 from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ModelState, ProjectState
+from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
 from ..contracts import loaded
@@ -27,7 +27,6 @@ from ..plans.steps import Backfill, Plan, Proof, Question, Statement, Step, reve
 from ..running.preview import preview
 from ..running.run import Report, Run, current_run
 from ..running.session import Session
-from ..typed import model_state
 
 BUILDS, FILLS = "builds an index concurrently", "fills rows in batches"
 
@@ -254,54 +253,3 @@ def _shown(step: Step) -> Iterator[str]:
     elif step.statements:
         yield f"-- {why}"
         yield from (line for sql in step.statements for line in f"{sql};".splitlines())
-
-
-# Rules.
-
-
-class Context(Data):
-    """What a rule may know: the states around the operation and what else the same release changes."""
-
-    app_label: str
-    before: ProjectState
-    after: ProjectState
-    release: Sequence[tuple[str, Operation]] = ()  # (app label, operation), this one included
-    start: ProjectState | None = None  # before the first operation of the release
-
-    def model_before(self, model_name: str) -> ModelState:
-        return model_state(self.before, self.app_label, model_name)
-
-    def model_after(self, model_name: str) -> ModelState:
-        return model_state(self.after, self.app_label, model_name)
-
-
-class Finding(Data):
-    """An operation that would hurt: whom and how, and what to write instead."""
-
-    message: str
-    replacement: tuple[Operation, ...] = ()  # empty: refused
-    way_by_hand: str = ""  # for what is refused
-    notice: str = ""  # what the person who gets the replacement written has to know
-
-
-class Rule(Data):
-    """Recognises one kind of unsafe stock operation. The autodetector and the checks both ask it.
-
-    `find` is asked about operations of just the type that it `handles`, or about the parts of an AlterField.
-    """
-
-    id: str
-    handles: type | tuple[type, ...]
-    find: Callable[[Any, Context], Finding | None]
-
-    def is_for(self, kind: type) -> bool:
-        return kind in self._kinds
-
-    @property
-    def stock(self) -> set[str]:
-        """The names of the stock operations that it may find unsafe."""
-        return {getattr(kind, "stands_for", kind).__name__ for kind in self._kinds}
-
-    @property
-    def _kinds(self) -> tuple[type, ...]:
-        return self.handles if isinstance(self.handles, tuple) else (self.handles,)

@@ -19,7 +19,8 @@ from ..plans import stock_claims, tables
 from ..plans.column import Column
 from ..plans.foreign_key import ForeignKey, on_parent_delete
 from ..plans.steps import Plan
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
+from .rule import Context, Finding, Rule
 
 
 class DeleteModelLater(Change, DeleteModel):

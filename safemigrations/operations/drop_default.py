@@ -18,8 +18,9 @@ from ..plans import defaults
 from ..plans.column import Column
 from ..plans.steps import Plan
 from .alteration import alteration_at, refuse_besides
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
 from .parts import Part
+from .rule import Context, Finding, Rule
 
 
 class DropDefaultLater(Change, AlterField):

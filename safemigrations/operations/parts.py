@@ -24,7 +24,7 @@ from django.db.models import NOT_PROVIDED, Field
 
 from ..data import Data
 from .alteration import Alteration, Form, alteration_in, described, form_in
-from .base import Context
+from .rule import Context
 
 
 class Altered(Data):

@@ -22,8 +22,9 @@ from ..plans.column import table_of
 from ..plans.steps import Plan
 from ..postgres.names import Name
 from ..typed import model_state
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
 from .remove_index import is_taken_over, make_way, name_until_dropped, set_aside
+from .rule import Context, Finding, Rule
 
 
 class RemoveConstraintLater(Change, RemoveConstraint):

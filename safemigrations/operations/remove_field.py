@@ -33,7 +33,8 @@ from ..postgres.lock import Lock
 from ..postgres.triggers import functions_naming
 from ..postgres.values import literal
 from ..typed import compose, field_of, through
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
+from .rule import Context, Finding, Rule
 
 NEUTRAL = {"CharField": "''", "TextField": "''"}  # what old readers take for "nothing", without a None
 

@@ -23,7 +23,8 @@ from ..postgres.indexes import index_exists
 from ..postgres.lock import Lock
 from ..postgres.names import Name, temporary_name
 from .add_index import index_step
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
+from .rule import Context, Finding, Rule
 
 
 class RemoveIndexLater(Change, RemoveIndex):

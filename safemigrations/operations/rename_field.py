@@ -37,7 +37,8 @@ from ..plans.steps import Plan
 from ..plans.two_names import TwoNames
 from ..typed import set_on
 from .alter_unique_together import sets_of
-from .base import FILLS, Change, Context, Finding, Rule, Situation
+from .base import FILLS, Change, Situation
+from .rule import Context, Finding, Rule
 
 
 class ExpandRename(Change, RenameField):

@@ -17,7 +17,8 @@ from django.db.models import Model
 
 from ..plans import old_table_name, tables
 from ..plans.steps import Plan
-from .base import Change, Context, Finding, Rule, Situation
+from .base import Change, Situation
+from .rule import Context, Finding, Rule
 
 
 class ExpandRenameModel(Change, RenameModel):

@@ -25,9 +25,10 @@ from ..plans.not_null import not_null
 from ..plans.steps import Plan, Proof
 from .add_field_with_default import field_with_default
 from .alteration import alteration_at, refuse_besides
-from .base import FILLS, Change, Context, Finding, Rule, Situation
+from .base import FILLS, Change, Situation
 from .filling import Filling, is_expression, is_function, path_of, row_function
 from .parts import Part
+from .rule import Context, Finding, Rule
 
 
 class SetNotNullLater(Change, AlterField):

@@ -1,0 +1,60 @@
+"""What a rule is: it recognises a stock operation that hurts where it stands, and says what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState, ProjectState
+
+from ..data import Data
+from ..typed import model_state
+
+
+class Context(Data):
+    """What a rule may know: the states around the operation and what else the same release changes."""
+
+    app_label: str
+    before: ProjectState
+    after: ProjectState
+    release: Sequence[tuple[str, Operation]] = ()  # (app label, operation), this one included
+    start: ProjectState | None = None  # before the first operation of the release
+
+    def model_before(self, model_name: str) -> ModelState:
+        return model_state(self.before, self.app_label, model_name)
+
+    def model_after(self, model_name: str) -> ModelState:
+        return model_state(self.after, self.app_label, model_name)
+
+
+class Finding(Data):
+    """An operation that would hurt: whom and how, and what to write instead."""
+
+    message: str
+    replacement: tuple[Operation, ...] = ()  # empty: refused
+    way_by_hand: str = ""  # for what is refused
+    notice: str = ""  # what the person who gets the replacement written has to know
+
+
+class Rule(Data):
+    """Recognises one kind of unsafe stock operation. The autodetector and the checks both ask it.
+
+    `find` is asked about operations of just the type that it `handles`, or about the parts of an AlterField.
+    """
+
+    id: str
+    handles: type | tuple[type, ...]
+    find: Callable[[Any, Context], Finding | None]
+
+    def is_for(self, kind: type) -> bool:
+        return kind in self._kinds
+
+    @property
+    def stock(self) -> set[str]:
+        """The names of the stock operations that it may find unsafe."""
+        return {getattr(kind, "stands_for", kind).__name__ for kind in self._kinds}
+
+    @property
+    def _kinds(self) -> tuple[type, ...]:
+        return self.handles if isinstance(self.handles, tuple) else (self.handles,)
