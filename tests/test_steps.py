@@ -28,7 +28,7 @@ from safemigrations.plans.steps import (
 from safemigrations.plans.stored import STEPS as KINDS
 from safemigrations.plans.stored import from_json, to_json
 from safemigrations.postgres.lock import Lock
-from safemigrations.postgres.probe import Probe
+from safemigrations.postgres.probe import NEVER, Probe
 
 NOTE = claims.column('"shop_item"', "note")
 DROP = Statement(
@@ -128,6 +128,12 @@ def test_every_kind_of_step_comes_back_from_json():
 def test_a_step_comes_back_from_json_as_it_was(kind):
     plan = (STEPS[kind],)
     assert from_json(json.loads(json.dumps(to_json(plan)))) == plan
+
+
+def test_a_probe_comes_back_as_one_that_can_be_put_together_with_others():
+    (step,) = from_json(json.loads(json.dumps(to_json((DROP,)))))
+    assert step.done.or_(Probe("SELECT 2")) == "SELECT 1 UNION ALL SELECT 2"
+    assert STEPS["Online"].done == from_json(to_json((STEPS["Online"],)))[0].done == NEVER
 
 
 def test_steps_that_undo_come_back_with_their_own_undo():
