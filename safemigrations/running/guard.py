@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..plans.steps import Statement
+from ..plans.steps import Nothing
 from ..postgres.lock import Lock
 from ..typed import set_on
 from . import locks
@@ -69,7 +69,7 @@ class Guard:
                 locks.evict_autovacuum(self.connection, locks.existing(self.connection, self.tables))
 
     def _attempts(self) -> Iterator[locks.Attempt]:
-        step = Statement(why=self.label, sql="", locks={})
+        step = Nothing(why=self.label, because="another operation's statement waits")
         return locks.attempts(
             self.connection, self.tables, lambda who, seconds: self.report.waiting(step, who, seconds), nowait_tries=0
         )

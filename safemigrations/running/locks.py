@@ -1,10 +1,9 @@
 """How a table lock is taken without anybody noticing.
 
-Whoever comes after a waiting ACCESS EXCLUSIVE request waits as long as it does. So: first NOWAIT, which queues
-nobody; then a ladder of short lock timeouts with rests; and never a place in the queue behind a transaction
-that is known to be long. The timeouts stay below deadlock_timeout, so in a deadlock it is always this side that
-loses and tries again. Autovacuum yields only to somebody who waits longer than deadlock_timeout: that wait is
-done in SHARE UPDATE EXCLUSIVE mode, which stops autovacuum and nobody else.
+Whoever comes after a waiting ACCESS EXCLUSIVE request waits as long as that request does. So first comes NOWAIT, which
+queues nobody, then a ladder of short lock timeouts with rests between them. No attempt queues behind a transaction that
+is known to be long. The timeouts stay below deadlock_timeout, so it is this side that loses a deadlock and tries again. Autovacuum yields only to a session that waits longer than deadlock_timeout. That wait is
+in SHARE UPDATE EXCLUSIVE mode, which stops autovacuum and nobody else.
 """
 
 from __future__ import annotations
@@ -140,10 +139,7 @@ def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list
     """
     with connection.cursor() as cursor:
         cursor.execute(query)
-        return [Blocker(**dict(zip(_BLOCKER, row, strict=True))) for row in cursor.fetchall()]
-
-
-_BLOCKER = ("pid", "application", "backend", "state", "age", "query", "transaction")
+        return [Blocker(*row) for row in cursor.fetchall()]
 
 
 def _conflicting(mode: Lock) -> list[str]:
@@ -193,7 +189,9 @@ def attempts(
 
 
 def _aged(blocker: Blocker, first_seen: dict[str, float]) -> Blocker:
-    """A role without pg_read_all_stats isn't told how old the transactions of other roles are; look for oneself."""
+    """At least as old as since it was first seen: PostgreSQL hides the age of other roles' transactions from a role
+    without pg_read_all_stats.
+    """
     seen = time.monotonic() - first_seen.setdefault(blocker.transaction, time.monotonic())
     return replace(blocker, age=max(blocker.age, seen))
 
@@ -208,7 +206,7 @@ def _gave_up(locks: Mapping[str, Lock], who: Sequence[Blocker], waited: float) -
 
 
 def existing(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> list[str]:
-    """Those that are there: the parent of a foreign key may have been dropped since the plan was made."""
+    """The tables that exist: the parent of a foreign key may have been dropped since the plan was made."""
     names = ", ".join(f"({number}, {literal(table)}, {regclass(table)})" for number, table in enumerate(tables))
     if not names:
         return []
@@ -234,8 +232,8 @@ class _TookTooLong(OperationalError):
 def acquire(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], attempt: Attempt) -> None:
     """Take the locks in their order, inside the caller's transaction, or fail with a lock timeout.
 
-    A lock_timeout counts anew for each table and each partition, while whoever wants the first one waits for all of
-    them. So the statement has a timeout too, which is what is left for all.
+    A lock_timeout counts anew for each table and each partition, while a request on the first table waits until the
+    last one is locked. So the statement has a timeout too: the time that is left for all of them.
     """
     patience, there = attempt.timeout or LADDER[0], existing(connection, locks)
     with connection.cursor() as cursor:

@@ -70,6 +70,5 @@ def _tell_old_snapshots(session: Session, step: Step) -> None:
         " AND backend_type <> 'autovacuum worker'"
         f" AND xact_start < clock_timestamp() - interval '{locks.LONG_TRANSACTION} s'"
     )
-    names = ("pid", "application", "backend", "state", "age", "query")
-    if blockers := [Blocker(**dict(zip(names, row, strict=True))) for row in old]:
+    if blockers := [Blocker(*row) for row in old]:
         session.report.waiting(step, blockers, 0)
