@@ -2,8 +2,9 @@
 
 Whoever comes after a waiting ACCESS EXCLUSIVE request waits as long as that request does. So first comes NOWAIT, which
 queues nobody, then a ladder of short lock timeouts with rests between them. No attempt queues behind a transaction that
-is known to be long. The timeouts stay below deadlock_timeout, so it is this side that loses a deadlock and tries again. Autovacuum yields only to a session that waits longer than deadlock_timeout. That wait is
-in SHARE UPDATE EXCLUSIVE mode, which stops autovacuum and nobody else.
+is known to be long. The timeouts stay below deadlock_timeout, so it is this side that loses a deadlock and tries again.
+Autovacuum yields only to a session that waits longer than deadlock_timeout. That wait is in SHARE UPDATE EXCLUSIVE
+mode, which stops autovacuum and nobody else.
 """
 
 from __future__ import annotations
