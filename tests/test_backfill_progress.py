@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,13 +14,15 @@ from django.test import override_settings
 
 from safemigrations.operations import AddFieldNullableThenBackfill
 from safemigrations.operations import Backfill as BackfillOperation
-from safemigrations.operations.base import Situation
-from safemigrations.plans.steps import Backfill, RowFunction
+from safemigrations.operations.base import Change, Situation
+from safemigrations.plans.steps import Backfill, RowFunction, nested
 from safemigrations.plans.stored import from_json, to_json
 from safemigrations.running.backfill import progress
 from safemigrations.running.backfill.progress import Status, digest
 
+from . import stored
 from .shop import Shop, book
+from .test_stored import read_migration
 
 # As the release before stored it, with the digest that it found it by.
 STORED: dict[str, Any] = {
@@ -135,6 +138,37 @@ def planned(connection: Any, operation: Any, migration: str) -> Backfill:
         at = Situation("shop", editor, before=state, after=after, migration=Migration(migration, "shop"))
         (step,) = (step for step in operation.expand(at) if isinstance(step, Backfill))
     return step
+
+
+def backfills_of(connection: Any, migrations: Sequence[Migration]) -> Iterator[Backfill]:
+    """The backfills that these migrations plan today, in both halves."""
+    state = ProjectState()
+    for migration in migrations:
+        for operation in migration.operations:
+            before = state.clone()
+            operation.state_forwards("shop", state)
+            with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+                at = Situation("shop", editor, before=before, after=state.clone(), migration=migration)
+                plan = (*operation.expand(at), *operation.contract(at)) if isinstance(operation, Change) else ()
+            yield from (step for step in nested(plan) if isinstance(step, Backfill))
+
+
+def begun(case: dict[str, Any]) -> set[str]:
+    """The digests of what an earlier version stored of a case."""
+    plans = [case["steps"], *(row["plan"] for row in case["rows"])]
+    return {digest(step) for plan in plans for step in nested(from_json(plan)) if isinstance(step, Backfill)}
+
+
+WRITTEN = {version: stored.read(version) for version in stored.VERSIONS}
+BEGUN = [(version, name) for version, all in WRITTEN.items() for name, case in all["cases"].items() if begun(case)]
+
+
+@pytest.mark.parametrize(("version", "name"), BEGUN)
+def test_what_an_earlier_version_began_is_found_by_what_is_planned_today(database, version, name):
+    case = WRITTEN[version]["cases"][name]
+    files = {**WRITTEN[version]["files"], **case["files"]}
+    planned_today = backfills_of(database, [read_migration(key, files[key]) for key in sorted(files)])
+    assert begun(case) <= {*map(digest, planned_today)}
 
 
 @pytest.mark.parametrize("what", PLANNED)

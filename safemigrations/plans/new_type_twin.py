@@ -16,7 +16,7 @@ from ..postgres.dependents import stuck_to_column
 from ..postgres.lock import Lock
 from ..postgres.names import Name, temporary_name
 from ..postgres.probe import Probe
-from ..postgres.values import differ
+from ..postgres.values import differ, differ_in_0_1_0
 from .casts import INTEGERS, Cast
 from .claims import Claim
 from .column import Column
@@ -157,6 +157,7 @@ class Twin(Data):
             table=column.table,
             key=original.key,
             guard=self.differ,
+            known_by=differ_in_0_1_0(self.value, self.column.quoted),
             assign=f"{column.quoted} = {self.value}",
             sets=(column.quoted,),
             done=self.over,

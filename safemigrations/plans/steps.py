@@ -194,6 +194,7 @@ class Backfill(Step):
     sets: tuple[str, ...] = ()  # quoted columns that change; empty: the one that `about` or `assign` names
     clears: bool = True  # does a row that was filled stop matching the guard?
     can_wait: bool = False  # both releases can live with unfilled rows, so `migrate` may leave a large table for later
+    known_by: str = ""  # the guard in the words of an earlier version, by which one that is running is found
 
     transactional: ClassVar[bool] = False
 

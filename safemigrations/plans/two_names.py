@@ -22,7 +22,7 @@ from ..postgres.lock import Lock
 from ..postgres.names import Name, regclass
 from ..postgres.probe import Probe, said_if
 from ..postgres.triggers import functions_in_order, functions_naming
-from ..postgres.values import differ, literal
+from ..postgres.values import differ, differ_in_0_1_0, literal
 from .claims import Claim
 from .column import Column
 from .copies import CopyIndexes, MoveAdditions
@@ -127,6 +127,7 @@ class TwoNames(Data):
             table=self.table,
             key=self.original.key,
             guard=self.differ,
+            known_by=differ_in_0_1_0(self.original.quoted, self.twin.quoted),
             assign=f"{self.twin.quoted} = {self.original.quoted}",
             sets=(self.twin.quoted,),
             done=self.over,

@@ -40,3 +40,8 @@ def differ(first: str, second: str) -> str:
     https://www.postgresql.org/docs/current/functions-comparisons.html#COMPOSITE-TYPE-COMPARISON
     """
     return f"pg_catalog.record_image_ne(ROW({first}), ROW({second}))"
+
+
+def differ_in_0_1_0(first: str, second: str) -> str:
+    """The same in the words of version 0.1.0, by which the backfills that it began are found."""
+    return f"ROW({first})::record OPERATOR(pg_catalog.*<>) ROW({second})::record"

@@ -121,7 +121,7 @@ class Section(models.Model):
 
 
 # What tells a backfill from another. A name that is added here, or taken away, makes every running backfill unknown.
-HOW = ("table", "key", "guard", "assign", "sets", "clears", "can_wait")
+HOW = ("table", "key", "assign", "sets", "clears", "can_wait")
 HOW_FUNCTION = ("path", "takes_row", "app_label", "migration", "model", "field", "column", "also", "many")
 
 
@@ -132,6 +132,7 @@ def digest(step: Backfill) -> str:
     one that the first release hashed.
     """
     data: dict[str, Any] = {"kind": "Backfill", "uses": [], **{name: getattr(step, name) for name in HOW}}
+    data["guard"] = step.known_by or step.guard
     function = {name: getattr(step.function, name) for name in HOW_FUNCTION} if step.function else None
     data["function"] = function and {"kind": "RowFunction", **function}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
