@@ -19,6 +19,7 @@ from safemigrations.postgres.lock import Lock
 from safemigrations.running.run import Report
 from tests.contention import Migrating, Told, until
 
+WAITS = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
 NOTE = claims.column('"item"', "note")
 OLD = claims.index('"item"', "old")
 TABLE_A, TABLE_B = claims.table('"a"'), claims.table('"b"')
@@ -67,7 +68,7 @@ def test_the_table_is_made_when_something_is_left_for_the_first_time(database):
     assert tables(database) == ["safemigrations_contract"]
 
 
-def test_two_sessions_that_make_the_table_at_the_same_moment(database, other_connection):
+def test_two_sessions_that_make_the_table_at_the_same_moment(database, other_connection, connect):
     """Both found no table; the second one waits for the first and then finds it."""
     put(database, 1)
     other_connection.execute("CREATE TABLE kept (LIKE safemigrations_contract INCLUDING ALL)")
@@ -75,8 +76,8 @@ def test_two_sessions_that_make_the_table_at_the_same_moment(database, other_con
     other_connection.execute("BEGIN")
     other_connection.execute("ALTER TABLE kept RENAME TO safemigrations_contract")
     migrating = Migrating(lambda connection: put(connection, 2))
-    waits = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
-    until(lambda: other_connection.execute(waits, [migrating.pid]).fetchone())
+    watch = connect()  # in a transaction pg_stat_activity stays as it was first seen
+    until(lambda: watch.execute(WAITS, [migrating.pid]).fetchone())
     other_connection.execute("COMMIT")
     migrating.result()
     assert labels(database) == ["shop.0002  change 2"]
@@ -133,12 +134,14 @@ def test_a_row_that_fails_says_what_and_stays_and_so_do_those_behind_it(database
     assert (done.status, done.attempts, done.last_error) == (Status.DONE, 3, "")
 
 
-def test_a_row_whose_backend_was_ended_is_run_again(database, log, other_connection):
+def test_a_row_whose_backend_was_ended_is_run_again(database, log, other_connection, connect):
     other_connection.execute("BEGIN")
     other_connection.execute("LOCK TABLE log")
     put(database, 1)
     migrating = Migrating(lambda connection: queue.contract(connection, Report()))
-    until(lambda: queue.open_rows(database)[0].status == Status.RUNNING)
+    watch = connect()  # in a transaction pg_stat_activity stays as it was first seen
+    until(lambda: watch.execute(WAITS, [migrating.pid]).fetchone())
+    assert queue.open_rows(database)[0].status == Status.RUNNING
     with database.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [migrating.pid])
     with pytest.raises(Exception, match="terminating connection"):

@@ -1,7 +1,7 @@
 """The contract queue: contract plans that wait until the old release has gone.
 
-A row holds the plan itself, not a reference to the operation, so it survives squashing, pruning and upgrades.
-The table is made on first use, as MigrationRecorder makes django_migrations.
+A row holds the plan itself and not a reference to the operation, so it survives squashing, pruning and upgrades.
+The table is made when it is first used, as MigrationRecorder makes django_migrations.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def put(
 
 
 def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
-    """What is left to do, but not of migrations that are still to be applied (again, after a crash).
+    """What is left to do, but for migrations that are still to be applied, again after a crash.
 
-    A migration that is neither recorded nor on disk was squashed and pruned; what it left is still to be done.
+    A migration that is neither recorded nor on disk was squashed and pruned. What it left is still to be done.
     """
     waiting = list(rows(connection, status__in=OPEN))
     applied = MigrationRecorder(connection).applied_migrations() if waiting else {}
@@ -73,42 +73,48 @@ def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
 
 
 def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
-    """The open contracts, those that are left by a migration which is still to be applied included."""
-    return [_holder(row, row.steps) for row in rows(connection, status__in=OPEN)]
-
-
-def _holder(row: Contract, plan: Plan) -> Holder:
-    return Holder(row.app_label, row.migration, row.label, held_by(plan), freed_by(plan))
+    """All open contracts, also those of a migration that was killed before it was recorded."""
+    return [
+        Holder(row.app_label, row.migration, row.label, held_by(row.steps), freed_by(row.steps))
+        for row in rows(connection, status__in=OPEN)
+    ]
 
 
 def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     """Run what is left, oldest first, and return how many rows that were. Stops at the first that fails."""
     chosen = open_rows(connection)
     _refuse_unfilled(connection, chosen)
-    shortened = []
-    for row in chosen:
-        # What a row would do to a column that a later one drops anyway, alone or with its table, is left out: new code
-        # that doesn't know the column any more must not meet a NOT NULL, nor miss a default, in between.
-        gone = _freed_after(connection, row, chosen)
-        plan = tuple(step for step in row.steps if not any(claim.goes_with(gone) for claim in step.works_on))
+    plans = _without_what_is_pointless(connection, chosen)
+    for row, plan in zip(chosen, plans, strict=True):
         report.begin_row(str(row))
         _run(connection, row, report, plan)
         report.end_row()
-        if len(plan) < len(row.steps):
-            shortened.append(row)
-        else:
+        if plan == row.steps:
             _finish(connection, row)
-    for row in shortened:  # only now has what they left out become pointless
-        _finish(connection, row)
+    for row, plan in zip(chosen, plans, strict=True):
+        if plan != row.steps:  # only now has what was left out become pointless
+            _finish(connection, row)
     return len(chosen)
 
 
-def _freed_after(connection: BaseDatabaseWrapper, row: Contract, chosen: list[Contract]) -> set[Claim]:
-    """What later rows drop, or did drop in a run that was killed before it had marked this one as done."""
-    done = rows(connection, status=Status.DONE, id__gt=row.pk)
-    later = [*done, *(other for other in chosen if other.pk > row.pk)]
-    # A step that alters a column frees its former name: what was done under that isn't gone.
-    return {claim for other in later for step in other.steps if not step.altered_column for claim in step.frees}
+def _without_what_is_pointless(connection: BaseDatabaseWrapper, chosen: list[Contract]) -> list[Plan]:
+    """The plan of each row without what it would do to a column that a later row drops, alone or with its table.
+
+    New code doesn't know that column any more: it must not meet a NOT NULL, nor miss a default, in between. A later row
+    may be done already, where a run was killed before it had marked the earlier one as done.
+    """
+    done = rows(connection, status=Status.DONE, id__gt=chosen[0].pk) if chosen else ()
+    dropped = [(row.pk, _dropped_by(row.steps)) for row in (*done, *chosen)]
+    gone = [[claim for pk, claims in dropped if pk > row.pk for claim in claims] for row in chosen]
+    return [
+        tuple(step for step in row.steps if not any(claim.goes_with(later) for claim in step.works_on))
+        for row, later in zip(chosen, gone, strict=True)
+    ]
+
+
+def _dropped_by(plan: Plan) -> list[Claim]:
+    """What the plan frees, but for the former name of a column: what is done under that name isn't gone."""
+    return [claim for step in plan if not step.altered_column for claim in step.frees]
 
 
 def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from django.apps.registry import Apps
 from django.db import models
 from django.utils.timezone import now
@@ -47,6 +49,6 @@ class Contract(models.Model):
     def __str__(self) -> str:
         return f"{self.app_label}.{self.migration}  {self.label}"
 
-    @property
+    @cached_property
     def steps(self) -> Plan:
         return from_json(self.plan)

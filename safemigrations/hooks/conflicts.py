@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
@@ -55,18 +55,27 @@ def conflict(
     What the migration left in a run that was killed doesn't count; what it is going to leave does.
     """
     others = [holder for holder in holders if not holder.is_left_by(migration)]
-    if not others and sum(isinstance(operation, Change) for operation in migration.operations) < 2:
-        return None
     own: list[Holder] = []
+    if not others and not _may_leave_before_the_last(migration):
+        return None  # going through the states of a large project takes as long as applying them
     for operation, at in situations(migration, state, connection):
         found = _first(_wanted(operation, at, run), [*own, *others])
         if found := found or _first(_reworked(operation, at, run), others):
             claim, holder = found
             return Conflict(migration=migration, claim=claim, holder=holder, is_own=holder in own)
-        if isinstance(operation, Change) and (later := operation.leaves(at, run)):
-            label, name = operation.contract_label(at), migration.name
-            own.append(Holder(migration.app_label, name, label, holds=kept_by(later), frees=freed_by(later)))
+        own += _left_by(operation, at, run)
     return None
+
+
+def _may_leave_before_the_last(migration: Migration) -> bool:
+    changes = [type(operation) for operation in migration.operations if isinstance(operation, Change)]
+    return any(change.contract is not Change.contract for change in changes[:-1])
+
+
+def _left_by(operation: Operation, at: Situation, run: Run) -> Iterator[Holder]:
+    if isinstance(operation, Change) and (later := operation.leaves(at, run)):
+        names = at.app_label, at.migration_name, operation.contract_label(at)
+        yield Holder(*names, holds=kept_by(later), frees=freed_by(later))
 
 
 def _wanted(operation: Operation, at: Situation, run: Run) -> Iterable[Claim]:
