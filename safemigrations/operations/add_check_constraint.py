@@ -1,13 +1,13 @@
 """AddConstraint of a CheckConstraint -> ValidateConstraintLater.
 
 ALTER TABLE ... ADD CONSTRAINT CHECK reads the whole table while nobody can read or write. And the release that is still
-running doesn't know the check: what it writes and the check forbids, fails.
+running doesn't know the check: when it writes what the check forbids, it fails.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT
 
-So expand only asks whether a row violates the check, before anything depends on it. The contract adds it NOT VALID,
-which reads nothing, and validates it beside reads and writes. `enforce="expand"` adds it NOT VALID at once, for a
-check that the old release satisfies too. A check that turns out violated is taken away again: it would refuse every
-update of such a row.
+So expand only asks whether a row violates the check, before anything depends on it. The contract adds the check NOT
+VALID, which reads nothing, and validates it while others read and write. `enforce="expand"` adds it NOT VALID at once,
+for a check that the old release satisfies too. When a row turns out to violate the check, the check is taken away
+again: it would refuse every update of that row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .rule import Context, Finding, Rule
 
 
 class ValidateConstraintLater(Change, AddConstraint):
-    """Check rows when the release that doesn't know the check has gone; with enforce="expand", new rows at once."""
+    """Check rows when the release that doesn't know the check has gone; new rows at once with enforce="expand"."""
 
     category = AddConstraint.category
     constraint: CheckConstraint

@@ -1,4 +1,4 @@
-"""AddConstraint of an ExclusionConstraint, or of one that nothing is known about: refused.
+"""AddConstraint of an ExclusionConstraint, or of a class that nothing is known about: refused.
 
 ALTER TABLE ... ADD CONSTRAINT EXCLUDE builds its index while nobody can read or write. PostgreSQL has no other way: an
 exclusion constraint can't take over an index, and can't be NOT VALID.
@@ -40,7 +40,7 @@ def find(operation: AddConstraint, context: Context) -> Finding | None:
 
 
 def _is_exclusion(constraint: BaseConstraint) -> bool:
-    """By name: the module loads psycopg, which a laptop with SQLite doesn't have."""
+    """Told by the name of the class: to import it loads psycopg, which a laptop with SQLite doesn't have."""
     return any(cls.__module__ == "django.contrib.postgres.constraints" for cls in type(constraint).__mro__)
 
 

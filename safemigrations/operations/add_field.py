@@ -1,12 +1,12 @@
 """AddField, nullable or with db_default, that brings an index, UNIQUE, check or foreign key -> AddFieldConcurrently.
 
-The column alone comes instantly. But its index and UNIQUE are built, and its check is tried on every row, while nobody
-can write to the table; and its foreign key keeps the release that is still running, which doesn't know it, from
-deleting a parent that a row of the new release points at. So do both ends of a many-to-many field.
+The column alone comes instantly. But PostgreSQL builds its index and UNIQUE, and tries its check on every row, while
+nobody can write to the table. And the release that is still running doesn't know the foreign key, which keeps it from
+deleting a parent that a row of the new release points at. Both foreign keys of a many-to-many field do the same.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
 
-So the bare column comes first, then its indexes online. The foreign key lets go until the contract: when the old
-release deletes a parent, the column is set null, and relations of a many-to-many field vanish.
+So the bare column comes first, then its indexes online. Until the contract the foreign key lets go: when the old
+release deletes a parent, the database sets the column null, or deletes the relations of a many-to-many field.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class AddFieldConcurrently(Change, AddField):
         )
 
     def _bare_column(self, column: Column) -> Plan:
-        """A nullable field's default is for the rows that are there; Django drops it from the database at once."""
+        """The default of a nullable field is for the rows that are there. Django drops it from the database at once."""
         null, field, why = column.field.null, column.field, f"add column {column.name}"
         if field.has_db_default() or not field.has_default() or field.default is None:
             default = defaults.sql(column.editor.connection, field) if field.has_db_default() else ""

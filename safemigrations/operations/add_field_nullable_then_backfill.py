@@ -1,14 +1,14 @@
 """AddField NOT NULL whose value is computed -> AddFieldNullableThenBackfill.
 
-Django evaluates a Python default once and gives every row the same value; then it drops the default, and the release
-that is still running fails on NOT NULL. A value that depends on the row takes a data migration, during which both
-releases go on writing.
+Django calls a Python default once and gives every row the same value. Then it drops the default, and the release that
+is still running fails on NOT NULL. A value that depends on the row takes a data migration, and meanwhile both releases
+go on writing.
 
 So the column comes nullable. Where the value is an expression, a trigger gives it to the rows that the old release
-inserts, before the existing rows are filled in batches: the other way round rows are lost in between. A Python
-function PostgreSQL can't call: such rows stay NULL until the contract computes them, or carry `meanwhile`, a value or
-an expression that stands in; a marker column remembers which ones they are. The contract fills what is left,
-proves NOT NULL without a scan under a lock, and takes trigger and marker away.
+inserts. Only then the existing rows are filled in batches: the other way round rows are lost in between. A Python
+function PostgreSQL can't call. So rows that the old release inserts stay NULL until the contract computes them. Or they
+have `meanwhile`, a value or an expression that stands in, and a marker column remembers which rows those are. The
+contract fills what is left, proves NOT NULL without a scan under a lock, and drops trigger and marker.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class AddFieldNullableThenBackfill(Change, AddField):
     """Add a field that can't be null and whose value is computed for each row.
 
     `backfill` is an expression over the row and its relations (F("price") * 2, F("customer__country")), or a function
-    that is given an instance of the model as it is in this migration; without it the field's own callable default is
-    called for each row. `meanwhile` belongs to functions: the constant or expression that rows of the old release
-    carry until the contract.
+    that is given an instance of the model as it is in this migration. Without it the field's own callable default is
+    called for each row. `meanwhile` belongs to functions: it is the constant or expression that rows of the old release
+    have until the contract.
     """
 
     category = AddField.category
@@ -100,7 +100,9 @@ class AddFieldNullableThenBackfill(Change, AddField):
         return self.backfill is None or is_function(self.backfill)
 
     def _path(self) -> str:
-        """Of the function; empty where the state's field still has it, which then need not be importable."""
+        """The import path of the function; empty where the field in the state has it still, which need not be
+        importable.
+        """
         if self.backfill is not None:
             return path_of(self.backfill)
         return "" if self.preserve_default else path_of(self.field.default)
@@ -137,7 +139,9 @@ class AddFieldNullableThenBackfill(Change, AddField):
         )
 
     def _foreign_key(self, column: Column) -> Plan:
-        """Before rows are filled, as a parent may be deleted meanwhile; after its index, by which rows are found."""
+        """Before rows are filled, as a parent may be deleted meanwhile. After its index, which finds the rows of a
+        parent.
+        """
         return (*column.indexes(), *ForeignKey(column).of_expand(null=True)) if column.has_foreign_key else ()
 
     def contract(self, at: Situation) -> Plan:

@@ -1,14 +1,14 @@
 """AddField NOT NULL with a default that PostgreSQL can hold -> AddFieldWithDefault.
 
-Django adds the column with its default and drops the default in the next statement. From then on the release that
-is still running fails: it inserts rows without the column. An index or UNIQUE on the field is built under a lock; a
-volatile default, such as a random UUID, rewrites the table; a check on it scans the table.
+Django adds the column with its default and drops the default in the next statement. From then on the release that is
+still running fails: it inserts rows without the column. PostgreSQL builds the index of the field, or UNIQUE, under a
+lock. A volatile default, such as a random UUID, rewrites the table. A check on the field scans it.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
 
-PostgreSQL stores a constant or STABLE default once for all rows: the column comes instantly, and keeps its default
-until the contract, so rows of the old release get their value. A volatile one is set as the default of a nullable
-column, rows are filled in batches, and NOT NULL follows without a scan under a lock. Index, UNIQUE and check are
-built online. A foreign key lets go until the contract: the old release may delete a parent that a new row points at.
+PostgreSQL stores a constant or STABLE default once for all rows. So the column comes instantly. It keeps its default
+until the contract, and so rows of the old release get their value. A volatile default becomes that of a nullable
+column, rows are filled in batches, and NOT NULL follows without a scan under a lock. Index, UNIQUE and check are built
+online. A foreign key lets go until the contract: the old release may delete a parent that a new row points at.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .rule import Context, Finding, Rule
 
 
 def field_with_default(at: Situation, operation: AddField | AlterField) -> Any:
-    """The new field of the state after, with the one-off default that the operation may carry."""
+    """The field as the state after the operation has it, with the one-off default that the operation may have."""
     field = copy.copy(field_of(at.new(operation.model_name), operation.name))
     field.__dict__.pop("_get_default", None)  # cached of the default before
     field.default = operation.field.default
@@ -119,7 +119,7 @@ class AddFieldWithDefault(Change, AddField):
 
 
 def one_value_proof(operation: AddField, column: Column) -> Plan:
-    """A unique column that has the same value in every row is found out before anything is touched."""
+    """Before anything is touched: a unique column can't have the same value in every row."""
     field, kind = column.field, defaults.kind(column.field)
     if not field.unique or kind in (Kind.VOLATILE, Kind.NONE) or (field.has_default() and field.default is None):
         return ()
@@ -138,7 +138,7 @@ def one_value_proof(operation: AddField, column: Column) -> Plan:
 
 
 def parent_proof(operation: AddField, column: Column) -> Plan:
-    """A default that is no parent: no row could be written, by either release, once the foreign key is there."""
+    """A default that is no parent: once the foreign key is there, neither release could write a row."""
     field = column.field
     if not column.has_foreign_key or defaults.kind(field) is not Kind.INSTANT or field.default is None:
         return ()

@@ -1,12 +1,12 @@
 """AddIndex -> AddIndexConcurrently.
 
-CREATE INDEX takes a SHARE lock: nobody writes to the table until the index is built. CONCURRENTLY doesn't, but it
-can't run inside a transaction, and when it fails it leaves an INVALID index that costs writes, still refuses
-duplicates, and is taken for the real one by IF NOT EXISTS. A partitioned table refuses CONCURRENTLY altogether.
+CREATE INDEX takes a SHARE lock: nobody writes to the table until the index is built. CONCURRENTLY stops nobody, but it
+can't run inside a transaction. When it fails it leaves an INVALID index that costs writes, still refuses duplicates,
+and counts as the real one for IF NOT EXISTS. A partitioned table refuses CONCURRENTLY altogether.
 https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
 
-So the index is built online, at once: both releases can live with it. A leftover is dropped and built anew, one that
-somebody else is building is waited for, and of a partitioned table each partition gets its own.
+So the index is built online, at once: both releases can live with it. A leftover is dropped and built anew. A build of
+somebody else is waited for. Of a partitioned table each partition gets an index of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .rule import Context, Finding, Rule
 
 
 def index_step(at: Situation, model: type[Model], index: Index) -> BuildIndex:
-    """The step that builds an index of Meta.indexes, with the one that drops it again."""
+    """The step that builds an index of Meta.indexes, which the step that drops it takes back."""
     table, name = table_of(model), Name.from_django(index.name).raw
     label = table.raw
     step = build_index(
@@ -48,7 +48,8 @@ def index_step(at: Situation, model: type[Model], index: Index) -> BuildIndex:
 class AddIndexConcurrently(Change, AddIndex):
     """Build an index while both releases read and write.
 
-    With `takes_over` it has the name of one that the same migration sets aside; going back, that one sees to it.
+    With `takes_over` the index has the name of one that the same migration sets aside. On the way back that one's
+    operation drops it.
     """
 
     category = AddIndex.category
@@ -83,7 +84,7 @@ def find(operation: AddIndex, context: Context) -> Finding | None:
 def takes_over(operation: AddIndex | AddConstraint, name: str, context: Context) -> bool:
     """Does the same release remove an index or constraint of this name from the model?
 
-    Going back after a crash nobody could tell the new one of that name from the old one that is there again.
+    On the way back after a crash nobody could tell the new one from the old one, which has the name again.
     """
     return any(
         isinstance(other, RemoveIndex | RemoveConstraint)

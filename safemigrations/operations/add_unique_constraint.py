@@ -1,13 +1,13 @@
 """AddConstraint of a UniqueConstraint -> AddConstraintConcurrently.
 
 ALTER TABLE ... ADD CONSTRAINT UNIQUE builds its index under a lock that stops everybody, CREATE UNIQUE INDEX under one
-that stops writers. Built CONCURRENTLY it stops nobody, but where rows are the same it leaves an INVALID index, which
-refuses duplicates from then on.
+that stops writers. CREATE UNIQUE INDEX CONCURRENTLY stops nobody. But where rows are the same it leaves an INVALID
+index, which refuses duplicates from then on.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT-USING-INDEX
 
-So duplicates are looked for first, the index is built online, and where Django makes it a constraint, the constraint
-takes it over. That comes with expand, because upserts of new code name the index. The release that is still running
-then meets a constraint of which it knows nothing: what it would always violate is refused here.
+So duplicates are looked for first, and the index is built online. Where Django makes it a constraint, the constraint
+takes the index over. That comes with expand, because upserts of new code name the index. The release that is still
+running then meets a constraint that it doesn't know. What it would always violate is refused here.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from .rule import Context, Finding, Rule
 class AddConstraintConcurrently(Change, AddConstraint):
     """Make rows unique while both releases read and write.
 
-    With `takes_over` the constraint has the name of one, or of an index, that the same migration sets aside; going
-    back, that one sees to it.
+    With `takes_over` the constraint has the name of one, or of an index, that the same migration sets aside. On the way
+    back that one's operation drops it.
     """
 
     category = AddConstraint.category
@@ -77,8 +77,8 @@ def find(operation: AddConstraint, context: Context) -> Finding | None:
     names = names_in(constraint)
     if field := same_in_rows_of_old_code(context, operation.model_name, names, constraint):
         return Finding(
-            f"{what} makes {field} unique, alone or with others, in the release that adds it with one value for all "
-            "rows of the release which is still running: the second of them is refused.",
+            f"{what} makes {field} unique, alone or with others, in the release that adds it. All rows of the release "
+            "that is still running have one value in it, so the second of them is refused.",
             way_by_hand=f"Add {field} in this release, and the constraint in the next.",
         )
     return Finding(
@@ -104,7 +104,7 @@ def _names(expression: Any) -> Iterable[str]:
 
 
 def notice(context: Context, model_name: str, names: Iterable[str], constraint: UniqueConstraint) -> str:
-    """What the person has to know about the release that doesn't know the constraint, if that could violate it."""
+    """What the person has to know where the old release, which doesn't know the constraint, could violate it."""
     if _lets_old_rows_pass(constraint, names, rows_of_old_code(context, model_name)):
         return ""
     return (
@@ -116,7 +116,7 @@ def notice(context: Context, model_name: str, names: Iterable[str], constraint: 
 def same_in_rows_of_old_code(
     context: Context, model_name: str, names: Iterable[str], constraint: UniqueConstraint
 ) -> str:
-    """A field of this release that has one value in all rows of the one before, so that they would collide."""
+    """A field that this release adds and that has one value in all rows of the release before: they would collide."""
     rows = rows_of_old_code(context, model_name)
     if _lets_old_rows_pass(constraint, names, rows):
         return ""
@@ -131,7 +131,7 @@ Carried = str | tuple[Any]
 
 
 def rows_of_old_code(context: Context, model_name: str) -> dict[str, Carried]:
-    """By the fields that the release adds to the model."""
+    """What rows have in the fields that the release adds to the model."""
     return {
         other.name: _carried(other)
         for label, other in context.release
@@ -160,7 +160,7 @@ def _constant(value: Any) -> Carried:
 
 
 def _lets_old_rows_pass(constraint: UniqueConstraint, names: Iterable[str], rows: dict[str, Carried]) -> bool:
-    """Are all rows of the old release outside of the constraint?"""
+    """Does the constraint let all rows of the old release pass?"""
     nulls_differ = constraint.nulls_distinct is not False
     return any(nulls_differ and rows.get(name) == EMPTY for name in names) or (
         constraint.condition is not None and _never_holds(constraint.condition, rows)
@@ -168,7 +168,7 @@ def _lets_old_rows_pass(constraint: UniqueConstraint, names: Iterable[str], rows
 
 
 def _never_holds(condition: Q, rows: dict[str, Carried]) -> bool:
-    """Does a part of the condition, which all rows would have to satisfy, ask for another value than they carry?"""
+    """Does a part of the condition that all rows have to satisfy ask for another value than theirs?"""
     if condition.negated or condition.connector != Q.AND:
         return False
     return any(

@@ -1,13 +1,13 @@
 """AlterField that adds or removes an index, UNIQUE, a check or a foreign key -> AlterFieldConcurrently.
 
-Each of them is built or checked while nobody can write to the table, and some stop the other release: a check or a
-foreign key refuses what the release that is still running writes or deletes; a unique constraint that goes takes the
-index away that its upserts name. Of a foreign key Django drops and checks anew even what doesn't change.
+PostgreSQL builds or checks each of them while nobody can write to the table, and some stop the other release. A check
+or a foreign key refuses what the release that is still running writes or deletes. A unique constraint that goes takes
+away the index that its upserts name. Django drops and checks a foreign key anew even where it doesn't change.
 https://www.postgresql.org/docs/current/sql-altertable.html
 
-So indexes and UNIQUE are built online during expand, because upserts of new code need them; a check or a foreign key
-is asked about first, and comes with the contract. What would refuse the new release's writes goes during expand, the
-rest with the contract.
+So indexes and UNIQUE are built online during expand, because upserts of new code need them. Before a check or a foreign
+key is added the rows are asked, and it comes with the contract. What would refuse the new release's writes goes during
+expand, the rest with the contract.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _alter_column(change: Alteration, old: Column, new: Column) -> Plan:
 
 
 def _alter_type(change: Alteration, old: Column, new: Column) -> Plan:
-    """Instant; the index for LIKE belongs to a type, so the new one is built first and takes the name over."""
+    """Instant. The index for LIKE belongs to a type, so a new one is built first and takes the name over."""
     index = _like_index(new) if change.changes_like_index else None
     back = _like_index(old) if change.changes_like_index else None
     forth = _type_statement(new, change.new.type, index, f"{new.name} becomes {change.new.type}")
@@ -178,7 +178,7 @@ def _like_index(column: Column) -> BuildIndex | None:
 
 
 def _ahead(index: BuildIndex | None, exchanged: Probe) -> Plan:
-    """The index under a name of its own, beside the one that it will replace, unless that is done."""
+    """The new index under a name of its own, beside the one that it will replace, unless that is done."""
     if index is None:
         return ()
     name, label = temporary_name(index.name), Name(index.table).raw
@@ -243,7 +243,7 @@ def _index(column: Column, name: str) -> BuildIndex:
 
 
 def _drop_index(column: Column, name: str) -> DropIndex:
-    """By what it indexes: a table or a column that was renamed keeps indexes whose names nobody can compute."""
+    """Found by what it indexes: after a rename of the table or the column nobody can compute its name."""
     return DropIndex(
         why=f"{column.label}: drop index {name}",
         table=column.table,
@@ -292,7 +292,7 @@ def _drop_check(column: Column) -> Plan:
 
 
 def _constraints(column: Column, kind: str, label: str, suffix: str) -> str:
-    """Under the name of one that came with the column, or of one that it was given later."""
+    """Finds a constraint by the name that it got with the column, or by the one that it got when it was added later."""
     names = (object_name(column.label, column.name, label), column.index_name(suffix).raw)
     return constraints_of_field(column.table, [column.name], kind, names=names)
 

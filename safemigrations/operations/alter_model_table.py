@@ -1,11 +1,11 @@
 """AlterModelTable -> ExpandAlterModelTable.
 
-ALTER TABLE ... RENAME is instant, but the release that is still running goes on under the old name and fails; and so it
-does with the tables of the many-to-many fields, which Django calls after the model's.
+ALTER TABLE ... RENAME is instant, but the release that is still running goes on under the old name and fails. The same
+happens to the tables of the many-to-many fields, which Django names after the model's table.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-RENAME
 
 So during expand each table is renamed in one short transaction together with an updatable view under its old name. The
-contract drops the old_table_name.
+contract drops the view.
 """
 
 from __future__ import annotations

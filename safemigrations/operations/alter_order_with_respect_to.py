@@ -1,11 +1,11 @@
 """AlterOrderWithRespectTo -> AlterOrderWithRespectToConcurrently.
 
-It adds the column _order with a default of 0 that Django drops in the next statement: the release that is still
-running inserts rows without it and fails on NOT NULL. Or it drops the column, which that release names in every SELECT.
+Django adds the column _order with a default of 0, and drops the default in the next statement: the release that is
+still running inserts rows without the column and fails on NOT NULL. Or Django drops the column, which that release
+names in every SELECT.
 https://docs.djangoproject.com/en/stable/ref/models/options/#order-with-respect-to
 
-So a new column keeps its default until the contract, and one that goes gets a default now and is dropped by the
-contract.
+So a new column keeps its default until the contract. A column that goes gets a default now, and the contract drops it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class AlterOrderWithRespectToConcurrently(Change, AlterOrderWithRespectTo):
 
 
 def _column(at: Situation, model: Any, *, without: Any) -> Column | None:
-    """_order of the one model, if the other has none."""
+    """The column _order of a model, if the other form of the model has none."""
     if not model._meta.order_with_respect_to or without._meta.order_with_respect_to:
         return None
     return Column(at.editor, model, model._meta.get_field("_order"))

@@ -1,11 +1,11 @@
 """AlterUniqueTogether -> AlterUniqueTogetherConcurrently.
 
-Adding a set builds its index under a lock that stops everybody. Removing one takes the index away that the upserts of
-the release which is still running name in ON CONFLICT.
+Adding a set builds its index under a lock that stops everybody. Removing a set takes away the index that upserts of the
+release which is still running name in ON CONFLICT.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT-USING-INDEX
 
-So what is added comes with expand, because upserts of new code need it: duplicates are looked for first, the index is
-built CONCURRENTLY and the constraint takes it over. What is removed stays until the contract.
+So a new set comes with expand, because upserts of new code need it: duplicates are looked for first, the index is built
+CONCURRENTLY, and the constraint takes it over. A set that is removed stays until the contract.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def sets_of(state: ProjectState, app_label: str, model_name: str) -> Sets:
 
 
 class AlterUniqueTogetherConcurrently(Change, AlterUniqueTogether):
-    """Add sets while both releases write; drop sets when the old one, whose upserts need them, has gone."""
+    """Add sets while both releases write. Drop sets when the old release, whose upserts need them, has gone."""
 
     category = AlterUniqueTogether.category
 
@@ -124,8 +124,8 @@ def find(operation: AlterUniqueTogether, context: Context) -> Finding | None:
         if field := same_in_rows_of_old_code(context, operation.name, names, _as_constraint(names)):
             return Finding(
                 f"AlterUniqueTogether of {operation.name} makes {field} unique together with others in the release "
-                "that adds it with one value for all rows of the release which is still running: the second of them "
-                "is refused.",
+                "that adds it. All rows of the release that is still running have one value in it, so the second of "
+                "them is refused.",
                 way_by_hand=f"Add {field} in this release, and the set to unique_together in the next.",
             )
     harm = (

@@ -1,7 +1,7 @@
 """What an AlterField changes, as PostgreSQL sees it.
 
-The rules ask with fields as the migration state has them, the operations with fields that are bound to a model: the
-answers are the same, as BaseDatabaseSchemaEditor._alter_field() gives them.
+The rules ask with fields as the migration state has them, the operations with fields that are bound to a model. The
+answers are the same: those of BaseDatabaseSchemaEditor._alter_field().
 """
 
 from __future__ import annotations
@@ -149,12 +149,14 @@ class Alteration(Data):
 
     @property
     def rewrites(self) -> bool:
-        """Does it take another column: a new type that PostgreSQL has to compute, another name, another identity?"""
+        """Does the change take another column? A new type that PostgreSQL has to compute does, another name, another
+        identity.
+        """
         return self.renames_column or self.changes_identity or self.retypes
 
     @property
     def has_wider_type(self) -> bool:
-        """Has one of the two types all values of the other?"""
+        """Does one of the two types have all values of the other?"""
         return is_wider(self.old.type, self.new.type) or is_wider(self.new.type, self.old.type)
 
     @property
@@ -164,7 +166,7 @@ class Alteration(Data):
 
     @property
     def converts(self) -> bool:
-        """Has each release a column of its own, as no column can be of both types?"""
+        """Does each release get a column of its own, as no column can be of both types?"""
         return self.renames_column and self.retypes and not self.has_wider_type
 
     @property
@@ -222,7 +224,7 @@ WORK = (
 
 
 def _has_index(field: Any) -> bool:
-    """Has it the index of db_index=True? Not where UNIQUE serves for it."""
+    """Does the field have the index of db_index=True? Where the field is unique, the index of UNIQUE serves for it."""
     return bool(field.db_index and not field.unique)
 
 
@@ -242,7 +244,7 @@ def described(field: Any) -> str:
 
 
 def _has_same_text_everywhere(value: Any) -> bool:
-    """Not what Python spells with its address, as functions: another process wouldn't recognise it."""
+    """Python spells a function with its address, which another process wouldn't recognise."""
     return isinstance(value, Field) or " at 0x" not in repr(value)
 
 
@@ -252,9 +254,9 @@ def _described(field: Any) -> tuple[Any, ...]:
 
 
 def is_instant(old: str, new: str) -> bool:
-    """Does ALTER TYPE only change the catalog? https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
-
-    Between binary coercible types, and where only a limit is widened.
+    """Does ALTER TYPE only change the catalog? It does between binary coercible types, and where only a limit is
+    widened.
+    https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
     """
     if old == new:
         return True
@@ -284,7 +286,7 @@ def _is_wider_numeric(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
 
 
 def refuse_besides(change: Alteration, operation: Any, own: str) -> None:
-    """Raise ValueError for what an operation that does one thing to a column doesn't do to it."""
+    """Raise ValueError where a change does more than `own`, which is all that the operation does to a column."""
     rewrites = ["rewrites"] if change.rewrites else []
     others = [name.replace("_", " ") for name in (*rewrites, *change.work_besides(own))]
     if others:
@@ -313,7 +315,7 @@ def _bound(at: Situation, field: Any) -> Form:
 
 
 def alteration_in(context: Context, operation: AlterField) -> Alteration | None:
-    """None where no column is altered."""
+    """The change that an AlterField makes; None where it alters no column."""
     old = context.model_before(operation.model_name).fields.get(operation.name)
     if old is None or old.generated or operation.field.generated:
         return None
@@ -327,7 +329,7 @@ def alteration_in(context: Context, operation: AlterField) -> Alteration | None:
 
 
 def form_in(context: Context, operation: AlterField, field: Field[Any, Any]) -> Form:
-    """Of a field that the one of an AlterField becomes, in the end or on the way there."""
+    """The form of a field that the AlterField leads to, at its end or on the way there."""
     return _unbound(field, operation, context, context.after)
 
 

@@ -1,13 +1,13 @@
 """DeleteModel -> DeleteModelLater.
 
 DROP TABLE is quick, but the release that is still running reads and writes the table. And as long as the table is
-there, the release that no longer knows the model can't delete a parent that the table's foreign keys point at: Django
-keeps ON DELETE in Python, and the rows would stay as orphans, or the foreign key forbids it at COMMIT.
+there, the release that no longer knows the model can't delete a parent that the table's foreign keys point at. Django
+does in Python what ON DELETE says. So the rows would stay as orphans, or the foreign key forbids the delete at COMMIT.
 https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
 
-So during expand the table's foreign keys, and those of its many-to-many tables, get an ON DELETE of the database's own.
-The contract drops the tables, behind one LOCK of everything that DROP TABLE locks: else it deadlocks with requests that
-touch the same tables in another order, and PostgreSQL may end *theirs*.
+So during expand the foreign keys of the table, and those of its many-to-many tables, get an ON DELETE of the database's
+own. The contract drops the tables, behind one LOCK of everything that DROP TABLE locks. Without that it deadlocks with
+requests that touch the same tables in another order, and PostgreSQL may end *theirs*.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def find(operation: DeleteModel, context: Context) -> Finding | None:
 
 
 def _taken_again(operation: DeleteModel, context: Context) -> str:
-    """The operation of this release that makes a table of a name that goes, or gives it to another."""
+    """The operation of this release that makes a table under a name that goes, or gives that name to another table."""
     going = set(stock_claims.tables_of(context.model_before(operation.name)))
     for app_label, other in context.release:
         if any(table.is_in(going) for table in stock_claims.tables_made_by(other, app_label, context.before)):
@@ -89,5 +89,5 @@ rule = Rule("safemigrations.E021", DeleteModel, find)
 
 
 def _let_go(column: Column) -> Plan:
-    """The tables that stay let go of rows whose parents the new release can't see any more."""
+    """Tables that stay let go of rows whose parents the new release can't see any more."""
     return on_parent_delete(ForeignKey(column), tables.when_parent_goes(column))

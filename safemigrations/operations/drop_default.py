@@ -1,7 +1,7 @@
 """AlterField that drops db_default -> DropDefaultLater.
 
-Dropping it is instant. But the release that is still running leaves the column to the database: its INSERT says
-DEFAULT, which then is NULL.
+Dropping the default is instant. But the release that is still running leaves the column to the database: its INSERT
+says DEFAULT, which then is NULL.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-SET-DROP-DEFAULT
 
 So the default stays until the contract. New code doesn't mind: it sends a value.

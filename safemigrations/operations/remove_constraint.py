@@ -1,13 +1,13 @@
 """RemoveConstraint -> RemoveConstraintLater.
 
 Dropping a constraint is instant behind its ACCESS EXCLUSIVE lock. But the release that is still running may need a
-unique one: its INSERT ... ON CONFLICT fails without the index. And the release that no longer knows a check may write
-what the check forbids.
+unique constraint: its INSERT ... ON CONFLICT fails without the index. And the release that no longer knows a check may
+write what the check forbids.
 https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
 
-So a unique constraint stays until the contract, under another name when the same release gives its name to another
-constraint or index. A check and an exclusion constraint go during expand, as does a unique constraint that takes nulls
-for equal: rows of the new release might not satisfy them.
+So a unique constraint stays until the contract. When the same release gives its name to another constraint or index, it
+stays under another name. A check and an exclusion constraint go during expand, because rows of the new release might
+violate them. So does a unique constraint that takes nulls for equal.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from .rule import Context, Finding, Rule
 
 
 class RemoveConstraintLater(Change, RemoveConstraint):
-    """Drop a unique constraint when the old release, whose upserts need it, has gone; drop a check now.
+    """Drop a unique constraint when the old release, whose upserts need it, has gone. Drop a check now.
 
-    With `set_aside` what stays is renamed at once, because another constraint or index takes its name.
+    With `set_aside` a constraint that stays is renamed at once, because another constraint or index takes its name.
     """
 
     category = RemoveConstraint.category

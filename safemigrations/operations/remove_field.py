@@ -1,13 +1,13 @@
 """RemoveField -> RemoveFieldLater.
 
 DROP COLUMN is instant, but the release that is still running names the column in every SELECT and INSERT. And as long
-as the column is there, the release that no longer knows it can't insert a row where it is NOT NULL, nor delete a
-parent that its foreign key points at.
+as the column is there, the release that no longer knows it can't insert a row where the column is NOT NULL, nor delete
+a parent that the column's foreign key points at.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-DROP-COLUMN
 
-So during expand the column stops being required: it gets the field's default, or a neutral value that old code can
-read, or else may be null; its foreign key sets the column null when new code deletes the parent. The contract drops
-it. Of a many-to-many field the table goes, and until then its rows vanish with either of their ends.
+So during expand the column stops being required. It gets the field's default, or a neutral value that old code can
+read, or else it may be null. Its foreign key sets it null when new code deletes the parent. The contract drops the
+column. Of a many-to-many field the table goes, and until then a row of that table is deleted with either of its ends.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ NEUTRAL = {"CharField": "''", "TextField": "''"}  # what old readers take for "n
 class RemoveFieldLater(Change, RemoveField):
     """Stop requiring a column now; drop it when the old release has gone.
 
-    `meanwhile` is the constant that rows of the new release carry in it until then; without it they carry the field's
-    default, an empty text, or NULL. `with_model`: the same release deletes the whole model, so that only its parents
-    have to be freed.
+    `meanwhile` is the constant that rows of the new release have in the column until then. Without it they have the
+    field's default, an empty text, or NULL. `with_model`: the same release deletes the whole model, so only the parents
+    of its rows have to be freed.
     """
 
     category = RemoveField.category
@@ -117,7 +117,7 @@ class RemoveFieldLater(Change, RemoveField):
         return (unless_unique, _only_where_unique(column, may_be_null(column)))
 
     def _default(self, at: Situation, column: Column) -> str:
-        """SQL of the value that rows of the new release carry; empty where they carry NULL."""
+        """SQL of the value that rows of the new release have; empty where they have NULL."""
         field = column.field
         if self.meanwhile is not None:
             prepared = field.get_db_prep_save(self.meanwhile, at.connection)
@@ -129,7 +129,7 @@ class RemoveFieldLater(Change, RemoveField):
         return NEUTRAL.get(field.get_internal_type(), "") if defaults.is_plain(field) else ""
 
     def _one_value_collides(self, at: Situation, column: Column) -> bool:
-        """Would rows that carry the same value be refused, or point at a parent that new code may delete?"""
+        """Would rows that have the same value be refused, or point at a parent that new code may delete?"""
         unique = _is_unique(at, self.model_name, column.field)
         return column.has_foreign_key or (unique and defaults.kind(column.field) is not Kind.VOLATILE)
 
@@ -170,14 +170,14 @@ def _free_parents(column: Column) -> Plan:
 
 
 def _drop_foreign_key(column: Column) -> Plan:
-    """The column goes with its table; its foreign key goes first, so that tables which point at each other can go."""
+    """The column goes with its table. Its foreign key goes first, so that tables which point at each other can go."""
     if not column.has_foreign_key:
         return ()
     return (ForeignKey(column).drop(undo=_with_the_table_again(column)),)
 
 
 def _with_the_table_again(column: Column) -> Plan:
-    """Where the contract has dropped the table, too, it is there again, empty, and lacks the column."""
+    """Where the contract has dropped the table too, the table is there again, empty, and lacks the column."""
     with column.editor.connection.schema_editor(collect_sql=True, atomic=False) as collecting:
         collecting.add_field(column.model, column.field)
     again = Together(
@@ -190,8 +190,10 @@ def _with_the_table_again(column: Column) -> Plan:
 
 
 def _only_where_unique(column: Column, step: Statement) -> Statement:
-    """A unique constraint that the same release removes is there until the contract, though the state has it no more:
-    so the catalog decides whether rows of the new release may all carry one value."""
+    """Whether rows of the new release may all have one value, asked of the catalog.
+
+    A unique constraint that the same release removes is there until the contract, though the state no longer has it.
+    """
     unique = unique_index_on(column.table, column.name)
     return replace(
         step,
@@ -231,7 +233,9 @@ def _nothing_uses(column: Column, freed: Iterable[Claim]) -> Proof:
 
 
 def _no_function_names(column: Column) -> Proof:
-    """By the contract, as the same release may give a trigger that names the column another function."""
+    """Asked by the contract, as the same release may give another function to a trigger whose function names the
+    column.
+    """
     return Proof(
         why=f"{column.label}: no function of your triggers takes {column.name} from a row",
         query=functions_naming(column.table, column.name),
@@ -293,7 +297,7 @@ def find(operation: RemoveField, context: Context) -> Finding | None:
 
 
 def _taken_again(operation: RemoveField, field: Any, context: Context) -> str:
-    """The operation of this release that makes a column, or table, of the name that goes."""
+    """The operation of this release that makes a column, or a table, under the name that goes."""
     model = context.model_before(operation.model_name)
     going = set(stock_claims.tables_through(tables.db_table_of(model), [(operation.name, field)]))
     for app_label, other in context.release:

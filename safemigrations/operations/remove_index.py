@@ -1,11 +1,11 @@
 """RemoveIndex -> RemoveIndexLater.
 
-DROP INDEX takes ACCESS EXCLUSIVE and queues everybody behind it; and the release that is still running wants the
-index: its queries become table scans, its ON CONFLICT fails without its unique index.
+DROP INDEX takes ACCESS EXCLUSIVE and queues everybody behind it. And the release that is still running wants the index:
+without it its queries read the whole table, and without a unique index its ON CONFLICT fails.
 https://www.postgresql.org/docs/current/sql-dropindex.html
 
 So the index stays until the contract, which drops it CONCURRENTLY. When the same release gives its name to another
-index or constraint, the outgoing one is renamed first, which locks nothing but the index.
+index or constraint, the outgoing index is renamed first, which locks nothing but the index.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .rule import Context, Finding, Rule
 class RemoveIndexLater(Change, RemoveIndex):
     """Drop an index when the old release, whose queries still use it, has gone.
 
-    With `set_aside` it is renamed at once, because another index or constraint takes its name.
+    With `set_aside` the index is renamed at once, because another index or constraint takes its name.
     """
 
     category = RemoveIndex.category
@@ -83,9 +83,10 @@ def name_until_dropped(table: Name, name: str) -> str:
 
 
 def set_aside(table: Name, name: str) -> Plan:
-    """An index, and the constraint that it belongs to, under another name: another index or constraint takes it.
+    """An index, and the constraint that it belongs to, get another name, because another index or constraint takes
+    theirs.
 
-    ALTER INDEX, which locks nothing but the index; ALTER TABLE RENAME CONSTRAINT would stop everybody.
+    ALTER INDEX locks nothing but the index; ALTER TABLE RENAME CONSTRAINT would stop everybody.
     """
     label, other = table.raw, name_until_dropped(table, name)
     back = Together(
@@ -107,7 +108,7 @@ def set_aside(table: Name, name: str) -> Plan:
 
 
 def make_way(table: Name, name: str) -> Plan:
-    """The index or constraint that took the name taken away, so that the one before can come again."""
+    """Drops the index or constraint that took the name, so that the one before can come again."""
     return (
         Together(
             why=f"{table.raw}: drop what took the name {name}",
@@ -132,7 +133,7 @@ def _rename(table: Name, old: str, new: str) -> str:
 def is_taken_over(name: str, context: Context) -> bool:
     """Does another index or constraint take this name in the same release?
 
-    Names of indexes, those of unique constraints among them, are those of the schema, not of the table.
+    The names of indexes, and so of unique constraints, belong to the schema, not to the table.
     """
     return any(label == context.app_label and name in _names_taken(other) for label, other in context.release)
 

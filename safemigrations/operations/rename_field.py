@@ -1,13 +1,10 @@
 """RenameField -> ExpandRename.
 
-RENAME COLUMN is instant, but the release that is still running names the old column in every SELECT and INSERT, and the
-next one needs the new name before the last server of the old one is gone.
+RENAME COLUMN is instant, but the release that is still running names the old column in every SELECT and INSERT. And the
+next release needs the new name before the last server of the old one is gone.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-RENAME
 
-So the column gets a twin under the new name, a trigger keeps the two equal, and every index is built for the twin too.
-The contract proves that they are equal in every row. Then, in one short transaction, the twin goes and the original
-gets its name. So the constraints, indexes, defaults, views and grants of the column, and the foreign keys that point at
-it, are in the end what a plain rename leaves, and nothing was built again.
+So the column lives under both names until the contract: plans/two_names.py tells how.
 """
 
 from __future__ import annotations
@@ -96,7 +93,8 @@ class ExpandRename(Change, RenameField):
 
 
 class FollowRename(Change):
-    """Of an index, a constraint or a generated field that Django makes anew after a rename: it follows the column.
+    """Leave alone an index, a constraint or a generated field that Django makes anew after a rename: it follows the
+    column.
 
     On another backend, which may build the whole table anew, the stock operation does its work.
     """
@@ -126,7 +124,7 @@ def find(operation: Operation, context: Context) -> Finding | None:
         return _of_rename(operation, context)
     if _follows_a_rename(operation, context):
         return Finding(
-            f"{operation.describe()}: what is here made anew is there already and follows the rename of its field.",
+            f"{operation.describe()}: this makes anew what is there already, and what follows the rename of its field.",
             (FollowRename(operation),),
         )
     return None
@@ -175,7 +173,7 @@ def _key(operation: RenameField, context: Context) -> tuple[str, str, str]:
 
 
 def _keep_column(operation: RenameField, context: Context) -> tuple[Operation, ...]:
-    """What lets the rename be one in Python alone."""
+    """The operation after which the rename is one in Python alone."""
     field: Any = context.model_before(operation.model_name).fields[operation.old_name].clone()
     field.db_column = bound(field, operation.old_name).column
     keep = AlterField(operation.model_name, operation.old_name, field)
@@ -264,7 +262,7 @@ def _follows_a_rename(operation: Any, context: Context) -> bool:
 
 
 def _is_same_together(operation: AlterUniqueTogether, context: Context) -> bool:
-    """The rename has changed the sets in the state already, and in the database they follow the column."""
+    """The rename has changed the sets in the state already. In the database they follow the column."""
     renamed = any(
         isinstance(other, RenameField) and (label, other.model_name_lower) == (context.app_label, operation.name_lower)
         for label, other in context.release
@@ -282,7 +280,7 @@ def _name_of(operation: Any) -> str:
 
 
 def _is_same(one: Any, other: Any, renames: list[RenameField], context: Context) -> bool:
-    """Is it the same SQL, when the renamed fields keep their columns?"""
+    """Do both have the same SQL when the renamed fields keep their columns?"""
     assert context.start
     before, after = context.start.clone(), context.start.clone()
     for rename in renames:
@@ -300,7 +298,7 @@ def _is_same(one: Any, other: Any, renames: list[RenameField], context: Context)
 
 
 def _sql_of(what: Any, model: Any, editor: Any) -> str:
-    """Of an index, a constraint or, by its name, a generated field."""
+    """The SQL of an index or a constraint, or of a generated field, which is given by its name."""
     if not isinstance(what, str):
         return str(what.create_sql(model, editor))
     field: Any = model._meta.get_field(what)

@@ -1,13 +1,14 @@
 """RenameModel -> ExpandRenameModel.
 
-ALTER TABLE ... RENAME is instant, but the release that is still running goes on under the old name and fails. So do its
-many-to-many fields: Django names their tables, and the columns of those that point at the model, after the model.
+ALTER TABLE ... RENAME is instant, but the release that is still running goes on under the old name and fails. The same
+happens to its many-to-many fields: Django names their tables after the model, and also the columns of many-to-many
+tables that point at the model.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-RENAME
 
 So during expand each table is renamed in one short transaction together with an updatable view under its old name. A
-table that keeps its name while a column changes is set aside, and a view under its name has the column under both. The
-contract drops the views. Foreign keys that point at the table follow it by themselves; their names, which Django
-derives from the table's, are changed by the contract.
+table that keeps its name while a column changes is set aside, and a view under its name has the column under both
+names. The contract drops the views. Foreign keys that point at the table follow it by themselves. Django derives their
+names from the name of the table, and so the contract changes them.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def find(operation: RenameModel, context: Context) -> Finding | None:
 
 
 def _keeps_its_table(operation: RenameModel, context: Context) -> bool:
-    """Does the same release give the old table's name, which was no option before, to the model?"""
+    """Does the same release give the model the name of the old table, as a db_table that it didn't have?"""
     state = context.model_before(operation.old_name)
     return not state.options.get("db_table") and any(
         app_label == context.app_label
@@ -91,7 +92,7 @@ def _keeps_its_table(operation: RenameModel, context: Context) -> bool:
 
 
 def _moved(operation: RenameModel, context: Context) -> str:
-    """The tables that are renamed, or have a column that is."""
+    """The tables that are renamed, or that have a column which is renamed."""
     old = context.before.apps.get_model(context.app_label, operation.old_name)
     new = context.after.apps.get_model(context.app_label, operation.new_name)
     return old_table_name.labels(old_table_name.renamed_with_model(old, new))

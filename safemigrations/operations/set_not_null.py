@@ -1,12 +1,12 @@
 """AlterField null -> NOT NULL -> SetNotNullLater.
 
-SET NOT NULL reads the whole table while nobody can use it, and the release that is still running, which takes null
-for allowed, fails from then on. What fills the rows that are null is one UPDATE of them all.
+SET NOT NULL reads the whole table while nobody can use it. From then on the release that is still running fails where
+it writes null, which it takes for allowed. And Django fills the rows that are null by one UPDATE of them all.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-SET-DROP-NOT-NULL
 
-So a trigger gives the rows that the old release writes without a value the one of `backfill`, and the existing rows
-are filled in batches; new code never reads null. The contract fills what is left, proves NOT NULL without a scan under
-a lock, and drops the trigger. Where nothing fills them, null rows are looked for before anything is changed.
+So a trigger gives the value of `backfill` to rows that the old release writes without one, and the existing rows are
+filled in batches. New code never reads null. The contract fills what is left, proves NOT NULL without a scan under a
+lock, and drops the trigger. Where nothing fills rows, null is looked for before anything is changed.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from .rule import Context, Finding, Rule
 class SetNotNullLater(Change, AlterField):
     """Forbid null in a column whose rows of the old release may still be null.
 
-    `backfill` fills them: a constant, an expression over the row and its relations (F("price") * 2), or a function
-    that is given an instance of the model as it is in this migration. Without it the field's default does; without
-    one, nothing: rows that are null then stop migrate before anything is changed, and the contract.
+    `backfill` fills them: a constant, an expression over the row and its relations (F("price") * 2), or a function that
+    is given an instance of the model as it is in this migration. Without it the field's default fills them. Without a
+    default nothing does: rows that are null then stop migrate before anything is changed, and later the contract.
     """
 
     category = AlterField.category
@@ -157,14 +157,14 @@ def has_value(field: Any) -> bool:
 
 
 def gives_one_value(field: Field[Any, Any], backfill: Any) -> bool:
-    """Would all rows get the same?"""
+    """Would all rows get the same value?"""
     if backfill is not None:
         return not is_expression(backfill) and not is_function(backfill)
     return has_value(field) and defaults.kind(field) is Kind.INSTANT
 
 
 def fills_twice(operation: AlterField, *, was_unique: bool) -> str:
-    """What to do instead of giving all rows that are null one value where it has to be unique; empty if it hasn't."""
+    """What to do where the column has to be unique and all rows that are null would get one value; else empty."""
     field = operation.field
     if not (was_unique or field.unique) or not gives_one_value(field, None):
         return ""
