@@ -1,7 +1,7 @@
 """Types whose values two releases both understand, and how a value of the one becomes a value of the other.
 
 While a column has the new type the old release reads and writes it too, and the reverse. So only types count whose
-values are the same to Python: whole numbers, decimals, texts. Where one type holds all that the other does it is the
+values are the same to Python: whole numbers, decimals, texts. The type that holds all values of the other one is the
 *wider* one.
 """
 
@@ -16,7 +16,9 @@ TEXTS = ("varchar", "text", "citext")
 
 
 class Cast(Data):
-    """SQL over a value, which is {}: of the other type; and the condition under which nothing equals it there."""
+    """SQL that makes a value of the other type of a value, which is {}; and a condition, true where the other type has
+    no equal one.
+    """
 
     sql: str
     misfit: str = ""
@@ -59,23 +61,25 @@ def numeric_of_both(old: str, new: str) -> tuple[int, int] | None:
 
 
 def _digits(size: tuple[int, ...]) -> int:
-    """How many stand before the decimal point."""
+    """How many digits stand before the decimal point."""
     precision, scale = (*size, 0)[:2]
     return precision - scale
 
 
 def _holds(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
-    """Has the new one at least as many behind the point?"""
+    """Does the new type have at least as many digits behind the point?"""
     return (*old, 0)[1] <= (*new, 0)[1]
 
 
 def cast(old: str, new: str) -> Cast:
-    """From one type to another. What has nothing in common with it PostgreSQL converts, or refuses, as it pleases."""
+    """How values are cast from one type to another. Between different kinds PostgreSQL converts, or refuses."""
     return Cast(f"CAST({{}} AS {new})", misfit(old, new))
 
 
 def misfit(old: str, new: str) -> str:
-    """When a narrower type has no value for one of the old type, {}; empty if it isn't a narrower one."""
+    """The condition under which a narrower type has no value for one of the old type, {}; empty for a type that isn't
+    narrower.
+    """
     if is_wider(old, new) or not is_wider(new, old):
         return ""
     name, size = parse(new)
@@ -90,7 +94,9 @@ def misfit(old: str, new: str) -> str:
 
 
 def assigned(old: str, new: str) -> str:
-    """What of a value, {}, is assigned to a variable of the new type, where the value itself can't be."""
+    """What is assigned to a variable of the new type: the value, {}, or an expression of it where PostgreSQL wouldn't
+    assign that.
+    """
     if old == "boolean" and new in INTEGERS:
         return "CAST({} AS integer)"
     return "{} <> 0" if old in INTEGERS and new == "boolean" else "{}"

@@ -1,7 +1,7 @@
 """What PostgreSQL can hold of a field's default.
 
-A constant or STABLE default is added to a table of any size in an instant; a volatile one has to be computed for
-every row; a Python function PostgreSQL can't call at all.
+It adds a column with a constant or STABLE default to a table of any size in an instant. It computes a volatile default
+for every row. It can't call a Python function at all.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
 """
 

@@ -21,7 +21,7 @@ BY_HAND = "Compute it by a function that is given the row, or write a Subquery i
 
 
 def gives_one_value(model: type[Model], expression: Any) -> None:
-    """Raises FieldError, which says what to do, for an aggregate and for what follows a relation to many rows."""
+    """Raises FieldError, which says what to do, for an aggregate and for a path along a relation to many rows."""
     for part in parts(expression):
         if isinstance(part, Aggregate):
             raise FieldError(f"{type(part).__name__} is an aggregate over many rows, and this is about one. {BY_HAND}")
@@ -31,7 +31,7 @@ def gives_one_value(model: type[Model], expression: Any) -> None:
 
 
 def refuse_many(model: type[Model], field: Field[Any, Any], expression: Any) -> None:
-    """The same where a plan is made; raises NotComputable, naming model and field."""
+    """Raises NotComputable, naming model and field, for what gives_one_value() refuses."""
     try:
         gives_one_value(model, expression)
     except FieldError as error:
@@ -47,7 +47,7 @@ def missing(model: type[Model], expression: Any) -> Iterator[tuple[type[Model], 
 
 
 def parts(expression: Any) -> Iterator[Any]:
-    """The expression and whatever it consists of, the names in a Q as F; a subquery has rows of its own."""
+    """The expression and all its parts; the names in a Q as F. A subquery has rows of its own."""
     yield expression
     if isinstance(expression, Subquery):
         return
@@ -62,7 +62,7 @@ def parts(expression: Any) -> Iterator[Any]:
 
 
 def along(model: type[Model], part: Any) -> Iterator[tuple[type[Model], str, Any]]:
-    """Each name of the path that F has, with the model that it belongs to and its field, if that has one."""
+    """Each name of the path that F has, with its model and its field, or None where the model has no such field."""
     path = str(getattr(part, "name", "")) if isinstance(part, F) else ""
     for name in path.split("__") if path else ():
         if name == "pk":

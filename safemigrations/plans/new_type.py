@@ -53,7 +53,7 @@ class Retyped(Data):
 
 
 class Exchange(Data):
-    """What it takes to exchange columns for others of another type; those that others point at come first."""
+    """All steps that exchange columns for others of another type. Columns that others point at come first."""
 
     columns: tuple[Retyped, ...]
     backwards: bool = False
@@ -83,7 +83,7 @@ class Exchange(Data):
         return (*self.proofs(), *self.begin(), *self.prepare(), self.exchange())
 
     def contract(self) -> Plan:
-        """The former originals go. Taken back, they are made again as twins, and all is as before the contract."""
+        """The former originals go. On the way back they are made again as twins, and all is as before the contract."""
         first, *others = (twin.end() for twin in reversed(self.back.twins))
         return (replace(first, undo=self.back.begin()), *others)
 
@@ -105,7 +105,7 @@ class Exchange(Data):
         return (*(twin.add() for twin in self.twins), *(twin.fill() for twin in self.twins))
 
     def prepare(self) -> Plan:
-        """The indexes and constraints of the originals, made for the twins."""
+        """Makes the indexes and constraints of the originals for the twins."""
         twins = self.twins
         return (
             *self.proofs(),  # again, as copying takes its time
@@ -161,7 +161,7 @@ class Exchange(Data):
 
 
 def _let_go(twin: Twin) -> Iterator[str]:
-    """What keeps the twin and the original as they are."""
+    """Drops what keeps the twin and the original as they are."""
     yield from drop_of(twin.trigger).statements
     if twin.cast.misfit:
         yield f"ALTER TABLE {twin.table} DROP CONSTRAINT IF EXISTS {Name.of(twin.fits)}"
@@ -201,7 +201,7 @@ def _rename_foreign_key(twin: Twin, suffix: str) -> Iterator[str]:
 
 
 def _under(column: Column, role: str) -> Column:
-    """The column under its temporary name; if it is a foreign key, one that points at what has such a name, too."""
+    """The column under its temporary name. A foreign key points at a column under its temporary name too."""
     field = copy.copy(column.field)
     field.column = _temporary(field.column, role)
     if field.remote_field:
@@ -212,5 +212,5 @@ def _under(column: Column, role: str) -> Column:
 
 
 def _temporary(column: str, role: str) -> str:
-    """The temporary name of a column, both as Django spells it."""
+    """The temporary name of a column. Both names are given as Django spells them."""
     return Name.of(temporary_name(Name.from_django(column).raw, role)).in_django

@@ -1,7 +1,7 @@
-"""What belongs to a column, carried over to the one that takes its place, as SQL; only the catalog knows what that is.
+"""What a column that takes the place of another takes over from it, as SQL. Only the catalog knows what that is.
 
-Whether that is possible is tried first. All else are statements within the one transaction that exchanges the columns.
-BuildCounterparts has given the copies, which were made for that column, their names.
+A Question asks first whether it can. All else are statements of the one transaction that exchanges the columns. By then
+BuildCounterparts has made copies of the indexes and checks for the new column.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ COMPRESSION = "CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' EN
 
 
 def try_types(pairs: Sequence[tuple[Column, Column]], *, done: Probe, but: str = "") -> TryTypes:
-    """That the indexes and checks of the first of each pair can be made for the second, before that is there.
+    """Asks whether the indexes and checks of the first column of each pair can be made for the second, which isn't
+    there yet.
 
     The pairs are columns of one table.
     """
@@ -83,7 +84,7 @@ def _may_be_compressed(column: Column) -> str:
 
 
 def rename_foreign_key(column: Column, name: str) -> str:
-    """Of a partitioned table those of its partitions, too."""
+    """Renames the foreign key; of a partitioned table also those of its partitions."""
     table, old = regclass(column.table), ForeignKey(column).name
     return for_each(
         f"SELECT conrelid::regclass::text AS name FROM pg_constraint WHERE conname = {literal(old)} AND contype = 'f'"
@@ -93,7 +94,9 @@ def rename_foreign_key(column: Column, name: str) -> str:
 
 
 def exchange_checks(table: str, scope: str) -> str:
-    """The old ones go: what follows may be null where another type has no such value, and a check might mind."""
+    """The checks of the original go: from now on it may be null where its type has no such value, and a check might
+    mind.
+    """
     copied = copy_of(scope, "k.conname")
     return for_each(
         "SELECT k.conname, n.conname AS copy FROM pg_constraint k JOIN pg_constraint n ON n.conrelid = k.conrelid"
@@ -149,7 +152,7 @@ def _by_index(table: str, change: str) -> str:
 
 
 def drop_unique(table: str, scope: str) -> str:
-    """What follows needs no unique index, and two of them would be one too many for ON CONFLICT, which watches one."""
+    """The former original needs no unique index. And ON CONFLICT watches one unique index, so two are one too many."""
     copied = copy_of(scope, "o.relname")
     return for_each(
         "SELECT n.nspname, n.relname, k.conname FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid"
@@ -163,7 +166,7 @@ def drop_unique(table: str, scope: str) -> str:
 
 
 def drop_leftovers(column: Column) -> str:
-    """Copies whose index is gone, so that they have no name to take over: the same release has dropped it."""
+    """Drops copies that have no name to take over, because the same release has dropped their index."""
     named = f"starts_with(c.relname, {literal(COPY)})"
     return for_each(
         "SELECT n.nspname, c.relname, k.conname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
@@ -192,7 +195,7 @@ def _sequences(column: Column, kind: str) -> str:
 
 
 def move_identity(one: Column, other: Column) -> str:
-    """The sequence of an identity can't be given away, so another takes over its name, place and privileges."""
+    """The sequence of an identity can't change its column, so another takes over its name, place and privileges."""
     identity = (
         "'ADD GENERATED ' || CASE a.attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END || format('"
         " AS IDENTITY (SEQUENCE NAME %I.%I INCREMENT %s MINVALUE %s %s START %s CACHE %s %s)', n.nspname, c.relname,"
@@ -224,7 +227,7 @@ def move_default(one: Column, other: Column) -> str:
 
 
 def move_sequence(one: Column, other: Column) -> str:
-    """Of a serial column, as Django made them before 4.1."""
+    """Moves the sequence of a serial column, as Django made them before 4.1."""
     return for_each(
         f"SELECT n.nspname, c.relname {_sequences(one, 'a')}",
         f"{_alter_sequence(f'AS {other.type}')} {_alter_sequence(f'OWNED BY {other.table}.{other.quoted}')}",
@@ -237,7 +240,7 @@ def _alter_sequence(change: str) -> str:
 
 
 def rename_not_null(one: Column, other: Column) -> str:
-    """PostgreSQL 18 has names for NOT NULL, too."""
+    """NOT NULL has a name since PostgreSQL 18."""
     number = partial("(SELECT a.attnum FROM pg_attribute a WHERE {})".format)
     of = "{0}.conrelid = {1} AND {0}.contype = 'n' AND {0}.conkey = ARRAY[{2}]"
     table = regclass(one.table)
@@ -250,7 +253,7 @@ def rename_not_null(one: Column, other: Column) -> str:
 
 
 def name_not_null(column: Column, name: str) -> str:
-    """As that of a column of this name, which keeps it when the column is renamed."""
+    """Gives NOT NULL the name that it has for a column of this name. A rename of the column doesn't change it."""
     wanted = literal(object_name(column.label, name, "not_null"))
     return for_each(
         "SELECT k.conname FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid"
@@ -260,7 +263,7 @@ def name_not_null(column: Column, name: str) -> str:
 
 
 def forget_plans(tables: Iterable[Name]) -> str:
-    """Sessions keep the plans of functions, which know the old type; a function that is altered is read anew."""
+    """Sessions keep plans of functions, which know the old type. They read a function anew when it was altered."""
     watches = ", ".join(map(regclass, tables))
     names = " OR ".join(mentions("p", table) for table in tables)
     return for_each(

@@ -1,9 +1,12 @@
 """Triggers that keep both releases right while two of them run, compiled with django-pgtrigger.
 
-They carry a prefix of ours: `pgtrigger prune` drops unknown triggers that are named pgtrigger_..., and they are
-never part of the migration state. BEFORE triggers fire in the order of their names
-(https://www.postgresql.org/docs/current/trigger-definition.html), and ours has to see what the project's own
-triggers did, so its name sorts last.
+Some fill a column, and the sync triggers keep a twin equal to its original: one for a column of two names, one for a
+column of two types, one for a column that gets a new type.
+
+Their names begin with a prefix of ours: `pgtrigger prune` drops unknown triggers that are named pgtrigger_... They are
+never part of the migration state. BEFORE triggers fire in the order of their names. Ours have to see what the project's
+own triggers did, so their names sort last.
+https://www.postgresql.org/docs/current/trigger-definition.html
 """
 
 from __future__ import annotations
@@ -23,9 +26,9 @@ NO_VALUE = "data_exception OR cardinality_violation OR integrity_constraint_viol
 INSERT_OR_UPDATE = "INSERT OR UPDATE"
 
 
-# The order in which triggers of one table fire. What two types of a column make of each other may be filled; what is
-# filled goes to the other name of the column; what a new column is computed from has all its values; and what follows a
-# column comes last.
+# The order in which triggers of one table fire. First each column of two types gets its value from the other. Then null
+# is filled, and the value goes to the other name of the column. Then a new column is computed from the others. Last the
+# twin of a column that gets a new type is made from that.
 SYNCS_TWO_TYPES, FILLS_NULL, SYNCS_TWO_NAMES, FILLS_NEW, SYNCS_NEW_TYPE = "1", "2", "3", "4", "5"
 
 
@@ -36,7 +39,7 @@ def _trigger(
 
     name = temporary_name(rank, column.label, column.name, role, prefix=LAST)
     trigger = Name.of(name)
-    # Triggers have names of their own in each table, but functions share those of a schema: "_" would make the same of
+    # Each table has its own names of triggers, but functions share those of a schema: "_" would give the same name for
     # order_item.code and order.item_code.
     function = f"{_function(column, role)}()"
     compiled = {
@@ -70,9 +73,9 @@ def _trigger(
 def fill_null(
     column: Column, value: str, *, on_update: bool = False, marker: Name | None = None, may_fail: bool = False
 ) -> Together:
-    """Rows that the old release writes get a value; `marker`, a column, remembers which ones they are.
+    """Rows that the old release writes get a value; `marker`, a column, remembers which rows they are.
 
-    Where the value has none for a row (`may_fail`: it is too long, or there are two of it) the row stays as it is: the
+    Where there is no value for a row (`may_fail`: it is too long, or there are two of it) the row stays as it is. The
     old release knows nothing of the column, and its writes must not fail because of it. The contract names such rows.
     """
     also = f" NEW.{marker} := TRUE;" if marker else ""
@@ -92,7 +95,7 @@ def fill_null(
 
 
 def unmark_on_update(column: Column, marker: Name) -> Together:
-    """A row that the new release has given a value of its own is no straggler any more."""
+    """Forgets that a row has a value that stands in, when the new release gives it a value of its own."""
     return _trigger(
         column,
         why=f"notes that the new release has set {column.name}",
@@ -105,14 +108,14 @@ def unmark_on_update(column: Column, marker: Name) -> Together:
 
 
 def sync_two_names(original: Column, twin: Column, *, default: str = "") -> Together:
-    """Whatever either release writes under its name stands under the other's too.
+    """Whatever either release writes under its name stands under the other name too.
 
-    `default` is that of both columns: in a new row the value that isn't the default is the one which somebody gave.
-    Without it nobody gave a null. BEFORE triggers run before NOT NULL, checks, foreign keys and ON CONFLICT look at
-    the row.
+    `default` is that of both columns: in a new row, the value that isn't the default is the one that somebody gave.
+    Without a default that is the value that isn't null. BEFORE triggers run before NOT NULL, checks, foreign keys and
+    ON CONFLICT look at the row.
 
-    ENABLE ALWAYS: also what replication and loaders write under session_replication_role = replica has to be equal,
-    as the contract drops one of the two. Where both arrive equal the condition keeps the trigger still.
+    ENABLE ALWAYS: what replication and loaders write under session_replication_role = replica has to be equal too, as
+    the contract drops one of the two columns. Where both arrive equal, the condition keeps the trigger still.
     """
     new_a, new_b, old_b = f"NEW.{original.quoted}", f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
     from_original, from_twin = f"{new_b} := {new_a};", f"{new_a} := {new_b};"
@@ -143,10 +146,10 @@ def sync_two_types(
     to_original: Callable[[str], str],
     default: str = "",
 ) -> Together:
-    """As sync_two_names(), for columns of two types: what either release writes, the other finds in its type.
+    """As sync_two_names(), for columns of two types: what either release writes, the other finds in its own type.
 
-    `to_twin` and `to_original` give SQL for a value of the one from SQL for one of the other, NULL where there is none.
-    So the two may stay different, and an UPDATE that changes neither must leave both alone.
+    `to_twin` and `to_original` give SQL for a value of the one column from SQL for a value of the other, NULL where
+    there is none. So the two may stay different, and an UPDATE that changes neither must leave both alone.
     """
     new_a, old_a = f"NEW.{original.quoted}", f"OLD.{original.quoted}"
     new_b, old_b = f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
@@ -168,9 +171,10 @@ def sync_two_types(
 
 
 def conversion(one: Column, other: Column, *, misfit: str, using: str, timezone: str) -> Together:
-    """A function that makes a value of the other's type from one of the first's, and NULL where there is none.
+    """A function that makes a value of the other column's type from a value of the first, and NULL where there is none.
 
-    It assigns, as a longer text is then an error, and not cut as CAST does. Whoever writes to the table calls it.
+    It assigns the value: then a longer text is an error, which CAST would cut. Whoever writes to the table calls the
+    function.
     https://www.postgresql.org/docs/current/plpgsql-statements.html#PLPGSQL-STATEMENTS-ASSIGNMENT
     """
     function = f"{conversion_name(one, other)}({one.type})"
@@ -186,7 +190,7 @@ def conversion(one: Column, other: Column, *, misfit: str, using: str, timezone:
     )
     return Together(
         why=f"{one.label}: a function that makes a {other.name} ({other.type}) from a {one.name} ({one.type})",
-        # Called once: what can't be converted at all, PostgreSQL says only then.
+        # Called once: only then PostgreSQL says that one type can't be converted to the other at all.
         sql=(create, f"GRANT EXECUTE ON FUNCTION {function} TO PUBLIC", f"SELECT {conversion_name(one, other)}(NULL)"),
         locks={},
         undo=(
@@ -210,7 +214,7 @@ def _function(column: Column, role: str) -> Name:
 
 
 def sync_new_type(original: Column, twin: Column, cast: Cast) -> Together:
-    """Whatever is written to one column stands in the other too, as NULL where its type has no such value.
+    """Whatever is written to the original stands in the twin too, as NULL where its type has no such value.
 
     ENABLE ALWAYS for the same reason as in sync_two_names().
     """

@@ -1,10 +1,10 @@
 """A column that gets another name and another type at once.
 
-Each release has a column of its own, of the type that it knows, and a trigger makes the one from whatever is written
-to the other. So the types need have nothing in common but a way to convert them. A value that the other type hasn't is
-NULL there, which makes no write fail, and is named before one of the two columns goes. Each index and constraint of
-the original is made for the twin during expand, as upserts of new code need them, and takes over its name with the
-contract.
+Each release has a column of its own, of the type that it knows, and a sync trigger makes each column from what is
+written to the other. So all that the types need is a way to convert their values. A value that the other type hasn't is
+NULL there. That makes no write fail, and such a value is named before one of the two columns goes. Each index and
+constraint of the original is made for the twin during expand, as upserts of new code need them, and takes over its name
+with the contract.
 
 Both directions are the same work: the way back makes the old column from the new one.
 """
@@ -37,7 +37,7 @@ from .two_names import there_already
 class Conversion(Data):
     """How a value of either column becomes one of the other: two functions, and the sync trigger that calls them.
 
-    `using` is SQL for a new value of an old one, {}.
+    `using` is SQL that makes a new value of an old one, which is {}.
     """
 
     old: Column
@@ -70,7 +70,9 @@ class Conversion(Data):
 
     @property
     def default(self) -> str:
-        """Of both columns; a volatile one gives each of the two another value, and so can't tell which was given."""
+        """The default of both columns. A volatile one gives each column another value, and so can't tell which was
+        given.
+        """
         return f"CAST({default} AS {self.new.type})" if (default := self.new.default_of_all_rows) else ""
 
     @property
@@ -150,7 +152,7 @@ class Direction(Data):
 
     @property
     def like_index(self) -> str:
-        """A query for the one that a column has or hasn't by its type."""
+        """A query for the index for LIKE, which one of the two types has and the other hasn't."""
         return index_of_field(self.original.table, self.original.name, name="_like") if self.like else ""
 
     def _indexes_and_checks(self) -> Plan:
@@ -198,7 +200,7 @@ class Direction(Data):
         return (
             self._free(),
             self._no_function_names(),
-            # Anew, as the other of two such columns, which an index or a check has besides, may have gone meanwhile.
+            # Again: an index over two such columns got another form when the other column went.
             *self._indexes_and_checks(),
             self._has_every_value(),
             *(() if self.twin.field.null else not_null(self.twin)),
