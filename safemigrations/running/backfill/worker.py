@@ -28,7 +28,7 @@ from .transactions import short_transaction
 
 ABANDONED = 60  # seconds after which a worker takes over a section that nobody has moved
 
-Nothing = Literal["wait", "finished"]  # why there is no section: only others have work, or nobody has
+NoSection = Literal["wait", "finished"]  # why there is no section: only others have work, or nobody has
 
 
 class Worker:
@@ -57,7 +57,7 @@ class Worker:
 
     # Taking a section.
 
-    def take(self) -> Section | Nothing:
+    def take(self) -> Section | NoSection:
         """Own an open section that nobody works on, else a new one."""
         try:
             with short_transaction(self.connection, self.filler.patience):
@@ -117,7 +117,7 @@ class Worker:
         progress.save(using=self.connection.alias, update_fields=["part", "after"])
         return section
 
-    def _last(self) -> Section | Nothing:
+    def _last(self) -> Section | NoSection:
         """The section that ends the backfill: only one worker gets it, when all others are done."""
         if self.is_second:
             return "finished"
