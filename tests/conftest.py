@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import django
@@ -19,6 +21,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from testproject.postgres import server
 from tests.project import Project
+
+if TYPE_CHECKING:  # at run time only after django.setup()
+    from .cases import Case
+    from .snapshot import Snapshot
+    from .walk import Release
 
 Connect = Callable[[], psycopg.Connection]
 
@@ -39,8 +46,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.fixture
 def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseDatabaseWrapper]:
     """Django's connection "default", to a database of this test alone: empty, or for a test on a release a used one."""
-    on_release = {"release", "last"} & set(request.fixturenames)
-    template = request.getfixturevalue("used") if on_release else ""
+    template = request.getfixturevalue("used") if "release" in request.fixturenames else ""
     with new_database("default", monkeypatch, template) as connection:
         yield connection
 
@@ -92,18 +98,29 @@ def other_connection(connect: Connect) -> psycopg.Connection:
     return connect()
 
 
+@pytest.fixture
+def release(case: Case, database: BaseDatabaseWrapper, tmp_path: Path) -> Iterator[Release]:
+    """A case, written and installed, on a database that the release before it has used; see tests/walk.py."""
+    from .releases import installed
+    from .walk import Release
+
+    written = Release.written(case, tmp_path)
+    with installed(tmp_path, written.package):
+        yield written
+
+
 @contextmanager
 def new_database(alias: str, monkeypatch: pytest.MonkeyPatch, template: str = "") -> Iterator[BaseDatabaseWrapper]:
     name = f"safemigrations_{uuid4().hex}"
-    on_server("CREATE DATABASE {} TEMPLATE {}", name, template or "template1")
-    with monkeypatch.context() as patch:
-        patch.setenv(f"SAFEMIGRATIONS_TEST_DATABASE_{alias.upper()}", name)
-        patch.setitem(connections.settings[alias], "NAME", name)
-        try:
+    create_database(name, template or "template1")
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv(f"SAFEMIGRATIONS_TEST_DATABASE_{alias.upper()}", name)
+            patch.setitem(connections.settings[alias], "NAME", name)
             yield connections[alias]
-        finally:
-            forget(alias)
-    on_server("DROP DATABASE {} WITH (FORCE)", name)
+    finally:
+        forget(alias)
+        on_server("DROP DATABASE {} WITH (FORCE)", name)
 
 
 @pytest.fixture(scope="session")
@@ -119,9 +136,44 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             fill(state_after([base()]))
         filled = connection.settings_dict["NAME"]
         forget("default")
-        on_server("CREATE DATABASE {} TEMPLATE {}", name, filled)
+        create_database(name, filled)
     yield name
     on_server("DROP DATABASE {}", name)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run, which its workers share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture
+def stock_end(
+    case: Case, used: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared: Path
+) -> tuple[Snapshot, Any]:
+    """The catalog and the rows after the stock operations: the same for every test of a case, so it is kept."""
+    kept = shared / f"stock_end_{case.name}"
+    if not kept.exists():
+        new = tmp_path / kept.name
+        new.write_bytes(pickle.dumps(_stock_end(case, used, monkeypatch, tmp_path)))
+        new.replace(kept)
+    end: tuple[Snapshot, Any] = pickle.loads(kept.read_bytes())
+    return end
+
+
+def _stock_end(case: Case, used: str, monkeypatch: pytest.MonkeyPatch, directory: Path) -> tuple[Snapshot, Any]:
+    from .cases import base, stock
+    from .releases import installed, migrate, write
+    from .snapshot import rows, snapshot
+    from .walk import PLACED, empty
+
+    with new_database("other", monkeypatch, used) as other:
+        if case.rows_differ:
+            empty(other)
+        with installed(directory, write(directory, [base(), *stock(case)])):
+            migrate("0002_change", alias=other.alias)
+        return snapshot(other), rows(other, leaving_out=PLACED)
 
 
 def forget(alias: str) -> None:
@@ -130,6 +182,14 @@ def forget(alias: str) -> None:
     connections[alias].close()
     del connections[alias]  # a transaction or a hook that the test did not end goes with it
     ContentType.objects.clear_cache()  # it remembers keys of a database that is gone
+
+
+def create_database(name: str, template: str) -> None:
+    with psycopg.connect(_server(), autocommit=True) as connection:
+        # Copying the files takes half the time of PostgreSQL's usual way, which writes every page to the WAL.
+        strategy = " STRATEGY file_copy" if connection.info.server_version >= 150000 else ""
+        create = sql.SQL(f"CREATE DATABASE {{}} TEMPLATE {{}}{strategy}")
+        connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
 
 
 def on_server(statement: str, *names: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,11 +41,12 @@ from safemigrations.operations import (
 
 from . import cases
 from .cases import CASES, LABEL, PARTITIONED, Case
-from .conftest import forget, new_database, on_server
+from .conftest import create_database, forget, new_database, on_server
 from .releases import fill, installed, migrate, write
+from .representatives import classes_of_operations, representatives
 from .shop import Shop, book
 from .snapshot import Snapshot, difference, nameless, rows, snapshot
-from .test_every_change import Release, empty
+from .walk import Release, empty
 
 # Here a stock AlterField drops a check, which it doesn't find under a name that holds a quote.
 CHECKS = {
@@ -56,8 +56,7 @@ CHECKS = {
     "check_of_field_becomes_constraint",
 }
 POSSIBLE = [case for case in CASES if case.name not in CHECKS]
-# All of them in the long matrix.
-SOME = POSSIBLE if os.environ.get("SAFEMIGRATIONS_TEST_ONE_IN") == "1" else POSSIBLE[::12]
+SOME = representatives(classes_of_operations, POSSIBLE)
 QUOTE, OTHER = '""', "##"  # as Django spells them
 LONG = 40  # what is longer PostgreSQL cuts, and not at the same place where a quote counts twice
 
@@ -170,7 +169,7 @@ class Templates:
                 fill(cases.state_after([names.base()]))
             filled = made.settings_dict["NAME"]
             forget("default")
-            on_server("CREATE DATABASE {} TEMPLATE {}", name, filled)
+            create_database(name, filled)
         return name
 
 
@@ -191,7 +190,7 @@ def test_a_change_under_odd_names_ends_like_stock(case, templates, monkeypatch, 
         migrations = cases.ours(named, names.base())
         package = write(tmp_path, [names.base(), *migrations])
         with installed(tmp_path, package):
-            ended, left = there_and_back(Release(named, tmp_path, package, migrations[-1].name), names)
+            ended, left = there_and_back(Release(named, tmp_path, package, migrations), names)
     ended = with_other(ended)
     assert difference(*map(nameless, (schema, ended)) if case.former_names else (schema, ended)) == {}
     if not case.rows_differ:

@@ -5,12 +5,15 @@ All of it stays, or goes, as with the stock operations, and nothing of ours stay
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .cases import CASES, Case, base, ours, state_after, stock
-from .releases import contract, fill, installed, migrate, write
+from .cases import CASES, Case, base, stock
+from .conftest import new_database
+from .releases import installed, migrate, write
 from .snapshot import Snapshot, difference, nameless, snapshot
 
 OF_TABLES = ("rename_field", "rename_model", "rename_two", "alter_model_table", "remove_field", "delete_model")
@@ -59,30 +62,34 @@ def make(database: BaseDatabaseWrapper) -> None:
         cursor.execute(OWN)
 
 
-@tables
-def test_it_is_as_after_the_stock_operations_and_there_again_after_the_way_back(case: Case, two_databases, tmp_path):
-    _, other = two_databases
-    before, last = base().name, ours(case)[-1].name
-    with installed(tmp_path, write(tmp_path, [base(), *stock(case)])):
-        migrate(before, alias=other.alias)
+@pytest.fixture
+def end(case: Case, used: str, monkeypatch: Any, tmp_path: Any) -> Snapshot:
+    """Where the stock operations lead."""
+    with (
+        new_database("other", monkeypatch, used) as other,
+        installed(tmp_path, write(tmp_path, [base(), *stock(case)])),
+    ):
         make(other)
         migrate("0002_change", alias=other.alias)
-    with installed(tmp_path, write(tmp_path, [base(), *ours(case)])):
-        migrate(before)
-        fill(state_after([base()]))
-        make(connection)
-        start = snapshot(connection)
-        migrate(last)
-        migrate(before)
-        assert difference(start, snapshot(connection)) == {}
-        migrate(last)
-        contract()
-        named = nameless if case.former_names else snapshot_as_it_is
-        assert difference(named(snapshot(other)), named(snapshot(connection))) == {}
-        if comes_back(case):
-            migrate(before)
-            named = nameless if case.named_anew else snapshot_as_it_is
-            assert difference(named(start), named(snapshot(connection))) == {}
+        return snapshot(other)
+
+
+@tables
+def test_it_is_as_after_the_stock_operations_and_there_again_after_the_way_back(end, release):
+    case: Case = release.case
+    make(connection)
+    start = snapshot(connection)
+    release.expand()
+    release.back()
+    assert difference(start, snapshot(connection)) == {}
+    release.expand()
+    release.contract()
+    named = nameless if case.former_names else snapshot_as_it_is
+    assert difference(named(end), named(snapshot(connection))) == {}
+    if comes_back(case):
+        release.back()
+        named = nameless if case.named_anew else snapshot_as_it_is
+        assert difference(named(start), named(snapshot(connection))) == {}
 
 
 def snapshot_as_it_is(found: Snapshot) -> Snapshot:

@@ -1,12 +1,13 @@
-"""What sqlmigrate prints is what this server is sent, for the cases of tests/cases.py."""
+"""What sqlmigrate prints is what this server is sent, for the representatives of the cases.
+
+Where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the matrix, it is every case; see tests/representatives.py.
+"""
 
 from __future__ import annotations
 
 import io
-import os
 import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,11 +20,10 @@ from safemigrations.running.run import Report
 from safemigrations.running.session import Session
 from safemigrations.typed import compose
 
-from .cases import CASES, LABEL, Case, base, ours
-from .releases import contract, installed, migrate, write
+from .cases import CASES, LABEL
+from .releases import migrate
+from .representatives import forms_of_plans, representatives
 
-# One case in how many is tried; each of them in the long matrix.
-ONE_IN = int(os.environ.get("SAFEMIGRATIONS_TEST_ONE_IN", "4"))
 LATER = " (looked up when it is run)"
 LEFT = "--   "  # what a line of the contract begins with
 ASKS = re.compile(r"\s*(LOCK|RELEASE|ROLLBACK|SAVEPOINT|SELECT|SET|SHOW|WITH)\b")
@@ -133,15 +133,14 @@ class Printed:
         return not (known or line in NOTHING)
 
 
-def is_chosen(case: Case) -> bool:
-    return case.name != UNPRINTABLE and zlib.crc32(case.name.encode()) % ONE_IN == 0
+PRINTABLE = [case for case in CASES if case.name != UNPRINTABLE]
 
 
-@pytest.mark.parametrize("case", [*filter(is_chosen, CASES)], ids=repr)
-def test_what_is_printed_is_what_is_sent(case, release, monkeypatch):
+@pytest.mark.parametrize("case", representatives(forms_of_plans, PRINTABLE), ids=repr)
+def test_what_is_printed_is_what_is_sent(release, monkeypatch):
     sent, left = Sent(monkeypatch), []
     with connection.execute_wrapper(sent):
-        for migration in ours(case):
+        for migration in release.migrations:
             printed = Printed(migration)
             left.append(printed)
             sent.statements.clear()
@@ -150,13 +149,6 @@ def test_what_is_printed_is_what_is_sent(case, release, monkeypatch):
             # Only what another operation of the migration changes before it can't be known.
             assert len(migration.operations) > 1 or not printed.unknown_now & sent.questions
         sent.statements.clear()
-        contract(sent)
+        release.contract(sent)
     placeholders = set().union(*(printed.unknown_later for printed in left))
     assert [line for printed in left for line in printed.later(sent.sentences)] == sent.lines(placeholders)
-
-
-@pytest.fixture
-def release(case: Case, database: Any, tmp_path: Any) -> Iterator[None]:
-    package = write(tmp_path, [base(), *ours(case)])
-    with installed(tmp_path, package):
-        yield

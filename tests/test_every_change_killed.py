@@ -1,0 +1,155 @@
+"""Killed at any point and run again, every change arrives.
+
+The default run takes the representatives of the cases (tests/representatives.py), and kills after one statement in
+two. Where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the matrix, a backend is ended after each statement of every case.
+What is killed when all is done and not yet recorded belongs to the walk with every case (tests/walk.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import time
+import zlib
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management.base import CommandError
+from django.db import DatabaseError, InterfaceError, connection
+
+from safemigrations.contracts import queue
+from safemigrations.plans.indexes import BuildIndex, DropIndex
+from safemigrations.plans.steps import Step
+from safemigrations.running.run import Report
+
+from . import forked
+from .lock_modes import connection_pid, held_up
+from .representatives import ONE_IN, builds_of_indexes, classes_and_kinds, few, forms_of_plans, representatives
+from .snapshot import snapshot
+
+CHANGES = re.compile(r"\s*(ALTER|ANALYZE|COMMENT|CREATE|DELETE|DO|DROP|INSERT|UPDATE)\b")
+
+
+def terminate(other: psycopg.Connection, pid: int) -> None:
+    """End a backend and see it gone; PostgreSQL's own wait looks only ten times a second."""
+    other.execute("SELECT pg_terminate_backend(%s)", [pid])
+    while other.execute("SELECT 1 FROM pg_stat_get_activity(%s)", [pid]).fetchone():
+        time.sleep(0.001)
+
+
+class Killer:
+    """Ends the connection's backend after a statement that changes something, after each one once."""
+
+    def __init__(self, connect: Any) -> None:
+        self.other = connect()
+        self.survived: set[str] = set()
+        self.killed = False
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        what = re.sub("'[^']*'", "?", sql)  # a Python function gives another value each time
+        chosen = not self.survived or zlib.crc32(what.encode()) % ONE_IN == 0
+        if CHANGES.match(sql) and chosen and what not in self.survived and not self.killed:
+            self.survived.add(what)
+            self.killed = True
+            terminate(self.other, connection_pid())
+        return result
+
+    def until_it_arrives(self, act: Any) -> int:
+        """Run the same thing again and again; how often it was killed."""
+        self.survived.clear()
+        for number in range(200):
+            self.killed = False
+            with connection.execute_wrapper(self), contextlib.suppress(DatabaseError, InterfaceError, CommandError):
+                act()
+            if not self.killed:
+                act()
+                return number
+            connection.close()
+        raise AssertionError("It never arrives.")
+
+
+@pytest.mark.parametrize("case", representatives(forms_of_plans), ids=repr)
+def test_killed_after_any_statement_and_rerun_it_arrives(release, connect):
+    start = snapshot(connection)
+    release.expand()
+    expanded = snapshot(connection)
+    release.contract()
+    contracted = snapshot(connection)
+    release.back_after_contract()
+
+    killer = Killer(connect)
+    assert killer.until_it_arrives(release.expand) > 0
+    release.assert_is(expanded)
+    killer.until_it_arrives(release.contract)
+    release.assert_is(contracted)
+    assert killer.until_it_arrives(release.back) > 0
+    release.assert_is(start)
+    release.expand()
+    assert killer.until_it_arrives(release.back) > 0
+    release.assert_is(start)
+    assert list(queue.rows(connection)) == []
+
+
+class KillInFlight(Report):
+    """Ends the backend while it builds or drops an index, each index once."""
+
+    def __init__(self, connect: Any) -> None:
+        self.blocker, self.watch = connect(), connect()
+        self.survived: set[str] = set()
+        self.watching = contextlib.ExitStack()
+
+    def begin(self, step: Step) -> None:
+        self.watching.close()
+        if isinstance(step, BuildIndex | DropIndex) and step.why not in self.survived:
+            self.survived.add(step.why)
+            self.watching.enter_context(held_up(self.blocker, self.watch, step.table, connection_pid(), self.kill))
+
+    def kill(self, pid: int) -> None:
+        terminate(self.watch, pid)
+
+    def until_it_arrives(self, act: Any) -> None:
+        count = -1
+        while len(self.survived) > count:
+            count = len(self.survived)
+            with contextlib.suppress(DatabaseError, InterfaceError, CommandError):
+                act(self)
+            self.watching.close()
+            connection.close()
+
+
+@pytest.mark.parametrize("case", few(builds_of_indexes), ids=repr)
+def test_killed_while_an_index_is_built_and_rerun_it_arrives(release, connect):
+    start = snapshot(connection)
+    release.expand()
+    expanded = snapshot(connection)
+    release.contract()
+    contracted = snapshot(connection)
+    release.back_after_contract()
+
+    killer = KillInFlight(connect)
+    killer.until_it_arrives(release.expand)
+    release.assert_is(expanded)
+    killer.until_it_arrives(release.contract)
+    release.assert_is(contracted)
+    killer.until_it_arrives(release.back)
+    release.assert_is(start)
+    assert killer.survived
+
+
+@pytest.mark.parametrize("case", few(classes_and_kinds), ids=repr)
+def test_process_killed_and_run_again_it_arrives(release):
+    release.expand()
+    expanded = snapshot(connection)
+    release.back()
+    for number in range(0, 300, ONE_IN):
+        ended = forked.migrate_and_die(release.directory, release.package, release.last, after=number)
+        if ended == 0:
+            break
+        assert ended == -signal.SIGKILL
+    else:
+        raise AssertionError("It never arrives.")
+    assert number > 2
+    release.assert_is(expanded)
