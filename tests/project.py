@@ -14,7 +14,9 @@ import psycopg
 
 from testproject.postgres import settings_for
 
-ROOT = Path(__file__).resolve().parents[1]
+from . import started
+
+ROOT = started.ROOT
 MODELS = "from __future__ import annotations\n\nfrom django.db import models\n\n\n"
 MANAGE = """import sys
 from django.core.management import execute_from_command_line
@@ -61,13 +63,16 @@ class Running:
         self.process.kill()
         return self.wait()
 
-    def wait(self) -> Result:
-        stdout, stderr = self.process.communicate(timeout=120)
+    def wait(self, input: str | None = None) -> Result:
+        stdout, stderr = self.process.communicate(input, timeout=120)
         return Result(self.read + stdout, stderr, self.process.returncode)
 
 
 class Project:
-    """`settings` are added to those of the project or take their place; `databases` are further aliases -> dsn."""
+    """`settings` are added to those of the project or take their place; `databases` are further aliases -> dsn.
+
+    `fresh`: each command gets an interpreter that is started for it, and has imported nothing.
+    """
 
     def __init__(
         self,
@@ -76,9 +81,10 @@ class Project:
         *,
         apps: Sequence[str] = ("shop",),
         databases: Mapping[str, str] | None = None,
+        fresh: bool = False,
         **settings: Any,
     ) -> None:
-        self.folder, self.dsn = folder, dsn
+        self.folder, self.dsn, self.fresh = folder, dsn, fresh
         entries = {
             alias: settings_for(conninfo, psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"])  # type: ignore[arg-type]
             for alias, conninfo in {"default": dsn, **(databases or {})}.items()
@@ -124,9 +130,10 @@ class Project:
 
     def manage(self, *args: str, input: str | None = None) -> Result:
         """Run a command to its end; `input` answers its questions, without it nobody can."""
-        process = self._start(args, stdin=subprocess.PIPE)
-        stdout, stderr = process.communicate(input, timeout=120)
-        return Result(stdout, stderr, process.returncode)
+        if self.fresh:
+            return Running(self._start(args, stdin=subprocess.PIPE)).wait(input)
+        script, environment = ["manage.py", *args], self._environment()
+        return Result(*started.run(script, folder=self.folder, env=environment, input=input or ""))
 
     def start(self, *args: str, group: bool = False) -> Running:
         """`group`: with the processes that it starts it is one of its own, as a command at a terminal is."""

@@ -1051,7 +1051,7 @@ sys.modules.update(dict.fromkeys(["pgtrigger", "psycopg", "psycopg_binary", "psy
 
 
 def test_without_libpq_migrations_are_written_and_applied_on_sqlite(tmp_path, dsn):
-    project = Project(tmp_path, dsn)
+    project = Project(tmp_path, dsn, fresh=True)
     project.write("manage.py", WITHOUT_LIBPQ + MANAGE)
     project.set(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db.sqlite3")}})
     project.write_models("shop", BOOK + "    pages = models.IntegerField(null=True)\n")
