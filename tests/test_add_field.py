@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import models
-from django.db.migrations import CreateModel
+import pytest
+from django.db import IntegrityError, models
+from django.db.migrations import CreateModel, RemoveField
 
 from safemigrations.operations import AddFieldConcurrently
+from safemigrations.operations.written import written
 
-from .shop import (
-    KEY,
-    Shop,
-    book,
-)
+from .sections import Specimen, by_name
+from .shop import AWKWARD, KEY, Shop, book, file_of, optimized
 
 AUTHOR = CreateModel("Author", [KEY, ("name", models.TextField())])
 
@@ -30,6 +29,19 @@ CODE = add(models.CharField(max_length=20, null=True, unique=True), "code")
 WRITER = add(related(null=True), "author")
 WRITERS = add(models.ManyToManyField("shop.author"), "authors")
 OWN = "FOREIGN KEY (author_id) REFERENCES shop_author(id) DEFERRABLE INITIALLY DEFERRED"
+INDEXED = add(models.CharField(max_length=20, null=True, db_index=True), "code")
+CHECKED = add(models.PositiveIntegerField(null=True, default=5))
+SPECIMENS = {
+    "unique": Specimen(CODE, book()),
+    "index": Specimen(INDEXED, book()),
+    "check": Specimen(CHECKED, book()),
+    "foreign key": Specimen(
+        WRITER, AUTHOR, book(), left="let the foreign key of author_id of shop_book keep its parents"
+    ),
+    "many-to-many": Specimen(
+        WRITERS, AUTHOR, book(), left="let the foreign keys of shop_book_authors keep their parents"
+    ),
+}
 LETS_GO = (
     "FOREIGN KEY (author_id) REFERENCES shop_author(id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED NOT VALID"
 )
@@ -91,4 +103,152 @@ def test_the_plan_of_a_foreign_key(database):
         " DEFERRABLE INITIALLY DEFERRED NOT VALID;\n"
         f"--   shop_book: foreign key {name} holds for every row (checked without blocking)\n"
         f'--   ALTER TABLE "shop_book" VALIDATE CONSTRAINT "{name}";'
+    )
+
+
+# Forwards.
+
+
+@by_name(SPECIMENS)
+def test_the_end_is_the_one_of_stock(two_databases, specimen):
+    specimen.assert_ends_like_stock(two_databases)
+
+
+@by_name(SPECIMENS)
+def test_a_killed_run_goes_on(database, specimen):
+    specimen.assert_goes_on_after_a_kill(database)
+
+
+def test_a_parent_that_the_old_release_deletes_takes_no_new_row_with_it_until_the_contract(database):
+    shop = Shop(database, AUTHOR, book())
+    old = shop.state.apps
+    shop.migrate(WRITER)
+    assert shop.constraints() == {"shop_book_author_id_82b8ab51_fk_shop_author_id": LETS_GO}
+    author = shop.model("Author").objects.create(name="Jane")
+    shop.model().objects.create(title="Emma", author=author)
+    old.get_model("shop", "Author").objects.get().delete()
+    assert shop.execute("SELECT title, author_id FROM shop_book") == [("Emma", None)]
+
+    shop.contract()
+    assert shop.constraints() == {"shop_book_author_id_82b8ab51_fk_shop_author_id": OWN}
+    shop.model().objects.create(title="Persuasion", author=shop.model("Author").objects.create(name="Jane"))
+    with pytest.raises(IntegrityError):
+        old.get_model("shop", "Author").objects.get().delete()
+
+
+def test_rows_that_are_there_get_the_default_and_those_of_the_old_release_null(database):
+    shop = Shop(database, book())
+    old = shop.model()
+    old.objects.create(title="there")
+    shop.migrate(CHECKED)
+    old.objects.create(title="of the old release")
+    shop.model().objects.create(title="of the new release")
+    assert shop.execute("SELECT extra FROM shop_book ORDER BY id") == [5, None, 5]
+    with pytest.raises(IntegrityError):
+        shop.model().objects.create(title="wrong", extra=-1)
+
+
+# Backwards.
+
+
+@pytest.mark.parametrize("contracted", [False, True])
+@by_name(SPECIMENS)
+def test_backwards_and_forwards_again(database, specimen, contracted):
+    specimen.assert_goes_back_and_forth(database, contracted=contracted)
+
+
+# The written form.
+
+
+def test_the_file():
+    assert file_of(CODE) == (
+        "from django.db import migrations, models\n"
+        "from safemigrations.operations import AddFieldConcurrently\n"
+        "\n\n"
+        "class Migration(migrations.Migration):\n"
+        "\n"
+        "    atomic = False  # each step is a short transaction of its own\n"
+        "\n"
+        "    dependencies = [\n"
+        "    ]\n"
+        "\n"
+        "    operations = [\n"
+        "        AddFieldConcurrently(\n"
+        "            model_name='book',\n"
+        "            name='code',\n"
+        "            field=models.CharField(max_length=20, null=True, unique=True),\n"
+        "        ),\n"
+        "    ]\n"
+    )
+
+
+@by_name(SPECIMENS)
+def test_the_file_is_read_back(specimen):
+    specimen.assert_is_read_back()
+
+
+def test_a_default_that_is_not_preserved_is_read_back():
+    Specimen(add(models.PositiveIntegerField(null=True, default=5), preserve_default=False)).assert_is_read_back()
+
+
+def test_what_it_says_of_itself():
+    assert CODE.describe() == "Add field code to book, and its index and constraints concurrently"
+    assert CODE.migration_name_fragment == "book_code"
+
+
+# The optimizer.
+
+
+def test_it_folds_into_the_model_that_is_created_with_it():
+    folded = book(("code", CODE.field))
+    assert optimized(book(), CODE) == [written(folded)]
+
+
+def test_it_vanishes_with_its_removal():
+    assert optimized(CODE, RemoveField("book", "code")) == []
+
+
+@by_name(SPECIMENS)
+def test_it_is_never_folded_into_stock_operations(specimen):
+    specimen.assert_is_never_folded(specimen.operation.name)
+
+
+@by_name(SPECIMENS)
+def test_unrelated_operations_pass(specimen):
+    specimen.assert_lets_others_pass()
+
+
+# Other databases.
+
+
+@by_name(SPECIMENS)
+def test_where_the_router_says_no_nothing_happens(database, specimen):
+    specimen.assert_does_nothing_where_the_router_says_no(database)
+
+
+@by_name(SPECIMENS)
+def test_another_backend_does_what_stock_does(tmp_path, specimen):
+    specimen.assert_is_stock_on_another_backend(tmp_path)
+
+
+# Awkward names.
+
+
+@pytest.mark.parametrize("kind", ["unique", "index", "check", "foreign key"])
+@pytest.mark.parametrize(("table", "column"), AWKWARD)
+def test_awkward_names(database, table, column, kind):
+    field = SPECIMENS[kind].operation.field.clone()
+    field.db_column = column
+    Specimen(add(field), AUTHOR, book(db_table=table)).assert_bears_names(database)
+
+
+# Wrong arguments.
+
+
+def test_a_field_without_a_value_for_the_rows_of_the_old_release_fails_at_import():
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        add(models.CharField(max_length=20, default="", unique=True))
+    assert str(caught.value) == (
+        "AddFieldConcurrently book.extra: rows of the release that is still running would have no value. Use "
+        "AddFieldWithDefault or AddFieldNullableThenBackfill, or let the field be null."
     )
