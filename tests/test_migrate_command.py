@@ -132,7 +132,6 @@ def test_migrate_shows_its_steps_and_what_is_left(shop):
         "  Applying shop.0003_note...\n"
         "    shop_item: nothing of yours depends on note N s\n"
         "    shop_item: note defaults to '' N s\n"
-        "    shop_item: note may be null where a unique index has it done already\n"
         "    OK\n"
         "Left for the contract: 2\n" + LEFT_SIZE + LEFT_NOTE + WHAT_TO_TYPE
     )
