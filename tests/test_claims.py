@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from safemigrations.hooks.of_migration import situations
+from safemigrations.operations.base import Change
 from safemigrations.plans import claims
 from safemigrations.plans.claims import Claim, Kind
 from safemigrations.plans.indexes import DropIndex
@@ -13,6 +15,9 @@ from safemigrations.plans.steps import Proof, Statement, reverse
 from safemigrations.plans.stored import from_json, to_json
 from safemigrations.postgres.lock import Lock
 from safemigrations.postgres.names import Name
+
+from .cases import CASES, base, ours, state_after
+from .stored.record import CHOSEN
 
 ITEM = '"shop_item"'
 SPELLED = {
@@ -153,6 +158,20 @@ def test_what_undoes_a_change_of_a_column_is_done_when_the_column_has_gone():
     assert "'it''s'" in str(undo.done)
     elsewhere = Statement(why="undo", sql="", locks={'"b"': Lock.SHARE}, works_on=(column,))
     assert reverse((Statement(why="do", sql="", locks={}, undo=(elsewhere,)),)) == (elsewhere,)
+
+
+def test_a_plan_comes_back_from_the_queue_as_it_was(database):
+    """Of every kind of step, with the tables that its claims name."""
+    start = state_after([base()])
+    assert start.apps  # rendered, as a migrate has it before its first operation
+    for case in (case for case in CASES if case.name in CHOSEN):
+        state = start.clone()
+        for migration in ours(case):
+            for operation, at in situations(migration, state, database):
+                if isinstance(operation, Change):
+                    plan = operation.expand(at) + operation.contract(at)
+                    assert from_json(json.loads(json.dumps(to_json(plan)))) == plan, case
+            state = migration.mutate_state(state)
 
 
 def test_a_claim_is_a_key():

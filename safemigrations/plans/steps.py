@@ -39,7 +39,7 @@ class Step(Data):
     undo: tuple[Step, ...] = ()  # what takes the step back; each of them can be run twice
     takes: Claims = ()  # what it creates
     frees: Claims = ()  # what it removes
-    works_on: Claims = ()  # columns, or a constraint and its columns: pointless once one of them is removed
+    works_on: Claims = ()  # what it changes: a column, a constraint and its columns, a view
     only_where: Probe | None = None  # elsewhere there is nothing to do, and nothing to tell
 
     transactional: ClassVar[bool] = True  # may it run inside a transaction?
