@@ -163,7 +163,7 @@ def test_what_undoes_a_change_of_a_column_is_done_when_the_column_has_gone():
 def test_a_plan_comes_back_from_the_queue_as_it_was(database):
     """Of every kind of step, with the tables that its claims name."""
     start = state_after([base()])
-    assert start.apps  # rendered, as a migrate has it before its first operation
+    assert start.apps.ready  # rendered, as a migrate has it before its first operation
     for case in (case for case in CASES if case.name in CHOSEN):
         state = start.clone()
         for migration in ours(case):
