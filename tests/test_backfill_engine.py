@@ -633,12 +633,12 @@ def test_a_worker_needs_no_right_to_create_anything(database, item):
 def test_timeouts_of_the_role_are_meant_for_requests(database, item):
     item.execute(
         "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN IF NEW.id = 77 THEN PERFORM pg_sleep(0.5); END IF; RETURN NEW; END $$"
+        " $$ BEGIN IF NEW.id = 77 THEN PERFORM pg_sleep(1.1); END IF; RETURN NEW; END $$"
     )
     item.execute("CREATE TRIGGER slowly BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION slowly()")
     name = database.settings_dict["NAME"]
     for timeout in ("statement_timeout", "idle_in_transaction_session_timeout"):
-        item.execute(f'ALTER DATABASE "{name}" SET {timeout} = 400')
+        item.execute(f'ALTER DATABASE "{name}" SET {timeout} = 1000')
     database.close()
     run(database)
     assert wrong(item) == 0

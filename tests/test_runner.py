@@ -173,14 +173,14 @@ SLOW = {
 def test_a_statement_timeout_of_the_role_does_not_end_a_long_step(database, item, kind):
     item.execute(
         "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS"
-        " 'BEGIN PERFORM pg_sleep(0.25); RETURN 1; END'"
+        " 'BEGIN PERFORM pg_sleep(0.6); RETURN 1; END'"
     )
     item.execute("DELETE FROM item WHERE id > 1")
     with database.cursor() as cursor:
-        cursor.execute("SET statement_timeout = '200ms'; SET lock_timeout = '7s'")
+        cursor.execute("SET statement_timeout = '500ms'; SET lock_timeout = '7s'")
         run(database, SLOW[kind])
         cursor.execute("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
-        assert cursor.fetchone() == ("200ms", "7s")
+        assert cursor.fetchone() == ("500ms", "7s")
 
 
 def test_a_statement_timeout_of_the_role_comes_back_after_a_step_that_failed(database, item):
