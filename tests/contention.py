@@ -29,6 +29,11 @@ def seldom_until(condition: Callable[[], Any]) -> Any:
     return _until(condition, every=0.1)
 
 
+def rarely_until(condition: Callable[[], Any]) -> Any:
+    """As until(), for what stops when it sees a look: there is time between two of them to begin anew."""
+    return _until(condition, every=1.0)
+
+
 def _until(condition: Callable[[], Any], *, every: float) -> Any:
     deadline = time.monotonic() + PATIENCE
     while not (result := condition()):

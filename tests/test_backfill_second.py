@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from safemigrations.errors import StepFailed
 from safemigrations.plans.steps import Backfill, Step
-from safemigrations.running.backfill import control, news, progress, second, watch, work
+from safemigrations.running.backfill import control, news, progress, second, sections, watch, work
 from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.second import Second
 from safemigrations.running.backfill.watch import Watch
@@ -29,7 +29,7 @@ from safemigrations.running.session import Session
 from testproject import postgres
 
 from .conftest import new_database, use_server
-from .contention import PATIENCE, Migrating, Told, seldom_until, until
+from .contention import PATIENCE, Migrating, Told, rarely_until, seldom_until, until
 from .test_backfill_engine import apps, fill_of, function, half, run
 
 context: Any = multiprocessing.get_context("fork")
@@ -64,6 +64,8 @@ def database(own_server, monkeypatch):
     use_server(monkeypatch, own_server)
     monkeypatch.setattr(second, "ROWS", 1000)
     monkeypatch.setattr(second, "POLL", 0.005)
+    # Else the first may take all rows as one section while the second is away, and nothing is left for that.
+    monkeypatch.setattr(sections, "MOST_ROWS", 1000)
     monkeypatch.setattr(watch, "IDLE", 0)  # the sessions of a test have just done something
     monkeypatch.setattr(watch, "EVERY", 0.01)
     monkeypatch.setattr(watch, "STATE_EVERY", 1)
@@ -237,11 +239,11 @@ def test_it_goes_when_somebody_comes_and_comes_back(database, item, connect):
     set_pace(item, 0.01)
     user = connect()
     worker = Migrating(lambda connection: briefly(connection, BACKFILL_REST=0))
-    seldom_until(lambda: backends(item) == 2)
+    rarely_until(lambda: backends(item) == 2)
     user.execute("BEGIN")
-    seldom_until(lambda: latest_of(item) == [worker.pid])
+    rarely_until(lambda: latest_of(item) == [worker.pid])
     user.execute("COMMIT")
-    seldom_until(lambda: len(latest_of(item)) == 2)
+    rarely_until(lambda: len(latest_of(item)) == 2)
     set_pace(item, 0)
     worker.result()
     assert is_filled_once(item)

@@ -36,7 +36,7 @@ TRIES = 10  # at cancelling its batch; behind a broken network nobody hears that
 class Second:
     """While the block runs and the server is idle, `help` is called in a thread, with a connection of its own.
 
-    `help` returns True when it was sent away, and False when it found nothing left to do.
+    `help` returns False when it found nothing left to do; else it is called again when the server is idle.
     """
 
     def __init__(

@@ -42,6 +42,7 @@ class Work:
     """One worker on one backfill, from its first section to its last."""
 
     is_second = False
+    is_through = False  # has this worker found that nothing is left to take?
 
     def __init__(
         self,
@@ -112,6 +113,7 @@ class Work:
             self._heed_second()
             section = self.worker.take()
             if section == "finished":
+                self.is_through = True
                 return
             if section == "wait":
                 if self.hours.until is not None and self.progress.status == Status.PAUSED:
@@ -198,13 +200,16 @@ class SecondWork(Work):
         return not (self.second.may_work and self.filler.pace.rate is None) or super().is_over
 
     def help(self) -> bool:
-        """Fill sections; return whether it was sent away, and so may come back."""
+        """Fill sections; return whether something may be left, so that it may come back.
+
+        That it was sent away is no answer: by now the server may be idle again.
+        """
         with suppress(Stopped):  # the first finds the same
             try:
                 self._fill_sections()
             finally:
                 self.worker.let_go()
-        return self.is_over
+        return not self.is_through
 
     def _heed_second(self) -> None: ...
 
