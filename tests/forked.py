@@ -37,7 +37,7 @@ class Server:
 
     def __init__(self, case: str, release: str) -> None:
         self.pipe, theirs = context.Pipe()
-        arguments = (theirs, connection.settings_dict["NAME"], case, release)
+        arguments = (theirs, present_database(), case, release)
         self.process = context.Process(target=_serve, args=arguments)
         self.process.start()
         theirs.close()
@@ -72,7 +72,7 @@ class Server:
         self.process.join()
 
 
-def _serve(pipe: Any, database: str, name: str, release: str) -> None:
+def _serve(pipe: Any, database: dict[str, Any], name: str, release: str) -> None:
     use_database(database)
     (case,) = (case for case in CASES if case.name == name)
     before, start = state_after([base()]), 1_000_000
@@ -117,20 +117,25 @@ def old_names(case: Case, before: Any, after: Any) -> dict[tuple[str, Any], str]
     return names
 
 
-def use_database(name: str) -> None:
-    connections.settings["default"]["NAME"] = name
+def present_database() -> dict[str, Any]:
+    """What a process has to know to connect as this one does."""
+    return {key: connection.settings_dict[key] for key in ("NAME", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")}
+
+
+def use_database(settings: dict[str, Any]) -> None:
+    connections.settings["default"].update(settings)
 
 
 def migrate_and_die(directory: Path, package: str, target: str, *, after: int) -> int:
     """The exit status of a process that kills itself after so many statements; 0 when it was through before."""
-    arguments = (connection.settings_dict["NAME"], directory, package, target, after)
+    arguments = (present_database(), directory, package, target, after)
     process = context.Process(target=_migrate_and_die, args=arguments)
     process.start()
     process.join()
     return int(process.exitcode)
 
 
-def _migrate_and_die(database: str, directory: Path, package: str, target: str, after: int) -> None:
+def _migrate_and_die(database: dict[str, Any], directory: Path, package: str, target: str, after: int) -> None:
     use_database(database)
     count = 0
 

@@ -29,7 +29,7 @@ QUERIES: dict[str, LiteralString] = {
     "columns": f"""
         SELECT c.oid::regclass::text || '.' || a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
             pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, a.attgenerated::text, a.attstorage::text,
-            a.attcompression::text, a.attstattarget, a.attoptions, a.attacl::text,
+            a.attcompression::text, nullif(a.attstattarget, -1), a.attoptions, a.attacl::text,
             CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
             col_description(c.oid, a.attnum)
         FROM {RELATIONS} c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
@@ -85,8 +85,8 @@ QUERIES: dict[str, LiteralString] = {
         FROM {RELATIONS} c JOIN pg_publication_rel r ON r.prrelid = c.oid JOIN pg_publication p ON p.oid = r.prpubid
     """,
     "functions": """
-        SELECT p.oid::regprocedure::text, pg_get_functiondef(p.oid), p.proacl::text,
-            obj_description(p.oid, 'pg_proc') FROM pg_proc p
+        SELECT p.oid::regprocedure::text, pg_get_functiondef(p.oid),
+            nullif(p.proacl, acldefault('f', p.proowner))::text, obj_description(p.oid, 'pg_proc') FROM pg_proc p
         JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname !~ '^(pg_|information_schema)'
     """,
     "types": """
