@@ -31,7 +31,7 @@ class Locks(Report):
         self.steps.append(step)
         match step:
             case Statement() | Together() | Online():
-                self.compare(step, self.tried(*self.chosen(step)), self.declared(step.locks))
+                self.compare(step, self.tried(*step.statements), self.declared(step.locks))
             case Backfill(function=None):
                 found = self.tried(f"UPDATE {step.table} SET {step.assign} WHERE {step.guard}")
                 self.compare(step, found, self.declared({step.table: Lock.ROW_EXCLUSIVE}))
@@ -44,13 +44,6 @@ class Locks(Report):
 
     def done(self, step: Step, seconds: float, detail: str = "") -> None:
         self.watching.close()
-
-    def chosen(self, step: Any) -> tuple[str, ...]:
-        """What the runner sends to this server."""
-        instead = getattr(step, "instead", None)
-        if instead and self.trial.execute(instead.when).fetchone():
-            return (instead.sql,)
-        return step.statements  # type: ignore[no-any-return]
 
     def is_partitioned(self, table: str) -> bool:
         query = "SELECT 1 FROM pg_partitioned_table WHERE partrelid = %s::regclass"
