@@ -1014,7 +1014,7 @@ CASES: Sequence[Case] = (
 
 
 def base() -> Migration:
-    """The migration that the running release has applied."""
+    """The migration that the old release has applied."""
     migration = Migration("0001_initial", LABEL)
     migration.initial = True  # type: ignore[misc]
     migration.operations = copy.deepcopy(list(BASE))  # type: ignore[misc]  # RenameField writes into its fields

@@ -204,7 +204,7 @@ def test_a_column_of_the_same_release(database):
     old.objects.create(title="there")
     stars = AddFieldWithDefault("book", "stars", models.IntegerField(default=3))
     shop.migrate(stars, ValidateConstraintLater("book", CheckConstraint(condition=Q(stars__gt=0), name=NAME)))
-    old.objects.create(title="of old code")
+    old.objects.create(title="of the old release")
     shop.again()
     shop.contract()
     assert shop.constraints() == {NAME: "CHECK ((stars > 0))"}

@@ -249,6 +249,6 @@ def test_a_field_without_a_value_for_the_rows_of_the_old_release_fails_at_import
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         add(models.CharField(max_length=20, default="", unique=True))
     assert str(caught.value) == (
-        "AddFieldConcurrently book.extra: rows of the release that is still running would have no value. Use "
+        "AddFieldConcurrently book.extra: rows of the old release would have no value. Use "
         "AddFieldWithDefault or AddFieldNullableThenBackfill, or let the field be null."
     )

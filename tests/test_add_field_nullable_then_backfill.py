@@ -256,14 +256,14 @@ def test_with_a_stand_in_no_release_reads_null(database):
     old = shop.model()
     old.objects.create(title="before")
     shop.migrate(MEANWHILE)
-    old.objects.bulk_create([old(title="since"), old(title="changed by new code")])
+    old.objects.bulk_create([old(title="since"), old(title="changed by the new release")])
     new = shop.model()
     assert list(new.objects.order_by("id").values_list("shout", flat=True)) == [
         "BEFORE",
         "it's 100% %s",
         "it's 100% %s",
     ]
-    changed = new.objects.get(title="changed by new code")
+    changed = new.objects.get(title="changed by the new release")
     changed.shout = "Hush"
     changed.save()
     new.objects.create(title="new", shout="it's 100% %s")
@@ -425,9 +425,9 @@ def test_what_it_says_of_itself():
     assert EXPRESSION.migration_name_fragment == "book_shout"
     assert EXPRESSION.notice() == MEANWHILE.notice() == ""
     assert FUNCTION.notice() == (
-        "book.shout: PostgreSQL can't call shout_of, so rows that the running release inserts after migrate have no "
-        "shout until the contract: new code may read None there. If it can't live with that, add meanwhile=, a value "
-        "or an expression that stands in, to the migration."
+        "book.shout: PostgreSQL can't call shout_of, so rows that the old release inserts after migrate have no "
+        "shout until the contract: the new release may read None there. If it can't live with that, add meanwhile=, "
+        "a value or an expression that stands in, to the migration."
     )
 
 

@@ -99,7 +99,7 @@ def test_another_schema_is_refused_before_anything_is_touched(database):
         shop.migrate(ExpandAlterModelTable("book", '"library"."tome"'))
     assert str(caught.value) == (
         """shop_book can't be renamed to "library"."tome". Django can't move a table into another schema. Do it by """
-        "hand: ALTER TABLE ... SET SCHEMA, and a view under the old name for the release that is still running, in a "
+        "hand: ALTER TABLE ... SET SCHEMA, and a view under the old name for the old release, in a "
         "RunSQL beside AlterModelTable in SeparateDatabaseAndState."
     )
     assert difference(before, snapshot(database)) == {}

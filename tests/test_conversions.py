@@ -100,15 +100,15 @@ def test_each_release_has_its_own_type(database, what):
     shop.migrate(alter(after))
     new = shop.model()
     assert new.objects.get(title="there").code == ones
-    old.objects.create(title="by old code", code=one)
-    assert new.objects.get(title="by old code").code == ones
-    new.objects.create(title="by new code", code=other)
-    assert old.objects.get(title="by new code").code == others
-    new.objects.filter(title="by old code").update(code=other)
-    assert old.objects.get(title="by old code").code == others
-    old.objects.filter(title="by new code").update(code=one)
-    assert new.objects.get(title="by new code").code == ones
-    if misfit_back is not None:  # is read as null, and survives what old code does to the rest of the row
+    old.objects.create(title="by the old release", code=one)
+    assert new.objects.get(title="by the old release").code == ones
+    new.objects.create(title="by the new release", code=other)
+    assert old.objects.get(title="by the new release").code == others
+    new.objects.filter(title="by the old release").update(code=other)
+    assert old.objects.get(title="by the old release").code == others
+    old.objects.filter(title="by the new release").update(code=one)
+    assert new.objects.get(title="by the new release").code == ones
+    if misfit_back is not None:  # is read as null, and survives what the old release does to the rest of the row
         new.objects.create(title="too much", code=misfit_back)
         row = old.objects.get(title="too much")
         assert row.code is None
@@ -130,7 +130,7 @@ def test_each_release_has_its_own_type(database, what):
     new.objects.filter(title="too much for it").delete()
     shop.back()
     assert difference(there, snapshot(connection)) == {}
-    assert old.objects.get(title="by old code").code == others
+    assert old.objects.get(title="by the old release").code == others
 
 
 def test_what_can_not_be_converted_is_named_before_anything_is_touched(database):

@@ -51,10 +51,12 @@ def test_the_plan(database):
     plan = shop.plan(DELETE)
     assert plan.startswith(
         "-- shop_book: no view, foreign key or function of yours uses it (looked up when it is run)\n"
-        "-- shop_book_readers: when a parent is deleted, CASCADE book_id: new code doesn't know it\n"
+        "-- shop_book_readers: when a parent is deleted, CASCADE book_id: the new release doesn't know it\n"
     )
-    assert "\n-- shop_book_readers: when a parent is deleted, CASCADE author_id: new code doesn't know it\n" in plan
-    assert "\n-- shop_book: when a parent is deleted, CASCADE author_id: new code doesn't know it\n" in plan
+    assert (
+        "\n-- shop_book_readers: when a parent is deleted, CASCADE author_id: the new release doesn't know it\n" in plan
+    )
+    assert "\n-- shop_book: when a parent is deleted, CASCADE author_id: the new release doesn't know it\n" in plan
     assert plan.endswith(
         "-- Left for the contract:\n"
         "--   shop_book: no view, foreign key or function of yours uses it (looked up when it is run)\n"
@@ -85,7 +87,7 @@ def test_old_code_works_until_the_contract(database):
     assert shop.left() == []
 
 
-PARENTS: dict[str, tuple[Any, int]] = {  # how many rows stay when new code deletes the parent
+PARENTS: dict[str, tuple[Any, int]] = {  # how many rows stay when the new release deletes the parent
     "cascade": (by(), 0),
     "protect": (by(models.PROTECT), 0),
     "nullable cascade": (by(null=True), 0),

@@ -214,14 +214,14 @@ def test_the_person_is_told_whom_a_new_constraint_meets(project):
     change(project, ONCE.format("models.UniqueConstraint(fields=['title']"))
     result = project.manage("makemigrations").check()
     assert result.stderr == (
-        "book: from migrate on, unique (title) also refuses what the running release writes, which doesn't know it. "
+        "book: from migrate on, unique (title) also refuses what the old release writes, which doesn't know it. "
         "If that may write duplicates, let a release before this one stop it.\n"
     )
     change(project, ONCE.format("ExclusionConstraint(expressions=[(LOWER, '&&')]"), book=HELPERS + BOOK)
     result = project.manage("makemigrations", "--name", "exclusion").check()
     assert result.stderr.partition("\n")[2].startswith(
         "safemigrations.E034: AddConstraint book_once on book builds its index while nobody can read or write, and "
-        "PostgreSQL has no online way to add an exclusion constraint. The release that is still running fails where "
+        "PostgreSQL has no online way to add an exclusion constraint. The old release fails where "
         "it writes what the constraint forbids.\n    Measure it on a copy of the table. "
     )
 
@@ -690,7 +690,7 @@ def test_the_choices_and_the_first_is_djangos(project):
         "Please select a fix:\n"
         " 1) Provide a one-off default now (will be set on all existing rows with a null value for this column)\n"
         " 2) Quit and manually define a default value in models.py.\n"
-        " 3) Compute it for each row, existing ones and those that the running release still inserts: an expression "
+        " 3) Compute it for each row, existing ones and those that the old release still inserts: an expression "
         "over its fields and relations, or a function of the row.\n"
     )
     assert pages(project) == (
@@ -743,9 +743,9 @@ def test_the_third_choice_with_a_function(project):
         "        ),\n"
     )
     assert result.stderr == (
-        "book.pages: PostgreSQL can't call pages_of, so rows that the running release inserts after migrate have no "
-        "pages until the contract: new code may read None there. If it can't live with that, add meanwhile=, a value "
-        "or an expression that stands in, to the migration.\n"
+        "book.pages: PostgreSQL can't call pages_of, so rows that the old release inserts after migrate have no "
+        "pages until the contract: the new release may read None there. If it can't live with that, add meanwhile=, "
+        "a value or an expression that stands in, to the migration.\n"
     )
     assert is_clean(project)
 
@@ -854,9 +854,9 @@ def test_a_python_default_says_what_new_code_may_meet(project):
     with_book(project)
     change(project, "    code = models.IntegerField(default=number)\n", book=HELPERS + BOOK)
     assert project.manage("makemigrations", "--noinput").check().stderr == (
-        "book.code: PostgreSQL can't call number, so rows that the running release inserts after migrate have no code "
-        "until the contract: new code may read None there. If it can't live with that, add meanwhile=, a value or an "
-        "expression that stands in, to the migration.\n"
+        "book.code: PostgreSQL can't call number, so rows that the old release inserts after migrate have no code "
+        "until the contract: the new release may read None there. If it can't live with that, add meanwhile=, a "
+        "value or an expression that stands in, to the migration.\n"
     )
 
 
@@ -876,7 +876,7 @@ def test_what_has_no_safe_form_is_said_aloud(project):
     result = project.manage("makemigrations", "--noinput").check()
     assert result.stderr == (
         "safemigrations.E010: AddField stock of book is unique and has one default: the second row, and the second "
-        "one that the release which is still running inserts, fails.\n"
+        "one that the old release inserts, fails.\n"
         "    Give the field a default that differs for each row (uuid.uuid4, a function), or make it nullable in this "
         "release and NOT NULL in the next.\n"
         "    Django's operation is written all the same. Until a person decides, by that way or with allow_unsafe in "

@@ -37,7 +37,7 @@ GATE = 'migrations.RunSQL("SELECT pg_advisory_xact_lock(1)", migrations.RunSQL.n
 
 LEFT_SIZE = "  shop.0002_size  drop the database default of size of shop_item\n"
 LEFT_NOTE = "  shop.0003_note  drop note of shop_item\n"
-WHAT_TO_TYPE = "When no server runs the previous release any more: python manage.py migrate --contract\n"
+WHAT_TO_TYPE = "When no server runs the old release any more: python manage.py migrate --contract\n"
 
 
 def write(project, name, operations, *, after=None, atomic=False, app="shop", initial=False):

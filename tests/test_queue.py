@@ -226,7 +226,7 @@ def test_what_a_migration_leaves_holds_less_against_its_own_operations():
 
 
 def test_what_a_later_row_drops_anyway_is_not_done_before(database, log):
-    """Else new code, which no longer knows the column, would meet its NOT NULL in between."""
+    """Else the new release, which no longer knows the column, would meet its NOT NULL in between."""
     put(database, 1, plan=(insert(1, works_on=(NOTE,)), insert(11)))
     put(database, 2, plan=(insert(2, frees=(NOTE,)),))
     told = Told()

@@ -342,7 +342,7 @@ def test_rows_of_old_code_are_filled_from_a_generated_column(database):
     old = shop.model()
     old.objects.create(title="there", pages=3)
     shop.migrate(AddFieldNullableThenBackfill("book", "more", models.IntegerField(), backfill=F("double") + 1))
-    old.objects.create(title="of old code", pages=4)
+    old.objects.create(title="of the old release", pages=4)
     assert shop.execute("SELECT more FROM shop_book ORDER BY id") == [7, 9]
     shop.contract()
     assert shop.columns()["more"] == "integer NOT NULL"
@@ -353,7 +353,7 @@ def test_sql_that_nobody_can_read_is_taken_for_volatile():
 
 
 class Json(models.TextField):  # type: ignore[type-arg]
-    """A text that old code could not read if it were empty."""
+    """A text that the old release could not read if it were empty."""
 
     def from_db_value(self, value: Any, *args: Any) -> Any:
         return None if value is None else json.loads(value)

@@ -29,7 +29,7 @@ from .shop import KEY, Nowhere, Shop, book
 
 TITLE = models.Index(fields=["title"], name="book_title")
 AUTHOR = stock.CreateModel("Author", [KEY])
-STILL_RUNNING = "the release that is still running"
+OLD_RELEASE = "the old release"
 
 
 def number() -> int:
@@ -70,14 +70,14 @@ def add(field: Any, name: str = "extra") -> stock.AddField:
 
 def drops_default(name: str = "extra") -> str:
     return (
-        f"AddField {name} of book drops its default at once: {STILL_RUNNING} inserts rows without {name} and fails on "
+        f"AddField {name} of book drops its default at once: {OLD_RELEASE} inserts rows without {name} and fails on "
         "NOT NULL."
     )
 
 
 def renames(old: str, new: str, column: str = "") -> str:
     return (
-        f"RenameField {old} of book to {new} renames the column at once: {STILL_RUNNING} names it in every query. "
+        f"RenameField {old} of book to {new} renames the column at once: {OLD_RELEASE} names it in every query. "
         f'(Where only Python\'s name has to change, {new} = ...(db_column="{column or old}") in models.py costs '
         "nothing.)"
     )
@@ -126,7 +126,7 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         "safemigrations.E002",
         (
             "RemoveIndex book_title from book drops the index at once: everybody queues behind its ACCESS EXCLUSIVE "
-            f"lock, and the queries of {STILL_RUNNING} want the index."
+            f"lock, and the queries of {OLD_RELEASE} want the index."
         ),
         "RemoveIndexLater(\n    model_name='book',\n    name='book_title',\n)",
     ),
@@ -180,8 +180,8 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (),
         "safemigrations.E010",
         (
-            "AddField extra of book is unique and has one default: the second row, and the second one that the release "
-            "which is still running inserts, fails."
+            "AddField extra of book is unique and has one default: the second row, and the second one that the old "
+            "release inserts, fails."
         ),
         (
             "Give the field a default that differs for each row (uuid.uuid4, a function), or make it nullable in this "
@@ -200,7 +200,7 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (),
         "safemigrations.E011",
         (
-            f"AddField extra of book gives every row the value of one call and then drops its default: {STILL_RUNNING} "
+            f"AddField extra of book gives every row the value of one call and then drops its default: {OLD_RELEASE} "
             "inserts rows without extra and fails on NOT NULL."
         ),
         (
@@ -212,21 +212,21 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         stock.RemoveField("book", "title"),
         (),
         "safemigrations.E020",
-        f"RemoveField title of book drops the column at once: {STILL_RUNNING} names it in every SELECT and INSERT.",
+        f"RemoveField title of book drops the column at once: {OLD_RELEASE} names it in every SELECT and INSERT.",
         "RemoveFieldLater(\n    model_name='book',\n    name='title',\n)",
     ),
     "removal of the key": (
         stock.RemoveField("book", "id"),
         (),
         "safemigrations.E020",
-        f"RemoveField id of book removes the primary key: {STILL_RUNNING} can't work without it.",
+        f"RemoveField id of book removes the primary key: {OLD_RELEASE} can't work without it.",
         "Keep the key; or build a new table with the new key and move the rows over several releases.",
     ),
     "deletion of a model": (
         stock.DeleteModel("Book"),
         (),
         "safemigrations.E021",
-        f"DeleteModel Book drops the table at once: {STILL_RUNNING} reads and writes it.",
+        f"DeleteModel Book drops the table at once: {OLD_RELEASE} reads and writes it.",
         "DeleteModelLater(\n    name='Book',\n)",
     ),
     "rename of a field": (
@@ -254,7 +254,7 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         stock.RenameField("book", "authors", "writers"),
         (AUTHOR, book(("authors", models.ManyToManyField("shop.author")))),
         "safemigrations.E050",
-        f"RenameField authors of book to writers renames its table at once: {STILL_RUNNING} names it in every query.",
+        f"RenameField authors of book to writers renames its table at once: {OLD_RELEASE} names it in every query.",
         (
             'Write writers = models.ManyToManyField(..., db_table="shop_book_authors") in models.py: then only '
             "Python's name changes, at no cost."
@@ -265,7 +265,7 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (AUTHOR, book(("authors", models.ManyToManyField("shop.author")))),
         "safemigrations.E051",
         (
-            f"RenameModel Book to Novel renames shop_book, shop_book_authors at once: {STILL_RUNNING} goes on under "
+            f"RenameModel Book to Novel renames shop_book, shop_book_authors at once: {OLD_RELEASE} goes on under "
             "the old name. Where only the class gets another name, db_table = 'shop_book' in the Meta of Novel leaves "
             "the table alone, which costs nothing."
         ),
@@ -279,7 +279,7 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         ),
         "safemigrations.E051",
         (
-            f"RenameModel Author to Writer renames shop_book_authors at once: {STILL_RUNNING} goes on under the old "
+            f"RenameModel Author to Writer renames shop_book_authors at once: {OLD_RELEASE} goes on under the old "
             "name. Where only the class gets another name, db_table = 'authors' in the Meta of Writer leaves the table "
             "alone, which costs nothing."
         ),
@@ -289,7 +289,7 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         stock.AlterModelTable("book", "novels"),
         (),
         "safemigrations.E052",
-        f"AlterModelTable book renames shop_book at once: {STILL_RUNNING} goes on under the old name.",
+        f"AlterModelTable book renames shop_book at once: {OLD_RELEASE} goes on under the old name.",
         "ExpandAlterModelTable(\n    name='book',\n    table='novels',\n)",
     ),
     "removal of a constraint": (
@@ -297,8 +297,8 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (book(constraints=[models.UniqueConstraint(fields=["title"], name="book_unique")]),),
         "safemigrations.E030",
         (
-            "RemoveConstraint book_unique from book drops it at once: where it is unique, upserts of the release that "
-            "is still running fail without it."
+            "RemoveConstraint book_unique from book drops it at once: where it is unique, upserts of the old release "
+            "fail without it."
         ),
         "RemoveConstraintLater(\n    model_name='book',\n    name='book_unique',\n)",
     ),
@@ -328,7 +328,7 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         "safemigrations.E033",
         (
             "AddConstraint book_check on book reads the whole table while nobody can read or write, and then "
-            f"{STILL_RUNNING} fails where it writes what the check forbids."
+            f"{OLD_RELEASE} fails where it writes what the check forbids."
         ),
         (
             "ValidateConstraintLater(\n    model_name='book',\n    constraint=models.CheckConstraint("
@@ -341,7 +341,7 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         "safemigrations.E034",
         (
             "AddConstraint book_once on book builds its index while nobody can read or write, and PostgreSQL has no "
-            "online way to add an exclusion constraint. The release that is still running fails where it writes what "
+            "online way to add an exclusion constraint. The old release fails where it writes what "
             "the constraint forbids."
         ),
         EXCLUSION,
@@ -360,7 +360,7 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         stock.AlterUniqueTogether("book", set()),
         (book(unique_together={("title", "id")}),),
         "safemigrations.E031",
-        "AlterUniqueTogether of book takes away the index that upserts of the release which is still running need.",
+        "AlterUniqueTogether of book takes away the index that upserts of the old release need.",
         "AlterUniqueTogetherConcurrently(\n    name='book',\n    unique_together=set(),\n)",
     ),
 }
@@ -508,7 +508,7 @@ def test_a_name_that_another_model_takes_is_set_aside_too():
         assert "set_aside=True" in instead
 
 
-# What rows of the release that is still running carry in fields of the new one.
+# What rows of the old release carry in fields of the new one.
 
 FLAG = models.BooleanField(default=False)
 CODE = models.CharField(max_length=9, null=True)
@@ -566,7 +566,7 @@ def test_the_person_is_told_that_old_code_does_not_know_a_unique_constraint():
     result = rules.find(operation, context(operation))
     assert result
     assert result[1].notice == (
-        "book: from migrate on, unique (title) also refuses what the running release writes, which doesn't know it. "
+        "book: from migrate on, unique (title) also refuses what the old release writes, which doesn't know it. "
         "If that may write duplicates, let a release before this one stop it."
     )
 
@@ -602,7 +602,7 @@ def test_a_table_whose_name_is_taken_in_the_same_release_is_refused(what):
     id, message, instead = found(stock.DeleteModel("Book"), release=(other,))
     assert id == "safemigrations.E021"
     assert message == (
-        f"DeleteModel Book drops a table whose name is taken in the same release ({other.describe()}): {STILL_RUNNING} "
+        f"DeleteModel Book drops a table whose name is taken in the same release ({other.describe()}): {OLD_RELEASE} "
         "would read and write the new one."
     )
     assert instead == (
@@ -636,7 +636,7 @@ def test_a_field_whose_name_is_taken_in_the_same_release_is_refused(what):
     assert replacement == []
     assert message == (
         f"RemoveField extra of book drops what has its name taken in the same release ({other.describe()}): "
-        f"{STILL_RUNNING} would read and write the new one."
+        f"{OLD_RELEASE} would read and write the new one."
     )
     assert instead == (
         "Give the new one another db_column, or db_table. Or make two releases: first without the old field, then, "
@@ -1052,5 +1052,5 @@ def test_the_message_about_a_narrower_type():
     result = rules.find(operation, context(operation))
     assert result
     assert result[1].notice == (
-        "book.title gets its new type with the contract, as the running release may still write what that can't hold."
+        "book.title gets its new type with the contract, as the old release may still write what that can't hold."
     )

@@ -474,7 +474,7 @@ def test_a_partitioned_build_that_was_ended_goes_on_where_it_stopped(database, n
 
 
 def test_a_unique_build_that_fails_in_one_partition_leaves_nothing_in_any(database, nested):
-    """Else the partitions that were done would refuse duplicates which the running release may write."""
+    """Else the partitions that were done would refuse duplicates which the old release may write."""
     nested.execute("INSERT INTO item VALUES (25, 25)")
     with pytest.raises(StepFailed) as caught:
         run(database, BY_ID)

@@ -125,7 +125,7 @@ def test_rows_without_a_value_get_it_and_others_keep_theirs(database, name, valu
     old.objects.create(title="Emma", note="mine")
     shop.migrate(SPECIMENS[name].operation)
     assert shop.execute("SELECT note FROM shop_book ORDER BY id") == [value, "mine"]
-    old.objects.create(title="Emma")  # the release that is still running
+    old.objects.create(title="Emma")  # the old release
     shop.contract()
     assert shop.execute("SELECT note FROM shop_book ORDER BY id") == [value, "mine", value]
     with pytest.raises(IntegrityError):

@@ -100,8 +100,8 @@ def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
 def _without_what_is_pointless(connection: BaseDatabaseWrapper, chosen: list[Contract]) -> list[Plan]:
     """The plan of each row without what it would do to a column that a later row drops, alone or with its table.
 
-    New code doesn't know that column any more: it must not meet a NOT NULL, nor miss a default, in between. A later row
-    may be done already, where a run was killed before it had marked the earlier one as done.
+    The new release doesn't know that column any more: it must not meet a NOT NULL, nor miss a default, in between. A
+    later row may be done already, where a run was killed before it had marked the earlier one as done.
     """
     done = rows(connection, status=Status.DONE, id__gt=chosen[0].pk) if chosen else ()
     dropped = [(row.pk, _dropped_by(row.steps)) for row in (*done, *chosen)]

@@ -108,7 +108,7 @@ class Interactive(InteractiveMigrationQuestioner):
                 "Provide a one-off default now (will be set on all existing rows with a null value for this column)",
                 "Quit and manually define a default value in models.py.",
                 (
-                    "Compute it for each row, existing ones and those that the running release still inserts: an "
+                    "Compute it for each row, existing ones and those that the old release still inserts: an "
                     "expression over its fields and relations, or a function of the row."
                 ),
             ],

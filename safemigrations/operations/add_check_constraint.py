@@ -1,7 +1,7 @@
 """AddConstraint of a CheckConstraint -> ValidateConstraintLater.
 
-ALTER TABLE ... ADD CONSTRAINT CHECK reads the whole table while nobody can read or write. And the release that is still
-running doesn't know the check: when it writes what the check forbids, it fails.
+ALTER TABLE ... ADD CONSTRAINT CHECK reads the whole table while nobody can read or write. And the old release
+doesn't know the check: when it writes what the check forbids, it fails.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT
 
 So expand only asks whether a row violates the check, before anything depends on it. The contract adds the check NOT
@@ -62,7 +62,7 @@ def find(operation: AddConstraint, context: Context) -> Finding | None:
         return None
     return Finding(
         f"AddConstraint {operation.constraint.name} on {operation.model_name} reads the whole table while nobody can "
-        "read or write, and then the release that is still running fails where it writes what the check forbids.",
+        "read or write, and then the old release fails where it writes what the check forbids.",
         (ValidateConstraintLater(operation.model_name, operation.constraint),),
     )
 

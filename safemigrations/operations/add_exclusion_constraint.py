@@ -29,7 +29,7 @@ def find(operation: AddConstraint, context: Context) -> Finding | None:
         )
     return Finding(
         f"{what} builds its index while nobody can read or write, and PostgreSQL has no online way to add an exclusion "
-        "constraint. The release that is still running fails where it writes what the constraint forbids.",
+        "constraint. The old release fails where it writes what the constraint forbids.",
         way_by_hand=(
             "Measure it on a copy of the table. Where the wait can be borne, say so with allow_unsafe on the "
             "migration: migrate takes the lock without queueing anybody. Where it can't, make a new table with the "

@@ -1,7 +1,7 @@
 """AddField, nullable or with db_default, that brings an index, UNIQUE, check or foreign key -> AddFieldConcurrently.
 
 The column alone comes instantly. But PostgreSQL builds its index and UNIQUE, and tries its check on every row, while
-nobody can write to the table. And the release that is still running doesn't know the foreign key, which keeps it from
+nobody can write to the table. And the old release doesn't know the foreign key, which keeps it from
 deleting a parent that a row of the new release points at. Both foreign keys of a many-to-many field do the same.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
 
@@ -38,7 +38,7 @@ class AddFieldConcurrently(Change, AddField):
     def __init__(self, model_name: str, name: str, field: Field[Any, Any], preserve_default: bool = True) -> None:
         if not (field.null or field.many_to_many or field.has_db_default()):
             raise ValueError(
-                f"AddFieldConcurrently {model_name}.{name}: rows of the release that is still running would have no "
+                f"AddFieldConcurrently {model_name}.{name}: rows of the old release would have no "
                 "value. Use AddFieldWithDefault or AddFieldNullableThenBackfill, or let the field be null."
             )
         AddField.__init__(self, model_name, name, field, preserve_default)
@@ -156,8 +156,7 @@ def _find_many_to_many(what: str, operation: AddField) -> Finding | None:
     if relation.through:
         return None
     return Finding(
-        f"{what} creates a table whose foreign keys keep the release that is still running from deleting what new "
-        "rows point at.",
+        f"{what} creates a table whose foreign keys keep the old release from deleting what new rows point at.",
         (AddFieldConcurrently(operation.model_name, operation.name, operation.field, operation.preserve_default),),
     )
 
@@ -167,7 +166,7 @@ def _harm(field: Any) -> str:
     if not nullable and not (field.has_db_default() and defaults.kind(field) is Kind.INSTANT):
         return ""
     if field.remote_field and getattr(field, "db_constraint", False):
-        return "has a foreign key: the release that is still running can't delete what new rows point at"
+        return "has a foreign key: the old release can't delete what new rows point at"
     if field.unique or field.db_index:
         return "builds its index while nobody can write to the table"
     if field.get_internal_type() in POSITIVE:

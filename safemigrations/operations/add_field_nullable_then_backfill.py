@@ -1,7 +1,7 @@
 """AddField NOT NULL whose value is computed -> AddFieldNullableThenBackfill.
 
-Django calls a Python default once and gives every row the same value. Then it drops the default, and the release that
-is still running fails on NOT NULL. A value that depends on the row takes a data migration, and meanwhile both releases
+Django calls a Python default once and gives every row the same value. Then it drops the default, and the old release
+fails on NOT NULL. A value that depends on the row takes a data migration, and meanwhile both releases
 go on writing.
 
 So the column comes nullable. Where the value is an expression, a trigger gives it to the rows that the old release
@@ -86,12 +86,12 @@ class AddFieldNullableThenBackfill(Change, AddField):
         return str(getattr(function, "__qualname__", function))
 
     def notice(self) -> str:
-        """What new code may meet until the contract, if it may meet anything."""
+        """What the new release may meet until the contract, if it may meet anything."""
         if not self._is_python or self.meanwhile is not None:
             return ""
         return (
-            f"{self.model_name}.{self.name}: PostgreSQL can't call {self._function_name}, so rows that the running "
-            f"release inserts after migrate have no {self.name} until the contract: new code may read None there. If "
+            f"{self.model_name}.{self.name}: PostgreSQL can't call {self._function_name}, so rows that the old release "
+            f"inserts after migrate have no {self.name} until the contract: the new release may read None there. If "
             "it can't live with that, add meanwhile=, a value or an expression that stands in, to the migration."
         )
 
@@ -164,7 +164,7 @@ def find(operation: AddField, context: Context) -> Finding | None:
         return None
     safe = replacement(operation)
     return Finding(
-        f"{what} gives every row the value of one call and then drops its default: the release that is still running "
+        f"{what} gives every row the value of one call and then drops its default: the old release "
         f"inserts rows without {operation.name} and fails on NOT NULL.",
         (safe,),
         notice=safe.notice(),

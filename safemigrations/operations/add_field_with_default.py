@@ -1,7 +1,7 @@
 """AddField NOT NULL with a default that PostgreSQL can hold -> AddFieldWithDefault.
 
-Django adds the column with its default and drops the default in the next statement. From then on the release that is
-still running fails: it inserts rows without the column. PostgreSQL builds the index of the field, or UNIQUE, under a
+Django adds the column with its default and drops the default in the next statement. From then on the old release
+fails: it inserts rows without the column. PostgreSQL builds the index of the field, or UNIQUE, under a
 lock. A volatile default, such as a random UUID, rewrites the table. A check on the field scans it.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
 
@@ -182,15 +182,15 @@ def find(operation: AddField, context: Context) -> Finding | None:
         return None  # instant; its index and constraints are AddFieldConcurrently's
     if field.unique and kind is Kind.INSTANT:
         return Finding(
-            f"{what} is unique and has one default: the second row, and the second one that the release which is "
-            "still running inserts, fails.",
+            f"{what} is unique and has one default: the second row, and the second one that the old release "
+            "inserts, fails.",
             way_by_hand=(
                 "Give the field a default that differs for each row (uuid.uuid4, a function), or make it nullable "
                 "in this release and NOT NULL in the next."
             ),
         )
     return Finding(
-        f"{what} drops its default at once: the release that is still running inserts rows without {operation.name} "
+        f"{what} drops its default at once: the old release inserts rows without {operation.name} "
         "and fails on NOT NULL.",
         replacement,
     )

@@ -6,8 +6,8 @@ index, which refuses duplicates from then on.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT-USING-INDEX
 
 So duplicates are looked for first, and the index is built online. Where Django makes it a constraint, the constraint
-takes the index over. That comes with expand, because upserts of new code name the index. The release that is still
-running then meets a constraint that it doesn't know. What it would always violate is refused here.
+takes the index over. That comes with expand, because upserts of the new release name the index. The old release
+then meets a constraint that it doesn't know. What it would always violate is refused here.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def find(operation: AddConstraint, context: Context) -> Finding | None:
     names = names_in(constraint)
     if field := same_in_rows_of_old_code(context, operation.model_name, names, constraint):
         return Finding(
-            f"{what} makes {field} unique, alone or with others, in the release that adds it. All rows of the release "
-            "that is still running have one value in it, so the second of them is refused.",
+            f"{what} makes {field} unique, alone or with others, in the release that adds it. All rows of the old "
+            "release have one value in it, so the second of them is refused.",
             way_by_hand=f"Add {field} in this release, and the constraint in the next.",
         )
     return Finding(
@@ -108,7 +108,7 @@ def notice(context: Context, model_name: str, names: Iterable[str], constraint: 
     if _lets_old_rows_pass(constraint, names, rows_of_old_code(context, model_name)):
         return ""
     return (
-        f"{model_name}: from migrate on, unique ({', '.join(sorted(names))}) also refuses what the running release "
+        f"{model_name}: from migrate on, unique ({', '.join(sorted(names))}) also refuses what the old release "
         "writes, which doesn't know it. If that may write duplicates, let a release before this one stop it."
     )
 

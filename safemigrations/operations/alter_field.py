@@ -1,13 +1,13 @@
 """AlterField that adds or removes an index, UNIQUE, a check or a foreign key -> AlterFieldConcurrently.
 
 PostgreSQL builds or checks each of them while nobody can write to the table, and some stop the other release. A check
-or a foreign key refuses what the release that is still running writes or deletes. A unique constraint that goes takes
+or a foreign key refuses what the old release writes or deletes. A unique constraint that goes takes
 away the index that its upserts name. Django drops and checks a foreign key anew even where it doesn't change.
 https://www.postgresql.org/docs/current/sql-altertable.html
 
-So indexes and UNIQUE are built online during expand, because upserts of new code need them. Before a check or a foreign
-key is added the rows are asked, and it comes with the contract. What would refuse the new release's writes goes during
-expand, the rest with the contract.
+So indexes and UNIQUE are built online during expand, because upserts of the new release need them. Before a check or a
+foreign key is added the rows are asked, and it comes with the contract. What would refuse the new release's writes goes
+during expand, the rest with the contract.
 """
 
 from __future__ import annotations
@@ -298,7 +298,7 @@ def _constraints(column: Column, kind: str, label: str, suffix: str) -> str:
 
 
 def _let_go(column: Column) -> Plan:
-    """The old foreign key would refuse what new code writes."""
+    """The old foreign key would refuse what the new release writes."""
     query = foreign_keys(column.table, column.name)
     locks: dict[str, Lock] = {column.parent: Lock.ACCESS_EXCLUSIVE, column.table: Lock.ACCESS_EXCLUSIVE}
     return _drop_by_query(column, f"drop the foreign key of {column.name}", query, locks, ForeignKey(column).add())
@@ -343,11 +343,11 @@ def _harm(change: Alteration) -> str:
     if change.adds_unique or change.adds_index or change.changes_like_index:
         return "builds its index while nobody can write to the table"
     if change.adds_foreign_key or change.retargets:
-        return "checks every row while nobody can write to the table, and refuses what the running release deletes"
+        return "checks every row while nobody can write to the table, and refuses what the old release deletes"
     if change.adds_check:
-        return "checks every row while nobody can use the table, and refuses what the running release writes"
+        return "checks every row while nobody can use the table, and refuses what the old release writes"
     if change.removes_unique or change.removes_index:
-        return "drops the index that queries of the running release want at once"
+        return "drops the index that queries of the old release want at once"
     if change.changes_on_delete or change.checks_foreign_key_again:
         return "drops its foreign key and checks every row anew while nobody can write to the table"
     return "drops a constraint behind a lock for which everybody queues" if change.removes_foreign_key else ""
@@ -356,9 +356,9 @@ def _harm(change: Alteration) -> str:
 def _notice(operation: AlterField, change: Alteration) -> str:
     name = f"{operation.model_name}.{operation.name}"
     if change.adds_unique:
-        return f"{name} becomes unique with migrate: from then on the running release can't write duplicates either."
+        return f"{name} becomes unique with migrate: from then on the old release can't write duplicates either."
     if change.removes_unique:
-        return f"{name} stays unique until the contract, because upserts of the running release need it."
+        return f"{name} stays unique until the contract, because upserts of the old release need it."
     return ""
 
 

@@ -1,7 +1,7 @@
 """AlterField that gives a column another type, collation or name -> ExpandAlterField.
 
 ALTER TYPE rewrites the table, and those of every foreign key that points at the column, while nobody can use them.
-RENAME COLUMN is instant, but the release that is still running names the old column in every SELECT and INSERT.
+RENAME COLUMN is instant, but the old release names the old column in every SELECT and INSERT.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
 
 Two releases live with such a change in one of three ways, each with a module of plans that tells its story:
@@ -160,8 +160,8 @@ def find(part: Part, context: Context) -> Finding | None:
 def _harm(change: Alteration) -> str:
     if change.renames_column:
         return (
-            f"gives its column another name ({change.old.field.column} becomes {change.new.field.column}): the release "
-            "that is still running names it in every query."
+            f"gives its column another name ({change.old.field.column} becomes {change.new.field.column}): the old "
+            "release names it in every query."
         )
     return (
         "gives its column another type: PostgreSQL rewrites the table, and those that point at it, while nobody can "
@@ -253,7 +253,7 @@ def _notice(operation: AlterField, change: Alteration) -> str:
         )
     if change.renames_column or not change.narrows:
         return ""
-    return f"{what} gets its new type with the contract, as the running release may still write what that can't hold."
+    return f"{what} gets its new type with the contract, as the old release may still write what that can't hold."
 
 
 rule = Rule("safemigrations.E043", Part, find)

@@ -1,7 +1,7 @@
 """AlterField of a many-to-many field: refused.
 
 Such a field has a table, and no column. Django leaves the table alone, renames it, or fails. PostgreSQL renames a table
-in an instant, but the release that is still running names it in every query.
+in an instant, but the old release names it in every query.
 
 So the rule says what can be done instead, and a person decides.
 """
@@ -44,7 +44,7 @@ def find(operation: AlterField, context: Context) -> Finding | None:
         )
     if old.db_table != new.db_table and not new.remote_field.through:
         return Finding(
-            f"{what} renames its table at once: the release that is still running names it in every query.",
+            f"{what} renames its table at once: the old release names it in every query.",
             way_by_hand="Keep its db_table; or rename it while no server runs, with allow_unsafe on the migration.",
         )
     return None

@@ -1,6 +1,6 @@
 """AlterModelTable -> ExpandAlterModelTable.
 
-ALTER TABLE ... RENAME is instant, but the release that is still running goes on under the old name and fails. The same
+ALTER TABLE ... RENAME is instant, but the old release goes on under the old name and fails. The same
 happens to the tables of the many-to-many fields, which Django names after the model's table.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-RENAME
 
@@ -62,8 +62,7 @@ def find(operation: AlterModelTable, context: Context) -> Finding | None:
     if not moved:
         return None
     return Finding(
-        f"AlterModelTable {operation.name} renames {moved} at once: the release that is still running goes "
-        "on under the old name.",
+        f"AlterModelTable {operation.name} renames {moved} at once: the old release goes on under the old name.",
         (ExpandAlterModelTable(operation.name, operation.table),),
     )
 

@@ -1,7 +1,7 @@
 """AlterOrderWithRespectTo -> AlterOrderWithRespectToConcurrently.
 
-Django adds the column _order with a default of 0, and drops the default in the next statement: the release that is
-still running inserts rows without the column and fails on NOT NULL. Or Django drops the column, which that release
+Django adds the column _order with a default of 0, and drops the default in the next statement: the old release
+inserts rows without the column and fails on NOT NULL. Or Django drops the column, which that release
 names in every SELECT.
 https://docs.djangoproject.com/en/stable/ref/models/options/#order-with-respect-to
 
@@ -76,10 +76,9 @@ def find(operation: AlterOrderWithRespectTo, context: Context) -> Finding | None
     if before == bool(operation.order_with_respect_to):
         return None  # another parent: the same column
     harm = (
-        "drops _order at once: the release that is still running names it in every SELECT"
+        "drops _order at once: the old release names it in every SELECT"
         if before
-        else "drops the default of _order at once: the release that is still running inserts rows without it and fails "
-        "on NOT NULL"
+        else "drops the default of _order at once: the old release inserts rows without it and fails on NOT NULL"
     )
     return Finding(
         f"AlterOrderWithRespectTo of {operation.name} {harm}.",

@@ -1,11 +1,11 @@
 """AlterUniqueTogether -> AlterUniqueTogetherConcurrently.
 
 Adding a set builds its index under a lock that stops everybody. Removing a set takes away the index that upserts of the
-release which is still running name in ON CONFLICT.
+old release name in ON CONFLICT.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-ADD-TABLE-CONSTRAINT-USING-INDEX
 
-So a new set comes with expand, because upserts of new code need it: duplicates are looked for first, the index is built
-CONCURRENTLY, and the constraint takes it over. A set that is removed stays until the contract.
+So a new set comes with expand, because upserts of the new release need it: duplicates are looked for first, the index
+is built CONCURRENTLY, and the constraint takes it over. A set that is removed stays until the contract.
 """
 
 from __future__ import annotations
@@ -124,14 +124,14 @@ def find(operation: AlterUniqueTogether, context: Context) -> Finding | None:
         if field := same_in_rows_of_old_code(context, operation.name, names, _as_constraint(names)):
             return Finding(
                 f"AlterUniqueTogether of {operation.name} makes {field} unique together with others in the release "
-                "that adds it. All rows of the release that is still running have one value in it, so the second of "
+                "that adds it. All rows of the old release have one value in it, so the second of "
                 "them is refused.",
                 way_by_hand=f"Add {field} in this release, and the set to unique_together in the next.",
             )
     harm = (
         "builds an index while nobody can read or write"
         if added
-        else "takes away the index that upserts of the release which is still running need"
+        else "takes away the index that upserts of the old release need"
     )
     return Finding(
         f"AlterUniqueTogether of {operation.name} {harm}.",

@@ -161,7 +161,7 @@ class Alteration(Data):
 
     @property
     def narrows(self) -> bool:
-        """Would the new type refuse what the release that is still running writes?"""
+        """Would the new type refuse what the old release writes?"""
         return not is_wider(self.old.type, self.new.type) and is_wider(self.new.type, self.old.type)
 
     @property

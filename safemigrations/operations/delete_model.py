@@ -1,6 +1,6 @@
 """DeleteModel -> DeleteModelLater.
 
-DROP TABLE is quick, but the release that is still running reads and writes the table. And as long as the table is
+DROP TABLE is quick, but the old release reads and writes the table. And as long as the table is
 there, the release that no longer knows the model can't delete a parent that the table's foreign keys point at. Django
 does in Python what ON DELETE says. So the rows would stay as orphans, or the foreign key forbids the delete at COMMIT.
 https://www.postgresql.org/docs/current/ddl-constraints.html#DDL-CONSTRAINTS-FK
@@ -62,8 +62,8 @@ def find(operation: DeleteModel, context: Context) -> Finding | None:
     what = f"DeleteModel {operation.name}"
     if successor := _taken_again(operation, context):
         return Finding(
-            f"{what} drops a table whose name is taken in the same release ({successor}): the release that is still "
-            "running would read and write the new one.",
+            f"{what} drops a table whose name is taken in the same release ({successor}): the old release "
+            "would read and write the new one.",
             way_by_hand=(
                 "If the new model has the old one's rows, write both operations into SeparateDatabaseAndState, "
                 "which leaves the table alone. If not, give the new model another db_table; or make two releases: "
@@ -71,7 +71,7 @@ def find(operation: DeleteModel, context: Context) -> Finding | None:
             ),
         )
     return Finding(
-        f"{what} drops the table at once: the release that is still running reads and writes it.",
+        f"{what} drops the table at once: the old release reads and writes it.",
         (DeleteModelLater(operation.name),),
     )
 

@@ -1,10 +1,10 @@
 """AlterField that drops db_default -> DropDefaultLater.
 
-Dropping the default is instant. But the release that is still running leaves the column to the database: its INSERT
+Dropping the default is instant. But the old release leaves the column to the database: its INSERT
 says DEFAULT, which then is NULL.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-SET-DROP-DEFAULT
 
-So the default stays until the contract. New code doesn't mind: it sends a value.
+So the default stays until the contract. The new release doesn't mind: it sends a value.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def find(part: Part, context: Context) -> Finding | None:
     if change.rewrites or not change.drops_default:
         return None
     return Finding(
-        f"AlterField {operation.name} of {operation.model_name} drops its db_default at once: the release that is "
-        "still running inserts rows that rely on it, and they get NULL or fail.",
+        f"AlterField {operation.name} of {operation.model_name} drops its db_default at once: the old release "
+        "inserts rows that rely on it, and they get NULL or fail.",
         (DropDefaultLater(operation.model_name, operation.name, operation.field, operation.preserve_default),),
     )
 

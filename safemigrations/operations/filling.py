@@ -101,7 +101,7 @@ class Filling(Data):
         )
 
     def filled_proof(self, what: str) -> Plan:
-        """Find out before new code runs whether an expression gave NULL; a function is checked row by row."""
+        """Find out before the new release runs whether an expression gave NULL; a function is checked row by row."""
         if self.function:
             return ()
         column, keys = self.column, ", ".join(self.column.key)

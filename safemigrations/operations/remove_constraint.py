@@ -1,6 +1,6 @@
 """RemoveConstraint -> RemoveConstraintLater.
 
-Dropping a constraint is instant behind its ACCESS EXCLUSIVE lock. But the release that is still running may need a
+Dropping a constraint is instant behind its ACCESS EXCLUSIVE lock. But the old release may need a
 unique constraint: its INSERT ... ON CONFLICT fails without the index. And the release that no longer knows a check may
 write what the check forbids.
 https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
@@ -88,12 +88,12 @@ def _stands_in_the_way(constraint: BaseConstraint) -> bool:
 def find(operation: RemoveConstraint, context: Context) -> Finding | None:
     constraint = context.model_before(operation.model_name).get_constraint_by_name(operation.name)
     notice = (
-        f"{operation.model_name}: unique constraint {operation.name} stays until the contract, because upserts of the "
-        "running release need it. Until then new code can't write what it forbids."
+        f"{operation.model_name}: unique constraint {operation.name} stays until the contract, because upserts of "
+        "the old release need it. Until then the new release can't write what it forbids."
     )
     return Finding(
         f"RemoveConstraint {operation.name} from {operation.model_name} drops it at once: where it is unique, upserts "
-        "of the release that is still running fail without it.",
+        "of the old release fail without it.",
         (RemoveConstraintLater(operation.model_name, operation.name, is_taken_over(operation.name, context)),),
         notice="" if _stands_in_the_way(constraint) else notice,
     )

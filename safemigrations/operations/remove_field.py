@@ -1,13 +1,14 @@
 """RemoveField -> RemoveFieldLater.
 
-DROP COLUMN is instant, but the release that is still running names the column in every SELECT and INSERT. And as long
+DROP COLUMN is instant, but the old release names the column in every SELECT and INSERT. And as long
 as the column is there, the release that no longer knows it can't insert a row where the column is NOT NULL, nor delete
 a parent that the column's foreign key points at.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-DROP-COLUMN
 
-So during expand the column stops being required. It gets the field's default, or a neutral value that old code can
-read, or else it may be null. Its foreign key sets it null when new code deletes the parent. The contract drops the
-column. Of a many-to-many field the table goes, and until then a row of that table is deleted with either of its ends.
+So during expand the column stops being required. It gets the field's default, or a neutral value that the old release
+can read, or else it may be null. Its foreign key sets it null when the new release deletes the parent. The contract
+drops the column. Of a many-to-many field the table goes, and until then a row of that table is deleted with either of
+its ends.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class RemoveFieldLater(Change, RemoveField):
         return NEUTRAL.get(field.get_internal_type(), "") if defaults.is_plain(field) else ""
 
     def _one_value_collides(self, at: Situation, column: Column) -> bool:
-        """Would rows that have the same value be refused, or point at a parent that new code may delete?"""
+        """Would rows that have the same value be refused, or point at a parent that the new release may delete?"""
         unique = _is_unique(at, self.model_name, column.field)
         return column.has_foreign_key or (unique and defaults.kind(column.field) is not Kind.VOLATILE)
 
@@ -273,25 +274,25 @@ def find(operation: RemoveField, context: Context) -> Finding | None:
     what = f"RemoveField {operation.name} of {operation.model_name}"
     if not field.many_to_many and _goes_with_its_model(operation, context):
         return Finding(
-            f"{what} drops the column at once: the release that is still running names it in every SELECT and INSERT.",
+            f"{what} drops the column at once: the old release names it in every SELECT and INSERT.",
             (RemoveFieldLater(operation.model_name, operation.name, with_model=True),),
         )
     if _is_key(field):
         return Finding(
-            f"{what} removes the primary key: the release that is still running can't work without it.",
+            f"{what} removes the primary key: the old release can't work without it.",
             way_by_hand="Keep the key; or build a new table with the new key and move the rows over several releases.",
         )
     if successor := _taken_again(operation, field, context):
         return Finding(
-            f"{what} drops what has its name taken in the same release ({successor}): the release that is still "
-            "running would read and write the new one.",
+            f"{what} drops what has its name taken in the same release ({successor}): the old release "
+            "would read and write the new one.",
             way_by_hand=(
                 "Give the new one another db_column, or db_table. Or make two releases: first without the old field, "
                 "then, when migrate --contract has dropped it, with the new one."
             ),
         )
     return Finding(
-        f"{what} drops the column at once: the release that is still running names it in every SELECT and INSERT.",
+        f"{what} drops the column at once: the old release names it in every SELECT and INSERT.",
         (RemoveFieldLater(operation.model_name, operation.name),),
     )
 

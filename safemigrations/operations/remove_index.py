@@ -1,6 +1,6 @@
 """RemoveIndex -> RemoveIndexLater.
 
-DROP INDEX takes ACCESS EXCLUSIVE and queues everybody behind it. And the release that is still running wants the index:
+DROP INDEX takes ACCESS EXCLUSIVE and queues everybody behind it. And the old release wants the index:
 without it its queries read the whole table, and without a unique index its ON CONFLICT fails.
 https://www.postgresql.org/docs/current/sql-dropindex.html
 
@@ -151,7 +151,7 @@ def _names_taken(operation: Operation) -> set[str]:
 def find(operation: RemoveIndex, context: Context) -> Finding | None:
     return Finding(
         f"RemoveIndex {operation.name} from {operation.model_name} drops the index at once: everybody queues behind "
-        "its ACCESS EXCLUSIVE lock, and the queries of the release that is still running want the index.",
+        "its ACCESS EXCLUSIVE lock, and the queries of the old release want the index.",
         (RemoveIndexLater(operation.model_name, operation.name, is_taken_over(operation.name, context)),),
     )
 

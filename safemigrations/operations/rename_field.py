@@ -1,6 +1,6 @@
 """RenameField -> ExpandRename.
 
-RENAME COLUMN is instant, but the release that is still running names the old column in every SELECT and INSERT. And the
+RENAME COLUMN is instant, but the old release names the old column in every SELECT and INSERT. And the
 next release needs the new name before the last server of the old one is gone.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-RENAME
 
@@ -140,7 +140,7 @@ def _of_rename(operation: RenameField, context: Context) -> Finding | None:
         return None
     only_python = f'{operation.new_name} = ...(db_column="{old.column}")'
     harm = (
-        f"{what} renames the column at once: the release that is still running names it in every query. (Where only "
+        f"{what} renames the column at once: the old release names it in every query. (Where only "
         f"Python's name has to change, {only_python} in models.py costs nothing.)"
     )
     if reason := no_second_name(operation, operation.new_name, old, context):
@@ -186,7 +186,7 @@ def _of_many_to_many(what: str, operation: RenameField, field: Any, context: Con
     model = context.model_before(operation.model_name)
     table = model.options.get("db_table") or f"{context.app_label}_{operation.model_name_lower}"
     return Finding(
-        f"{what} renames its table at once: the release that is still running names it in every query.",
+        f"{what} renames its table at once: the old release names it in every query.",
         way_by_hand=(
             f'Write {operation.new_name} = models.ManyToManyField(..., db_table="{table}_{operation.old_name}") in '
             "models.py: then only Python's name changes, at no cost."

@@ -1,6 +1,6 @@
 """RenameModel -> ExpandRenameModel.
 
-ALTER TABLE ... RENAME is instant, but the release that is still running goes on under the old name and fails. The same
+ALTER TABLE ... RENAME is instant, but the old release goes on under the old name and fails. The same
 happens to its many-to-many fields: Django names their tables after the model, and also the columns of many-to-many
 tables that point at the model.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-RENAME
@@ -72,7 +72,7 @@ def find(operation: RenameModel, context: Context) -> Finding | None:
         "table alone, which costs nothing."
     )
     return Finding(
-        f"{what} renames {moved} at once: the release that is still running goes on under the old name. {cheaper}",
+        f"{what} renames {moved} at once: the old release goes on under the old name. {cheaper}",
         (ExpandRenameModel(operation.old_name, operation.new_name),),
         notice=f"{what}: the database gets views under the old names, until the contract. {cheaper}",
     )

@@ -1,12 +1,12 @@
 """AlterField null -> NOT NULL -> SetNotNullLater.
 
-SET NOT NULL reads the whole table while nobody can use it. From then on the release that is still running fails where
+SET NOT NULL reads the whole table while nobody can use it. From then on the old release fails where
 it writes null, which it takes for allowed. And Django fills the rows that are null by one UPDATE of them all.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-SET-DROP-NOT-NULL
 
 So a trigger gives the value of `backfill` to rows that the old release writes without one, and the existing rows are
-filled in batches. New code never reads null. The contract fills what is left, proves NOT NULL without a scan under a
-lock, and drops the trigger. Where nothing fills rows, null is looked for before anything is changed.
+filled in batches. The new release never reads null. The contract fills what is left, proves NOT NULL without a scan
+under a lock, and drops the trigger. Where nothing fills rows, null is looked for before anything is changed.
 """
 
 from __future__ import annotations
@@ -82,18 +82,18 @@ class SetNotNullLater(Change, AlterField):
         return self._fills and defaults.kind(self.field) is Kind.PYTHON
 
     def notice(self) -> str:
-        """What new code may meet until the contract, if it may meet anything."""
+        """What the new release may meet until the contract, if it may meet anything."""
         what = f"{self.model_name}.{self.name}"
         if not self._fills:
             return (
                 f"{what}: nothing fills the rows that are null. migrate stops if there are any, before anything is "
-                "changed, and so does the contract if the running release has written more. Give SetNotNullLater "
+                "changed, and so does the contract if the old release has written more. Give SetNotNullLater "
                 "backfill=, or fill them with a Backfill in a migration before this one."
             )
         if self._calls_python:
             return (
-                f"{what}: PostgreSQL can't call the function that fills it, so rows that the running release sets to "
-                "null after migrate stay null until the contract: new code may read None there."
+                f"{what}: PostgreSQL can't call the function that fills it, so rows that the old release sets to "
+                "null after migrate stay null until the contract: the new release may read None there."
             )
         return ""
 
@@ -192,8 +192,8 @@ def find(part: Part, context: Context) -> Finding | None:
     field, preserve_default = operation.field, operation.preserve_default
     safe = SetNotNullLater(operation.model_name, operation.name, field, preserve_default=preserve_default)
     return Finding(
-        f"{what} reads the whole table while nobody can use it to set it NOT NULL, and the release that is still "
-        "running fails when it writes null.",
+        f"{what} reads the whole table while nobody can use it to set it NOT NULL, and the old release "
+        "fails when it writes null.",
         (safe,),
         notice=safe.notice(),
     )

@@ -176,8 +176,8 @@ class ForeignKey(Data):
     def of_expand(self, *, null: bool) -> Plan:
         """The foreign key of a new column. The old release doesn't know it, and deletes what the column points at.
 
-        Without a foreign key new code would meet rows whose parent is gone. Django's own would refuse the old release's
-        DELETE. So this one lets go, unless the model has the database answer anyhow (DB_CASCADE).
+        Without a foreign key the new release would meet rows whose parent is gone. Django's own would refuse the old
+        release's DELETE. So this one lets go, unless the model has the database answer anyhow (DB_CASCADE).
         """
         if self.column.has_foreign_key and self.on_delete:
             return self.add()
@@ -252,7 +252,7 @@ def on_parent_delete(key: ForeignKey, action: str) -> Plan:
     each = f"EXECUTE format({change}, {literal(key.table)}, found.conname, {literal(rest)});"
     return (
         Statement(
-            why=f"{key.label}: when a parent is deleted, {action} {key.column.name}: new code doesn't know it",
+            why=f"{key.label}: when a parent is deleted, {action} {key.column.name}: the new release doesn't know it",
             sql=for_each(others, each),
             locks=key.both(Lock.ACCESS_EXCLUSIVE),
             done=no_row(others),

@@ -168,7 +168,7 @@ class Move(Data):
 
 OTHER_SCHEMA = (
     "Django can't move a table into another schema. Do it by hand: ALTER TABLE ... SET SCHEMA, and a view under the "
-    "old name for the release that is still running, in a RunSQL beside AlterModelTable in SeparateDatabaseAndState."
+    "old name for the old release, in a RunSQL beside AlterModelTable in SeparateDatabaseAndState."
 )
 
 

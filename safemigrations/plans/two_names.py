@@ -36,7 +36,7 @@ def there_already(column: Column) -> str:
 
 
 class TwoNames(Data):
-    """The original has the name that the running release knows, the twin that of the next."""
+    """The original has the name that the old release knows, the twin that of the new release."""
 
     original: Column
     twin: Column

@@ -3,8 +3,8 @@
 Each release has a column of its own, of the type that it knows, and a sync trigger makes each column from what is
 written to the other. So all that the types need is a way to convert their values. A value that the other type hasn't is
 NULL there. That makes no write fail, and such a value is named before one of the two columns goes. Each index and
-constraint of the original is made for the twin during expand, as upserts of new code need them, and takes over its name
-with the contract.
+constraint of the original is made for the twin during expand, as upserts of the new release need them, and takes over
+its name with the contract.
 
 Both directions are the same work: the way back makes the old column from the new one.
 """
@@ -255,7 +255,7 @@ class Direction(Data):
 
 
 class TwoTypes(Data):
-    """The column of the running release and that of the next, each of the type that its release knows."""
+    """The column of the old release and that of the new one, each of the type that its release knows."""
 
     old: Column
     new: Column
@@ -316,6 +316,6 @@ class TwoTypes(Data):
                 "run the same command again."
             ),
             on_failure=self._conversion.drop_functions(),
-            # Once the columns are there new code may have written what only its own type holds.
+            # Once the columns are there the new release may have written what only its own type holds.
             done=self._conversion.trigger.done.or_(forwards.over),
         )

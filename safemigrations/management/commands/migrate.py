@@ -29,7 +29,7 @@ class Command(Interruptible, migrate.Command):
             "--contract",
             action="store_true",
             help=(
-                "After the migrations, also run what they left for the contract: drop what only the previous release "
+                "After the migrations, also run what they left for the contract: drop what only the old release "
                 "needed. Use it when no server runs that release any more."
             ),
         )
@@ -81,7 +81,7 @@ class Command(Interruptible, migrate.Command):
             self.stdout.write(f"  {row}{failed}")
         database = "" if connection.alias == "default" else f" --database {connection.alias}"
         self.stdout.write(
-            f"When no server runs the previous release any more: python manage.py migrate --contract{database}"
+            f"When no server runs the old release any more: python manage.py migrate --contract{database}"
         )
 
     def _print_planned_contracts(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
