@@ -78,7 +78,7 @@ def test_the_plan_of_an_expression(database):
         'CREATE OR REPLACE FUNCTION "safemig_shop_book.note.fill"() RETURNS trigger LANGUAGE plpgsql'
         " SET search_path FROM CURRENT AS $safemig$ BEGIN BEGIN"
         f' NEW."note" := ({value} (SELECT NEW.*) AS "safemig_row");'
-        f" EXCEPTION WHEN {NO_VALUE} THEN NULL; END; RETURN NEW; END; $safemig$;\n"
+        f" EXCEPTION WHEN {NO_VALUE} THEN NULL; END; RETURN NEW; END; $safemig$ SET row_security TO off;\n"
         'CREATE OR REPLACE TRIGGER "zzz_safemig_2_shop_book_note_fill" BEFORE INSERT OR UPDATE ON "shop_book"'
         ' FOR EACH ROW WHEN (NEW."note" IS NULL) EXECUTE FUNCTION "safemig_shop_book.note.fill"();\n'
         "-- shop_book: fill note of the rows where it is null\n"

@@ -22,7 +22,11 @@ from .casts import Cast
 from .column import Column
 from .steps import Together
 
-NO_VALUE = "data_exception OR cardinality_violation OR integrity_constraint_violation OR raise_exception"
+# Insufficient privilege is also what a policy gives that hides a row from a function with row_security = off.
+NO_VALUE = (
+    "data_exception OR cardinality_violation OR integrity_constraint_violation OR raise_exception"
+    " OR insufficient_privilege"
+)
 INSERT_OR_UPDATE = "INSERT OR UPDATE"
 
 
@@ -33,7 +37,16 @@ SYNCS_TWO_TYPES, FILLS_NULL, SYNCS_TWO_NAMES, FILLS_NEW, SYNCS_NEW_TYPE = "1", "
 
 
 def _trigger(
-    column: Column, *, why: str, role: str, rank: str, operation: str, condition: str, body: str, always: bool = False
+    column: Column,
+    *,
+    why: str,
+    role: str,
+    rank: str,
+    operation: str,
+    condition: str,
+    body: str,
+    always: bool = False,
+    sees_all: bool = False,
 ) -> Together:
     from .trigger_sql import FunctionSql, TriggerSql  # not at the top: without libpq it can't be imported
 
@@ -48,7 +61,7 @@ def _trigger(
         "when": "BEFORE",
         "operation": operation,
         "condition": condition,
-        "func": dollar_quoted(f" BEGIN {body} RETURN NEW; END; "),
+        "func": dollar_quoted(f" BEGIN {body} RETURN NEW; END; ") + (" SET row_security TO off" if sees_all else ""),
         "execute": function,
     }
     enable = (f"ALTER TABLE {column.table} ENABLE ALWAYS TRIGGER {trigger}",) if always else ()
@@ -75,8 +88,10 @@ def fill_null(
 ) -> Together:
     """Rows that the old release writes get a value; `marker`, a column, remembers which rows they are.
 
-    Where there is no value for a row (`may_fail`: it is too long, or there are two of it) the row stays as it is. The
-    old release knows nothing of the column, and its writes must not fail because of it. The contract names such rows.
+    Where there is no value for a row (`may_fail`: it is too long, or there are two of it) the row stays as it is. So it
+    does where the value is computed from what the writer may not read, be it that a policy hides it: then the backfill
+    fills it. The old release knows nothing of the column, and its writes must not fail because of it. The contract
+    names the rows that stay without a value.
     """
     also = f" NEW.{marker} := TRUE;" if marker else ""
     fill = f"NEW.{column.quoted} := {value};{also}"
@@ -91,6 +106,7 @@ def fill_null(
         operation=INSERT_OR_UPDATE if on_update else "INSERT",
         condition=f"NEW.{column.quoted} IS NULL",
         body=f"BEGIN {fill} EXCEPTION WHEN {NO_VALUE} THEN NULL; END;" if may_fail else fill,
+        sees_all=may_fail,
     )
 
 
@@ -116,8 +132,12 @@ def sync_two_names(original: Column, twin: Column, *, default: str = "") -> Toge
 
     ENABLE ALWAYS: what replication and loaders write under session_replication_role = replica has to be equal too, as
     the contract drops one of the two columns. Where both arrive equal, the condition keeps the trigger still.
+
+    Where the two differ, because somebody wrote while the trigger was off, an UPDATE that changes neither leaves both
+    alone: nobody knows which of them was written last. The contract names such rows.
     """
-    new_a, new_b, old_b = f"NEW.{original.quoted}", f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
+    new_a, old_a = f"NEW.{original.quoted}", f"OLD.{original.quoted}"
+    new_b, old_b = f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
     from_original, from_twin = f"{new_b} := {new_a};", f"{new_a} := {new_b};"
     return _trigger(
         twin,
@@ -128,7 +148,8 @@ def sync_two_names(original: Column, twin: Column, *, default: str = "") -> Toge
         condition=differ(new_a, new_b),
         body=(
             f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_original} END IF;"
-            f" ELSIF {differ(new_b, old_b)} THEN {from_twin} ELSE {from_original} END IF;"
+            f" ELSIF {differ(new_b, old_b)} THEN {from_twin}"
+            f" ELSIF {differ(new_a, old_a)} THEN {from_original} END IF;"
         ),
         always=True,
     )
@@ -164,7 +185,7 @@ def sync_two_types(
         body=(
             f"IF TG_OP = 'INSERT' THEN IF {_given(new_b, default)} THEN {from_twin} ELSE {from_original} END IF;"
             f" ELSIF {differ(new_b, old_b)} THEN {from_twin}"
-            f" ELSIF {differ(new_a, old_a)} OR {new_b} IS NULL THEN {from_original} END IF;"
+            f" ELSIF {differ(new_a, old_a)} THEN {from_original} END IF;"
         ),
         always=True,
     )

@@ -189,10 +189,13 @@ class Direction(Data):
 
     @property
     def _lost(self) -> str:
-        """Rows with a value in the original that would be lost with it. A rounded one isn't."""
+        """Rows with a value in the original that would be lost with it. A rounded one isn't.
+
+        Null may be such a value: where it was written while the trigger was off, and the twin has what it was before.
+        """
         original, twin = self.original.quoted, self.twin.quoted
         neither = f"{differ(self.value, twin)} AND {differ(original, converted(self.twin, self.original, twin))}"
-        return f"{original} IS NOT NULL AND ({twin} IS NULL OR {neither})"
+        return f"{original} IS NOT NULL AND {twin} IS NULL OR {neither}"
 
     # Then the original goes.
 
