@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, dataclass_transform
+from dataclasses import dataclass, fields
+from typing import Any, Self, cast, dataclass_transform
 
 
 @dataclass_transform(frozen_default=True)
 class Data:
     """Makes every subclass a dataclass that compares and prints as usual.
 
-    Python would compile these methods for each class anew: a third of what every management command pays for the import
-    of this package. That nobody assigns to a field the type checker sees to.
+    A class becomes a dataclass when its first value is made, because most commands make none, and compiling the methods
+    of all classes took half of the time in which this package is imported. That nobody assigns to a field the type
+    checker sees to.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        dataclass(eq=False, repr=False)(cls)
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        return super().__new__(cls.complete())
+
+    @classmethod
+    def complete(cls) -> type[Self]:
+        """The class, which is a dataclass from now on."""
+        if "__dataclass_fields__" not in vars(cls):
+            for base in cls.__bases__:
+                if issubclass(base, Data) and base is not Data:
+                    base.complete()
+            dataclass(eq=False, repr=False)(cls)
+        return cls
+
+    @classmethod
+    def field_names(cls) -> list[str]:
+        return [field.name for field in fields(cast(Any, cls.complete()))]
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import field, replace
 from typing import Any
 
 import pytest
 
+from safemigrations.data import Data
 from safemigrations.plans import claims
 from safemigrations.plans.claims import Claim, Kind
 from safemigrations.plans.copies import BuildCounterparts, CopyIndexes, MoveAdditions, TryTypes
@@ -211,6 +213,25 @@ def test_fields_that_an_old_version_did_not_write_get_their_default():
     for name in ("done", "undo", "takes", "frees"):
         del data[name]
     assert from_json([data]) == (Statement(why=DROP.why, sql=DROP.sql, locks=DROP.locks),)
+
+
+class Colour(Data):
+    name: str
+    parts: dict[str, int] = field(default_factory=dict)
+
+
+class Shade(Colour):
+    depth: int = 1
+
+
+def test_a_class_of_values_is_complete_with_its_first_value_and_not_before():
+    """No command pays for classes that it makes no value of."""
+    assert "__init__" not in vars(Shade)
+    assert Shade("grey", depth=2) == Shade("grey", {}, 2) != Shade("grey")
+    assert repr(Shade("grey")) == "Shade(name='grey', parts={}, depth=1)"
+    assert replace(Colour("red"), name="blue") == Colour("blue")
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'name'"):
+        Colour()  # type: ignore[call-arg]
 
 
 def test_a_plan_is_taken_back_from_its_last_step_to_its_first():

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..data import Data
 from ..postgres.lock import Lock
 from ..postgres.probe import Probe
 from . import claims
@@ -46,7 +47,8 @@ STEPS = (
 )
 PARTS = (Instead, RowFunction)  # what steps are made of
 PROBES = {"done", "when", "only_where"}  # fields that are stored as the text of a probe
-TYPES: dict[str, type] = {type_.__name__: type_ for type_ in (*STEPS, *PARTS)}
+STORED: tuple[type[Data], ...] = (*STEPS, *PARTS)
+TYPES = {kind.__name__: kind for kind in STORED}
 
 
 def to_json(plan: Plan) -> list[dict[str, Any]]:
@@ -84,7 +86,7 @@ def _decode(value: Any, around: tuple[str, ...]) -> Any:
     if value["kind"] == "locks":
         return {table: Lock(lock) for table, lock in value["pairs"]}
     kind = TYPES[value["kind"]]
-    known = {f.name for f in dataclasses.fields(kind)} - {"takes", "frees", "works_on"}
+    known = {*kind.field_names()} - {"takes", "frees", "works_on"}
     values = {name: _decode(item, around) for name, item in value.items() if name in known}
     made = kind(**{name: Probe(item) if name in PROBES and item is not None else item for name, item in values.items()})
     return _with_claims(made, value, around) if isinstance(made, Step) else made
