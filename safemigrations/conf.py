@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
-from inspect import isfunction
+from inspect import isfunction, signature
+from pathlib import Path
 from typing import Any, Literal
 
 from django.conf import settings
@@ -148,21 +149,40 @@ def check_apps() -> list[str] | None:
     return _labels("CHECK_APPS")
 
 
-def baseline() -> dict[str, str]:
-    """App label -> the last migration that was there before the checks; it and what it needs isn't checked."""
-    value = _get("BASELINE", {})
+def labels_and_names(value: Any) -> dict[str, str]:
+    """The value, if it maps app labels to names of migrations."""
     if not isinstance(value, Mapping) or not all(isinstance(item, str) for kv in value.items() for item in kv):
-        raise ImproperlyConfigured(
-            f"SAFEMIGRATIONS['BASELINE'] is {value!r}; write a dictionary such as {{'shop': '0006_order_note'}}."
-        )
+        raise ValueError(value)
     return dict(value)
 
 
-# Every public function of this module reads a key.
+def baseline() -> dict[str, str] | None:
+    """App label -> the last migration that was there before the checks; it and what it needs isn't checked."""
+    value = _get("BASELINE", None)
+    try:
+        return None if value is None else labels_and_names(value)
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"SAFEMIGRATIONS['BASELINE'] is {value!r}; write a dictionary such as {{'shop': '0006_order_note'}}."
+        ) from None
+
+
+def baseline_file() -> str:
+    """The file that `safemigrations baseline --write` writes."""
+    value = _get("BASELINE_FILE", "safemigrations_baseline.json")
+    if not isinstance(value, str | Path) or not str(value):
+        raise ImproperlyConfigured(f"SAFEMIGRATIONS['BASELINE_FILE'] is {value!r}; write the path of a file.")
+    return str(value)
+
+
+# Every public function of this module that needs no argument reads a key.
 
 READERS: list[Callable[[], Any]] = [
     value
     for name, value in list(globals().items())
-    if isfunction(value) and value.__module__ == __name__ and not name.startswith("_")
+    if isfunction(value)
+    and value.__module__ == __name__
+    and not name.startswith("_")
+    and not signature(value).parameters
 ]
 KEYS = {read.__name__.upper() for read in READERS}

@@ -245,7 +245,21 @@ def test_migrate_and_makemigrations_run_all_the_same(project):
     project.manage("makemigrations", "--noinput", "--name", "pages").check()
     project.manage("migrate").check()
     assert project.manage("check").returncode == 1
-    assert project.manage("sqlmigrate", "shop", "0001").returncode == 1  # as Django has it
+
+
+GOES_ON = ["test", "showmigrations", "sqlmigrate shop 0002", "runserver --noreload nowhere"]
+
+
+@pytest.mark.parametrize("command", GOES_ON)
+def test_every_other_command_says_it_on_one_line_and_goes_on(project, command):
+    with_index(project)
+    project.set(ALLOWED_HOSTS=["localhost"])
+    result = project.manage(*command.split())
+    if "runserver" in command:  # it has come as far as its address
+        assert '"nowhere" is not a valid port number or address:port pair' in result.stderr
+        return
+    assert f"?: (safemigrations.E001) shop/migrations/0002_index.py:8: {MESSAGE.format('one')}\n" in result.stderr
+    assert "HINT" not in result.check().stderr
 
 
 # The settings.
@@ -255,7 +269,13 @@ WRONG: dict[str, tuple[Any, list[Error]]] = {
     "no dictionary": (["CONTRACT"], [Error("SAFEMIGRATIONS must be a dictionary.", id="safemigrations.E100")]),
     "unknown key": (
         {"LOCK_TIMOUT": 1},
-        [Error("SAFEMIGRATIONS has no key 'LOCK_TIMOUT'.", hint=f"The keys are: {KEYS}.", id="safemigrations.E100")],
+        [
+            Error(
+                "SAFEMIGRATIONS has no key 'LOCK_TIMOUT'.",
+                hint=f"Did you mean 'LOCK_TIMEOUT'? The keys are: {KEYS}.",
+                id="safemigrations.E100",
+            )
+        ],
     ),
     "contract": (
         {"CONTRACT": "later"},
@@ -302,6 +322,10 @@ WRONG: dict[str, tuple[Any, list[Error]]] = {
                 id="safemigrations.E101",
             )
         ],
+    ),
+    "baseline file": (
+        {"BASELINE_FILE": 5},
+        [Error("SAFEMIGRATIONS['BASELINE_FILE'] is 5; write the path of a file.", id="safemigrations.E101")],
     ),
     "two": (
         {"CONTRACT": 1, "NOTHING": 2},

@@ -35,6 +35,7 @@ from safemigrations.operations import (
 )
 from safemigrations.operations.base import Change
 from safemigrations.typed import server_version
+from tests import checks_page
 from tests.shop import KEY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,9 +122,10 @@ def test_the_defaults_are_the_real_ones():
 
 
 def test_every_id_is_listed():
-    listed = set(re.findall(r"^\| `(safemigrations\.E\d+)` \|", page("checks"), re.MULTILINE))
+    listed = set(re.findall(r"^\| `(safemigrations\.[EWI]\d+)` \|", page("checks"), re.MULTILINE))
     code = "".join(path.read_text() for path in (ROOT / "safemigrations").rglob("*.py"))
-    assert listed == set(re.findall(r"safemigrations\.E\d+", code))
+    assert listed == set(re.findall(r"safemigrations\.[EWI]\d+", code))
+    assert page("checks") == checks_page.written(), "Write its table anew: python -m tests.checks_page"
 
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.id)

@@ -37,6 +37,7 @@ def test_as_json(project):
         "hint": HINT.removeprefix("\tHINT: "),
         "file": "shop/migrations/0002_index.py",
         "line": 8,
+        "level": "error",
     }
     assert (second["operation"], second["line"], second["message"]) == (1, 9, MESSAGE.format("two"))
 

@@ -1,35 +1,52 @@
-"""Django's system checks: of the settings, and of the migrations, whose findings they are."""
+"""Django's system checks: of the settings, and of the migrations, whose findings they are.
+
+`check` fails on errors. Every other command shows each finding as a warning on one line, and goes on: who has just
+installed this app, or pulled somebody's migration, must be able to work.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Info, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.commands import makemigrations
+from django.core.management.base import BaseCommand
+from django.core.management.commands import check, makemigrations
 
 from .. import conf
 from ..typed import set_on
-from .findings import findings
+from . import baseline, coverage
+from .finding import Older
+from .findings import report
 
 BAD_KEY = "safemigrations.E100"
 BAD_VALUE = "safemigrations.E101"
+UNKNOWN_APP = "safemigrations.E102"
+UNKNOWN_BASELINE = "safemigrations.W103"
+NO_BASELINE = "safemigrations.W105"
+NOT_UNDERSTOOD = "safemigrations.I106"
 
 _silent: ContextVar[bool] = ContextVar("safemigrations_silent", default=False)
+_failing: ContextVar[bool] = ContextVar("safemigrations_failing", default=False)
 
 
 @contextlib.contextmanager
-def silenced() -> Iterator[None]:
-    """For commands that must work although a migration is unsafe."""
-    token = _silent.set(True)
+def _holding(variable: ContextVar[bool], value: bool) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _silent.reset(token)
+        variable.reset(token)
+
+
+def silenced() -> contextlib.AbstractContextManager[None]:
+    """For commands that must work although a migration is unsafe."""
+    return _holding(_silent, True)
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -40,35 +57,85 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     errors: list[CheckMessage] = [
         Error(
             f"SAFEMIGRATIONS has no key {key!r}.",
-            hint=f"The keys are: {', '.join(sorted(conf.KEYS))}.",
+            hint=f"{baseline.nearest(str(key), conf.KEYS)} The keys are: {', '.join(sorted(conf.KEYS))}.".lstrip(),
             id=BAD_KEY,
         )
         for key in value
         if key not in conf.KEYS
     ]
-    for read in conf.READERS:
+    for read in (*conf.READERS, baseline.read):
         try:
             read()
         except ImproperlyConfigured as error:
-            errors.append(Error(str(error), id=BAD_VALUE))
+            if str(error) not in [other.msg for other in errors]:
+                errors.append(Error(str(error), id=BAD_VALUE))
     return errors
 
 
-def check_migrations(**kwargs: Any) -> list[CheckMessage]:
-    if _silent.get() or any(error.id == BAD_VALUE for error in check_settings()):
+def check_names(**kwargs: Any) -> list[CheckMessage]:
+    """Apps and migrations that the settings name and nothing has."""
+    if _silent.get() or _settings_are_bad():
         return []
-    return [finding.as_error() for finding in findings()]
+    return [
+        Error(misfit.message, hint=misfit.hint, id=UNKNOWN_APP)
+        if misfit.key == "CHECK_APPS"
+        else Warning(misfit.message, hint=misfit.hint, id=UNKNOWN_BASELINE)
+        for misfit in baseline.misfits()
+    ]
+
+
+def check_migrations(**kwargs: Any) -> list[CheckMessage]:
+    if _silent.get() or _settings_are_bad():
+        return []
+    found = report()
+    messages = [finding.as_message() if _failing.get() else finding.as_line() for finding in found.findings]
+    if found.older:
+        messages.append(no_baseline(found.older))
+    if found.unread and _failing.get():
+        messages.append(Info(coverage.sentence(found.unread), hint=coverage.details(found.unread), id=NOT_UNDERSTOOD))
+    return messages
+
+
+def no_baseline(older: list[Older]) -> Warning:
+    """The one warning of a project that had migrations before it had this app."""
+    number = sum(app.findings for app in older)
+    what = "1 finding" if number == 1 else f"{number} findings"
+    setting = baseline.as_setting({app.app_label: app.last for app in older})
+    return Warning(
+        f"{what} in migrations from before safemigrations. Until BASELINE is set, only what comes after the first "
+        "migration that was written with safemigrations is checked.",
+        hint=f"Run `python manage.py safemigrations baseline --write`, or paste into SAFEMIGRATIONS:\n{setting}",
+        id=NO_BASELINE,
+    )
+
+
+def _settings_are_bad() -> bool:
+    return any(error.id == BAD_VALUE for error in check_settings())
 
 
 def install() -> None:
     register(check_settings)
+    register(check_names)
     register(check_migrations)
-    stock = makemigrations.Command.check
+    if hasattr(makemigrations.Command, "_checks_without_safemigrations"):
+        return
+    # The command that writes the safe form must not be stopped by the unsafe one.
+    _while_checking(makemigrations.Command, _silent, lambda command: True)
+    _while_checking(check.Command, _failing, lambda command: not _asked_by_test_runner(command))
+    set_on(makemigrations.Command, _checks_without_safemigrations=True)
 
-    def check(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # The command that writes the safe form must not be stopped by the unsafe one.
-        with silenced():
+
+def _while_checking(command: type[BaseCommand], variable: ContextVar[bool], value: Any) -> None:
+    stock = command.check
+
+    def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _holding(variable, value(self)):
             return stock(self, *args, **kwargs)
 
-    if not hasattr(makemigrations.Command, "_checks_without_safemigrations"):
-        set_on(makemigrations.Command, _checks_without_safemigrations=True, check=check)
+    set_on(command, check=checked)
+
+
+def _asked_by_test_runner(command: Any) -> bool:
+    """`test` calls `check` after it has set up the environment of the tests."""
+    utils = sys.modules.get("django.test.utils")
+    return not command._called_from_command_line and hasattr(getattr(utils, "_TestState", None), "saved_data")

@@ -2,117 +2,94 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from django.core.checks import Error
 from django.db import migrations
 from django.db.migrations import Migration
-from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from .. import conf
-from ..data import Data
 from ..operations.base import Change
-from ..operations.rule import Context
+from ..operations.rule import Context, Level
 from ..operations.written import written
-from . import rules, suspects
+from . import baseline, catalogue, disk, rules, suspects
+from .decisions import Decisions
+from .finding import LintFinding, Older, Report, Unread
+from .history import Checked, History
+from .source import Source
 
 OUTSIDE_TRANSACTION = "safemigrations.E090"
 BAD_DECISION = "safemigrations.E091"
+SEVERAL_LEAVES = "safemigrations.W104"
 
 
-class LintFinding(Data):
-    """An unsafe operation of a migration file; `operation` is its index (None: the migration as a whole), `line` is
-    where it begins."""
-
-    app_label: str
-    migration: str
-    operation: int | None
-    id: str
-    message: str
-    hint: str
-    file: str
-    line: int
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def as_error(self) -> Error:
-        return Error(f"{self.file}:{self.line}: {self.message}", hint=self.hint, id=self.id)
-
-
-def findings() -> list[LintFinding]:
-    """All that is unsafe in migrations after the baseline, in the order of the graph."""
-    suspected = [label for label in suspects.labels() if suspects.is_suspected(label)]
+def report(files: set[Path] | None = None) -> Report:
+    """All that is unsafe in migrations after the baseline, in the order of the graph; `files`: only in these."""
+    suspected = [label for label in disk.labels() if suspects.is_suspected(label, everything=files is not None)]
     if not suspected:
-        return []
-    loader = MigrationLoader(None, ignore_no_migrations=True)
-    exempt = _exempt(loader)
-    state = ProjectState(real_apps=loader.unmigrated_apps)
-    found = []
+        return Report()
+    history = History()
+    checked = _checked(history, suspected, files)
+    found, left_out = Report(), Report()
+    state = ProjectState(real_apps=history.loader.unmigrated_apps)
     initial: dict[str, set[str]] = {}  # app label -> models that its initial migrations create: nobody uses them yet
-    for key in _all_in_order(loader):
-        migration = loader.graph.nodes[key]
+    for key in history.order:
+        migration = history.migration(key)
         created = {op.name_lower for op in migration.operations if isinstance(op, migrations.CreateModel)}
         if migration.initial:
-            created = initial.setdefault(key[0], set())
-            created |= {op.name_lower for op in migration.operations if isinstance(op, migrations.CreateModel)}
-        if key[0] in suspected and key not in exempt:
-            found += list(_of_migration(migration, state, created))
+            created |= initial.setdefault(key[0], set())
+            initial[key[0]] = created
+        if key[0] in suspected and checked.is_read(key, migration):
+            _read(migration, state, created, left_out if key in checked.older else found)
         else:
             migration.mutate_state(state, preserve=False)
+    found.findings.extend(_several_leaves(history, suspected, checked))
+    found.older.extend(_older(checked, left_out))
     return found
 
 
-def _all_in_order(loader: MigrationLoader) -> Iterator[tuple[str, str]]:
-    seen: dict[tuple[str, str], None] = {}
-    for leaf in sorted(loader.graph.leaf_nodes()):
-        seen.update(dict.fromkeys(loader.graph.forwards_plan(leaf)))
-    return iter(seen)
+def findings() -> list[LintFinding]:
+    return report().findings
 
 
-def _exempt(loader: MigrationLoader) -> set[tuple[str, str]]:
-    """The baseline migrations and everything that they need, of their own app."""
-    exempt: set[tuple[str, str]] = set()
-    for label, name in conf.baseline().items():
-        if (label, name) not in loader.graph.nodes:
-            continue  # squashed away, and so long past
-        exempt.update(key for key in loader.graph.forwards_plan((label, name)) if key[0] == label)
-    return exempt
+def _checked(history: History, labels: list[str], files: set[Path] | None) -> Checked:
+    """Without a baseline, migrations from before safemigrations are counted; with `files`, a branch's are all read."""
+    chosen = baseline.read()
+    exempt = history.needed_by(chosen or {})
+    older = history.before_ours(labels) if chosen is None and files is None else set()
+    return Checked(exempt, older, files)
 
 
-def _of_migration(migration: Migration, state: ProjectState, created: set[str]) -> Iterator[LintFinding]:
-    """The findings that nobody has decided about, and decisions that are not worth their name.
-
-    A person decides on the Migration class: allow_unsafe = {"safemigrations.E012": "currencies has 180 rows"}.
-    """
-    allowed = getattr(migration, "allow_unsafe", {})
-    if not isinstance(allowed, dict):
-        hint = 'Write allow_unsafe = {"safemigrations.E001": "the reason"}.'
-        yield _finding(migration, None, BAD_DECISION, "allow_unsafe must be a dictionary.", hint)
-        allowed = {}
-    found = list(_all_of_migration(migration, state, created))
-    yield from (finding for finding in found if not str(allowed.get(finding.id, "")).strip())
-    known, needed = {rule.id for rule in rules.RULES} | {OUTSIDE_TRANSACTION}, {finding.id for finding in found}
-    for id, reason in allowed.items():
-        if id not in known:
-            message, hint = f"allow_unsafe names {id}, which no rule has.", f"The ids are: {', '.join(sorted(known))}."
-        elif not str(reason).strip():
-            message, hint = f"allow_unsafe gives no reason for {id}.", "Write why it is safe here, for the next reader."
-        elif id not in needed:
-            message, hint = f"allow_unsafe names {id}, which nothing here needs.", "Remove the entry."
-        else:
-            continue
-        yield _finding(migration, None, BAD_DECISION, message, hint)
+def _older(checked: Checked, left_out: Report) -> list[Older]:
+    last = dict(sorted(checked.older))
+    counts = dict.fromkeys(last, 0)
+    for finding in left_out.findings:
+        counts[finding.app_label] += 1
+    return [Older(label, last[label], number) for label, number in counts.items()] if any(counts.values()) else []
 
 
-def _all_of_migration(migration: Migration, state: ProjectState, created: set[str]) -> Iterator[LintFinding]:
+def _several_leaves(history: History, labels: list[str], checked: Checked) -> Iterator[LintFinding]:
+    for label, names in history.several_leaves(labels).items():
+        migration = history.migration((label, names[-1]))
+        if checked.is_read((label, names[-1]), migration):
+            message = f"{label} has more than one leaf: {', '.join(names)}. Django refuses to migrate."
+            yield _finding(migration, None, SEVERAL_LEAVES, message, "Run makemigrations --merge.")
+
+
+def _read(migration: Migration, state: ProjectState, created: set[str], into: Report) -> None:
+    """The findings that nobody has decided about, and decisions that are not worth their name."""
+    decisions = Decisions(migration)
+    for finding in _all_of_migration(migration, state, created, into.unread):
+        if not decisions.accept(finding):
+            into.findings.append(finding)
+    for complaint in decisions.complaints(catalogue.DECIDABLE, ", ".join(sorted(catalogue.DECIDABLE))):
+        into.findings.append(_finding(migration, None, BAD_DECISION, complaint.message, complaint.hint))
+
+
+def _all_of_migration(
+    migration: Migration, state: ProjectState, created: set[str], unread: list[Unread]
+) -> Iterator[LintFinding]:
     release = [(migration.app_label, operation) for operation in migration.operations]
     before = state
     start = state.clone() if any(isinstance(op, migrations.RenameField) for op in migration.operations) else None
@@ -122,9 +99,8 @@ def _all_of_migration(migration: Migration, state: ProjectState, created: set[st
         kept = before.clone() if known else before
         operation.state_forwards(migration.app_label, before)
         if known:
-            yield from _of_operation(
-                migration, index, operation, Context(migration.app_label, kept, before, release, start)
-            )
+            context = Context(migration.app_label, kept, before, release, start)
+            yield from _of_operation(migration, index, operation, context)
 
 
 def _of_operation(migration: Migration, index: int, operation: Operation, context: Context) -> Iterator[LintFinding]:
@@ -142,16 +118,17 @@ def _of_operation(migration: Migration, index: int, operation: Operation, contex
         if finding.replacement:
             lines = "\n".join(written(safe) for safe in finding.replacement)
             hint = f"Write\n{_indented(lines)}\nor delete the file and run makemigrations again."
-        yield _finding(migration, index, rule.id, finding.message, hint)
+        yield _finding(migration, index, rule.id, finding.message, hint, finding.level)
 
 
 def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def _finding(migration: Migration, index: int | None, id: str, message: str, hint: str) -> LintFinding:
-    spec = importlib.util.find_spec(type(migration).__module__)
-    path = Path(spec.origin) if spec and spec.origin else Path(f"{migration.name}.py")
+def _finding(
+    migration: Migration, index: int | None, id: str, message: str, hint: str, level: Level | None = None
+) -> LintFinding:
+    source = Source.of(migration)
     return LintFinding(
         app_label=migration.app_label,
         migration=migration.name,
@@ -159,28 +136,7 @@ def _finding(migration: Migration, index: int | None, id: str, message: str, hin
         id=id,
         message=message,
         hint=hint,
-        file=_relative(path),
-        line=_line_of(path, index),
+        file=source.name,
+        line=source.line_of(index),
+        level=level or catalogue.level_of(id),
     )
-
-
-def _relative(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _line_of(path: Path, index: int | None) -> int:
-    """Where the operation of this index, or allow_unsafe, begins; 1 where the file builds its list in another way."""
-    try:
-        tree = ast.parse(path.read_text())
-    except (OSError, SyntaxError):
-        return 1
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Assign):
-            continue
-        names = {target.id for target in node.targets if isinstance(target, ast.Name)}
-        if index is None and "allow_unsafe" in names:
-            return node.lineno
-        elements = getattr(node.value, "elts", ())
-        if index is not None and "operations" in names and index < len(elements):
-            return int(elements[index].lineno)
-    return 1

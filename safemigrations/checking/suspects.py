@@ -6,16 +6,10 @@ imported or computed. Reading the text of a few files costs a `manage.py check` 
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sysconfig
-from pathlib import Path
 
-from django.apps import apps
-from django.db.migrations.loader import MigrationLoader
-
-from .. import conf
-from . import rules
+from . import baseline, rules
+from .disk import files, names_on_disk
 
 # What a rule could find unsafe, and decisions of a person; our own operations don't match.
 NAMES = sorted(set().union(*(rule.stock for rule in rules.RULES)))
@@ -23,31 +17,18 @@ SUSPECTS = re.compile(rf"\b({'|'.join(NAMES)})\(|allow_unsafe")
 OURS_IN_A_TRANSACTION = re.compile(r"(?s)(?!.*atomic = False).*\bsafemigrations\.operations\b")
 
 
-def labels() -> list[str]:
-    """The apps that are checked: CHECK_APPS, or those that aren't installed packages."""
-    chosen = conf.check_apps()
-    if chosen is not None:
-        return chosen
-    packages = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")}
-    return [
-        config.label
-        for config in apps.get_app_configs()
-        if not any(Path(config.path).resolve().is_relative_to(folder) for folder in packages)
-        and config.name != "safemigrations"
-    ]
+def _last_exempt(label: str) -> str:
+    """The baseline's migration, if there is one of that name: no later name is exempt."""
+    name = (baseline.read() or {}).get(label, "")
+    return name if name in names_on_disk(label) else ""
 
 
-def is_suspected(label: str) -> bool:
-    name, _ = MigrationLoader.migrations_module(label)
-    try:
-        spec = importlib.util.find_spec(name) if name else None
-    except (ImportError, ValueError):
-        return False
-    baseline = conf.baseline().get(label, "")
+def is_suspected(label: str, *, everything: bool = False) -> bool:
+    """`everything`: also what the baseline exempts by its name."""
+    last = "" if everything else _last_exempt(label)
     return any(
         SUSPECTS.search(text) or OURS_IN_A_TRANSACTION.match(text)
-        for folder in (spec.submodule_search_locations if spec else None) or ()
-        for path in Path(folder).glob("*.py")
-        if path.stem > baseline
+        for path in files(label)
+        if path.stem > last
         for text in (path.read_text(errors="ignore"),)
     )

@@ -26,7 +26,7 @@ from . import questioner
 
 UNDECIDED = (
     "Django's operation is written all the same. Until a person decides, by that way or with allow_unsafe in the file, "
-    "`manage.py check` fails, and with it runserver, test, showmigrations and sqlmigrate; migrate would run it."
+    "`manage.py check` and `manage.py safemigrations lint` fail; migrate would run it."
 )
 
 

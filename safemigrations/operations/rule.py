@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 from ..data import Data
 from ..typed import model_state
+
+# error: requests fail or wait. warning: they may. note: the harm is real and small.
+Level = Literal["error", "warning", "note"]
 
 
 class Context(Data):
@@ -35,6 +38,7 @@ class Finding(Data):
     replacement: tuple[Operation, ...] = ()  # empty: refused
     way_by_hand: str = ""  # for what is refused
     notice: str = ""  # what the person who gets the replacement written has to know
+    level: Level = "error"
 
 
 class Rule(Data):

@@ -12,8 +12,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from safemigrations.checking import suspects
-from safemigrations.checking.findings import findings
+from safemigrations.checking import baseline, disk
+from safemigrations.checking.findings import report
 from safemigrations.contracts import queue
 from safemigrations.contracts.table import OPEN
 from safemigrations.management.interruptible import Interruptible
@@ -29,10 +29,11 @@ class Command(Interruptible, BaseCommand):
         commands = parser.add_subparsers(dest="subcommand", required=True, metavar="{lint,baseline,status,backfill}")
         lint = commands.add_parser("lint", help="Print what is unsafe in the migrations of this project.")
         lint.add_argument("--format", choices=["text", "json"], default="text")
-        commands.add_parser(
+        exempt = commands.add_parser(
             "baseline",
             help="Print the setting that exempts the migrations which are there now from the checks.",
         )
+        exempt.add_argument("--write", action="store_true", help="Write it into BASELINE_FILE instead.")
         status = commands.add_parser("status", help="Print what is left for the contract in a database.")
         status.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
 
@@ -65,25 +66,26 @@ class Command(Interruptible, BaseCommand):
         getattr(self, options["subcommand"])(options)
 
     def lint(self, options: dict[str, Any]) -> None:
-        found = findings()
+        found = report()
         if options["format"] == "json":
-            self.stdout.write(json.dumps([finding.as_dict() for finding in found], indent=2))
+            self.stdout.write(json.dumps([finding.as_dict() for finding in found.findings], indent=2))
         else:
-            for finding in found:
-                self.stdout.write(f"{finding.as_error()}")
-        if found:
-            raise CommandError(f"{len(found)} unsafe operation{'s' if len(found) > 1 else ''}.")
+            for finding in found.findings:
+                self.stdout.write(f"{finding.as_message()}")
+        if found.errors:
+            raise CommandError(f"{found.errors} unsafe operation{'s' if found.errors > 1 else ''}.")
         if options["format"] == "text":
             self.stdout.write("No unsafe operation.")
 
     def baseline(self, options: dict[str, Any]) -> None:
         loader = MigrationLoader(None, ignore_no_migrations=True)
-        leaves = {label: name for label, name in sorted(loader.graph.leaf_nodes()) if label in suspects.labels()}
-        self.stdout.write("Add this to SAFEMIGRATIONS in your settings; only later migrations are checked then:")
-        self.stdout.write('    "BASELINE": {')
-        for label, name in leaves.items():
-            self.stdout.write(f'        "{label}": "{name}",')
-        self.stdout.write("    },")
+        checked = disk.labels()
+        leaves = {label: name for label, name in sorted(loader.graph.leaf_nodes()) if label in checked}
+        if options["write"]:
+            self.stdout.write(f"Wrote {baseline.write(leaves)}: only later migrations are checked now. Commit it.")
+        else:
+            self.stdout.write(baseline.PASTE)
+            self.stdout.write(baseline.as_setting(leaves))
 
     def status(self, options: dict[str, Any]) -> None:
         connection = connections[options["database"]]

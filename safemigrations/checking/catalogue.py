@@ -1,0 +1,239 @@
+"""Every id that a check may name: its title, its level, its page and what it fires on. docs/checks.md is written from
+this list by tests/checks_page.py."""
+
+from __future__ import annotations
+
+import re
+
+from ..data import Data
+from ..operations.rule import Level
+
+LEVEL: dict[str, Level] = {"E": "error", "W": "warning", "I": "note"}
+
+
+class Kind(Data):
+    """What one id stands for. The letter of the id is the level that its findings have unless they say otherwise."""
+
+    id: str
+    page: str  # of the docs; empty: checks.md itself
+    title: str
+    fires_on: str  # Markdown
+    remedy: str = ""  # what to do, in general; a finding says it with the user's own names
+
+    @property
+    def level(self) -> Level:
+        return LEVEL[self.id.rpartition(".")[2][0]]
+
+    @property
+    def help(self) -> str:
+        """The page of the docs, relative to their folder."""
+        return f"{self.page or 'checks'}.md"
+
+
+KINDS: list[Kind] = [
+    Kind(
+        "safemigrations.E001",
+        "add_index",
+        "An index is built while nobody can write",
+        "`AddIndex` on a table that exists",
+    ),
+    Kind(
+        "safemigrations.E002",
+        "remove_index",
+        "An index goes while the old release still wants it",
+        "`RemoveIndex`",
+    ),
+    Kind(
+        "safemigrations.E010",
+        "add_field_with_default",
+        "A column comes that the old release doesn't fill",
+        (
+            "`AddField`, NOT NULL, with a default that PostgreSQL can hold; with a volatile `db_default`; a "
+            "unique field with one default for all rows (refused); a stored `GeneratedField` or an automatic "
+            "key (refused)"
+        ),
+    ),
+    Kind(
+        "safemigrations.E011",
+        "add_field_nullable_then_backfill",
+        "A column comes that only Python can fill",
+        "`AddField`, NOT NULL, whose default only Python can compute",
+    ),
+    Kind(
+        "safemigrations.E012",
+        "add_field",
+        "A column comes with an index, a check or a foreign key",
+        (
+            "`AddField`, nullable or with a `db_default`, with an index, unique, a check or a foreign key; a "
+            "many-to-many field"
+        ),
+    ),
+    Kind(
+        "safemigrations.E020",
+        "remove_field",
+        "A column goes while the old release still uses it",
+        "`RemoveField`; refused for a primary key",
+    ),
+    Kind(
+        "safemigrations.E021",
+        "delete_model",
+        "A table goes while the old release still uses it",
+        "`DeleteModel`; refused if the same release gives the table's name to another table",
+    ),
+    Kind(
+        "safemigrations.E030",
+        "remove_constraint",
+        "A constraint goes while the old release may need it",
+        "`RemoveConstraint`",
+    ),
+    Kind(
+        "safemigrations.E031",
+        "alter_unique_together",
+        "Unique sets change in one step",
+        (
+            "`AlterUniqueTogether` that adds or removes a set; refused over a field that the same release "
+            "adds with one value for all rows"
+        ),
+    ),
+    Kind(
+        "safemigrations.E032",
+        "add_unique_constraint",
+        "A unique constraint is built while nobody can write",
+        (
+            "`AddConstraint` of a `UniqueConstraint`; refused over a field that the same release adds with "
+            "one value for all rows"
+        ),
+    ),
+    Kind(
+        "safemigrations.E033",
+        "add_check_constraint",
+        "A check is tried on every row while nobody can read or write",
+        "`AddConstraint` of a `CheckConstraint`",
+    ),
+    Kind(
+        "safemigrations.E034",
+        "add_exclusion_constraint",
+        "An exclusion constraint is built while nobody can read or write",
+        "`AddConstraint` of an `ExclusionConstraint`, or of a class that safemigrations doesn't know: refused",
+    ),
+    Kind(
+        "safemigrations.E040",
+        "set_not_null",
+        "Null is forbidden while the old release may write it",
+        "`AlterField`, null → NOT NULL",
+    ),
+    Kind(
+        "safemigrations.E041",
+        "alter_field",
+        "A column gains or loses an index, a check or a foreign key",
+        (
+            "`AlterField` that adds or removes an index, unique, a check or a foreign key, or makes "
+            "PostgreSQL check a foreign key again"
+        ),
+    ),
+    Kind(
+        "safemigrations.E042",
+        "drop_default",
+        "A default goes while the old release relies on it",
+        "`AlterField` that drops a `db_default`",
+    ),
+    Kind(
+        "safemigrations.E043",
+        "alter_field_type",
+        "A column gets another type or name",
+        (
+            "`AlterField` that gives the column another type, collation or name; refused if two releases "
+            "can't use one column of either type"
+        ),
+    ),
+    Kind(
+        "safemigrations.E044",
+        "alter_order_with_respect_to",
+        "The column _order comes or goes",
+        "`AlterOrderWithRespectTo` that adds or removes the column `_order`",
+    ),
+    Kind(
+        "safemigrations.E050",
+        "rename_field",
+        "A column is renamed under the old release",
+        (
+            "`RenameField` that renames a column; `RemoveIndex`, `AddIndex`, `RemoveConstraint`, "
+            "`AddConstraint` and `AlterUniqueTogether` that make an index or a constraint anew which follows "
+            "the rename, and `AlterField` of a generated field that follows it; refused for a primary key, a "
+            "generated or a many-to-many field"
+        ),
+    ),
+    Kind(
+        "safemigrations.E051",
+        "rename_model",
+        "A table is renamed with its model",
+        "`RenameModel` that renames a table, or a column of a many-to-many table",
+    ),
+    Kind(
+        "safemigrations.E052",
+        "alter_model_table",
+        "A table is renamed",
+        "`AlterModelTable` that renames a table",
+    ),
+    Kind(
+        "safemigrations.E090",
+        "",
+        "An operation of ours in a transaction",
+        "one of our operations in a migration that is atomic. Set `atomic = False`.",
+    ),
+    Kind(
+        "safemigrations.E091",
+        "",
+        "A decision that isn't worth its name",
+        "an entry of `allow_unsafe` that has no reason, names an unknown id, or isn't needed",
+    ),
+    Kind(
+        "safemigrations.E100",
+        "",
+        "A setting that doesn't exist",
+        "`SAFEMIGRATIONS` has a key that doesn't exist",
+    ),
+    Kind(
+        "safemigrations.E101",
+        "",
+        "A setting that makes no sense",
+        "a value in `SAFEMIGRATIONS` makes no sense",
+    ),
+    Kind(
+        "safemigrations.E102",
+        "",
+        "An app that doesn't exist",
+        "`CHECK_APPS` names a label that no installed app has",
+    ),
+    Kind(
+        "safemigrations.W103",
+        "",
+        "A baseline that doesn't exist",
+        "`BASELINE` names an app or a migration that doesn't exist",
+    ),
+    Kind(
+        "safemigrations.W104",
+        "",
+        "An app with several leaves",
+        "the migrations of an app end in more than one leaf",
+    ),
+    Kind(
+        "safemigrations.W105",
+        "",
+        "No baseline yet",
+        "migrations from before safemigrations have findings, and `BASELINE` isn't set",
+    ),
+    Kind(
+        "safemigrations.I106",
+        "",
+        "Something was not understood",
+        "statements and functions that the checks couldn't read",
+    ),
+]
+BY_ID = {kind.id: kind for kind in KINDS}
+ABOUT_SETTINGS = re.compile(r"\.[EWI]10\d$")
+DECIDABLE = {id for id in BY_ID if not ABOUT_SETTINGS.search(id)} - {"safemigrations.E091"}
+
+
+def level_of(id: str) -> Level:
+    return BY_ID[id].level

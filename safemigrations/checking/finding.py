@@ -1,0 +1,71 @@
+"""What the checks say of a place in a migration file: values that every output prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, field
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Info, Warning
+
+from ..data import Data
+from ..operations.rule import Level
+
+KINDS: dict[Level, Callable[..., CheckMessage]] = {"error": Error, "warning": Warning, "note": Info}
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+
+
+class LintFinding(Data):
+    """What is unsafe in a migration file; `operation` is its index (None: the migration as a whole), `line` is where
+    it begins."""
+
+    app_label: str
+    migration: str
+    operation: int | None
+    id: str
+    message: str
+    hint: str
+    file: str
+    line: int
+    level: Level = "error"
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def as_message(self) -> CheckMessage:
+        """As `check` shows it: with its level and its hint."""
+        return KINDS[self.level](f"{self.file}:{self.line}: {self.message}", hint=self.hint, id=self.id)
+
+    def as_line(self) -> CheckMessage:
+        """As every other command shows it: a warning on one line, and the command goes on."""
+        line = self.message.partition("\n")[0]
+        return Warning(f"{self.file}:{self.line}: {line}", id=self.id)
+
+
+class Unread(Data):
+    """Something that could have been unsafe, and was not understood."""
+
+    what: str  # "statement" or "function"
+    why: str
+    file: str
+    line: int
+
+
+class Older(Data):
+    """An app whose history began before safemigrations, while no baseline is set."""
+
+    app_label: str
+    last: str  # its last migration that isn't checked
+    findings: int  # that a check would have
+
+
+class Report(Data):
+    """All that the checks found, and what they could not look at."""
+
+    findings: list[LintFinding] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    older: list[Older] = field(default_factory=list)
+
+    @property
+    def errors(self) -> int:
+        return sum(finding.level == "error" for finding in self.findings)

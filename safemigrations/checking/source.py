@@ -1,0 +1,65 @@
+"""The file of a migration: its name for people, its text, and the line on which something stands."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from django.db.migrations import Migration
+
+
+class Source:
+    """The file that a migration, or a function of one, was imported from."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+        self.path = Path(getattr(sys.modules.get(module), "__file__", None) or f"{module.rpartition('.')[2]}.py")
+
+    @classmethod
+    def of(cls, migration: Migration) -> Source:
+        return cls(type(migration).__module__)
+
+    @property
+    def name(self) -> str:
+        """Its path as a person at the terminal would type it."""
+        here = Path.cwd()
+        return str(self.path.relative_to(here)) if self.path.is_relative_to(here) else str(self.path)
+
+    @cached_property
+    def text(self) -> str:
+        try:
+            return self.path.read_text()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """Empty where the file can't be read as Python."""
+        try:
+            return ast.parse(self.text)
+        except (SyntaxError, ValueError):
+            return ast.Module(body=[], type_ignores=[])
+
+    def line_of(self, index: int | None) -> int:
+        """Where the operation of this index begins, or allow_unsafe for None; 1 where the list is built otherwise."""
+        value = self._values.get("allow_unsafe" if index is None else "operations")
+        if index is None:
+            return int(value.lineno) if value is not None else 1
+        elements = getattr(value, "elts", ())
+        return int(elements[index].lineno) if index < len(elements) else 1
+
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        """What the attributes of the class Migration are set to."""
+        classes = [node for node in self.tree.body if isinstance(node, ast.ClassDef) and node.name == "Migration"]
+        return {
+            target.id: node.value
+            for owner in classes
+            for node in owner.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
