@@ -12,6 +12,7 @@ class SafeMigrationsConfig(AppConfig):
     def ready(self) -> None:
         # Not at the top: Django imports this module before any model may be loaded.
         from .checking import checks
+        from .contracts import marks
         from .hooks import autodetector, executor, grouping, writer
 
         autodetector.install()
@@ -19,3 +20,4 @@ class SafeMigrationsConfig(AppConfig):
         writer.install()
         checks.install()
         grouping.install()
+        marks.install()

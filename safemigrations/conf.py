@@ -136,6 +136,19 @@ def backfill_yield_to_waiters() -> bool:
     return _switch("BACKFILL_YIELD_TO_WAITERS", True)
 
 
+def marks() -> bool:
+    """Whether sessions carry the mark of their release in application_name."""
+    return _switch("MARKS", True)
+
+
+def release() -> str:
+    """What the team calls the release of this code, such as a git hash; messages show it."""
+    value = _get("RELEASE", "")
+    if not isinstance(value, str):
+        raise ImproperlyConfigured(f"SAFEMIGRATIONS['RELEASE'] is {value!r}; write a string such as a git hash.")
+    return value
+
+
 def _labels(key: str) -> list[str] | None:
     value = _get(key, None)
     known = isinstance(value, list | tuple | set) and all(isinstance(item, str) for item in value)

@@ -67,6 +67,7 @@ def late(path: Path) -> list[str]:
 LATE = {
     "apps.py": [
         "from .checking import checks",
+        "from .contracts import marks",
         "from .hooks import autodetector, executor, grouping, writer",
     ],
     "contracts/__init__.py": ["from . import applying"],

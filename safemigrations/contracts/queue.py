@@ -25,7 +25,7 @@ from ..running.run import Report
 from ..running.runner import Runner
 from ..running.storage import ensure_table, has_table
 from .held import Holder, freed_by, held_by
-from .table import OPEN, Contract, Status
+from .table import HOLDING, OPEN, Contract, Status
 
 
 def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Contract]:
@@ -55,6 +55,8 @@ def put(
             "created_at": now(),
             "started_at": None,
             "finished_at": None,
+            "until": None,
+            "reason": "",
         },
     )
 
@@ -76,7 +78,7 @@ def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
     """All open contracts, also those of a migration that was killed before it was recorded."""
     return [
         Holder(row.app_label, row.migration, row.label, held_by(row.steps), freed_by(row.steps))
-        for row in rows(connection, status__in=OPEN)
+        for row in rows(connection, status__in=HOLDING)
     ]
 
 

@@ -17,9 +17,12 @@ class Status(models.TextChoices):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    POSTPONED = "postponed"  # until a time; then it is open as before
+    SKIPPED = "skipped"  # for good, with a reason; what it would remove stays, and nobody else may take it
 
 
-OPEN = (Status.PENDING, Status.RUNNING, Status.FAILED)
+OPEN = (Status.PENDING, Status.RUNNING, Status.FAILED, Status.POSTPONED)
+HOLDING = (*OPEN, Status.SKIPPED)
 
 
 class Contract(models.Model):
@@ -37,6 +40,8 @@ class Contract(models.Model):
     created_at = models.DateTimeField(default=now)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    until = models.DateTimeField(null=True)  # of a row that is postponed
+    reason = models.TextField(default="", db_default="", blank=True)  # why it is postponed or skipped
 
     class Meta:
         apps = Apps()
@@ -48,6 +53,11 @@ class Contract(models.Model):
 
     def __str__(self) -> str:
         return f"{self.app_label}.{self.migration}  {self.label}"
+
+    @property
+    def is_begun(self) -> bool:
+        """Has any of its plan run, perhaps? Postponed or skipped, it is in the shape in which that left it."""
+        return self.attempts > 0
 
     @cached_property
     def steps(self) -> Plan:

@@ -190,7 +190,7 @@ class Change(SeparateDatabaseAndState):
         expand, contract = self.expand(at), self.contract(at)
         left = loaded().queue.rows(at.connection, **self._rows(at))
         # The contract waits untouched; or it is done, in part or without ever having waited.
-        plan = reverse(expand) if left.filter(status="pending").exists() else reverse(contract) + reverse(expand)
+        plan = reverse(expand) if left.filter(attempts=0).exists() else reverse(contract) + reverse(expand)
         self._refuse_inside_transaction(at, plan)
         _send_deferred(at.editor)
         loaded().Runner(at.connection, run.report, at.after.apps).run(plan)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 from django.core.management.commands import migrate
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations.checking import checks
@@ -51,6 +51,7 @@ class Command(Interruptible, migrate.Command):
         run = Run(report=self.report, finish=options["contract"])
         with one_at_a_time(connection, self._tell_waiting), running(run), closing(self.report):
             super().handle(*args, **options)
+            self._record_release(connection)
             if options["contract"] and not options["fake"]:
                 self._contract(connection)
             else:
@@ -62,6 +63,13 @@ class Command(Interruptible, migrate.Command):
                 self.style.WARNING(f"Another migrate (pid {pid}) is running here; waiting for it to end.")
             )
             self.stdout.flush()
+
+    def _record_release(self, connection: BaseDatabaseWrapper) -> None:
+        try:
+            loaded().releases.record(connection)
+        except DatabaseError as error:  # a role without rights, which had nothing to migrate
+            text = f"This release could not be noted in safemigrations_release: {str(error).strip()}"
+            self.stderr.write(self.style.WARNING(text))
 
     def _contract(self, connection: BaseDatabaseWrapper) -> None:
         waiting = loaded().queue.open_rows(connection)

@@ -1,0 +1,79 @@
+"""The releases that have migrated this database: so it is known later which migrations each of them knows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from django.apps import apps
+from django.apps.registry import Apps
+from django.db import models, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+from django.utils.timezone import now
+
+from .. import conf
+from ..running.storage import ensure_table, has_table
+from .marks import own_mark
+from .on_disk import Key
+
+
+class Release(models.Model):
+    """What `migrate` noted about the code that it ran with."""
+
+    mark = models.CharField(max_length=8, unique=True)
+    label = models.TextField(blank=True)  # SAFEMIGRATIONS["RELEASE"]
+    migrations = models.JSONField()  # app label -> names, also those that a squash replaces
+    tables = models.JSONField()  # of its models: a release harms itself on no other
+    first_seen = models.DateTimeField(default=now)
+    last_seen = models.DateTimeField(default=now)
+
+    class Meta:
+        apps = Apps()
+        app_label = "safemigrations"
+        db_table = "safemigrations_release"
+
+    def __str__(self) -> str:
+        return f"release {self.label} ({self.mark})" if self.label else f"release {self.mark}"
+
+    def knows(self, app_label: str, migration: str) -> bool:
+        return migration in self.migrations.get(app_label, ())
+
+
+def names_known() -> frozenset[Key]:
+    """The migrations that this code has, also those that a squash replaces. Imports them, as every `migrate` does."""
+    loader = MigrationLoader(None, load=False)
+    loader.load_disk()
+    replaced = (key for migration in loader.disk_migrations.values() for key in migration.replaces)
+    return frozenset((*loader.disk_migrations, *replaced))
+
+
+def record(connection: BaseDatabaseWrapper) -> Release | None:
+    """Note that the code which runs here has migrated this database; None where it may have no table there."""
+    used = apps.get_models(include_auto_created=True)
+    if connection.vendor != "postgresql" or not any(router.allow_migrate_model(connection.alias, one) for one in used):
+        return None
+    ensure_table(connection, Release)
+    values = {
+        "label": conf.release(),
+        "migrations": _by_app(names_known()),
+        "tables": sorted(model._meta.db_table for model in used),
+        "last_seen": now(),
+    }
+    manager = Release._base_manager.using(connection.alias)
+    release, _ = manager.update_or_create(mark=own_mark(), defaults=values)
+    return release
+
+
+def recorded(connection: BaseDatabaseWrapper) -> dict[str, Release]:
+    """Each release that has migrated this database, by its mark."""
+    if connection.vendor != "postgresql" or not has_table(connection, Release):
+        return {}
+    return {release.mark: release for release in Release._base_manager.using(connection.alias).order_by("id")}
+
+
+def _by_app(names: Iterable[Key]) -> dict[str, list[str]]:
+    found = defaultdict[str, list[str]](list)
+    for label, name in sorted(names):
+        found[label].append(name)
+    return found
