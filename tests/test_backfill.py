@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 import uuid
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.exceptions import FieldDoesNotExist
+from django.core.management import call_command
 from django.db import NotSupportedError, connection, migrations, models
 from django.db.migrations import CreateModel, Migration
 from django.db.models import Exists, F, OuterRef, Q, Subquery, Value
@@ -145,6 +148,73 @@ def test_it_goes_on_where_it_was(shop):
         assert 0 < count(shop, "total > 10000") < 2500
         shop.migrate(doubled)
     assert count(shop, "total = id + 10000") == 2500
+
+
+def half_filled(shop, operation: Backfill) -> None:
+    """Ctrl-C after some batches."""
+
+    class End(Report):
+        def meter(self, *args: Any) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 20}):
+        patch.setattr("safemigrations.running.backfill.news.Meter.is_due", lambda self: True)
+        with pytest.raises(KeyboardInterrupt):
+            shop.migrate(operation, report=End())
+    assert 0 < count(shop, "total > 10000") < 2500
+
+
+MORE = Backfill("order", set={"total": F("total") + 10_000}, where=Q(note=None))
+
+
+def test_a_file_that_was_edited_half_way_is_not_run_over_rows_that_are_filled(shop):
+    half_filled(shop, MORE)
+    edited = Backfill("order", set={"total": F("total") + 20_000}, where=Q(note=None))
+    with pytest.raises(StepFailed, match="began to fill the same column in another way") as caught:
+        shop.migrate(edited)
+    assert count(shop, "total > 20000") == 0
+    cancel = re.findall(r"manage.py safemigrations (backfill cancel \d+)", str(caught.value))
+    call_command("safemigrations", *cancel[0].split(), stdout=StringIO())
+    shop.migrate(edited)
+    assert count(shop, "total > 20000") == 2500
+
+
+def test_a_table_that_somebody_made_anew_is_filled_when_a_person_says_so(shop):
+    half_filled(shop, MORE)
+    shop.execute("CREATE TABLE other (LIKE shop_order INCLUDING ALL)")
+    shop.execute("INSERT INTO other SELECT * FROM shop_order")
+    shop.execute("ALTER TABLE shop_order RENAME TO former")
+    shop.execute("ALTER TABLE other RENAME TO shop_order")
+    with pytest.raises(StepFailed, match="somebody has made anew since"):
+        shop.migrate(MORE)
+    work_on_all(connection, Report())
+    shop.migrate(MORE)
+    assert count(shop, "total = id + 10000") == 2500
+
+
+@pytest.mark.parametrize("by", ["expression", "function"])
+def test_rows_whose_keys_changed_meanwhile_are_filled(shop, by):
+    step: Any = {"note": Concat("note", Value("!"))} if by == "expression" else one_more
+    shop.execute("UPDATE shop_order SET note = ''")
+    shop.execute(STOP)
+    with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 100}):
+        with pytest.raises(StepFailed, match="stopped"):
+            shop.migrate(Backfill("order", set=step, where=~Q(note__endswith="!")))
+        shop.execute("DROP FUNCTION stop() CASCADE")
+        shop.execute("UPDATE shop_order SET id = -id WHERE id > 2400")
+        shop.migrate(Backfill("order", set=step, where=~Q(note__endswith="!")))
+    assert count(shop, "note = '!'") == 2500
+
+
+def one_more(row: Any) -> dict[str, Any]:
+    return {"note": f"{row.note}!"}
+
+
+STOP = """
+    CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN RAISE EXCEPTION ''stopped'' USING ERRCODE = ''query_canceled''; END';
+    CREATE TRIGGER stop BEFORE UPDATE ON shop_order FOR EACH ROW WHEN (NEW.id = 1500) EXECUTE FUNCTION stop()
+"""
 
 
 @pytest.mark.parametrize("rows", [30, 2500])

@@ -29,8 +29,12 @@ class Holder(Data):
 
     def is_left_by(self, migration: Migration) -> bool:
         """By the migration itself, or by one that was squashed into it."""
-        names = {migration.name, *(name for _, name in migration.replaces)}
-        return self.app_label == migration.app_label and self.migration in names
+        return self.app_label == migration.app_label and self.migration in names_of(migration)
+
+
+def names_of(migration: Migration) -> set[str]:
+    """Its own, and those of the migrations that were squashed into it."""
+    return {migration.name, *(name for _, name in migration.replaces)}
 
 
 def holder_of(claim: Claim, holders: Iterable[Holder]) -> Holder | None:

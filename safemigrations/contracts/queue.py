@@ -16,14 +16,13 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
 from ..errors import StepFailed
-from ..plans.claims import Claim, Kind
-from ..plans.steps import Backfill, Plan
+from ..plans.claims import Claim
+from ..plans.steps import Plan
 from ..plans.stored import to_json
-from ..postgres.names import Name
-from ..running.backfill import progress as backfills
 from ..running.run import Report
 from ..running.runner import Runner
 from ..running.storage import ensure_table, has_table
+from . import unfinished
 from .held import Holder, freed_by, held_by
 from .table import HOLDING, OPEN, Contract, Status
 
@@ -120,25 +119,15 @@ def _dropped_by(plan: Plan) -> list[Claim]:
 
 
 def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]) -> None:
-    """What `migrate` left for later has to be filled before the contract forbids or drops anything there."""
-    tables = {claim.table for row in chosen for claim in held_by(row.steps) if claim.kind is Kind.TABLE}
-    unfilled = [
-        row
-        for row in backfills.rows(connection, status__in=backfills.UNFINISHED)
-        if row.backfill.can_wait and _may_need(row.backfill, tables) and backfills.is_there(connection, row)
-    ]
+    """A backfill that isn't finished still reads and fills what the contract forbids or drops."""
+    held = {claim for row in chosen for claim in held_by(row.steps)}
+    own = [step for row in chosen for step in row.steps]
+    unfilled = [one for one in unfinished.backfills(connection) if one.needs_one_of(held) and not one.is_in(own)]
     if unfilled:
-        database = "" if connection.alias == "default" else f" --database {connection.alias}"
         raise StepFailed(
             f"Backfills that this contract needs aren't finished: {'; '.join(map(str, unfilled))}. Nothing was changed."
-            f" Finish them with: python manage.py safemigrations backfill run{database}"
+            f" {unfinished.how_to_end(connection, unfilled)}"
         )
-
-
-def _may_need(step: Backfill, tables: set[str]) -> bool:
-    """Does it fill one of these tables, or read one? What a function reads nobody knows."""
-    sql = f"{step.table} {step.assign} {step.guard}"
-    return bool(tables) and (step.function is not None or any(Name.of(table) in sql for table in tables))
 
 
 def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: Plan) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
+from django.db import migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.operations.base import Operation
@@ -13,10 +15,18 @@ from django.db.migrations.state import ProjectState
 from ..contracts.held import Holder, freed_by, holder_of, kept_by
 from ..data import Data
 from ..operations.base import Change, Situation
-from ..plans.claims import Claim
+from ..plans.claims import Claim, Kind
 from ..plans.stock_claims import taken_by
 from ..running.run import Run
-from .of_migration import situations
+from .of_migration import situations, unwrapped
+
+
+class Needing(Protocol):
+    """A backfill that isn't finished."""
+
+    def is_left_by(self, migration: Migration) -> bool: ...
+
+    def needs(self, claim: Claim) -> bool: ...
 
 
 class Conflict(Data):
@@ -65,6 +75,39 @@ def conflict(
             return Conflict(migration=migration, claim=claim, holder=holder, is_own=holder in own)
         own += _left_by(operation, at, run)
     return None
+
+
+# What a backfill needs that an earlier migration left for later.
+
+RENAMES_TABLES = migrations.RenameModel | migrations.AlterModelTable
+TAKES_AWAY = (
+    RENAMES_TABLES | migrations.DeleteModel | migrations.RemoveField | migrations.RenameField | migrations.AlterField
+)
+
+
+def takes_away(operation: Operation) -> bool:
+    """Does it rename, drop or alter a column or a table at once? What ours leave for the contract has to wait there."""
+    return isinstance(operation, RENAMES_TABLES if isinstance(operation, Change) else TAKES_AWAY)
+
+
+def taken_from_a_backfill(
+    connection: BaseDatabaseWrapper, migration: Migration, state: ProjectState, run: Run, unfinished: Sequence[Needing]
+) -> tuple[Claim, Needing] | None:
+    """The first table or column that a backfill still reads or fills, and the backfill."""
+    others = [backfill for backfill in unfinished if not backfill.is_left_by(migration)]
+    if not others or not any(map(takes_away, unwrapped(migration))):
+        return None
+    for operation, at in situations(migration, state, connection):
+        taken = taken_by(operation, at.app_label, at.before) if _takes_away_here(operation, at, run) else ()
+        for claim in sorted(taken, key=str):
+            for backfill in others:
+                if claim.kind is not Kind.VIEW and backfill.needs(claim):
+                    return claim, backfill
+    return None
+
+
+def _takes_away_here(operation: Operation, at: Situation, run: Run) -> bool:
+    return takes_away(operation) and (not isinstance(operation, Change) or operation.has_plans(at, run))
 
 
 def _may_leave_before_the_last(migration: Migration) -> bool:

@@ -21,8 +21,8 @@ from ..operations.base import Change
 from ..running.guard import Guard
 from ..running.run import Run, current_run, running
 from ..typed import set_on
-from .conflicts import Conflict, conflict
-from .of_migration import created_by, fits_a_transaction, tables_locked_by
+from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
+from .of_migration import created_by, fits_a_transaction, tables_locked_by, unwrapped
 
 UNFINISHED = "safemigrations: the first migrate has not finished"
 
@@ -121,6 +121,19 @@ class MigrationExecutor(executor.MigrationExecutor):
             found = self._conflict(migration, state, run)
         if found:
             raise StepFailed(found.explain(self.connection))
+        self._leave_to_backfills(migration, state, run)
+
+    def _leave_to_backfills(self, migration: Migration, state: ProjectState, run: Run) -> None:
+        """Refuse what takes from a backfill that isn't finished what it reads or fills."""
+        unfinished = loaded().unfinished
+        run.fills_at_once = any(map(takes_away, unwrapped(migration)))
+        left = unfinished.backfills(self.connection)
+        if taken := taken_from_a_backfill(self.connection, migration, state, run, left):
+            claim, backfill = taken
+            raise StepFailed(
+                f"The {claim} is still needed by a backfill that isn't finished: {backfill}. Nothing of {migration} "
+                f"was done. {unfinished.how_to_end(self.connection, [backfill])}"
+            )
 
     def _conflict(self, migration: Migration, state: ProjectState, run: Run) -> Conflict | None:
         holders = loaded().queue.holders(self.connection)

@@ -29,7 +29,7 @@ from django.test import override_settings
 from safemigrations.operations import Backfill
 
 from ..shop import KEY
-from .deployment import Deployment, lines, not_yet
+from .deployment import Deployment
 from .library import LATER, library
 from .restoring import PLAIN, dsn_of, restored
 
@@ -114,13 +114,8 @@ def assert_is_finished_first(shop: Deployment, takes: Takes) -> None:
     assert unfilled() == 0
 
 
-unknown_by_oid = not_yet("an unfinished backfill doesn't count where its table has another OID under its old name")
-
-
 @pytest.mark.parametrize("begun", [False, True], ids=["waiting", "begun"])
-@pytest.mark.parametrize(
-    "takes", lines(TAKES, failing=[takes for takes in TAKES if takes.table != "shop_book"], mark=unknown_by_oid)
-)
+@pytest.mark.parametrize("takes", TAKES, ids=str)
 def test_what_an_unfinished_backfill_needs_is_not_taken_from_it(later, takes: Takes, begun):
     leave(later, takes.backfill, begun=begun)
     if later.deploy(takes.operation).refused:
@@ -130,7 +125,6 @@ def test_what_an_unfinished_backfill_needs_is_not_taken_from_it(later, takes: Ta
 
 @pytest.mark.parametrize("begun", [False, True], ids=["waiting", "begun"])
 @pytest.mark.parametrize("takes", TAKES, ids=str)
-@unknown_by_oid
 def test_nor_after_a_restore(later, takes: Takes, begun, tmp_path: Path, monkeypatch):
     leave(later, takes.backfill, begun=begun)
     if later.deploy(takes.operation).refused:
@@ -151,7 +145,6 @@ def test_a_model_is_not_deleted_under_an_unfinished_backfill(later, begun):
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["waiting", "begun"])
-@not_yet("a backfill whose table isn't there any more is done")
 def test_a_table_that_somebody_renamed_is_no_partition_that_was_dropped(later, begun):
     leave(later, OF_ITSELF, begun=begun)
     later.sql("ALTER TABLE shop_book RENAME TO elsewhere")
@@ -184,7 +177,6 @@ MEANWHILE = {
     "a package whose steps had a field less": step_of_another_version,
     "the table was rewritten": rewritten,
 }
-anew = not_yet("a backfill is known by every field of its step and by the OID of its table, and else begins anew")
 
 
 def assert_no_row_is_filled_twice(shop: Deployment) -> None:
@@ -195,7 +187,7 @@ def assert_no_row_is_filled_twice(shop: Deployment) -> None:
         assert shop.count(ONCE) == 120
 
 
-@pytest.mark.parametrize("what", [pytest.param(name, marks=[anew] if "package" in name else []) for name in MEANWHILE])
+@pytest.mark.parametrize("what", MEANWHILE)
 def test_a_backfill_that_goes_on_fills_no_row_twice(books, what):
     with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 20}):
         with stopped_half_way(books):
@@ -205,7 +197,6 @@ def test_a_backfill_that_goes_on_fills_no_row_twice(books, what):
         assert_no_row_is_filled_twice(books)
 
 
-@anew
 def test_a_backfill_that_goes_on_after_a_restore_fills_no_row_twice(books, tmp_path, monkeypatch):
     with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 20}):
         with stopped_half_way(books):
@@ -291,7 +282,6 @@ MOVES = [
 
 
 @pytest.mark.parametrize("moves", MOVES, ids=str)
-@not_yet("in the order of the key rows are missed whose keys users change meanwhile, and nobody counts what is left")
 def test_rows_whose_keys_users_change_meanwhile_are_filled(shop, moves: Moves):
     shop.deploy(moves.create).check()
     shop.sql(moves.fill)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
 from ... import conf
 from ...errors import LockNotAcquired
@@ -127,6 +127,35 @@ class BatchOfKeys(OwnedBatch):
         self.worker.move(self.section, {"filled": self.section.filled})
 
 
+class BatchOfMissed(BatchOfKeys):
+    """Rows that meet the guard, and perhaps were filled all the same: only those are filled that don't meet it then."""
+
+    def __init__(self, worker: Worker, section: Section, part: str, keys: list[Key]) -> None:
+        super().__init__(worker, section, part, keys)
+        self.keys = keys
+
+    def _where(self) -> str:
+        filled = {tuple(key) for key in self._filled(self.keys)}
+        missed = [key for key in self.keys if tuple(key) not in filled]
+        return condition(self.filler.step.key, missed) if missed else "FALSE"
+
+    def _filled(self, keys: list[Key]) -> list[Key]:
+        """Those that still meet the guard after they were filled once more, which is rolled back."""
+        alias, where = self.filler.connection.alias, condition(self.filler.step.key, keys)
+        try:
+            with transaction.atomic(using=alias):
+                self.filler.rows.fill(self.part, where)
+                still = self.filler.rows.keys(self.part, where)
+                transaction.set_rollback(True, using=alias)
+        except DatabaseError as error:
+            if not is_rejection(error):
+                raise
+            middle = len(keys) // 2
+            # A row that is rejected was rejected when its turn came, and is known.
+            still = [*self._filled(keys[:middle]), *self._filled(keys[middle:])] if middle else keys
+        return still
+
+
 class BatchOfSection(OwnedBatch):
     """The next rows of a section. Where the batch ends is decided when it begins: its size may have changed."""
 
@@ -141,7 +170,9 @@ class BatchOfSection(OwnedBatch):
             if not super().fill():
                 return False
         except DatabaseError as error:
-            if locks.sqlstate(error) != UNDEFINED_TABLE or not is_gone(self.filler.connection, self.part):
+            if locks.sqlstate(error) != UNDEFINED_TABLE:
+                raise
+            if not is_gone(self.filler.connection, self.filler.step, self.part):
                 raise
             self.moved = {"number": self.section.passes}  # nobody needs these rows any more
             self.worker.move(self.section, self.moved)

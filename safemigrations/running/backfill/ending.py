@@ -1,17 +1,24 @@
-"""The end of a backfill: rows that moved, and rows that were left."""
+"""The end of a backfill: rows that moved, and rows that were left.
+
+A backfill is done when its guard finds no row any more that it would have filled. Such a row may stand on another page,
+in another partition, or behind another key than when its turn came.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from django.utils.timezone import now
 
 from ...errors import StepFailed
-from .batch import BatchOfKeys
+from .batch import BatchOfKeys, BatchOfMissed
 from .left import LeftRow, rejected
 from .progress import Section, Status
-from .table import Key, is_gone, row_of
+from .table import Key, leaves, refuse_without_table, row_of
 from .worker import Worker
 
 CHUNK = 500  # keys that are filled together
+MOST_IN_VAIN = 20  # times so many keys of rows that still meet the guard when they are filled: so do all others
 SWEPT = 100_000  # keys of rows that moved while their pages were gone over, remembered at a time
 
 
@@ -21,14 +28,16 @@ class Ending:
     def __init__(self, worker: Worker, section: Section) -> None:
         self.worker, self.section = worker, section
         self.filler, self.step, self.progress = worker.filler, worker.step, worker.progress
+        self.in_vain = 0  # how often in a row nothing was filled
 
     def run(self) -> None:
         """Fill the rows that moved, then those that were left. Raises StepFailed where some are rejected."""
-        parts = [part for part in self.progress.all_parts if not is_gone(self.filler.connection, part.name)]
-        for part in parts:
-            if not part.by_key and not self._sweep(part.name):
-                return
-        refused = self._come_back(self._left_of({part.name for part in parts}))
+        connection = self.filler.connection
+        refuse_without_table(connection, self.step)
+        parts = leaves(connection, self.step)
+        if not all(self._sweep(part) for part in parts):
+            return
+        refused = self._come_back(self._left_of(set(parts)))
         if refused is None or not self._store(refused):
             return
         if refused:
@@ -47,17 +56,22 @@ class Ending:
     # Rows that moved.
 
     def _sweep(self, part: str) -> bool:
-        """Rows that were updated while their pages were gone over may have moved to a page that was behind already.
+        """Fill what the guard still finds; return False where the section isn't ours any more.
 
-        One look finds all of them. If they are too many to remember, they are taken in the order of the key, which no
-        update changes. Returns False where the section isn't ours any more.
+        Where a row that is filled may still meet the guard, a look at some of the rows tells whether all of them do.
         """
+        if self.step.clears:
+            return self._fill_all(part, self._fill)
+        return self.step.guard == "TRUE" or self._fill_all(part, self._fill_missed)
+
+    def _fill_all(self, part: str, fill: Callable[[str, list[Key]], bool]) -> bool:
+        """One look finds all rows. If they are too many to remember, they are taken in the order of the key."""
         keys = self._unfilled(part, "TRUE", ordered=False)
         if keys is not None and len(keys) == SWEPT:
             keys = self._unfilled(part, "TRUE", ordered=True)
-        while keys:
+        while keys and self.in_vain < MOST_IN_VAIN:
             for at in range(0, len(keys), CHUNK):
-                if not self._fill(part, keys[at : at + CHUNK]):
+                if not fill(part, keys[at : at + CHUNK]):
                     return False
             if len(keys) < SWEPT:
                 return True
@@ -72,6 +86,16 @@ class Ending:
 
     def _fill(self, part: str, keys: list[Key]) -> bool:
         return BatchOfKeys(self.worker, self.section, part, keys).fill()
+
+    def _fill_missed(self, part: str, keys: list[Key]) -> bool:
+        """Fill those of the rows that don't meet the guard any more when they are filled."""
+        if self.in_vain >= MOST_IN_VAIN:
+            return True
+        batch = BatchOfMissed(self.worker, self.section, part, keys)
+        if not batch.fill():
+            return False
+        self.in_vain = 0 if batch.filled else self.in_vain + 1
+        return True
 
     # Rows that were left.
 

@@ -58,10 +58,10 @@ def _at_once(session: Session, step: Backfill) -> str:
 
 def _left_for_later(session: Session, step: Backfill, run: Run) -> str:
     """Leave a large table for later where both releases can live with unfilled rows; return what there is to tell."""
-    if run.migration is None or run.contract == "immediately" or run.finish:
+    if run.migration is None or run.contract == "immediately" or run.finish or run.fills_at_once:
         return ""
     connection = session.connection
-    known = store.rows(connection, digest=store.digest(step), status__in=store.UNFINISHED).first()
+    known = store.unfinished(connection, step)
     estimate = known.estimate if known else sum(part.rows for part in parts_of(connection, step))
     if estimate <= conf.backfill_inline_rows():
         return ""

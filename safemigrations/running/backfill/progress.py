@@ -18,6 +18,7 @@ from django.db import models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
+from ...errors import StepFailed
 from ...plans.steps import Backfill
 from ...plans.stored import from_json, to_json
 from ...postgres.names import regclass
@@ -44,7 +45,7 @@ class Progress(models.Model):
     """A backfill and how far it is."""
 
     digest = models.CharField(max_length=64, unique=True)  # of what is filled, and how
-    incarnation = models.TextField()  # of the table and its columns: if somebody makes them anew, they are filled anew
+    incarnation = models.TextField()  # of the table and its columns: says whether somebody made them anew
     label = models.TextField()  # for people
     app_label = models.CharField(max_length=255, blank=True)
     migration = models.CharField(max_length=255, blank=True)
@@ -120,7 +121,7 @@ class Section(models.Model):
         return self.number >= self.passes
 
 
-# What tells a backfill from another. A name that is added here, or taken away, makes every running backfill unknown.
+# What a digest is made of. A name that is added here, or taken away, makes every running backfill hard to find.
 HOW = ("table", "key", "assign", "sets", "clears", "can_wait")
 HOW_FUNCTION = ("path", "takes_row", "app_label", "migration", "model", "field", "column", "also", "many")
 
@@ -145,6 +146,36 @@ def _digests(step: Backfill, migrations: Iterable[str]) -> set[str]:
     return {digest(one) for one in (step, *others)}
 
 
+def does(step: Backfill) -> tuple[object, ...]:
+    """What tells a backfill from another where the digests of two versions of this package differ."""
+    return step.table, step.key, step.known_by or step.guard, step.assign, step.function
+
+
+def _find(known: models.QuerySet[Progress], step: Backfill) -> Progress | None:
+    """The row of a backfill: the one with its digest, else one that does the same."""
+    wanted = does(step)
+    return known.filter(digest=digest(step)).first() or next(
+        (one for one in known if does(one.backfill) == wanted), None
+    )
+
+
+# Are its positions those of this table? The number that PostgreSQL gives to a table says so, unless all tables have
+# other numbers after a restore: then the positions were restored together with the rows. That the table of the
+# positions has another number, too, tells the two apart. It is stored beside the fields of the step, which every
+# version of this package reads without it.
+HOME = "home"
+
+
+def _home(connection: BaseDatabaseWrapper) -> str:
+    ((text,),) = fetch(connection, f"SELECT to_regclass('{Progress._meta.db_table}')::oid::text")
+    return str(text)
+
+
+def _is_trusted(connection: BaseDatabaseWrapper, row: Progress, incarnation: str) -> bool:
+    home = row.step.get(HOME)
+    return row.incarnation == incarnation or (home is not None and home != _home(connection))
+
+
 def _incarnation(connection: BaseDatabaseWrapper, step: Backfill) -> str:
     names = literals(columns_set(step)) or "NULL"
     ((text,),) = fetch(
@@ -154,11 +185,6 @@ def _incarnation(connection: BaseDatabaseWrapper, step: Backfill) -> str:
         f" WHERE oid = {regclass(step.table)}",
     )
     return str(text)
-
-
-def is_there(connection: BaseDatabaseWrapper, row: Progress) -> bool:
-    """Are the table and the columns still those for which the backfill was begun?"""
-    return _incarnation(connection, row.backfill) == row.incarnation
 
 
 def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Progress]:
@@ -187,17 +213,60 @@ def totals(connection: BaseDatabaseWrapper, progress: Progress) -> tuple[int, in
 def begin(
     connection: BaseDatabaseWrapper, step: Backfill, *, app_label: str, migration: str, status: Status
 ) -> Progress:
-    """The row of a backfill: the one that there is where it was begun, else a new one."""
+    """The row of a backfill: the one that there is where it was begun, else a new one.
+
+    Raises StepFailed where rows might be filled twice.
+    """
     ensure_table(connection, Progress)
     ensure_table(connection, Section)
     incarnation = _incarnation(connection, step)
     with transaction.atomic(using=connection.alias):
-        known = rows(connection, digest=digest(step)).select_for_update().first()
-        if known and known.incarnation == incarnation and known.status in (*UNFINISHED, Status.CANCELLED):
+        known = _find(rows(connection).select_for_update(), step)
+        if known and known.status in (*UNFINISHED, Status.CANCELLED) and _is_trusted(connection, known, incarnation):
             return _begun_again(connection, known, status)
+        _refuse_to_guess(step, known, _begun_otherwise(connection, step, app_label, migration))
         if known:
-            forget(connection, step)
+            _delete(connection, known)
         return _new(connection, step, app_label=app_label, migration=migration, incarnation=incarnation, status=status)
+
+
+def _begun_otherwise(
+    connection: BaseDatabaseWrapper, step: Backfill, app_label: str, migration: str
+) -> Progress | None:
+    """What the migration began to fill into the same columns: somebody has edited the file since."""
+    of = {"app_label": app_label, "migration": migration, "started_at__isnull": False}
+    begun = rows(connection, status__in=UNFINISHED, **of) if migration else ()
+    return next((row for row in begun if _fills_the_same(row.backfill, step)), None)
+
+
+def _fills_the_same(one: Backfill, other: Backfill) -> bool:
+    columns, others = columns_set(one), columns_set(other)
+    return one.table == other.table and (columns == others or not set(columns).isdisjoint(others))
+
+
+def _refuse_to_guess(step: Backfill, known: Progress | None, edited: Progress | None) -> None:
+    """Where no condition tells which rows are filled, only a person can say whether to begin anew."""
+    if known and known.status in UNFINISHED and not step.clears:
+        raise StepFailed(
+            f"{step.why}: this backfill (number {known.pk}) was begun on a table or a column that somebody has made "
+            f"anew since. {_CANT_TELL} If the rows that it has filled are filled in this table, too, go on: python "
+            f"manage.py safemigrations backfill run. {_anew(known)}"
+        )
+    if edited and not known and not (step.clears and edited.backfill.clears):
+        raise StepFailed(
+            f"{step.why}: this migration began to fill the same column in another way (number {edited.pk}, {edited}). "
+            f"{_CANT_TELL} Bring its file back to what it was, and run the same command again. {_anew(edited)}"
+        )
+
+
+_CANT_TELL = "Nothing tells the rows that are filled from the others, so nothing was filled now."
+
+
+def _anew(known: Progress) -> str:
+    return (
+        "Or fill every row from the start, also those that are filled: python manage.py safemigrations backfill cancel "
+        f"{known.pk}, and run the same command again."
+    )
 
 
 def _begun_again(connection: BaseDatabaseWrapper, known: Progress, status: Status) -> Progress:
@@ -213,12 +282,16 @@ def _new(connection: BaseDatabaseWrapper, step: Backfill, *, status: Status, **v
         **values,
         digest=digest(step),
         label=step.why,
-        step=to_json((step,))[0],
+        step={**to_json((step,))[0], HOME: _home(connection)},
         status=status,
         parts=[part.as_json() for part in parts],
         estimate=sum(part.rows for part in parts),
         started_at=now() if status == Status.RUNNING else None,
     )
+
+
+def unfinished(connection: BaseDatabaseWrapper, step: Backfill) -> Progress | None:
+    return _find(rows(connection, status__in=UNFINISHED), step)
 
 
 def is_through(connection: BaseDatabaseWrapper, step: Backfill, *, app_label: str, migration: str) -> bool:
@@ -227,8 +300,7 @@ def is_through(connection: BaseDatabaseWrapper, step: Backfill, *, app_label: st
     It does the backfill again all the same where the guard tells a row that is filled from one that isn't.
     """
     filters = {"app_label": app_label, "migration": migration, "status": Status.DONE, "recorded": False}
-    known = None if step.clears else rows(connection, digest=digest(step), **filters).first()
-    return known is not None and is_there(connection, known)
+    return not step.clears and _find(rows(connection, **filters), step) is not None
 
 
 def record(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> None:
@@ -239,5 +311,9 @@ def record(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> N
 def forget(connection: BaseDatabaseWrapper, step: Backfill, *, replaces: Iterable[str] = ()) -> None:
     """Fill from the start the next time; `replaces` are the names of the migrations that were squashed into this."""
     for known in rows(connection, digest__in=_digests(step, replaces)):
-        sections(connection, known).delete()
-        known.delete()
+        _delete(connection, known)
+
+
+def _delete(connection: BaseDatabaseWrapper, known: Progress) -> None:
+    sections(connection, known).delete()
+    known.delete()

@@ -72,7 +72,7 @@ def _rows_between_fences(connection: BaseDatabaseWrapper, part: Part, size: floa
 
 def _fences(connection: BaseDatabaseWrapper, step: Backfill, part: Part, after: Key, every: int) -> list[Key]:
     """The end of the section before this one, then what divides this one; nothing where no row is left."""
-    if not part.last or is_gone(connection, part.name):
+    if not part.last or is_gone(connection, step, part.name):
         return []
     if not part.by_key:
         return _fences_of_pages(part, after, every)

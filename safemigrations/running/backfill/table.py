@@ -10,8 +10,10 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...data import Data
+from ...errors import StepFailed
 from ...plans.steps import Backfill
 from ...postgres.names import Name, regclass
+from ...postgres.tables import is_table
 from ...postgres.values import literals
 
 Key = list[str]  # of one row: each column's value as PostgreSQL writes it; casting it back is PostgreSQL's business
@@ -58,10 +60,10 @@ def columns_set(step: Backfill) -> list[str]:
 
 def parts_of(connection: BaseDatabaseWrapper, step: Backfill) -> list[Part]:
     """The table itself, or its partitions as they are now; a backfill fills no partition that comes later."""
-    return [_part(connection, step, name) for name in _leaves(connection, step)]
+    return [_part(connection, step, name) for name in leaves(connection, step)]
 
 
-def _leaves(connection: BaseDatabaseWrapper, step: Backfill) -> list[str]:
+def leaves(connection: BaseDatabaseWrapper, step: Backfill) -> list[str]:
     if Name(step.table).schema:  # partitions get the table's name as their alias, and an alias can't be qualified
         return [step.table]
     query = (
@@ -93,9 +95,22 @@ def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
     )
 
 
-def is_gone(connection: BaseDatabaseWrapper, part: str) -> bool:
-    """Was this partition dropped since?"""
-    return fetch(connection, f"SELECT {regclass(part)} IS NULL") == [(True,)]
+def is_gone(connection: BaseDatabaseWrapper, step: Backfill, part: str) -> bool:
+    """Was this partition dropped since? Raises StepFailed where that is the table itself."""
+    if fetch(connection, is_table(part)):
+        return False
+    refuse_without_table(connection, step)
+    return True
+
+
+def refuse_without_table(connection: BaseDatabaseWrapper, step: Backfill) -> None:
+    """Rows that can't be found aren't filled: they may be in the table under another name."""
+    if not fetch(connection, is_table(step.table)):
+        raise StepFailed(
+            f"{step.why}: {step.table} is no table here. Rows that are filled stay filled. If it was renamed, give it "
+            "this name again and run the same command again. If nobody needs the rows any more: python manage.py "
+            "safemigrations backfill cancel"
+        )
 
 
 def _last_key(connection: BaseDatabaseWrapper, name: str, key: tuple[str, ...]) -> Key:

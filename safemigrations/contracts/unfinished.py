@@ -1,0 +1,86 @@
+"""Backfills that aren't finished: what they read and fill stays as it is until they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+
+from ..data import Data
+from ..plans.claims import Claim, Kind
+from ..plans.steps import Backfill, Step
+from ..postgres.names import Name
+from ..postgres.tables import is_table
+from ..running.backfill import progress
+from ..running.backfill.progress import does
+from ..running.backfill.table import fetch
+from .held import names_of
+
+
+class Unfinished(Data):
+    """A backfill that isn't finished."""
+
+    number: int
+    label: str
+    app_label: str
+    migration: str
+    step: Backfill
+    has_table: bool  # is there a table with the name that it knows?
+
+    def __str__(self) -> str:
+        return self.label
+
+    def is_left_by(self, migration: Migration) -> bool:
+        """By the migration itself, or by one that was squashed into it."""
+        return self.app_label == migration.app_label and self.migration in names_of(migration)
+
+    def is_in(self, plan: Iterable[Step]) -> bool:
+        """Does the plan itself begin with it, or go on?"""
+        return any(isinstance(step, Backfill) and does(step) == does(self.step) for step in plan)
+
+    def needs_one_of(self, claims: Iterable[Claim]) -> bool:
+        """Does it read or fill one of these tables, or one that these are parts of?
+
+        What a function reads nobody knows; nor what a table is called by now that isn't there under its name.
+        """
+        tables = {claim.quoted_table for claim in claims if claim.table}
+        return bool(tables) and (not self.has_table or self.step.function is not None or self._names(tables))
+
+    def needs(self, claim: Claim) -> bool:
+        """Does it read or fill this table or column?"""
+        if not self.needs_one_of([claim]):
+            return False
+        of_column = claim.kind in (Kind.COLUMN, Kind.TWIN)
+        return not of_column or self.step.function is not None or Name.of(claim.name) in self._sql
+
+    def _names(self, tables: Iterable[Name]) -> bool:
+        return any(table.bare in self._sql for table in tables)
+
+    @property
+    def _sql(self) -> str:
+        key = " ".join(self.step.key)
+        return f"{self.step.table} {key} {self.step.assign} {self.step.guard}"
+
+
+def backfills(connection: BaseDatabaseWrapper) -> list[Unfinished]:
+    found = progress.rows(connection, status__in=progress.UNFINISHED)
+    return [
+        Unfinished(
+            number=row.pk,
+            label=str(row),
+            app_label=row.app_label,
+            migration=row.migration,
+            step=step,
+            has_table=bool(fetch(connection, is_table(step.table))),
+        )
+        for row in found
+        for step in [row.backfill]
+    ]
+
+
+def how_to_end(connection: BaseDatabaseWrapper, unfilled: Sequence[Unfinished]) -> str:
+    database = "" if connection.alias == "default" else f" --database {connection.alias}"
+    command = "python manage.py safemigrations backfill"
+    cancel = ", ".join(f"{command} cancel {one.number}{database}" for one in unfilled)
+    return f"Finish them with: {command} run{database}. Where nobody needs them any more: {cancel}"
