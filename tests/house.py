@@ -28,6 +28,7 @@ ROOMS = [
     ("operations",),
     ("checking",),
     ("hooks",),
+    ("console",),
     ("management",),
     ("apps", "tasks", "django_tasks", "celery_tasks"),
 ]

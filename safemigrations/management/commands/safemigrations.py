@@ -14,9 +14,8 @@ from django.db.migrations.loader import MigrationLoader
 
 from safemigrations.checking import baseline, disk
 from safemigrations.checking.findings import report
-from safemigrations.contracts import queue
-from safemigrations.contracts.table import OPEN
 from safemigrations.management.interruptible import Interruptible
+from safemigrations.management.subcommands import SUBCOMMANDS
 from safemigrations.running.backfill import control, tasks
 from safemigrations.running.report import ConsoleReport
 
@@ -26,7 +25,9 @@ class Command(Interruptible, BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        commands = parser.add_subparsers(dest="subcommand", required=True, metavar="{lint,baseline,status,backfill}")
+        commands = parser.add_subparsers(
+            dest="subcommand", required=True, metavar="{lint,baseline,status,contract,ready,backfill}"
+        )
         lint = commands.add_parser("lint", help="Print what is unsafe in the migrations of this project.")
         lint.add_argument("--format", choices=["text", "json"], default="text")
         exempt = commands.add_parser(
@@ -34,9 +35,8 @@ class Command(Interruptible, BaseCommand):
             help="Print the setting that exempts the migrations which are there now from the checks.",
         )
         exempt.add_argument("--write", action="store_true", help="Write it into BASELINE_FILE instead.")
-        status = commands.add_parser("status", help="Print what is left for the contract in a database.")
-        status.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
-
+        for name, module in SUBCOMMANDS.items():
+            module.add_arguments(commands.add_parser(name, help=module.HELP))
         self._add_backfill(commands.add_parser("backfill", help="Run and steer the backfills of a database."))
 
     def _add_backfill(self, parser: CommandParser) -> None:
@@ -63,7 +63,10 @@ class Command(Interruptible, BaseCommand):
                 action.add_argument("--rest", type=float, help="Seconds of rest for each second of work.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        getattr(self, options["subcommand"])(options)
+        if options["subcommand"] in SUBCOMMANDS:
+            SUBCOMMANDS[options["subcommand"]].handle(self, options)
+        else:
+            getattr(self, options["subcommand"])(options)
 
     def lint(self, options: dict[str, Any]) -> None:
         found = report()
@@ -86,15 +89,6 @@ class Command(Interruptible, BaseCommand):
         else:
             self.stdout.write(baseline.PASTE)
             self.stdout.write(baseline.as_setting(leaves))
-
-    def status(self, options: dict[str, Any]) -> None:
-        connection = connections[options["database"]]
-        rows = list(queue.rows(connection, status__in=OPEN))
-        self.stdout.write(f"Left for the contract in database {connection.alias}: {len(rows)}")
-        for row in rows:
-            self.stdout.write(f"  {row.status:<8} {row}")
-            if row.last_error:
-                self.stdout.write(indent(f"attempt {row.attempts}: {row.last_error}", " " * 11))
 
     def backfill(self, options: dict[str, Any]) -> None:
         connection = connections[options["database"]]

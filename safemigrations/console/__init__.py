@@ -1,0 +1,1 @@
+"""What the world outside of migrations asks and is told: probes."""

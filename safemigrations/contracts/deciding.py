@@ -1,0 +1,123 @@
+"""What people decide about rows of the contract queue: to postpone, skip, resume or adopt them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from django.core.management.base import CommandError
+from django.db import IntegrityError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+
+from . import acts, queue
+from .marks import own_mark
+from .on_disk import Key
+from .releases import names_known, recorded
+from .table import HOLDING, Contract, Status
+
+LOOK = "Look with: python manage.py safemigrations status"
+
+
+def postpone(
+    connection: BaseDatabaseWrapper, numbers: Sequence[int], *, until: datetime | None, reason: str
+) -> list[Contract]:
+    """Keep rows from running until a moment; None: until somebody resumes them."""
+
+    def change(row: Contract) -> None:
+        row.status, row.until, row.reason = Status.POSTPONED, until, reason
+
+    details = {"until": until.isoformat()} if until else {}
+    return _each(connection, numbers, change, "postpone", reason, **details)
+
+
+def skip(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str) -> list[Contract]:
+    """Never run these rows, until somebody resumes them. What they would remove stays."""
+
+    def change(row: Contract) -> None:
+        row.status, row.until, row.reason = Status.SKIPPED, None, reason
+
+    return _each(connection, numbers, change, "skip", reason)
+
+
+def resume(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str) -> list[Contract]:
+    """Take back that they were postponed or skipped."""
+
+    def change(row: Contract) -> None:
+        if row.status not in (Status.POSTPONED, Status.SKIPPED):
+            raise CommandError(f"Row {row.pk} is neither postponed nor skipped: {row}. {LOOK}")
+        row.status, row.until, row.reason = Status.FAILED if row.is_begun else Status.PENDING, None, ""
+
+    return _each(connection, numbers, change, "resume", reason)
+
+
+def adopt(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, migration: str, reason: str) -> list[Contract]:
+    """Give rows whose migration is gone from the code to one that this code has, and that is applied."""
+    known = names_known()
+    label, name = _applied_here(connection, migration, known)
+
+    def change(row: Contract) -> None:
+        _refuse_what_is_not_lost(connection, row, known)
+        row.app_label, row.migration = label, name
+
+    return _each(connection, numbers, change, "adopt", reason, migration=migration)
+
+
+def _each(
+    connection: BaseDatabaseWrapper,
+    numbers: Iterable[int],
+    change: Callable[[Contract], None],
+    act: str,
+    reason: str,
+    **details: str,
+) -> list[Contract]:
+    """All of these rows or none; a row that is running now is waited for."""
+    with transaction.atomic(using=connection.alias):
+        rows = [_row(connection, number) for number in numbers]
+        for row in rows:
+            acts.keep(connection, row, act, reason=reason, **details)  # under the name that it had
+            change(row)
+            _save(connection, row)
+    return rows
+
+
+def _row(connection: BaseDatabaseWrapper, number: int) -> Contract:
+    row = queue.rows(connection, pk=number, status__in=HOLDING).select_for_update().first()
+    if row is None:
+        raise CommandError(f"No row {number} is left for the contract in database {connection.alias}. {LOOK}")
+    return row
+
+
+def _save(connection: BaseDatabaseWrapper, row: Contract) -> None:
+    try:
+        row.save(using=connection.alias)
+    except IntegrityError as error:
+        raise CommandError(
+            f"{row.app_label}.{row.migration} has left the same for the contract itself: {row.label}. "
+            f"Skip row {row.pk} instead, if both do the same. {LOOK}"
+        ) from error
+
+
+def _applied_here(connection: BaseDatabaseWrapper, migration: str, known: frozenset[Key]) -> Key:
+    label, _, name = migration.partition(".")
+    if (label, name) not in known:
+        raise CommandError(
+            f"This code has no migration {migration}. Write it as showmigrations does: shop.0012_squash."
+        )
+    if (label, name) not in MigrationRecorder(connection).applied_migrations():
+        raise CommandError(f"{migration} isn't applied in database {connection.alias}. Run migrate first.")
+    return label, name
+
+
+def _refuse_what_is_not_lost(connection: BaseDatabaseWrapper, row: Contract, known: frozenset[Key]) -> None:
+    """A row can be adopted when its migration was in the code once, not when a newer release has it."""
+    if (row.app_label, row.migration) in known:
+        raise CommandError(f"This code has {row.app_label}.{row.migration}, so row {row.pk} needs nobody to adopt it.")
+    releases = recorded(connection)
+    own = releases.get(own_mark())
+    for release in releases.values():
+        if release.knows(row.app_label, row.migration) and not (own and own.first_seen > release.first_seen):
+            raise CommandError(
+                f"{row.app_label}.{row.migration} belongs to {release}, which is newer than this code. "
+                "Run migrate --contract with that release, or a later one."
+            )

@@ -1,0 +1,132 @@
+"""Can this release serve requests on these databases? For probes, so it raises nothing and tells no secret."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils.connection import ConnectionDoesNotExist
+
+from ..data import Data
+from .on_disk import Key, on_disk
+from .releases import names_known
+from .table import Contract
+
+MOMENT = 1.0  # seconds that an answer holds: a probe that asks more often costs the database nothing
+
+
+class Readiness(Data):
+    """What keeps this release from using a database; empty when nothing does."""
+
+    database: str
+    unapplied: tuple[str, ...] = ()  # migrations of this release
+    contracted: tuple[str, ...] = ()  # rows whose migration this release doesn't know, and that have begun to run
+    trouble: str = ""  # why nothing could be found out
+    migrated: bool = True  # was any migration ever applied here?
+
+    @property
+    def is_ready(self) -> bool:
+        return not (self.unapplied or self.contracted or self.trouble)
+
+    def __str__(self) -> str:
+        reasons = [
+            *(f"{name} isn't applied" for name in self.unapplied),
+            *(f"the contract of a migration that this release doesn't know has run: {row}" for row in self.contracted),
+            *filter(None, [self.trouble]),
+        ]
+        return f"{self.database}: {'; '.join(reasons) or 'ready'}"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "ready": self.is_ready,
+            "unapplied": self.unapplied,
+            "contracted": self.contracted,
+            "trouble": self.trouble,
+        }
+
+
+def readiness(aliases: Collection[str] = ()) -> list[Readiness]:
+    """The answer for each database; where none is named, for "default" and for every other one ever migrated."""
+    answers = [_recent(alias) for alias in aliases or connections]
+    return [answer for answer in answers if aliases or answer.migrated or answer.database == DEFAULT_DB_ALIAS]
+
+
+_answers: dict[str, tuple[float, Readiness]] = {}
+_asking = threading.Lock()
+
+
+def _recent(alias: str) -> Readiness:
+    """One thread asks; the others of this process take its answer."""
+    with _asking:
+        if alias not in _answers or time.monotonic() - _answers[alias][0] >= MOMENT:
+            _answers[alias] = time.monotonic(), ask(alias)
+        return _answers[alias][1]
+
+
+def ask(alias: str) -> Readiness:
+    """The answer of this moment."""
+    try:
+        return _found(connections[alias])
+    except ConnectionDoesNotExist:
+        return Readiness(alias, trouble="the settings have no such database")
+    except Error as error:  # its text may hold the host, the role, the name of the database
+        return Readiness(alias, trouble=f"it could not be asked ({type(error.__cause__ or error).__name__})")
+
+
+def _found(connection: BaseDatabaseWrapper) -> Readiness:
+    migrations, queue = _tables(connection)
+    if not migrations:
+        return Readiness(connection.alias, trouble="no migration was ever applied here", migrated=False)
+    applied, begun = _rows(connection, with_queue=queue)
+    known = on_disk().names
+    if any(key not in known for key, _ in begun):
+        known |= names_known()
+    return Readiness(
+        connection.alias,
+        unapplied=tuple(f"{label}.{name}" for label, name in sorted(known - applied)),
+        contracted=tuple(row for key, row in begun if key not in known),
+    )
+
+
+MIGRATIONS = MigrationRecorder.Migration._meta.db_table
+QUEUE = Contract._meta.db_table
+Tables = tuple[bool, bool]  # is MIGRATIONS there, is QUEUE?
+APPLIED = f"SELECT app, name, NULL FROM {MIGRATIONS}"
+BEGUN = f"SELECT app_label, migration, label FROM {QUEUE} WHERE attempts > 0"
+
+
+def _rows(connection: BaseDatabaseWrapper, *, with_queue: bool) -> tuple[set[Key], list[tuple[Key, str]]]:
+    """The migrations that are applied, and the rows of the queue that have begun to run, in one query."""
+    with connection.temporary_connection() as cursor:
+        cursor.execute(f"{APPLIED} UNION ALL {BEGUN}" if with_queue else APPLIED)
+        rows = cursor.fetchall()
+    applied = {(label, name) for label, name, text in rows if text is None}
+    return applied, [((label, name), f"{label}.{name}  {text}") for label, name, text in rows if text is not None]
+
+
+_there: dict[tuple[str, str], Tables] = {}
+FIND = (
+    f"SELECT m.oid IS NOT NULL, q.oid IS NOT NULL FROM to_regclass('{MIGRATIONS}') AS found"
+    " LEFT JOIN pg_class m ON m.oid = found"
+    f" LEFT JOIN pg_class q ON q.relname = '{QUEUE}' AND q.relnamespace = m.relnamespace"
+)
+
+
+def _tables(connection: BaseDatabaseWrapper) -> Tables:
+    """Which of the two tables are there; looked up until both are, as neither ever goes."""
+    key = connection.alias, str(connection.settings_dict["NAME"])
+    if key in _there:
+        return _there[key]
+    with connection.temporary_connection() as cursor:
+        if connection.vendor != "postgresql":
+            return MIGRATIONS in connection.introspection.table_names(cursor), False
+        cursor.execute(FIND)
+        found: Tables = cursor.fetchone()
+    if all(found):
+        _there[key] = found
+    return found

@@ -1,0 +1,35 @@
+"""safemigrations ready: can this release serve requests on these databases?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from safemigrations.contracts.readiness import readiness
+
+HELP = "Exit with 1 unless this release is migrated and nothing is contracted that it needs."
+
+
+def add_arguments(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--database",
+        action="append",
+        default=[],
+        choices=tuple(connections),
+        help="May be given several times; without it, every database that was ever migrated.",
+    )
+    parser.add_argument("--format", choices=["text", "json"], default="text")
+
+
+def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+    answers = readiness(options["database"])
+    if options["format"] == "json":
+        command.stdout.write(json.dumps({answer.database: answer.as_dict() for answer in answers}, indent=2))
+    else:
+        for answer in answers:
+            command.stdout.write(str(answer))
+    if not all(answer.is_ready for answer in answers):
+        raise CommandError("Not ready.")

@@ -1,0 +1,123 @@
+"""safemigrations status: what is left for the contract, since when, and what people decided about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from textwrap import indent
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.utils.timezone import now
+
+from safemigrations.contracts import queue
+from safemigrations.contracts.acts import Act, kept
+from safemigrations.contracts.table import HOLDING, Contract, Status
+from safemigrations.data import Data
+from safemigrations.management.durations import duration, shown_age, shown_moment
+
+HELP = "Print what is left for the contract in a database."
+
+
+def add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+    parser.add_argument("--format", choices=["text", "json"], default="text")
+    parser.add_argument(
+        "--older-than",
+        type=duration,
+        metavar="SPAN",
+        help="Exit with 1 when a row has waited for longer, such as 7d, and nobody has postponed or skipped it.",
+    )
+
+
+class Line(Data):
+    """A row that is left, and what people decided about it."""
+
+    row: Contract
+    acts: list[Act]
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Did nobody decide that it waits? A postponed row is forgotten again when its time has come."""
+        row = self.row
+        over = row.until is not None and row.until <= now()
+        return over if row.status == Status.POSTPONED else row.status != Status.SKIPPED
+
+    @property
+    def age(self) -> timedelta:
+        return now() - self.row.created_at
+
+    def text(self) -> str:
+        row = self.row
+        lines = [f"{row.pk:>4}  {row.status:<9}  {shown_age(self.age):>6}  {row}"]
+        if row.last_error:
+            lines.append(indent(f"attempt {row.attempts}: {row.last_error}", " " * 6))
+        return "\n".join([*lines, *(f"      {_shown(act)}" for act in self.acts)])
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "number": self.row.pk,
+            "app": self.row.app_label,
+            "migration": self.row.migration,
+            "label": self.row.label,
+            "status": self.row.status,
+            "until": self.row.until,
+            "since": self.row.created_at,
+            "age_seconds": int(self.age.total_seconds()),
+            "attempts": self.row.attempts,
+            "last_error": self.row.last_error,
+            "acts": [
+                {"act": act.act, "at": act.at, "role": act.database_role, "user": act.os_user, "reason": act.reason}
+                | act.details
+                for act in self.acts
+            ],
+        }
+
+
+def _shown(act: Act) -> str:
+    details = "".join(f", {name} {value}" for name, value in act.details.items())
+    reason = f": {act.reason}" if act.reason else ""
+    return f"{shown_moment(act.at)}  {act.act}{details}, by {act.os_user} as {act.database_role}{reason}"
+
+
+def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+    alias, older_than = options["database"], options["older_than"]
+    lines = _lines(alias)
+    if options["format"] == "json":
+        found = {"database": alias, "rows": [line.as_dict() for line in lines]}
+        command.stdout.write(json.dumps(found, indent=2, cls=DjangoJSONEncoder))
+    else:
+        command.stdout.write(f"Left for the contract in database {alias}: {len(lines)}")
+        for line in lines:
+            command.stdout.write(indent(line.text(), "  "))
+    if older_than is not None:
+        _refuse_forgotten([line for line in lines if line.age > older_than and line.is_forgotten])
+
+
+def _lines(alias: str) -> list[Line]:
+    connection = connections[alias]
+    every = list(kept(connection))
+    return [Line(row, _acts_on(row, every)) for row in queue.rows(connection, status__in=HOLDING)]
+
+
+def _acts_on(row: Contract, every: Sequence[Act]) -> list[Act]:
+    """Also those from before it was adopted, under the names that it had then."""
+    names, found = {f"{row.app_label}.{row.migration}"}, list[Act]()
+    for act in reversed([act for act in every if act.operation == row.operation]):
+        if act.details.get("migration") in names:
+            names.add(f"{act.app_label}.{act.migration}")
+        if f"{act.app_label}.{act.migration}" in names:
+            found.insert(0, act)
+    return found
+
+
+def _refuse_forgotten(lines: Sequence[Line]) -> None:
+    if lines:
+        numbers = ", ".join(str(line.row.pk) for line in lines)
+        raise CommandError(
+            f"Forgotten: {numbers}. Run migrate --contract, or decide about each: "
+            "python manage.py safemigrations contract postpone|skip NUMBER --reason WHY"
+        )
