@@ -19,9 +19,11 @@ from django.db.migrations.state import ProjectState
 from safemigrations.contracts import queue
 from safemigrations.errors import StepFailed
 from safemigrations.hooks.conflicts import conflict
+from safemigrations.hooks.of_migration import steps_back_of, steps_of
 from safemigrations.hooks.writer import MigrationWriter
 from safemigrations.operations.base import Change
 from safemigrations.operations.written import written
+from safemigrations.running.foreseen import refuse_foreseen
 from safemigrations.running.run import Report, Run, running
 from safemigrations.typed import server_version
 
@@ -131,6 +133,7 @@ class Shop:
         run.freed = {claim for holder in holders for claim in holder.frees}
         if found := conflict(self.connection, migration, state, run, holders):
             raise StepFailed(found.explain(self.connection))
+        refuse_foreseen(self.connection, steps_of(migration, state, self.connection, run))
 
     def fake(self, *operations: Operation) -> None:
         """What `migrate --fake` does with one migration."""
@@ -157,7 +160,10 @@ class Shop:
     def back(self) -> None:
         """What `migrate shop <the one before>` does."""
         migration = self.migrations.pop()
-        with running(Run(migration=migration)), self._editor(migration) as editor:
+        run = Run(migration=migration)
+        if self.connection.vendor == "postgresql":
+            refuse_foreseen(self.connection, steps_back_of(migration, self.states[-2], self.connection, run))
+        with running(run), self._editor(migration) as editor:
             migration.unapply(self.states[-2].clone(), editor)
         self.recorder.record_unapplied(self.label, migration.name)
         self.states.pop()

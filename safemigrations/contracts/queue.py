@@ -19,6 +19,7 @@ from ..errors import StepFailed
 from ..plans.claims import Claim
 from ..plans.steps import Plan
 from ..plans.stored import to_json
+from ..running.foreseen import refuse_foreseen
 from ..running.run import Report
 from ..running.runner import Runner
 from ..running.storage import ensure_table, has_table
@@ -86,6 +87,7 @@ def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     chosen = open_rows(connection)
     _refuse_unfilled(connection, chosen)
     plans = _without_what_is_pointless(connection, chosen)
+    refuse_foreseen(connection, (step for plan in plans for step in plan))
     for row, plan in zip(chosen, plans, strict=True):
         report.begin_row(str(row))
         _run(connection, row, report, plan)

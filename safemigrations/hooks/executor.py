@@ -18,11 +18,19 @@ from django.db.migrations.state import ProjectState
 from ..contracts import loaded
 from ..errors import StepFailed
 from ..operations.base import Change
+from ..running.foreseen import refuse_foreseen
 from ..running.guard import Guard
 from ..running.run import Run, current_run, running
 from ..typed import set_on
 from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
-from .of_migration import created_by, fits_a_transaction, tables_locked_by, unwrapped
+from .of_migration import (
+    created_by,
+    fits_a_transaction,
+    steps_back_of,
+    steps_of,
+    tables_locked_by,
+    unwrapped,
+)
 
 UNFINISHED = "safemigrations: the first migrate has not finished"
 
@@ -102,6 +110,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             with transaction.atomic(using=alias) if migration.atomic else contextlib.nullcontext():
                 return unapply(state, migration, fake)
 
+        refuse_foreseen(self.connection, steps_back_of(migration, state, self.connection, run))
         with running(run):
             state = self._guarded(migration, state, together)
         self._record_backfills(migration)
@@ -114,7 +123,9 @@ class MigrationExecutor(executor.MigrationExecutor):
             self._comment("NULL")
 
     def _make_room(self, migration: Migration, state: ProjectState, run: Run) -> None:
-        """Refuse what an open contract holds. With --contract the contract runs first: the old release has gone."""
+        """Refuse what is held, needed or foreseen to fail. With --contract the contract runs first: the old release has
+        gone.
+        """
         found = self._conflict(migration, state, run)
         if found and run.finish and not found.is_own:
             loaded().queue.contract(self.connection, run.report)
@@ -122,6 +133,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         if found:
             raise StepFailed(found.explain(self.connection))
         self._leave_to_backfills(migration, state, run)
+        refuse_foreseen(self.connection, steps_of(migration, state, self.connection, run))
 
     def _leave_to_backfills(self, migration: Migration, state: ProjectState, run: Run) -> None:
         """Refuse what takes from a backfill that isn't finished what it reads or fills."""

@@ -13,6 +13,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ..operations.base import Change, Situation
+from ..plans.steps import Step
 from ..plans.tables import db_table_of
 from ..postgres.names import Name
 from ..running.run import Run
@@ -25,6 +26,22 @@ def situations(
     with connection.schema_editor(collect_sql=True, atomic=False) as editor:
         for operation, before, after in _with_states(migration.operations, migration.app_label, state):
             yield operation, Situation(migration.app_label, editor, before=before, after=after, migration=migration)
+
+
+def steps_of(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper, run: Run) -> Iterator[Step]:
+    """What its operations are going to do, in both halves; nothing is sent."""
+    for operation, at in situations(migration, state, connection):
+        if isinstance(operation, Change) and operation.has_plans(at, run):
+            yield from (*operation.expand(at), *operation.contract(at))
+
+
+def steps_back_of(
+    migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper, run: Run
+) -> Iterator[Step]:
+    """What takes its operations back; nothing is sent."""
+    for operation, at in situations(migration, state, connection):
+        if isinstance(operation, Change) and operation.has_plans(at, run):
+            yield from operation.way_back(at)
 
 
 def _with_states(

@@ -187,17 +187,23 @@ class Change(SeparateDatabaseAndState):
             run.freed.update(freed_by(later))
 
     def _take_back(self, at: Situation, run: Run) -> None:
-        expand, contract = self.expand(at), self.contract(at)
-        left = loaded().queue.rows(at.connection, **self._rows(at))
-        # The contract waits untouched; or it is done, in part or without ever having waited.
-        plan = reverse(expand) if left.filter(attempts=0).exists() else reverse(contract) + reverse(expand)
+        plan = self.way_back(at)
         self._refuse_inside_transaction(at, plan)
         _send_deferred(at.editor)
         loaded().Runner(at.connection, run.report, at.after.apps).run(plan)
-        for step in (*expand, *contract):
+        for step in (*self.expand(at), *self.contract(at)):
             if isinstance(step, Backfill):
                 loaded().backfills.forget(at.connection, step, replaces=at.replaced)
-        left.delete()
+        self._left(at).delete()
+
+    def way_back(self, at: Situation) -> Plan:
+        """The contract waits untouched; or it is done, in part or without ever having waited."""
+        expand = reverse(self.expand(at))
+        return expand if self._left(at).filter(attempts=0).exists() else reverse(self.contract(at)) + expand
+
+    def _left(self, at: Situation) -> Any:
+        """The rows of the queue that wait for the contract of this operation."""
+        return loaded().queue.rows(at.connection, **self._rows(at))
 
     def _row(self, at: Situation) -> dict[str, str]:
         """What identifies the row of this operation in the queue."""

@@ -51,6 +51,11 @@ class Step(Data):
         raise NotImplementedError
 
     @property
+    def reads(self) -> str:
+        """The SQL by which it finds rows; empty where it finds none, or PostgreSQL does, whatever policies say."""
+        return ""
+
+    @property
     def altered_column(self) -> Claim | None:
         """The column that the step is about. A constraint may be of several, and alters none."""
         first = self.works_on[0] if self.works_on else None
@@ -110,6 +115,10 @@ class Online(Step):
     transactional: ClassVar[bool] = False
 
     @property
+    def reads(self) -> str:
+        return self.violators
+
+    @property
     def statements(self) -> tuple[str, ...]:
         return (self.sql,)
 
@@ -134,6 +143,10 @@ class Proof(Step):
     failure: str
     pages_of: str = ""
     on_failure: tuple[Step, ...] = ()
+
+    @property
+    def reads(self) -> str:
+        return self.query
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -197,6 +210,10 @@ class Backfill(Step):
     known_by: str = ""  # the guard in the words of an earlier version, by which one that is running is found
 
     transactional: ClassVar[bool] = False
+
+    @property
+    def reads(self) -> str:
+        return f"UPDATE {self.table} SET {self.assign} WHERE {self.guard}"
 
     @property
     def statements(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from ..postgres.triggers import trigger_exists, trigger_missing
 from ..postgres.values import differ, dollar_quoted, literal
 from .casts import Cast
 from .column import Column
-from .steps import Together
+from .steps import Step, Together
 
 # Insufficient privilege is also what a policy gives that hides a row from a function with row_security = off.
 NO_VALUE = (
@@ -250,6 +250,10 @@ def sync_new_type(original: Column, twin: Column, cast: Cast) -> Together:
         body=f"NEW.{twin.quoted} := {value};",
         always=True,
     )
+
+
+def makes_trigger(step: Step) -> bool:
+    return isinstance(step, Together) and any(sql.startswith("CREATE OR REPLACE TRIGGER") for sql in step.sql)
 
 
 def drop_of(trigger: Together) -> Together:

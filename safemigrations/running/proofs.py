@@ -8,7 +8,7 @@ from django.db import DataError, NotSupportedError, ProgrammingError
 
 from ..errors import StepFailed
 from ..plans.steps import Proof, Trial
-from ..postgres.names import regclass
+from ..postgres.families import with_descendants
 from .session import Session
 
 ROWS_NAMED = 5  # how many of the rows that contradict a proof are named
@@ -41,11 +41,9 @@ def contradictions(session: Session, query: str, pages_of: str = "") -> str:
 
 
 def _page_ranges(session: Session, table: str) -> Iterator[str]:
-    """Conditions that select some pages each, of a partitioned table those of every partition."""
+    """Conditions that select some pages each, those of partitions and of tables that inherit included."""
     size = "pg_relation_size(relid) / current_setting('block_size')::int"
-    oid = regclass(table)
-    tree = f"SELECT {oid} AS relid UNION SELECT relid FROM pg_partition_tree({oid})"
-    ((last,),) = session.rows(f"SELECT coalesce(max({size}), 0) FROM ({tree}) AS tree")
+    ((last,),) = session.rows(f"SELECT coalesce(max({size}), 0) FROM ({with_descendants(table)}) AS family")
     for page in range(0, int(last), PAGES):
         yield f" AND ctid >= '({page},0)' AND ctid < '({page + PAGES},0)'"
 

@@ -54,6 +54,10 @@ class Runner:
 
     def run(self, plan: Plan) -> None:
         """Do every step that isn't done. Raises StepFailed or LockNotAcquired; both leave a state to go on from."""
+        with self.session.ready():
+            self._run(plan)
+
+    def _run(self, plan: Plan) -> None:
         for step in plan:
             if not step.is_needed(self.session):
                 continue
@@ -97,7 +101,7 @@ class Runner:
             detail = EXECUTE[type(answer)](self.session, answer)
         else:
             detail = ""
-            self.run(answer)
+            self._run(answer)
         if step.told:
             report.done(step, time.monotonic() - began, detail)
 

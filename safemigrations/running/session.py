@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.apps.registry import Apps
@@ -13,6 +14,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..postgres.values import literal
 from ..typed import server_version
 from .run import Report, current_run
+
+# What statements of ours depend on, whatever the role or the database has set.
+DEPENDED_ON = {"row_security": "off"}  # where a policy would hide rows, PostgreSQL raises an error instead
 
 
 class Session:
@@ -48,11 +52,18 @@ class Session:
             transaction.set_rollback(True, using=self.connection.alias)
         return rows
 
-    @contextlib.contextmanager
-    def settings(self, **values: int) -> Iterator[None]:
-        """Change settings of the session for a while; afterwards they are as they were."""
+    def settings(self, **values: int) -> AbstractContextManager[None]:
+        """Change timeouts of the session for a while; afterwards they are as they were."""
         if server_version(self.connection) >= 170000:
             values = {**values, "transaction_timeout": 0}
+        return self._changed({name: str(value) for name, value in values.items()})
+
+    def ready(self) -> AbstractContextManager[None]:
+        """Have for a while the settings that our statements depend on."""
+        return self._changed(DEPENDED_ON)
+
+    @contextlib.contextmanager
+    def _changed(self, values: Mapping[str, str]) -> Iterator[None]:
         before = {name: self.rows(f"SHOW {name}")[0][0] for name in values}
         for name, value in values.items():
             self.set(f"{name} = {value}")

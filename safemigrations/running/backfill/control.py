@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
 from ...errors import StepFailed
+from ..foreseen import refuse_foreseen
 from ..run import Report, explain
 from ..session import Session
 from . import progress as store
@@ -120,13 +121,16 @@ def _work_on(
     connection: BaseDatabaseWrapper, report: Report, row: Progress, until: float | None, *, alone: bool
 ) -> None:
     step, began = row.backfill, time.monotonic()
+    refuse_foreseen(connection, [step])
     report.begin(step)
     store.rows(connection, pk=row.pk, status__in=[Status.PENDING, Status.FAILED]).update(
         status=Status.RUNNING, last_error="", started_at=now()
     )
-    work = Work(Session(connection, report), step, row, until=until, only_in_window=True, alone=alone)
+    session = Session(connection, report)
+    work = Work(session, step, row, until=until, only_in_window=True, alone=alone)
     try:
-        detail = work.run()
+        with session.ready():
+            detail = work.run()
     except Stopped as error:
         report.progress(step, str(error))
     except DatabaseError as error:

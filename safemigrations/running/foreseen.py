@@ -1,0 +1,86 @@
+"""What keeps a plan from being carried out on certain tables, found before its first step.
+
+Rows that a policy hides would count as rows that aren't there: nothing to fill, nothing that contradicts a proof. And
+what a trigger does isn't done for tables that inherit from the trigger's: their rows are rows of that table, too.
+https://www.postgresql.org/docs/current/ddl-rowsecurity.html
+https://www.postgresql.org/docs/current/ddl-inherit.html#DDL-INHERIT-CAVEATS
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..errors import StepFailed
+from ..plans.claims import Kind
+from ..plans.steps import Step, tables_of
+from ..plans.triggers import makes_trigger
+from ..postgres.families import tables_that_inherit, tables_with_hidden_rows
+from ..postgres.names import Name
+from .session import Session
+
+
+class _Table(NamedTuple):
+    """A table as a query of postgres/families.py names it."""
+
+    schema: str
+    name: str
+    is_visible: bool
+
+    @property
+    def spellings(self) -> set[str]:
+        """How a statement names it."""
+        return {Name.of(self.name, self.schema), *([Name.of(self.name)] if self.is_visible else [])}
+
+    def is_read_by(self, sql: str) -> bool:
+        names = "|".join(map(re.escape, self.spellings))
+        reads = rf"\b(from|join|update)\s+(only\s+)?({names})(?![.\"])"
+        return bool(re.search(reads, sql, re.IGNORECASE))
+
+
+def refuse_foreseen(connection: BaseDatabaseWrapper, plan: Iterable[Step]) -> None:
+    """Raises StepFailed, which says what to do. Where no table has such a thing, the plan isn't even made."""
+    if connection.vendor != "postgresql":
+        return
+    session = Session(connection)
+    hidden, families = session.rows(tables_with_hidden_rows()), session.rows(tables_that_inherit())
+    for step in plan if hidden or families else ():
+        for schema, name, visible, *of_policies in hidden:
+            if _Table(schema, name, visible).is_read_by(step.reads):
+                raise StepFailed(_hidden(*of_policies))
+        for schema, name, visible, *of_family in families:
+            table = _Table(schema, name, visible)
+            if makes_trigger(step) and not table.spellings.isdisjoint(tables_of(step)):
+                _refuse_family(table, step, *of_family)
+
+
+def _hidden(table: str, role: str, is_forced: bool) -> str:
+    remedy = f", or type, for the time: ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY" if is_forced else ""
+    return (
+        f"Row security hides rows of {table} from the role {role}, and rows that it can't see would count as rows that "
+        f"aren't there. Nothing was changed. Use a role that has BYPASSRLS{remedy}. Then run the same command again."
+    )
+
+
+def _refuse_family(table: _Table, step: Step, children: list[str], parents: list[str], inherited: list[str]) -> None:
+    if children:
+        raise StepFailed(
+            f"{', '.join(children)} inherits from {table.name}, and triggers aren't inherited: what is written to its "
+            f"rows while two releases run would be lost. Nothing was changed. Type, for the time until the contract: "
+            f"{_no_inherit(children, [Name.of(table.name)])} Or use Django's own operation while nobody writes."
+        )
+    claimed = {claim.name for claim in (*step.takes, *step.works_on) if claim.kind is Kind.COLUMN}
+    if claimed & {*inherited}:
+        column = ", ".join(sorted(claimed & {*inherited}))
+        raise StepFailed(
+            f"{column} of {table.name} is inherited from {', '.join(parents)}, and can be renamed or dropped nowhere "
+            "else. Nothing was changed. Type, for the time until the contract: "
+            f"{_no_inherit([Name.of(table.name)], parents)} Or use Django's own operation while nobody writes."
+        )
+
+
+def _no_inherit(children: Iterable[str], parents: Iterable[str]) -> str:
+    return " ".join(f"ALTER TABLE {child} NO INHERIT {parent};" for child in children for parent in parents)

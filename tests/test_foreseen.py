@@ -1,0 +1,208 @@
+"""What keeps a plan from being carried out on certain tables: it is found and named before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from django.db import IntegrityError, models
+from django.db.migrations import RunSQL
+from django.db.models import F, Value
+from django.test import override_settings
+
+from safemigrations.errors import StepFailed
+from safemigrations.operations import (
+    AddConstraintConcurrently,
+    AddFieldNullableThenBackfill,
+    AddIndexConcurrently,
+    Backfill,
+    ExpandAlterField,
+    ExpandRename,
+    SetNotNullLater,
+)
+from safemigrations.running.backfill import control
+from safemigrations.running.foreseen import refuse_foreseen
+from safemigrations.running.run import Report
+
+from .shop import Shop, book
+
+NOTE = models.CharField(max_length=40, null=True)
+RENAME = ExpandRename("book", "title", "name")
+RETYPE = ExpandAlterField("book", "title", models.CharField(max_length=90))
+FILL = Backfill("book", {"note": Value("none")})
+NOT_NULL = SetNotNullLater("book", "note", models.CharField(max_length=40), backfill=Value("none"))
+COMPUTED = AddFieldNullableThenBackfill("book", "twice", models.BigIntegerField(), backfill=F("id") * 2)
+UNIQUE = AddConstraintConcurrently("book", models.UniqueConstraint(fields=["title"], name="book_title"))
+INDEX = AddIndexConcurrently("book", models.Index(fields=["title"], name="book_by_title"))
+
+POLICY = """
+    ALTER TABLE {0} ENABLE ROW LEVEL SECURITY; ALTER TABLE {0} FORCE ROW LEVEL SECURITY;
+    CREATE POLICY nobody ON {0} USING (FALSE)
+"""
+HIDDEN = (
+    "Row security hides rows of shop_book from the role owner, and rows that it can't see would count as rows that "
+    "aren't there. Nothing was changed. Use a role that has BYPASSRLS, or type, for the time: ALTER TABLE shop_book NO "
+    "FORCE ROW LEVEL SECURITY. Then run the same command again."
+)
+ROLE = "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{0}') THEN CREATE ROLE {0}; END IF; END $$"
+
+
+@contextmanager
+def as_role(shop: Shop, name: str) -> Iterator[None]:
+    shop.execute(f"SET ROLE {name}")
+    try:
+        yield
+    finally:
+        shop.execute("RESET ROLE")
+
+
+@pytest.fixture
+def owned(database) -> Shop:
+    """A shop of a role that can't bypass policies, with a row."""
+    shop = Shop(database)
+    for role in ("owner", "reader"):
+        with suppress(IntegrityError):  # another test has just made it: roles belong to the whole server
+            shop.execute(ROLE.format(role))
+    shop.execute("GRANT ALL ON SCHEMA public TO owner; GRANT ALL ON ALL TABLES IN SCHEMA public TO owner")
+    with as_role(shop, "owner"):
+        shop.migrate(book(("note", NOTE)))
+        shop.execute("INSERT INTO shop_book (title) VALUES ('Emma')")
+    return shop
+
+
+@pytest.mark.parametrize(
+    "operation", [RENAME, RETYPE, FILL, NOT_NULL, COMPUTED, UNIQUE], ids=lambda one: type(one).__name__
+)
+def test_rows_that_a_policy_hides_stop_what_reads_them(owned, operation):
+    owned.execute(POLICY.format("shop_book"))
+    before = owned.columns(), owned.triggers(), owned.constraints()
+    with as_role(owned, "owner"), pytest.raises(StepFailed) as error:
+        owned.migrate(operation)
+    assert str(error.value) == HIDDEN
+    assert (owned.columns(), owned.triggers(), owned.constraints()) == before
+
+
+def test_what_reads_no_row_goes_on(owned):
+    """PostgreSQL builds an index of all rows, whatever its policies say."""
+    owned.execute(POLICY.format("shop_book"))
+    with as_role(owned, "owner"):
+        owned.migrate(INDEX)
+    assert "book_by_title" in owned.indexes()
+
+
+def test_a_role_that_sees_all_rows_goes_on(owned):
+    owned.execute(POLICY.format("shop_book"))
+    owned.migrate(RENAME)
+    owned.contract()
+    assert owned.execute("SELECT name FROM shop_book") == ["Emma"]
+
+
+def test_the_contract_asks_again(owned):
+    with as_role(owned, "owner"):
+        owned.migrate(RENAME)
+        owned.execute(POLICY.format("shop_book"))
+        with pytest.raises(StepFailed, match="Row security hides rows of shop_book from the role owner"):
+            owned.contract()
+    assert owned.columns().keys() >= {"title", "name"}
+
+
+def test_the_way_back_asks_again(owned):
+    with as_role(owned, "owner"):
+        owned.migrate(RETYPE)
+        owned.contract()
+        owned.execute(POLICY.format("shop_book"))
+        with pytest.raises(StepFailed, match="Row security hides rows of shop_book from the role owner"):
+            owned.back()
+    assert owned.columns()["title"] == "character varying(90) NOT NULL"
+
+
+@override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 1, "BACKFILL_INLINE_ROWS": 1})
+def test_a_worker_asks_again(owned):
+    owned.execute("INSERT INTO shop_book (title) SELECT n::text FROM generate_series(1, 500) n; ANALYZE shop_book")
+    owned.migrate(Backfill("book", {"note": Value("none")}, where=models.Q(note=None), can_wait=True))
+    owned.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO reader; ALTER TABLE shop_book ENABLE ROW LEVEL SECURITY")
+    with as_role(owned, "reader"), pytest.raises(StepFailed) as error:
+        control.run(owned.connection, Report(), workers=1)
+    assert str(error.value) == HIDDEN.replace("owner", "reader").partition(", or type")[0] + (
+        ". Then run the same command again."
+    )
+    control.run(owned.connection, Report(), workers=1)
+    assert owned.execute("SELECT count(*) FROM shop_book WHERE note IS NULL") == [0]
+
+
+def test_policies_of_a_partition_count_where_its_table_is_read(owned):
+    columns = "id bigint PRIMARY KEY, title varchar(100) NOT NULL, note varchar(40)"
+    owned.execute(f"DROP TABLE shop_book; CREATE TABLE shop_book ({columns}) PARTITION BY RANGE (id)")
+    owned.execute("CREATE TABLE part PARTITION OF shop_book FOR VALUES FROM (0) TO (99)")
+    owned.execute("ALTER TABLE shop_book OWNER TO owner; ALTER TABLE part OWNER TO owner")
+    owned.execute(POLICY.format("part"))
+    with (
+        as_role(owned, "owner"),
+        pytest.raises(StepFailed, match="Row security hides rows of part from the role owner"),
+    ):
+        owned.migrate(FILL)
+
+
+def test_what_a_backfill_reads_by_itself_fails_where_a_policy_hides_rows(owned):
+    """Nobody foresees what a function or SQL by hand reads."""
+    owned.execute("CREATE TABLE other (id int); ALTER TABLE other OWNER TO owner")
+    owned.execute(POLICY.format("other"))
+    with as_role(owned, "owner"), pytest.raises(StepFailed, match='row-level security policy for table "other"'):
+        owned.migrate(
+            Backfill("book", {"note": models.expressions.RawSQL("(SELECT max(id)::text FROM public . other)", ())})
+        )
+    assert owned.execute("SHOW row_security") == ["on"]
+
+
+# Tables that inherit.
+
+
+def test_tables_that_inherit_stop_what_needs_a_trigger(database):
+    shop = Shop(database, book(("note", NOTE)), RunSQL("CREATE TABLE special () INHERITS (shop_book)"))
+    before = shop.columns(), shop.triggers()
+    for operation in (RENAME, RETYPE, NOT_NULL, COMPUTED):
+        with pytest.raises(StepFailed) as error:
+            shop.migrate(operation)
+        assert str(error.value) == (
+            "special inherits from shop_book, and triggers aren't inherited: what is written to its rows while two "
+            "releases run would be lost. Nothing was changed. Type, for the time until the contract: ALTER TABLE "
+            'special NO INHERIT "shop_book"; Or use Django\'s own operation while nobody writes.'
+        )
+    assert (shop.columns(), shop.triggers()) == before
+
+
+def test_rows_of_tables_that_inherit_are_filled_and_looked_at(database):
+    """More pages than the table that they inherit from has."""
+    shop = Shop(database, book(("note", NOTE)), RunSQL("CREATE TABLE special () INHERITS (shop_book)"))
+    shop.execute("INSERT INTO special (id, title) SELECT n, 'x' FROM generate_series(1, 500) n")
+    shop.migrate(FILL)
+    assert shop.execute("SELECT count(*) FROM shop_book WHERE note = 'none'") == [500]
+    with pytest.raises(StepFailed, match="x"):
+        shop.migrate(UNIQUE)
+
+
+def test_a_column_that_comes_from_another_table_is_not_changed(database):
+    shop = Shop(database, book(("note", NOTE)))
+    shop.execute("CREATE TABLE ancestor (title varchar(100) NOT NULL); ALTER TABLE shop_book INHERIT ancestor")
+    with pytest.raises(StepFailed) as error:
+        shop.migrate(RENAME)
+    assert str(error.value) == (
+        "title of shop_book is inherited from ancestor, and can be renamed or dropped nowhere else. Nothing was "
+        'changed. Type, for the time until the contract: ALTER TABLE "shop_book" NO INHERIT ancestor; Or use Django\'s '
+        "own operation while nobody writes."
+    )
+    shop.migrate(NOT_NULL, COMPUTED)
+    shop.contract()
+    assert shop.columns()["note"] == "character varying(40) NOT NULL"
+
+
+def test_a_plan_is_made_only_where_a_table_has_such_a_thing(database):
+    """To make one takes as long as applying it, in a large project."""
+    shop = Shop(database, book())
+
+    plan = (pytest.fail("a plan was made") for _ in range(1))
+    refuse_foreseen(database, plan)
+    shop.execute("CREATE TABLE special () INHERITS (shop_book)")
+    with pytest.raises(pytest.fail.Exception):
+        refuse_foreseen(database, plan)
