@@ -14,6 +14,7 @@ from safemigrations.checking import checks
 from safemigrations.contracts import loaded
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.hooks.of_migration import created_by, situations
+from safemigrations.management import back
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.operations.base import Change
 from safemigrations.running.one_at_a_time import one_at_a_time
@@ -34,6 +35,8 @@ class Command(Interruptible, migrate.Command):
             ),
         )
 
+        back.add_arguments(parser)
+
     def check(self, *args: Any, **kwargs: Any) -> None:
         """What has been merged must be deployable: unsafe migrations are for `check`, not for `migrate`."""
         with checks.silenced():
@@ -43,13 +46,16 @@ class Command(Interruptible, migrate.Command):
         connection = connections[options["database"]]
         self.verbosity = options["verbosity"]
         self.report = ConsoleReport(self.stdout, self.style) if self.verbosity else Report()
+        if back.is_wanted(options):
+            back.go_back(self, connection, options)
+            return
         if options["plan"] or options["check_unapplied"]:
             super().handle(*args, **options)
             if options["plan"]:
                 self._print_planned_contracts(connection, options)
             return
         run = Run(report=self.report, finish=options["contract"])
-        with one_at_a_time(connection, self._tell_waiting), running(run), closing(self.report):
+        with one_at_a_time(connection, self.tell_waiting), running(run), closing(self.report):
             super().handle(*args, **options)
             self._record_release(connection)
             if options["contract"] and not options["fake"]:
@@ -57,7 +63,7 @@ class Command(Interruptible, migrate.Command):
             else:
                 self._print_left(connection)
 
-    def _tell_waiting(self, pid: int | None) -> None:
+    def tell_waiting(self, pid: int | None) -> None:
         if self.verbosity:
             self.stdout.write(
                 self.style.WARNING(f"Another migrate (pid {pid}) is running here; waiting for it to end.")

@@ -1,0 +1,78 @@
+"""migrate --to-release: unapplies what a release doesn't know, with what Django does around an unapply."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from safemigrations.hooks.executor import MigrationExecutor
+from safemigrations.hooks.going_back import WayBack, release_before_contract, release_called, way_back
+from safemigrations.running.one_at_a_time import one_at_a_time
+from safemigrations.running.run import Run, running
+from safemigrations.typed import applied_state
+
+
+def add_arguments(parser: CommandParser) -> None:
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
+        "--to-release",
+        metavar="RELEASE",
+        help="Unapply what that release doesn't know; its mark, or what SAFEMIGRATIONS['RELEASE'] was then.",
+    )
+    way.add_argument(
+        "--before-contract",
+        action="store_true",
+        help="The same, to the latest release that knows nothing of what is left for the contract.",
+    )
+
+
+def is_wanted(options: dict[str, Any]) -> bool:
+    wanted = bool(options["to_release"] or options["before_contract"])
+    others = [
+        name for name in ("app_label", "contract", "fake", "fake_initial", "prune", "run_syncdb") if options[name]
+    ]
+    if wanted and others:
+        raise CommandError("--to-release and --before-contract take no app and no other way to migrate beside them.")
+    return wanted
+
+
+def go_back(command: Any, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+    """Print the way back, and with neither --plan nor a reason against it go it."""
+    if options["plan"]:
+        way = _way(command, connection, options)
+        _say(command, way)
+        for migration in way.migrations:
+            command.stdout.write(f"  Would unapply {migration}")
+        return
+    with one_at_a_time(connection, command.tell_waiting), running(Run(report=command.report)), closing(command.report):
+        way = _way(command, connection, options)
+        if command.verbosity:
+            _say(command, way)
+        if way.migrations:
+            _go(command, connection, way)
+
+
+def _way(command: Any, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> WayBack:
+    name = options["to_release"]
+    release = release_called(connection, name) if name else release_before_contract(connection)
+    return way_back(MigrationExecutor(connection), release)
+
+
+def _say(command: Any, way: WayBack) -> None:
+    command.stdout.write(command.style.MIGRATE_HEADING(f"Going back to {way.release}:"))
+    if not way.migrations:
+        command.stdout.write("  It knows everything that is applied.")
+
+
+def _go(command: Any, connection: BaseDatabaseWrapper, way: WayBack) -> None:
+    executor = MigrationExecutor(connection, command.migration_progress_callback)
+    executor.loader.check_consistent_history(connection)
+    before, alias = applied_state(executor), connection.alias
+    emit_pre_migrate_signal(command.verbosity, False, alias, apps=before.apps, stdout=command.stdout, plan=way.plan)
+    after = executor.migrate(None, plan=way.plan, state=before.clone())
+    after.clear_delayed_apps_cache()
+    emit_post_migrate_signal(command.verbosity, False, alias, apps=after.apps, stdout=command.stdout, plan=way.plan)
