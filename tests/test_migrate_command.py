@@ -9,6 +9,7 @@ import textwrap
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from safemigrations.running.one_at_a_time import OWN, holders_of
 from safemigrations.typed import server_version
 from tests.contention import until
 from tests.project import Project
@@ -448,6 +449,39 @@ def test_a_second_migrate_waits_says_so_and_finds_nothing_to_do(shop, other_conn
         "Operations to perform:\n  Apply all migrations: shop\nRunning migrations:\n  No migrations to apply.\n"
         "Left for the contract: 2\n" + LEFT_SIZE + LEFT_NOTE + WHAT_TO_TYPE
     )
+
+
+LOST = (
+    "StepFailed: The connection that held the lock of this migrate is gone (terminating connection due to "
+    "administrator command). Another migrate may run by now, so this one stops. What was done before stays. Run the "
+    "same command again.\n"
+)
+LETS_GO = {
+    "the lock": (f"SELECT pg_terminate_backend(pid, 5000) FROM ({holders_of(OWN)}) AS holders", LOST),
+    "the lock of its connection": ("SELECT pg_advisory_unlock_all()", ""),
+}
+
+
+@pytest.mark.parametrize("what", LETS_GO)
+def test_who_lost_the_lock_stops_before_the_next_migration(shop, what):
+    lets_go, error = LETS_GO[what]
+    write(shop, "0002_lost", f"migrations.RunSQL({lets_go!r}, migrations.RunSQL.noop),", after="0001_initial")
+    write(shop, "0003_size", ADD_SIZE, after="0002_lost")
+    result = shop.manage("migrate")
+    assert result.stderr == error
+    assert applied(shop)[-1] == ("0002_lost" if error else "0003_size")
+    shop.manage("migrate").check()
+    assert applied(shop)[-1] == "0003_size"
+
+
+def test_a_migration_may_call_migrate(shop):
+    """As those do that set up tenants: it doesn't wait for itself."""
+    call = 'migrations.RunPython(lambda *_: management.call_command("migrate", "shop", "0001", verbosity=0)),'
+    write(shop, "0002_calls", call, after="0001_initial")
+    text = shop.read_migration("shop", "0002_calls")
+    shop.write_migration("shop", "0002_calls", f"from django.core import management\n{text}")
+    shop.manage("migrate").check()
+    assert applied(shop)[-1] == "0002_calls"
 
 
 def test_several_at_once_apply_nothing_twice(project):

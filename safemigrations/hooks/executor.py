@@ -20,6 +20,7 @@ from ..errors import StepFailed
 from ..operations.base import Change
 from ..running.foreseen import refuse_foreseen
 from ..running.guard import Guard
+from ..running.one_at_a_time import look
 from ..running.run import Run, current_run, running
 from ..typed import set_on
 from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
@@ -82,6 +83,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         if fake or self.connection.vendor != "postgresql":
             return apply(state, migration, fake, fake_initial)
         run = current_run()
+        look(self.connection)
         run.migration = migration
         if fake_initial and self.detect_soft_applied(state, migration)[0]:
             self._end_of_freshness(run)
@@ -100,6 +102,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         if fake or self.connection.vendor != "postgresql":
             return unapply(state, migration, fake)
         run = current_run()
+        look(self.connection)
         run.migration = migration
         if any(getattr(operation, "reaches_others", False) for operation in migration.operations):
             state = self._with_later_ones(state, migration)

@@ -1,46 +1,161 @@
-"""Two runs at once: the second waits until the first has ended."""
+"""Two runs at once: the second waits until the first has ended.
+
+A run holds two advisory locks. One is on a connection of its own, which no migration can close, and on which nothing
+happens but a look, before each migration and each step, at whether it is still there. The other is on the connection
+that does the work: when the process is killed, that one stays until the server has ended the statement that it was at.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
+from django.db import DatabaseError, Error, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-KEY = 7_283_946_510_022  # of the advisory lock; any constant that nobody else uses
+from ..errors import StepFailed
+from ..typed import server_version
+from . import locks
+from .backfill.failures import first_line, is_lost
+
+WORK = 7_283_946_510_022  # of the advisory lock on the connection that does the work; nobody else uses the constant
+OWN = WORK + 1  # of the one on a connection of its own
 POLL = 0.2  # seconds
+KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10}  # seconds; firewalls forget connections that are silent
+TOO_MANY = "53300"
+
+Tell = Callable[[int | None], Any]
+
+_own: ContextVar[dict[str, BaseDatabaseWrapper]] = ContextVar("safemigrations_own")  # by the alias of the database
 
 
 @contextlib.contextmanager
-def one_at_a_time(connection: BaseDatabaseWrapper, waiting: Callable[[int | None], Any]) -> Iterator[None]:
+def one_at_a_time(connection: BaseDatabaseWrapper, waiting: Tell) -> Iterator[None]:
     """Let one run work on this database; `waiting` is told the pid of the other, once.
 
     This asks again and again. A session that waits for an advisory lock holds a snapshot, and a CREATE INDEX
     CONCURRENTLY of the run that holds the lock would wait for that snapshot.
     """
-    if connection.vendor != "postgresql":
+    if connection.vendor != "postgresql" or connection.alias in _own.get({}):  # a migration that calls migrate
         yield
         return
-    told = False
-    while not _value(connection, f"SELECT pg_try_advisory_lock({KEY})"):
+    tell = _once(waiting)
+    with _own_lock(connection, tell) as own, _work_lock(connection, tell):
+        token = _own.set({**_own.get({}), connection.alias: own})
+        try:
+            yield
+        except OperationalError as error:
+            if not is_lost(error):
+                raise
+            raise StepFailed(_LOST.format(error=first_line(error))) from error
+        finally:
+            _own.reset(token)
+
+
+_LOST = "The connection to the server was lost ({error}). What was done before stays. Run the same command again."
+
+
+def _once(waiting: Tell) -> Tell:
+    told: list[int | None] = []
+
+    def tell(pid: int | None) -> None:
         if not told:
-            waiting(_value(connection, _HOLDER))
-            told = True
+            told.append(pid)
+            waiting(pid)
+
+    return tell
+
+
+# On a connection of its own.
+
+
+@contextlib.contextmanager
+def _own_lock(connection: BaseDatabaseWrapper, tell: Tell) -> Iterator[BaseDatabaseWrapper]:
+    own = _copy(connection)
+    try:
+        _begin(own)
+        while not _value(own, f"SELECT pg_try_advisory_xact_lock({OWN})"):
+            own.rollback()
+            tell(_holder(connection))
+            time.sleep(POLL)
+            _begin(own)
+        yield own
+    except OperationalError as error:
+        if locks.sqlstate(error) != TOO_MANY:
+            raise
+        raise StepFailed(
+            f"migrate needs a second connection, for the lock that keeps another migrate out: {str(error).strip()}. "
+            "Nothing was changed."
+        ) from error
+    finally:
+        with contextlib.suppress(Error):
+            own.close()
+
+
+def _copy(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
+    own = connection.copy()
+    options = {name: value for name, value in own.settings_dict["OPTIONS"].items() if name != "pool"}
+    own.settings_dict.update(OPTIONS={**KEEPALIVE, **options}, CONN_HEALTH_CHECKS=False, AUTOCOMMIT=False)
+    return own
+
+
+def _begin(own: BaseDatabaseWrapper) -> None:
+    """Begin the transaction that holds the lock: also behind a pooler it stays where it is.
+
+    READ COMMITTED holds no snapshot between two statements, so nothing waits for it.
+    """
+    settings = ["idle_in_transaction_session_timeout"]
+    settings += ["transaction_timeout"] if server_version(own) >= 170000 else []
+    with own.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        for name in settings:
+            cursor.execute(f"SET LOCAL {name} = 0")
+
+
+def look(connection: BaseDatabaseWrapper) -> None:
+    """Raise StepFailed where this run has lost its lock, which lives as long as its transaction."""
+    own = _own.get({}).get(connection.alias)
+    try:
+        if own:
+            _value(own, "SELECT 1")
+    except DatabaseError as error:
+        raise StepFailed(
+            f"The connection that held the lock of this migrate is gone ({first_line(error)}). "
+            "Another migrate may run by now, so this one stops. What was done before stays. Run the same command again."
+        ) from error
+
+
+# On the connection that does the work.
+
+
+@contextlib.contextmanager
+def _work_lock(connection: BaseDatabaseWrapper, tell: Tell) -> Iterator[None]:
+    while not _value(connection, f"SELECT pg_try_advisory_lock({WORK})"):
+        tell(_holder(connection))
         time.sleep(POLL)
     try:
         yield
     finally:
         if connection.is_usable():
-            _value(connection, f"SELECT pg_advisory_unlock({KEY})")
+            _value(connection, f"SELECT pg_advisory_unlock({WORK})")
 
 
-_HOLDER = (
-    "SELECT max(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-    f" AND classid = {KEY >> 32} AND objid = {KEY & 0xFFFFFFFF}"
-    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-)
+def holders_of(key: int) -> str:
+    """The processes that hold an advisory lock in this database."""
+    return (
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid IS NOT NULL"
+        f" AND classid = {key >> 32} AND objid = {key & 0xFFFFFFFF}"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+
+
+def _holder(connection: BaseDatabaseWrapper) -> int | None:
+    """The one that does the work, as long as it has that lock."""
+    pid: int | None = _value(connection, f"SELECT coalesce(({holders_of(WORK)}), ({holders_of(OWN)}))")
+    return pid
 
 
 def _value(connection: BaseDatabaseWrapper, query: str) -> Any:

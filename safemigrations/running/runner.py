@@ -20,6 +20,7 @@ from ..plans.indexes import AddUnique, BuildIndex, DropIndex
 from ..plans.steps import Backfill, Nothing, Online, Plan, Proof, Statement, Step, Together, Trial, reverse
 from .backfill.fill import fill
 from .indexes import build_index, drop_index
+from .one_at_a_time import look
 from .online import online
 from .proofs import Contradicted, proof, trial
 from .run import Report, explain, sending
@@ -65,6 +66,7 @@ class Runner:
                 self.session.report.skip(step)
                 continue
             self._refuse_inside_transaction(step)
+            look(self.session.connection)
             with sending():
                 self._do(step)
 

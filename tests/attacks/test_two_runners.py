@@ -6,7 +6,6 @@ import pytest
 
 from ..contention import until
 from ..project import Project
-from .deployment import not_yet
 
 RUN = """
 import time
@@ -55,7 +54,6 @@ LETS_GO = {
     "DISCARD ALL": ("pass", f"migrations.RunSQL('DISCARD ALL'), {PYTHON}"),
     "pg_advisory_unlock_all()": ("pass", f"migrations.RunSQL('SELECT pg_advisory_unlock_all()'), {PYTHON}"),
 }
-lost = not_yet("the lock that lets one migrate work is on the connection of the migrations, and goes with it")
 
 
 def prepared(project: Project, what: str, operation: str) -> Project:
@@ -66,7 +64,7 @@ def prepared(project: Project, what: str, operation: str) -> Project:
     return project
 
 
-@pytest.mark.parametrize("what", [pytest.param(what, marks=[] if what == "nothing" else [lost]) for what in LETS_GO])
+@pytest.mark.parametrize("what", LETS_GO)
 def test_a_migration_that_lets_its_connection_go_runs_once(project, what):
     prepared(project, *LETS_GO[what])
     first = project.start("migrate")
@@ -83,7 +81,6 @@ TAKE_AWAY = "end(connection, \"pg_locks WHERE locktype = 'advisory' AND granted\
 NEXT = RUN.replace("0001_initial", "0002_run").format(what="return", operation=PYTHON)
 
 
-@not_yet("who lost the lock goes on, or ends with a traceback")
 def test_a_runner_that_lost_the_lock_stops_before_the_next_migration(project):
     prepared(project, TAKE_AWAY, PYTHON)
     project.write_migration("shop", "0003_next", NEXT)

@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ... import conf
 from ...plans.steps import Backfill
 from ...postgres.names import regclass
+from ..one_at_a_time import OWN, holders_of
 from .failures import first_line
 from .table import fetch
 
@@ -124,6 +125,7 @@ _WAITERS = (
 # A role without the privileges of pg_monitor sees whose a session of another role is, but not what that session does.
 _OTHERS = (
     "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid NOT IN ({pids}, pg_backend_pid())"
+    f" AND pid NOT IN ({holders_of(OWN)})"
     " AND (backend_type = 'client backend' OR backend_type IS NULL AND usesysid IS NOT NULL)"
     " AND (state IS DISTINCT FROM 'idle' OR state_change > clock_timestamp() - interval '{idle} s'))"
 )
