@@ -169,12 +169,12 @@ def test_what_the_session_was_set_to_holds_for_it_too(database, item):
     item.execute("ALTER TABLE first.item OWNER TO filler; GRANT ALL ON ALL TABLES IN SCHEMA public TO filler")
     item.execute("GRANT pg_monitor TO filler")
     with database.cursor() as cursor:
-        cursor.execute("SET search_path = first, public; SET IntervalStyle = 'iso_8601'; SET ROLE filler")
-    who = "current_user || ' ' || current_setting('IntervalStyle')"
+        cursor.execute("SET search_path = first, public; SET work_mem = '5MB'; SET ROLE filler")
+    who = "current_user || ' ' || current_setting('work_mem')"
     briefly(database, fill_of(assign=f'{COUNTED.assign}, "who" = {who}'))
     database.close()
     assert backends_of(item, "first.item") == 2
-    assert item.execute("SELECT DISTINCT who FROM first.item").fetchall() == [("filler iso_8601",)]
+    assert item.execute("SELECT DISTINCT who FROM first.item").fetchall() == [("filler 5MB",)]
     assert backends(item) == 0
     item.execute("DROP OWNED BY filler; DROP ROLE filler")
 

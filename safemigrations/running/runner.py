@@ -110,4 +110,4 @@ class Runner:
     def _clean_up(self, step: Step, error: BaseException) -> None:
         """Rows contradict the step: what it leaves behind would reject writes that succeeded before."""
         if isinstance(error, Contradicted | IntegrityError) or isinstance(error.__cause__, IntegrityError):
-            self.run(getattr(step, "on_failure", ()))
+            self._run(getattr(step, "on_failure", ()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,9 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..postgres.values import literal
 from ..typed import server_version
 from .run import Report, current_run
-
-# What statements of ours depend on, whatever the role or the database has set.
-DEPENDED_ON = {"row_security": "off"}  # where a policy would hide rows, PostgreSQL raises an error instead
+from .settings import settled
 
 
 class Session:
@@ -52,18 +50,15 @@ class Session:
             transaction.set_rollback(True, using=self.connection.alias)
         return rows
 
-    def settings(self, **values: int) -> AbstractContextManager[None]:
+    def ready(self) -> AbstractContextManager[None]:
+        """Have for a while the settings that our statements depend on."""
+        return settled(self.connection)
+
+    @contextlib.contextmanager
+    def settings(self, **values: int) -> Iterator[None]:
         """Change timeouts of the session for a while; afterwards they are as they were."""
         if server_version(self.connection) >= 170000:
             values = {**values, "transaction_timeout": 0}
-        return self._changed({name: str(value) for name, value in values.items()})
-
-    def ready(self) -> AbstractContextManager[None]:
-        """Have for a while the settings that our statements depend on."""
-        return self._changed(DEPENDED_ON)
-
-    @contextlib.contextmanager
-    def _changed(self, values: Mapping[str, str]) -> Iterator[None]:
         before = {name: self.rows(f"SHOW {name}")[0][0] for name in values}
         for name, value in values.items():
             self.set(f"{name} = {value}")

@@ -101,7 +101,6 @@ def test_the_contract_runs_no_plan_but_what_the_code_wrote(books, what):
     assert contracted.refused
 
 
-@unsigned
 def test_the_contract_runs_no_row_but_what_the_code_wrote(books):
     books.deploy(RENAMED.operation).check()
     books.sql(
@@ -146,7 +145,6 @@ SETTINGS = {
     "session_replication_role": "replica",
     "row_security": "off",
     "default_transaction_isolation": "serializable",
-    "default_transaction_read_only": "on",
     "default_transaction_deferrable": "on",
     "statement_timeout": "'20ms'",
     "lock_timeout": "'20ms'",
@@ -171,6 +169,17 @@ def test_a_change_arrives_in_whatever_session(books, setting):
         expanded.check()
         contracted.check()
         assert books.count(change.wrong) == 0
+
+
+def test_a_database_that_is_read_only_is_left_alone(books):
+    """Somebody may have frozen it for a move to another server, and what is written then is lost."""
+    books.write(BIGGER.operation)
+    before = books.catalog()
+    books.sql(f"ALTER DATABASE {books.database} SET default_transaction_read_only = on")
+    for end in (books.migrate(), books.contract(), books.backfill("run")):
+        assert end.refused
+        assert "read-only" in end.error
+    books.assert_unchanged(before)
 
 
 # With standard_conforming_strings off a backslash takes the quote after it away.

@@ -20,6 +20,7 @@ from safemigrations.operations.base import Change
 from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report, Run, running
+from safemigrations.running.server import writable
 from safemigrations.typed import applied_state
 
 
@@ -55,7 +56,12 @@ class Command(Interruptible, migrate.Command):
                 self._print_planned_contracts(connection, options)
             return
         run = Run(report=self.report, finish=options["contract"])
-        with one_at_a_time(connection, self.tell_waiting), running(run), closing(self.report):
+        with (
+            writable(connection),
+            one_at_a_time(connection, self.tell_waiting),
+            running(run),
+            closing(self.report),
+        ):
             super().handle(*args, **options)
             self._record_release(connection)
             if options["contract"] and not options["fake"]:

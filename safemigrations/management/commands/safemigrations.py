@@ -18,6 +18,7 @@ from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.subcommands import SUBCOMMANDS
 from safemigrations.running.backfill import control, tasks
 from safemigrations.running.report import ConsoleReport
+from safemigrations.running.server import writable
 
 
 class Command(Interruptible, BaseCommand):
@@ -106,7 +107,7 @@ class Command(Interruptible, BaseCommand):
         if system:
             tasks.enqueue(system, connection.alias, workers)
             return
-        with closing(self._report()) as report:
+        with writable(connection), closing(self._report()) as report:
             control.run(connection, report, workers=workers)
 
     def _report(self) -> ConsoleReport:

@@ -12,7 +12,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ... import conf
 from ...typed import server_version
 from .. import locks
-from ..session import DEPENDED_ON
 from .table import fetch
 
 NONE: Mapping[str, str] = {}
@@ -32,7 +31,6 @@ def short_transaction(
     with transaction.atomic(using=connection.alias):
         settings = {
             **settings,
-            **DEPENDED_ON,
             "lock_timeout": f"{locks.milliseconds(patience)}",
             "statement_timeout": "0",
             "idle_in_transaction_session_timeout": "0",
