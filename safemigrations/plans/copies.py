@@ -326,11 +326,13 @@ def _copy(table: str, twin: str, index: Index) -> BuildIndex:
 
 
 def _add_check(table: str, what: str, name: str, definition: str) -> Plan:
-    """A check as another one is, also in whether it was validated."""
+    """A check as another one is, also in whether it was validated, or is enforced at all (PostgreSQL 18)."""
     label = Name(table).raw
+    is_enforced = not definition.endswith(" NOT ENFORCED")
+    not_valid = " NOT VALID" if is_enforced else ""
     add = Statement(
         why=f"{label}: {what}",
-        sql=f"ALTER TABLE {table} ADD CONSTRAINT {Name.of(name)} {definition.removesuffix(' NOT VALID')} NOT VALID",
+        sql=f"ALTER TABLE {table} ADD CONSTRAINT {Name.of(name)} {definition.removesuffix(not_valid)}{not_valid}",
         locks={table: Lock.ACCESS_EXCLUSIVE},
         done=constraint_exists(table, name),
     )
@@ -340,4 +342,4 @@ def _add_check(table: str, what: str, name: str, definition: str) -> Plan:
         locks={table: Lock.SHARE_UPDATE_EXCLUSIVE},
         done=constraint_exists(table, name, validated=True),
     )
-    return (add,) if definition.endswith(" NOT VALID") else (add, validate)
+    return (add, validate) if is_enforced and not definition.endswith(" NOT VALID") else (add,)

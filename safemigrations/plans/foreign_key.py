@@ -18,6 +18,7 @@ from ..postgres.constraints import (
     foreign_key_exists,
     foreign_key_of_partitions,
     foreign_keys,
+    foreign_keys_by_hand,
 )
 from ..postgres.lock import Lock
 from ..postgres.names import Name
@@ -92,6 +93,11 @@ class ForeignKey(Data):
     @property
     def _on_delete_code(self) -> str:
         return ON_DELETE[self.on_delete.strip().removeprefix("ON DELETE ")]
+
+    def by_hand(self) -> str:
+        """A query for what the column has beside the foreign key that Django would make, or instead of it."""
+        on_delete = self._on_delete_code if self.column.has_foreign_key else ""
+        return foreign_keys_by_hand(self.table, self.column.name, on_delete=on_delete)
 
     # Before PostgreSQL 18 a partitioned table can't have a foreign key that is NOT VALID. Its partitions can; and when
     # each has a valid one, the table's own takes them over without looking at a row.

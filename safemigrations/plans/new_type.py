@@ -26,6 +26,7 @@ from .index_and_check import name_in
 from .new_type_twin import Twin
 from .steps import Plan, Step, Together
 from .takeover import (
+    carry_comment_of_foreign_key,
     drop_unique,
     exchange_checks,
     exchange_indexes,
@@ -166,6 +167,7 @@ def _let_go(twin: Twin) -> Iterator[str]:
     if twin.cast.misfit:
         yield f"ALTER TABLE {twin.table} DROP CONSTRAINT IF EXISTS {Name.of(twin.fits)}"
     if twin.original.has_foreign_key:
+        yield carry_comment_of_foreign_key(twin.original, twin.column)
         yield ForeignKey(twin.original).drop().sql
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..data import Data
-from ..postgres.columns import column_is, column_missing, sequence_beyond
+from ..postgres.columns import column_is, column_missing, column_not_null, sequence_beyond
 from ..postgres.dependents import stuck_to_column
 from ..postgres.lock import Lock
 from ..postgres.names import Name, temporary_name
@@ -79,9 +79,10 @@ class Twin(Data):
     def nothing_stuck(self, twins: Sequence[Twin]) -> Proof:
         """`twins` are those of the whole exchange: what points at the original is exchanged, too."""
         column, children = self.original, [(other.table, other.original.name) for other in twins]
+        stuck = stuck_to_column(column.table, column.name, children)
         return Proof(
             why=f"{column.label}: nothing of yours keeps {column.name} from getting another type",
-            query=stuck_to_column(column.table, column.name, children),
+            query=f"{stuck} UNION {ForeignKey(column).by_hand()}",
             failure=(
                 f"{column.name} of {column.label} can't get the type {self.successor.type}, because of: {{rows}}. "
                 "Nothing was changed. What depends on a column stays with it, and this column is replaced by another. "
@@ -196,7 +197,12 @@ class Twin(Data):
         return temporary_name(self.label, self.original.name, "fits")
 
     def not_null(self) -> Plan:
-        return () if self.original.field.null else self._unless_over(not_null(self.column))
+        """Also where somebody forbade null by hand."""
+        plan = self._unless_over(not_null(self.column))
+        if not self.original.field.null:
+            return plan
+        by_hand = column_not_null(self.table, self.original.name)
+        return tuple(replace(step, only_where=_both(by_hand, step.only_where)) for step in plan)
 
     def foreign_key(self) -> Plan:
         return self._unless_over(ForeignKey(self.column).add())
@@ -218,3 +224,7 @@ class Twin(Data):
             done=self.over,
             works_on=(original.claim,),
         )
+
+
+def _both(one: Probe, other: Probe | None) -> Probe:
+    return one.and_(other) if other else one

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from ..postgres.blocks import drop_found, for_each, rename_found
+from ..postgres.columns import number_of
 from ..postgres.names import COPY, PREFIX, Name, copy_of, object_name, regclass
 from ..postgres.probe import Probe
 from ..postgres.triggers import mentions
@@ -83,6 +84,16 @@ def _may_be_compressed(column: Column) -> str:
     return f"{of_type} WHERE {_attribute_of(column)}"
 
 
+def carry_comment_of_foreign_key(one: Column, other: Column) -> str:
+    return for_each(
+        f"SELECT n.conname, {_comment_on('k')} AS comment FROM pg_constraint k JOIN pg_constraint n USING (conrelid)"
+        f" WHERE conrelid = {regclass(one.table)} AND k.contype = 'f' AND n.contype = 'f'"
+        f" AND k.conkey = ARRAY[{number_of(one.name, 'conrelid')}]"
+        f" AND n.conkey = ARRAY[{number_of(other.name, 'conrelid')}]",
+        _comment(one.table),
+    )
+
+
 def rename_foreign_key(column: Column, name: str) -> str:
     """Renames the foreign key; of a partitioned table also those of its partitions."""
     table, old = regclass(column.table), ForeignKey(column).name
@@ -99,21 +110,45 @@ def exchange_checks(table: str, scope: str) -> str:
     """
     copied = copy_of(scope, "k.conname")
     return for_each(
-        "SELECT k.conname, n.conname AS copy FROM pg_constraint k JOIN pg_constraint n ON n.conrelid = k.conrelid"
-        f" AND n.conname = {copied} WHERE k.conrelid = {regclass(table)} AND k.contype = 'c'",
-        f"{drop_found(table)} {rename_found(table, 'found.conname', name='found.copy')}",
+        f"SELECT k.conname, {_comment_on('k')} AS comment, n.conname AS copy FROM pg_constraint k"
+        f" JOIN pg_constraint n ON n.conrelid = k.conrelid AND n.conname = {copied}"
+        f" WHERE k.conrelid = {regclass(table)} AND k.contype = 'c'",
+        f"{drop_found(table)} {rename_found(table, 'found.conname', name='found.copy')} {_comment(table)}",
     )
+
+
+def _comment_on(constraint: str) -> str:
+    return f"obj_description({constraint}.oid, 'pg_constraint')"
+
+
+def _comment(table: str, name: str = "found.conname") -> str:
+    """PL/pgSQL that gives a constraint the comment that was found."""
+    change = f"EXECUTE format('COMMENT ON CONSTRAINT %I ON %s IS %L', {name}, {literal(table)}, found.comment);"
+    return f"IF found.comment IS NOT NULL THEN {change} END IF;"
 
 
 def exchange_primary_key(table: str, scope: str) -> str:
     copied = copy_of(scope, "k.conname")
     return for_each(
-        f"SELECT k.conname, c.relname AS copy FROM pg_constraint k JOIN pg_class c ON c.relname = {copied}"
+        f"SELECT k.conname, {_comment_on('k')} AS comment, obj_description(k.conindid, 'pg_class') AS of_index,"
+        " s.nspname, p.indisreplident, p.indisclustered, k.conname AS old, c.relname AS copy FROM pg_constraint k"
+        f" JOIN pg_index p ON p.indexrelid = k.conindid JOIN pg_class c ON c.relname = {copied}"
+        " JOIN pg_namespace s ON s.oid = c.relnamespace"
         " JOIN pg_index i ON i.indexrelid = c.oid AND i.indrelid = k.conrelid"
         f" WHERE k.conrelid = {regclass(table)} AND k.contype = 'p'",
         f"{drop_found(table)}"
         f" EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I PRIMARY KEY USING INDEX %I', {literal(table)},"
-        " found.conname, found.copy);",
+        f" found.conname, found.copy); {_comment(table)} {_like_its_index(table)}",
+    )
+
+
+def _like_its_index(table: str) -> str:
+    """PL/pgSQL that gives an index, which has its name by now, what the one had that was called so."""
+    return (
+        "IF found.of_index IS NOT NULL THEN"
+        " EXECUTE format('COMMENT ON INDEX %I.%I IS %L', found.nspname, found.old, found.of_index); END IF;"
+        f" IF found.indisreplident THEN {_by_index(table, 'REPLICA IDENTITY USING INDEX')} END IF;"
+        f" IF found.indisclustered THEN {_by_index(table, 'CLUSTER ON')} END IF;"
     )
 
 
@@ -133,13 +168,14 @@ def exchange_indexes(table: str, scope: str) -> str:
     in_between = literal(IN_BETWEEN)
     return for_each(
         f"WITH pairs AS ({pairs}), every AS (SELECT * FROM pairs UNION ALL {of_partitions})"
-        " SELECT n.nspname, a.relname AS old, b.relname AS new, i.indisreplident, i.indisclustered FROM every"
+        " SELECT n.nspname, a.relname AS old, b.relname AS new, i.indisreplident, i.indisclustered,"
+        " obj_description(a.oid, 'pg_class') AS of_index, c.comment FROM every"
         " JOIN pg_class a ON a.oid = every.old JOIN pg_class b ON b.oid = every.new"
-        " JOIN pg_index i ON i.indexrelid = a.oid JOIN pg_namespace n ON n.oid = a.relnamespace",
+        " JOIN pg_index i ON i.indexrelid = a.oid JOIN pg_namespace n ON n.oid = a.relnamespace"
+        f" LEFT JOIN LATERAL (SELECT {_comment_on('k')} FROM pg_constraint k WHERE k.conindid = a.oid"
+        " AND k.conrelid = i.indrelid AND k.contype <> 'f') AS c (comment) ON TRUE",
         f"{_rename_index('found.old', in_between)} {_rename_index('found.new', 'found.old')}"
-        f" {_rename_index(in_between, 'found.new')}"
-        f" IF found.indisreplident THEN {_by_index(table, 'REPLICA IDENTITY USING INDEX')} END IF;"
-        f" IF found.indisclustered THEN {_by_index(table, 'CLUSTER ON')} END IF;",
+        f" {_rename_index(in_between, 'found.new')} {_like_its_index(table)} {_comment(table, 'found.old')}",
     )
 
 
@@ -245,10 +281,12 @@ def rename_not_null(one: Column, other: Column) -> str:
     of = "{0}.conrelid = {1} AND {0}.contype = 'n' AND {0}.conkey = ARRAY[{2}]"
     table = regclass(one.table)
     return for_each(
-        "SELECT k.conname AS old, n.conname AS new FROM pg_constraint k, pg_constraint n"
+        f"SELECT k.conname AS old, n.conname AS new, {_comment_on('k')} AS comment"
+        " FROM pg_constraint k, pg_constraint n"
         f" WHERE {of.format('k', table, number(_attribute_of(one)))}"
         f" AND {of.format('n', table, number(_attribute_of(other)))}",
-        f"{_alter(one, 'DROP NOT NULL')} {rename_found(one.table, 'found.old', name='found.new')}",
+        f"{_alter(one, 'DROP NOT NULL')} {rename_found(one.table, 'found.old', name='found.new')}"
+        f" {_comment(one.table, 'found.old')}",
     )
 
 

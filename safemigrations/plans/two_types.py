@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 
 from ..data import Data
+from ..postgres.columns import column_not_null, default_of, sequence_of
 from ..postgres.dependents import stuck_to_column
 from ..postgres.indexes import index_of_field
 from ..postgres.lock import Lock
@@ -26,6 +27,7 @@ from .casts import assigned, misfit
 from .claims import Claim
 from .column import Column
 from .copies import BuildCounterparts
+from .foreign_key import ForeignKey
 from .indexes import BuildIndex
 from .not_null import not_null
 from .steps import Backfill, Plan, Proof, Together
@@ -295,7 +297,7 @@ class TwoTypes(Data):
         taken = said_if(twin.exists.unless(self._conversion.trigger.done), there_already(twin))
         return Proof(
             why=f"{original.label}: nothing of yours keeps {original.name} from getting another type",
-            query=f"{stuck_to_column(original.table, original.name, ())} UNION {taken}",
+            query=f"{self._stuck()} UNION {taken}",
             failure=(
                 f"{original.name} of {original.label} can't be replaced by {twin.name} ({twin.type}), because of: "
                 "{rows}. Nothing was changed. What depends on a column goes with it. Drop what is named, run the same "
@@ -303,6 +305,16 @@ class TwoTypes(Data):
             ),
             done=over,
         )
+
+    def _stuck(self) -> str:
+        """What the new column can't take over: what depends on the old one, and what was given that by hand."""
+        table, name = self.old.table, self.old.name
+        found = [stuck_to_column(table, name, ()), ForeignKey(self.old).by_hand(), sequence_of(table, name)]
+        if self.old.field.null:
+            found.append(said_if(column_not_null(table, name), f"NOT NULL of {name}"))
+        if not self.old.field.has_db_default():
+            found.append(default_of(table, name))
+        return " UNION ".join(found)
 
     def _converts(self, forwards: Direction) -> Proof:
         original, twin, keys = self.old, self.new, ", ".join(self.old.key)

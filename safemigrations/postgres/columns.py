@@ -83,6 +83,25 @@ def _is_of_type(type_: str) -> str:
     return f"a.atttypid = to_regtype({literal(type_)})"
 
 
+def default_of(table: str, column: str) -> str:
+    """The default of a column as people read it, if it has one."""
+    return (
+        "SELECT 'default ' || pg_get_expr(d.adbin, d.adrelid) FROM pg_attribute a JOIN pg_attrdef d"
+        f" ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attrelid = {regclass(table)}"
+        f" AND a.attname = {literal(column)} AND a.attgenerated = ''"
+    )
+
+
+def sequence_of(table: str, column: str) -> str:
+    """The sequence that belongs to a column, as people read it."""
+    return (
+        "SELECT 'sequence ' || d.objid::regclass FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid"
+        " AND a.attnum = d.refobjsubid JOIN pg_sequence s ON s.seqrelid = d.objid"
+        " WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass"
+        f" AND a.attrelid = {regclass(table)} AND a.attname = {literal(column)}"
+    )
+
+
 def number_of(column: str, relation: str) -> str:
     """The attribute number of a column, inside a query that has its table as `relation`."""
     return f"(SELECT attnum FROM pg_attribute WHERE attrelid = {relation} AND attname = {literal(column)})"

@@ -72,6 +72,25 @@ def foreign_keys(table: str, column: str, *, but_named: str = "", on_delete: str
     )
 
 
+def foreign_keys_by_hand(table: str, column: str, *, on_delete: str = "") -> str:
+    """The foreign keys of one column that aren't as Django makes them, with this ON DELETE, or at all; with their text.
+
+    One that is as Django's is not by hand, a second one is.
+    """
+    as_django = (
+        f"k.confdeltype = {literal(on_delete)} AND k.confupdtype = 'a' AND k.confmatchtype = 's' AND k.condeferrable"
+        " AND k.condeferred AND k.convalidated AND coalesce((to_jsonb(k) ->> 'conenforced')::boolean, TRUE)"
+    )
+    own = (
+        f"FROM pg_constraint k WHERE k.conrelid = {regclass(table)} AND k.contype = 'f' AND k.conparentid = 0"
+        f" AND k.conkey = ARRAY[{number_of(column, 'k.conrelid')}]"
+    )
+    return (
+        "SELECT format('constraint %s on table %s: %s', k.conname, k.conrelid::regclass, pg_get_constraintdef(k.oid))"
+        f" {own} AND k.oid IS DISTINCT FROM (SELECT min(k.oid) {own} AND {as_django})"
+    )
+
+
 # Constraints that are found by what they are over.
 
 

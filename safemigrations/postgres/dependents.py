@@ -114,5 +114,20 @@ def stuck_to_column(table: str, column: str, children: Iterable[tuple[str, str]]
         f" AND NOT coalesce({is_ours('t')}, FALSE)"
         " UNION SELECT 'partition key' FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid"
         f" AND a.attnum = ANY (p.partattrs) WHERE p.partrelid = {regclass(table)} AND a.attname = {literal(column)}"
-        f" UNION {functions_in_order(table)}"
+        f" UNION {functions_in_order(table)} UNION {_carried_over_by_nobody(table, column)}"
+    )
+
+
+def _carried_over_by_nobody(table: str, column: str) -> str:
+    """What Django doesn't know of a column and its indexes, and another column can't be given without a rewrite."""
+    of_index = "pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_attribute a ON a.attrelid = i.indrelid"
+    its = f"= {regclass(table)} AND a.attname = {literal(column)}"
+    return (
+        "SELECT 'security label of ' || s.provider FROM pg_seclabel s JOIN pg_attribute a ON a.attrelid = s.objoid"
+        f" AND a.attnum = s.objsubid WHERE s.classoid = 'pg_class'::regclass AND a.attrelid {its}"
+        f" UNION SELECT format('tablespace of index %s', c.relname) FROM {of_index} AND a.attnum = ANY (i.indkey)"
+        f" WHERE c.reltablespace <> 0 AND i.indrelid {its}"
+        " UNION SELECT format('DEFERRABLE of primary key %s', k.conname) FROM pg_constraint k JOIN pg_attribute a"
+        " ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)"
+        f" WHERE k.contype = 'p' AND k.condeferrable AND k.conrelid {its}"
     )
