@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from .project import MANAGE, Project
 from .test_checks import HINT, INDEX, MESSAGE, migration, with_index, write
 
 
@@ -17,7 +18,7 @@ def test_as_text(project):
     result = with_index(project).manage("safemigrations", "lint")
     assert result.returncode == 1
     assert result.stdout == (
-        f"?: (safemigrations.E001) shop/migrations/0002_index.py:8: {MESSAGE.format('one')}\n{HINT}\n"
+        f"?: (safemigrations.E001) shop/migrations/0002_index.py:8: {MESSAGE.format('one')}\n{HINT}\n1 error.\n"
     )
     assert result.stderr == "CommandError: 1 unsafe operation.\n"
 
@@ -67,3 +68,79 @@ def test_it_asks_no_database(project):
     nowhere = {**project.settings["DATABASES"]["default"], "NAME": "nowhere"}
     project.set(DATABASES={"default": nowhere})
     assert project.manage("safemigrations", "lint").stderr == "CommandError: 1 unsafe operation.\n"
+
+
+# What people wrote.
+
+
+def by_hand(project: Project, *operations: str, options: str = "") -> Project:
+    return write(project, migration("0002_by_hand", *operations, before="0001_initial", options=options))
+
+
+def test_sql_is_read(project):
+    result = by_hand(project, "migrations.RunSQL('CREATE INDEX book_title ON shop_book (title)', '')").manage(
+        "safemigrations", "lint"
+    )
+    assert result.stdout == (
+        "?: (safemigrations.E200) shop/migrations/0002_by_hand.py:8: CREATE INDEX book_title ON shop_book (title) "
+        "builds the index while nobody can write to shop_book.\n"
+        "\tHINT: Write, with atomic = False on the migration,\n"
+        "    AddIndexConcurrently('book', models.Index(fields=['title'], name='book_title'))\n"
+        "1 error.\n"
+    )
+
+
+def test_sql_inside_of_a_split_operation_is_read(project):
+    sql = "migrations.RunSQL('DROP INDEX book_title', '')"
+    by_hand(project, f"migrations.SeparateDatabaseAndState(database_operations=[{sql}])")
+    assert "safemigrations.E207" in project.manage("safemigrations", "lint").stdout
+
+
+def test_a_table_of_the_same_migration(project):
+    created = "migrations.CreateModel('Page', [('id', models.BigAutoField(primary_key=True))])"
+    by_hand(project, created, "migrations.RunSQL('CREATE INDEX page_id ON shop_page (id)', '')")
+    assert project.manage("safemigrations", "lint").check().stdout == "No unsafe operation.\n"
+
+
+def test_a_lock_of_a_stock_operation_is_held_while_rows_are_filled(project):
+    add = "migrations.AddField('book', 'pages', models.IntegerField(null=True))"
+    by_hand(project, add, "migrations.RunSQL('INSERT INTO shop_page SELECT * FROM shop_book', '')")
+    said = project.manage("safemigrations", "lint").stdout
+    assert "safemigrations.E210" in said
+    assert "until it ends Add field pages to book keeps its ACCESS EXCLUSIVE lock on shop_book" in said
+
+
+NOT_READ = "migrations.RunSQL('SELECT fill_books()', '')"
+
+
+def test_what_is_not_understood_is_said(project):
+    by_hand(project, NOT_READ)
+    result = project.manage("safemigrations", "lint").check()
+    assert result.stdout == (
+        "?: (safemigrations.I290) shop/migrations/0002_by_hand.py:8: statement not understood: SELECT fill_books() is "
+        "not understood\n\tHINT: Judge it yourself.\n"
+        "Nothing unsafe in what was understood. 1 statement not understood.\n"
+    )
+    assert "safemigrations.I290" in project.manage("safemigrations", "lint", "--format", "json").stdout
+    strict = project.manage("safemigrations", "lint", "--strict")
+    assert (strict.returncode, strict.stderr) == (1, "CommandError: 1 statement not understood.\n")
+    check = project.manage("check").check()
+    assert "?: (safemigrations.I290) 1 statement not understood." in check.stderr
+
+
+def test_a_person_may_have_judged_it(project):
+    by_hand(project, NOT_READ, options="    allow_unsafe = {'safemigrations.I290': 'fills 20 rows'}\n")
+    assert project.manage("safemigrations", "lint", "--strict").check().stdout == "No unsafe operation.\n"
+
+
+def test_without_the_grammar_it_says_so(project):
+    by_hand(project, "migrations.RunSQL('DROP INDEX book_title', '')")
+    project.write("pglast/__init__.py", "raise ImportError")
+    hidden = "import importlib.util\nfind = importlib.util.find_spec\n"
+    hidden += "importlib.util.find_spec = lambda name, *rest: None if name == 'pglast' else find(name, *rest)\n"
+    project.write("manage.py", hidden + MANAGE)
+    for command in ("safemigrations lint", "check"):
+        result = project.manage(*command.split()).check()
+        assert "SQL is read only where pglast is installed: pip install 'safemigrations[lint]'" in (
+            result.stdout + result.stderr
+        )

@@ -224,10 +224,101 @@ KINDS: list[Kind] = [
         "migrations from before safemigrations have findings, and `BASELINE` isn't set",
     ),
     Kind(
-        "safemigrations.I106",
+        "safemigrations.I290",
         "",
         "Something was not understood",
         "statements and functions that the checks couldn't read",
+    ),
+    Kind(
+        "safemigrations.E200",
+        "",
+        "An index is built while others wait",
+        (
+            "SQL: `CREATE INDEX` or `REINDEX` without `CONCURRENTLY`; `ADD CONSTRAINT` `UNIQUE`, `PRIMARY "
+            "KEY` or `EXCLUDE` that builds its index; `ADD COLUMN` that is unique"
+        ),
+    ),
+    Kind(
+        "safemigrations.E201",
+        "",
+        "A statement that a transaction refuses",
+        "SQL: `CONCURRENTLY` or `VACUUM` in an atomic migration, or with other statements in one text",
+    ),
+    Kind(
+        "safemigrations.E202",
+        "",
+        "A table is rewritten while nobody can read or write",
+        (
+            "SQL: `ALTER COLUMN TYPE` that isn't known to be instant; `ADD COLUMN` with a volatile default, "
+            "`serial`, identity or stored generated; `CLUSTER`, `VACUUM FULL`, `SET TABLESPACE`, `SET "
+            "LOGGED`, `SET ACCESS METHOD`; `REFRESH MATERIALIZED VIEW` without `CONCURRENTLY`"
+        ),
+    ),
+    Kind(
+        "safemigrations.E203",
+        "",
+        "Every row is read while nobody can read or write",
+        (
+            "SQL: `SET NOT NULL` that no valid check proves; `ADD CONSTRAINT CHECK` without `NOT VALID`; `ADD"
+            " COLUMN` with a check; `ATTACH PARTITION`; a check of a domain"
+        ),
+    ),
+    Kind(
+        "safemigrations.E204",
+        "",
+        "A foreign key is tried on every row while nobody can write",
+        "SQL: `ADD CONSTRAINT FOREIGN KEY` without `NOT VALID`",
+    ),
+    Kind(
+        "safemigrations.E205",
+        "",
+        "What the old release names goes",
+        (
+            "SQL: `DROP` or `RENAME` of a table or column that a model had when the migration began; `SET "
+            "SCHEMA`, `TRUNCATE`, `RENAME VALUE`; `DROP ... CASCADE` (warning)"
+        ),
+    ),
+    Kind(
+        "safemigrations.E206",
+        "",
+        "What the old release writes is refused",
+        "SQL: `ADD COLUMN NOT NULL` without a default; `DROP DEFAULT` of a `db_default` that it relies on",
+    ),
+    Kind(
+        "safemigrations.E207",
+        "",
+        "An index goes while the old release may want it",
+        "SQL: `DROP INDEX` without `CONCURRENTLY`",
+    ),
+    Kind(
+        "safemigrations.E208",
+        "",
+        "A table is locked",
+        "SQL: `LOCK TABLE` in a mode that stops writers",
+    ),
+    Kind(
+        "safemigrations.E209",
+        "",
+        "Many rows are changed in one statement",
+        (
+            "SQL: `UPDATE` or `DELETE` without `WHERE`; with a `WHERE` that doesn't select by a unique column"
+            " or a limit, `MERGE`, `SELECT ... FOR UPDATE` (warning)"
+        ),
+    ),
+    Kind(
+        "safemigrations.E210",
+        "",
+        "A lock is held while rows are worked on",
+        (
+            "in one transaction, a statement or operation that locks a table, and then one that takes longer "
+            "the more rows there are: `NOT VALID` and `VALIDATE`, `AddField` and `UPDATE`"
+        ),
+    ),
+    Kind(
+        "safemigrations.W212",
+        "",
+        "An INVALID index is taken for the real one",
+        "SQL: `CREATE INDEX CONCURRENTLY IF NOT EXISTS`",
     ),
 ]
 BY_ID = {kind.id: kind for kind in KINDS}

@@ -22,14 +22,13 @@ from .. import conf
 from ..typed import set_on
 from . import baseline, coverage
 from .finding import Older
-from .findings import report
+from .findings import NOT_UNDERSTOOD, report
 
 BAD_KEY = "safemigrations.E100"
 BAD_VALUE = "safemigrations.E101"
 UNKNOWN_APP = "safemigrations.E102"
 UNKNOWN_BASELINE = "safemigrations.W103"
 NO_BASELINE = "safemigrations.W105"
-NOT_UNDERSTOOD = "safemigrations.I106"
 
 _silent: ContextVar[bool] = ContextVar("safemigrations_silent", default=False)
 _failing: ContextVar[bool] = ContextVar("safemigrations_failing", default=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from .finding import Unread
+from .finding import LEVELS, Report, Unread
 
 SHOWN = 20
 
@@ -19,7 +19,17 @@ def sentence(unread: Sequence[Unread]) -> str:
 
 def details(unread: Sequence[Unread]) -> str:
     """Where they stand, and why."""
-    lines = [f"{one.file}:{one.line}: {one.why}" for one in unread[:SHOWN]]
+    lines = [f"{one.finding.file}:{one.finding.line}: {one.finding.message}" for one in unread[:SHOWN]]
     if len(unread) > SHOWN:
         lines.append(f"and {len(unread) - SHOWN} more")
     return "\n".join(lines)
+
+
+def summary(report: Report) -> str:
+    """The last line: how much was found, and what could not be looked at. It promises nothing of the latter."""
+    counts = Counter(finding.level for finding in report.findings)
+    found = [f"{counts[level]} {level}{'s' if counts[level] > 1 else ''}" for level in LEVELS if counts[level]]
+    said = f"{', '.join(found)}." if found else "No unsafe operation."
+    if not report.unread:
+        return said
+    return f"{said if found else 'Nothing unsafe in what was understood.'} {sentence(report.unread)}"

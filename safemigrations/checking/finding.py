@@ -46,9 +46,7 @@ class Unread(Data):
     """Something that could have been unsafe, and was not understood."""
 
     what: str  # "statement" or "function"
-    why: str
-    file: str
-    line: int
+    finding: LintFinding
 
 
 class Older(Data):
@@ -65,6 +63,11 @@ class Report(Data):
     findings: list[LintFinding] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     older: list[Older] = field(default_factory=list)
+
+    @property
+    def everything(self) -> list[LintFinding]:
+        """The findings, and what was not understood as a note for each."""
+        return self.findings + [one.finding for one in self.unread]
 
     @property
     def errors(self) -> int:

@@ -13,15 +13,18 @@ from django.db.migrations.state import ProjectState
 from ..operations.base import Change
 from ..operations.rule import Context, Level
 from ..operations.written import written
-from . import baseline, catalogue, disk, rules, suspects
+from . import baseline, catalogue, disk, handwritten, rules, suspects
 from .decisions import Decisions
 from .finding import LintFinding, Older, Report, Unread
+from .handwritten import Handwritten
+from .hazard import Hazard, NotUnderstood
 from .history import Checked, History
 from .source import Source
 
 OUTSIDE_TRANSACTION = "safemigrations.E090"
 BAD_DECISION = "safemigrations.E091"
 SEVERAL_LEAVES = "safemigrations.W104"
+NOT_UNDERSTOOD = "safemigrations.I290"
 
 
 def report(files: set[Path] | None = None) -> Report:
@@ -33,6 +36,7 @@ def report(files: set[Path] | None = None) -> Report:
     checked = _checked(history, suspected, files)
     found, left_out = Report(), Report()
     state = ProjectState(real_apps=history.loader.unmigrated_apps)
+    earlier: list[str] = []  # SQL of the migrations so far that may have proved something
     initial: dict[str, set[str]] = {}  # app label -> models that its initial migrations create: nobody uses them yet
     for key in history.order:
         migration = history.migration(key)
@@ -41,9 +45,10 @@ def report(files: set[Path] | None = None) -> Report:
             created |= initial.setdefault(key[0], set())
             initial[key[0]] = created
         if key[0] in suspected and checked.is_read(key, migration):
-            _read(migration, state, created, left_out if key in checked.older else found)
+            _read(migration, state, created, earlier, left_out if key in checked.older else found)
         else:
             migration.mutate_state(state, preserve=False)
+        earlier += handwritten.checks_in(migration)
     found.findings.extend(_several_leaves(history, suspected, checked))
     found.older.extend(_older(checked, left_out))
     return found
@@ -77,23 +82,30 @@ def _several_leaves(history: History, labels: list[str], checked: Checked) -> It
             yield _finding(migration, None, SEVERAL_LEAVES, message, "Run makemigrations --merge.")
 
 
-def _read(migration: Migration, state: ProjectState, created: set[str], into: Report) -> None:
+def _read(migration: Migration, state: ProjectState, created: set[str], earlier: list[str], into: Report) -> None:
     """The findings that nobody has decided about, and decisions that are not worth their name."""
     decisions = Decisions(migration)
-    for finding in _all_of_migration(migration, state, created, into.unread):
+    unread: list[Unread] = []
+    for finding in _all_of_migration(migration, state, created, earlier, unread):
         if not decisions.accept(finding):
             into.findings.append(finding)
+    into.unread.extend(one for one in unread if not decisions.accept(one.finding))
     for complaint in decisions.complaints(catalogue.DECIDABLE, ", ".join(sorted(catalogue.DECIDABLE))):
         into.findings.append(_finding(migration, None, BAD_DECISION, complaint.message, complaint.hint))
 
 
 def _all_of_migration(
-    migration: Migration, state: ProjectState, created: set[str], unread: list[Unread]
+    migration: Migration, state: ProjectState, created: set[str], earlier: list[str], unread: list[Unread]
 ) -> Iterator[LintFinding]:
     release = [(migration.app_label, operation) for operation in migration.operations]
+    by_hand = None
+    if handwritten.has_any(migration):
+        by_hand = Handwritten(migration, state.clone(), created, earlier)
     before = state
     start = state.clone() if any(isinstance(op, migrations.RenameField) for op in migration.operations) else None
     for index, operation in enumerate(migration.operations):
+        if by_hand:
+            yield from _said(migration, index, by_hand.read(index, operation), unread)
         model_name = rules.model_named_by(operation)
         known = bool(model_name) and model_name.lower() not in created
         kept = before.clone() if known else before
@@ -101,6 +113,18 @@ def _all_of_migration(
         if known:
             context = Context(migration.app_label, kept, before, release, start)
             yield from _of_operation(migration, index, operation, context)
+
+
+def _said(
+    migration: Migration, index: int, said: Iterator[Hazard | NotUnderstood], unread: list[Unread]
+) -> Iterator[LintFinding]:
+    for each in said:
+        if isinstance(each, NotUnderstood):
+            message, hint = f"{each.what} not understood: {each.why}", "Judge it yourself."
+            finding = _finding(migration, index, NOT_UNDERSTOOD, message, hint, line=each.line)
+            unread.append(Unread(each.what, finding))
+        else:
+            yield _finding(migration, index, each.id, each.message, each.hint, each.level, line=each.line)
 
 
 def _of_operation(migration: Migration, index: int, operation: Operation, context: Context) -> Iterator[LintFinding]:
@@ -126,8 +150,16 @@ def _indented(text: str) -> str:
 
 
 def _finding(
-    migration: Migration, index: int | None, id: str, message: str, hint: str, level: Level | None = None
+    migration: Migration,
+    index: int | None,
+    id: str,
+    message: str,
+    hint: str,
+    level: Level | None = None,
+    *,
+    line: int = 0,
 ) -> LintFinding:
+    """`line` is 0 where only that of the operation is known."""
     source = Source.of(migration)
     return LintFinding(
         app_label=migration.app_label,
@@ -137,6 +169,6 @@ def _finding(
         message=message,
         hint=hint,
         file=source.name,
-        line=source.line_of(index),
+        line=line or source.line_of(index),
         level=level or catalogue.level_of(id),
     )

@@ -51,6 +51,17 @@ class Source:
         elements = getattr(value, "elts", ())
         return int(elements[index].lineno) if index < len(elements) else 1
 
+    def lines_of_sql(self, index: int) -> list[int]:
+        """Where each text of a RunSQL begins; empty where it isn't written in the operation."""
+        elements = getattr(self._values.get("operations"), "elts", ())
+        if index >= len(elements) or not isinstance(elements[index], ast.Call):
+            return []
+        call = elements[index]
+        sql = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "sql")]
+        texts = sql[0].elts if sql and isinstance(sql[0], ast.List | ast.Tuple) else sql
+        first = [text.elts[0] if isinstance(text, ast.Tuple | ast.List) and text.elts else text for text in texts]
+        return [text.lineno for text in first] if all(isinstance(text, ast.Constant) for text in first) else []
+
     @cached_property
     def _values(self) -> dict[str, Any]:
         """What the attributes of the class Migration are set to."""

@@ -12,7 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
-from safemigrations.checking import baseline, disk
+from safemigrations.checking import baseline, coverage, disk
 from safemigrations.checking.findings import report
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.subcommands import SUBCOMMANDS
@@ -31,6 +31,7 @@ class Command(Interruptible, BaseCommand):
         )
         lint = commands.add_parser("lint", help="Print what is unsafe in the migrations of this project.")
         lint.add_argument("--format", choices=["text", "json"], default="text")
+        lint.add_argument("--strict", action="store_true", help="Fail also on what was not understood.")
         exempt = commands.add_parser(
             "baseline",
             help="Print the setting that exempts the migrations which are there now from the checks.",
@@ -71,15 +72,17 @@ class Command(Interruptible, BaseCommand):
 
     def lint(self, options: dict[str, Any]) -> None:
         found = report()
+        not_understood = coverage.sentence(found.unread)
         if options["format"] == "json":
-            self.stdout.write(json.dumps([finding.as_dict() for finding in found.findings], indent=2))
+            self.stdout.write(json.dumps([finding.as_dict() for finding in found.everything], indent=2))
         else:
-            for finding in found.findings:
+            for finding in found.everything:
                 self.stdout.write(f"{finding.as_message()}")
+            self.stdout.write(coverage.summary(found))
         if found.errors:
             raise CommandError(f"{found.errors} unsafe operation{'s' if found.errors > 1 else ''}.")
-        if options["format"] == "text":
-            self.stdout.write("No unsafe operation.")
+        if options["strict"] and not_understood:
+            raise CommandError(not_understood)
 
     def baseline(self, options: dict[str, Any]) -> None:
         loader = MigrationLoader(None, ignore_no_migrations=True)

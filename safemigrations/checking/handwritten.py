@@ -1,0 +1,132 @@
+"""What people write by hand into a migration: SQL, Python, and operations that are split into state and database."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from django.db import migrations
+from django.db.migrations import Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from ..operations.base import Change
+from ..plans.tables import db_table_of, default_name
+from .hazard import Hazard, NotUnderstood
+from .rules import model_named_by
+from .scene import Scene
+from .source import Source
+
+Said = Hazard | NotUnderstood
+BY_HAND = migrations.RunSQL | migrations.RunPython | migrations.SeparateDatabaseAndState
+NO_GRAMMAR = "SQL is read only where pglast is installed: pip install 'safemigrations[lint]'"
+HAS_GRAMMAR = importlib.util.find_spec("pglast") is not None
+
+
+def has_any(migration: Migration) -> bool:
+    return any(isinstance(each, BY_HAND) and not isinstance(each, Change) for each in migration.operations)
+
+
+class Handwritten:
+    """Reads one migration, operation by operation; `state` is that before its first."""
+
+    def __init__(
+        self, migration: Migration, state: ProjectState, created: Iterable[str], earlier: Iterable[str]
+    ) -> None:
+        self.migration, self.source = migration, Source.of(migration)
+        self.scene = Scene(state, atomic=migration.atomic, earlier=earlier)
+        for name in created:
+            self.scene.made.add(default_name(migration.app_label, name))
+            if model := state.models.get((migration.app_label, name)):
+                self.scene.made.add(db_table_of(model))
+
+    def read(self, index: int, operation: Operation) -> Iterator[Said]:
+        """What this operation does, if a person wrote it; the locks and tables of any other are remembered."""
+        if isinstance(operation, Change):
+            return
+        if isinstance(operation, migrations.RunSQL):
+            yield from self._sql(index, operation)
+        elif isinstance(operation, migrations.SeparateDatabaseAndState):
+            for inner in operation.database_operations:
+                yield from self.read(index, inner)
+        else:
+            self._remember(operation)
+
+    def _sql(self, index: int, operation: migrations.RunSQL) -> Iterator[Said]:
+        lines = self.source.lines_of_sql(index)
+        for number, text in enumerate(texts_of(operation)):
+            begins = lines[number] if number < len(lines) else 0
+            for said in read_sql(text, self.scene):
+                yield replace(said, line=begins + said.line if begins else 0)
+
+    def _remember(self, operation: Any) -> None:
+        app_label = self.migration.app_label
+        if isinstance(operation, migrations.CreateModel):
+            table = operation.options.get("db_table") or default_name(app_label, operation.name)
+            fields: list[tuple[str, Any]] = list(operation.fields)
+            self.scene.made.add(table)
+            self.scene.made.update(field.db_table or f"{table}_{name}" for name, field in fields if field.many_to_many)
+            return
+        model = self.scene.state.models.get((app_label, model_named_by(operation).lower()))
+        lock = LOCKS.get(type(operation))
+        if lock and model and self.migration.atomic:
+            self.scene.hold(db_table_of(model), lock, operation.describe())
+
+
+LOCKS: dict[type[Operation], str] = {
+    migrations.AddField: "ACCESS EXCLUSIVE",
+    migrations.RemoveField: "ACCESS EXCLUSIVE",
+    migrations.RenameField: "ACCESS EXCLUSIVE",
+    migrations.AddIndex: "SHARE",
+    migrations.RemoveIndex: "ACCESS EXCLUSIVE",
+    migrations.AddConstraint: "ACCESS EXCLUSIVE",
+    migrations.RemoveConstraint: "ACCESS EXCLUSIVE",
+    migrations.RenameModel: "ACCESS EXCLUSIVE",
+    migrations.AlterModelTable: "ACCESS EXCLUSIVE",
+}
+
+
+def read_sql(text: str | None, scene: Scene) -> Iterator[Said]:
+    if text is None:
+        yield NotUnderstood("what RunSQL is given is no text")
+    elif not HAS_GRAMMAR:
+        yield NotUnderstood(NO_GRAMMAR)
+    else:
+        # Here, because only few commands need it: with pglast it takes 40 ms.
+        from .sql import reader
+
+        yield from reader.read(text, scene)
+
+
+def texts_of(operation: migrations.RunSQL) -> Iterator[str | None]:
+    """The texts that are sent at once, their parameters as PostgreSQL numbers them; None for what is no text."""
+    sql: Any = operation.sql
+    if sql == migrations.RunSQL.noop:
+        return
+    for each in sql if isinstance(sql, list | tuple) else [sql]:
+        text, params = (each[0], each[1]) if isinstance(each, list | tuple) and len(each) == 2 else (each, None)
+        if isinstance(text, bytes):
+            text = text.decode(errors="replace")
+        if not isinstance(text, str):
+            yield None
+        else:
+            yield text if params is None else without_placeholders(text)
+
+
+PLACEHOLDER = re.compile(r"%(%|s|\(\w+\)s)")
+
+
+def without_placeholders(sql: str) -> str:
+    """Placeholders of a statement with parameters, as PostgreSQL numbers them."""
+    numbers = iter(range(1, 10_000))
+    return PLACEHOLDER.sub(lambda found: "%" if found[1] == "%" else f"${next(numbers)}", sql)
+
+
+def checks_in(migration: Migration) -> list[str]:
+    """The SQL that may have proved something with a check of its own."""
+    by_hand = [operation for operation in migration.operations if isinstance(operation, migrations.RunSQL)]
+    texts = [text for operation in by_hand for text in texts_of(operation)]
+    return [text for text in texts if text and "CONSTRAINT" in text.upper()]

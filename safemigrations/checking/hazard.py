@@ -1,0 +1,24 @@
+"""What a reader of SQL or Python says, before it is known where in the file that stands."""
+
+from __future__ import annotations
+
+from ..data import Data
+from ..operations.rule import Level
+
+
+class Hazard(Data):
+    """Something unsafe; `line` counts from where the text, or the file, begins."""
+
+    id: str
+    message: str
+    hint: str
+    level: Level | None = None  # that of the id
+    line: int = 0
+
+
+class NotUnderstood(Data):
+    """Something that may be unsafe or not."""
+
+    why: str
+    line: int = 0
+    what: str = "statement"

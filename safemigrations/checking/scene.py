@@ -1,0 +1,117 @@
+"""What is known where a statement stands: the models before the migration, the tables that it makes, the locks that
+its transaction holds, and the checks that earlier migrations proved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.models import CheckConstraint, Q, UniqueConstraint
+
+from ..plans.tables import db_table_of
+
+ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
+
+
+def column_of(name: str, field: Any) -> str:
+    return str(field.db_column or (f"{name}_id" if field.remote_field and not field.many_to_many else name))
+
+
+class Table:
+    """The model of a table, as it was before the migration."""
+
+    def __init__(self, model: ModelState) -> None:
+        self.model = model
+        self.fields = {
+            column_of(name, field): (name, field) for name, field in model.fields.items() if not field.many_to_many
+        }
+
+    def name_of(self, column: str) -> str:
+        return self.fields[column][0] if column in self.fields else column
+
+    def field(self, column: str) -> Any:
+        return self.fields[column][1] if column in self.fields else None
+
+    def is_unique(self, columns: Iterable[str]) -> bool:
+        """Does one value in each of these columns select one row at most?"""
+        chosen = set(columns)
+        if any(field.primary_key or field.unique for column in chosen if (field := self.field(column))):
+            return True
+        names = {self.name_of(column) for column in chosen} | ({"id"} & chosen)
+        sets = [set(each) for each in self.model.options.get("unique_together") or ()]
+        constraints = self.model.options.get("constraints", [])
+        sets += [set(c.fields) for c in constraints if isinstance(c, UniqueConstraint) and c.fields and not c.condition]
+        return any(each <= names for each in sets)
+
+    def checks_not_null(self, column: str) -> set[str]:
+        """The checks of Meta.constraints that prove that the column has no null."""
+        name = self.name_of(column)
+        wanted = Q(**{f"{name}__isnull": False})
+        checks = [c for c in self.model.options.get("constraints", []) if isinstance(c, CheckConstraint)]
+        return {check.name for check in checks if check.condition == wanted}
+
+
+class Scene:
+    """One for each migration. Transactions are numbered: what is held in one is held until the next begins."""
+
+    def __init__(self, state: ProjectState, *, atomic: bool, earlier: Iterable[str] = ()) -> None:
+        self.state, self.atomic, self._earlier = state, atomic, earlier
+        self._tables: dict[str, ModelState] | None = None
+        self.made: set[str] = set()
+        self.held: dict[str, tuple[str, str]] = {}  # table -> lock, by which statement or operation
+        self.dropping: set[str] = set()  # names of constraints that go with the statement that is read now
+        self._checks: dict[tuple[str, str], tuple[str, bool]] = {}  # (table, name) -> column without null, is it valid?
+
+    def table(self, name: str) -> Table | None:
+        """The model whose table this is; None of a table that no model has."""
+        if self._tables is None:
+            self._tables = {db_table_of(model): model for model in self.state.models.values()}
+        model = self._tables.get(name)
+        return Table(model) if model else None
+
+    def is_new(self, table: str) -> bool:
+        return table in self.made
+
+    def is_used(self, table: str, column: str = "") -> bool:
+        """Does the release before this migration name the table, or the column, in its queries?"""
+        found = self.table(table)
+        if found is None or self.is_new(table):
+            return False
+        return not column or column in found.fields or (column == "id" and not found.fields.get("id"))
+
+    def hold(self, table: str, lock: str, by: str) -> None:
+        if self.is_new(table):
+            return
+        if lock == ACCESS_EXCLUSIVE or table not in self.held:
+            self.held[table] = (lock, by)
+
+    def begin(self) -> None:
+        """Another transaction."""
+        self.held.clear()
+
+    # Checks that prove that a column has no null.
+
+    def check_not_null(self, table: str, column: str, name: str, *, valid: bool) -> None:
+        self._checks[table, name] = (column, valid)
+
+    def validated(self, table: str, name: str) -> None:
+        if (table, name) in self._checks:
+            self._checks[table, name] = (self._checks[table, name][0], True)
+
+    def dropped(self, table: str, name: str) -> None:
+        self._checks.pop((table, name), None)
+
+    def proofs(self, table: str, column: str) -> set[str]:
+        """The names of the valid checks that prove it."""
+        written = {name for (of, name), (on, valid) in self._checks.items() if (of, on, valid) == (table, column, True)}
+        found = self.table(table)
+        return written | (found.checks_not_null(column) if found else set())
+
+    def earlier_texts(self) -> list[str]:
+        """The SQL of the migrations before this one, the first time that it is asked."""
+        texts, self._earlier = list(self._earlier), ()
+        return texts
+
+    def holding(self) -> Iterator[tuple[str, str, str]]:
+        yield from ((table, lock, by) for table, (lock, by) in self.held.items())

@@ -1,0 +1,1 @@
+"""SQL that people write into migrations, read with PostgreSQL's own grammar."""

@@ -1,0 +1,170 @@
+"""What to write instead of a statement, as Python with the names of the project's own models and fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pglast import ast
+
+from ..scene import Table
+from .alter_table import parts
+
+
+class NotTranslatable(Exception):
+    """Something that has no plain form in Django's expressions."""
+
+
+def backfill(node: ast.UpdateStmt, table: Table) -> str:
+    """The Backfill that sets what this UPDATE sets."""
+    model = table.model.name.lower()
+    try:
+        values = ", ".join(f"{table.name_of(each.name)!r}: {_expression(each.val, table)}" for each in node.targetList)
+        where = "" if node.whereClause is None else f", where={_condition(node.whereClause, table)}"
+        if node.fromClause or (not where and "F(" in values):
+            raise NotTranslatable
+    except NotTranslatable:
+        name = f"fill_{model}"
+        fields = ", ".join(f"{table.name_of(each.name)!r}: ..." for each in node.targetList)
+        return (
+            f"def {name}({model}):\n    return {{{fields}}}\n\n"
+            f"Backfill({model!r}, set={name}, where=...)  # which rows aren't filled yet"
+        )
+    return f"Backfill({model!r}, set={{{values}}}{where})"
+
+
+def index(node: ast.IndexStmt, table: Table) -> str:
+    """The AddIndexConcurrently that builds this index; empty where it has more than columns."""
+    columns = [each.name for each in node.indexParams]
+    plain = node.accessMethod == "btree" and not (node.unique or node.whereClause or node.indexIncludingParams)
+    if not (plain and node.idxname and all(column in table.fields for column in columns)):
+        return ""
+    names = [_ordered(table.name_of(each.name), each) for each in node.indexParams]
+    return f"AddIndexConcurrently({table.model.name.lower()!r}, models.Index(fields={names!r}, name={node.idxname!r}))"
+
+
+def _ordered(name: str, element: Any) -> str:
+    return f"-{name}" if element.ordering.name == "SORTBY_DESC" else name
+
+
+# Values.
+
+FUNCTIONS = {"lower": "Lower", "upper": "Upper", "length": "Length", "trim": "Trim", "btrim": "Trim", "now": "Now"}
+OPERATORS = {"+", "-", "*", "/"}
+
+
+def _expression(node: Any, table: Table) -> str:
+    for kind, translate in EXPRESSIONS.items():
+        if isinstance(node, kind):
+            return translate(node, table)
+    raise NotTranslatable
+
+
+def _constant(node: ast.A_Const, table: Table) -> str:
+    if node.isnull:
+        return "None"
+    match node.val:
+        case ast.Integer():
+            return str(node.val.ival)
+        case ast.String():
+            return repr(node.val.sval)
+        case ast.Boolean():
+            return repr(bool(node.val.boolval))
+        case ast.Float():
+            return f"Decimal({node.val.fval!r})"
+    raise NotTranslatable
+
+
+def _column(node: ast.ColumnRef, table: Table) -> str:
+    column = getattr(node.fields[-1], "sval", None)
+    if column not in table.fields:
+        raise NotTranslatable
+    return f"F({table.name_of(column)!r})"
+
+
+def _function(node: ast.FuncCall, table: Table) -> str:
+    name = node.funcname[-1].sval
+    if name not in FUNCTIONS:
+        raise NotTranslatable
+    return f"{FUNCTIONS[name]}({', '.join(_expression(each, table) for each in node.args or ())})"
+
+
+def _coalesce(node: ast.CoalesceExpr, table: Table) -> str:
+    return f"Coalesce({', '.join(_wrapped(each, table) for each in node.args)})"
+
+
+def _operation(node: ast.A_Expr, table: Table) -> str:
+    operator = node.name[-1].sval
+    if operator == "||":
+        return f"Concat({_wrapped(node.lexpr, table)}, {_wrapped(node.rexpr, table)})"
+    if operator not in OPERATORS or node.lexpr is None:
+        raise NotTranslatable
+    return f"{_expression(node.lexpr, table)} {operator} {_expression(node.rexpr, table)}"
+
+
+def _wrapped(node: Any, table: Table) -> str:
+    """Where Django would take a text for the name of a field."""
+    text = _expression(node, table)
+    return f"Value({text})" if isinstance(node, ast.A_Const) else text
+
+
+EXPRESSIONS: dict[type, Callable[[Any, Table], str]] = {
+    ast.A_Const: _constant,
+    ast.ColumnRef: _column,
+    ast.FuncCall: _function,
+    ast.CoalesceExpr: _coalesce,
+    ast.A_Expr: _operation,
+}
+
+
+# Conditions.
+
+LOOKUPS = {"=": "", "<": "__lt", ">": "__gt", "<=": "__lte", ">=": "__gte"}
+
+
+def _condition(node: Any, table: Table) -> str:
+    match node:
+        case ast.BoolExpr():
+            conditions = [_condition(each, table) for each in node.args]
+            if node.boolop.name == "NOT_EXPR":
+                return _negated(node.args[0], conditions[0], table)
+            return f" {'&' if node.boolop.name == 'AND_EXPR' else '|'} ".join(
+                f"({part})" if " | " in part else part for part in conditions
+            )
+        case ast.NullTest():
+            return f"Q({_name(node.arg, table)}__isnull={node.nulltesttype.name == 'IS_NULL'})"
+        case ast.A_Expr():
+            return _comparison(node, table)
+    raise NotTranslatable
+
+
+def _negated(node: Any, condition: str, table: Table) -> str:
+    """Where a column is null, NOT selects no row in SQL, and ~Q does in Django."""
+    if any(table.field(column).null for column in columns_in(node)):
+        raise NotTranslatable
+    return f"~({condition})" if isinstance(node, ast.BoolExpr) else f"~{condition}"
+
+
+def columns_in(tree: Any) -> set[str]:
+    own = {tree.fields[-1].sval} if isinstance(tree, ast.ColumnRef) else set()
+    return own.union(*map(columns_in, parts(tree)))
+
+
+def _comparison(node: ast.A_Expr, table: Table) -> str:
+    name, operator = _name(node.lexpr, table), node.name[-1].sval
+    if node.kind.name == "AEXPR_IN":
+        values = ", ".join(_expression(each, table) for each in node.rexpr)
+        condition = f"Q({name}__in=[{values}])"
+        return condition if operator == "=" else _negated(node, condition, table)
+    if node.kind.name != "AEXPR_OP" or operator not in (*LOOKUPS, "<>"):
+        raise NotTranslatable
+    value = _expression(node.rexpr, table)
+    condition = f"Q({name}{LOOKUPS.get(operator, '')}={value})"
+    return _negated(node, condition, table) if operator == "<>" else condition
+
+
+def _name(node: Any, table: Table) -> str:
+    column = getattr(node.fields[-1], "sval", None) if isinstance(node, ast.ColumnRef) else None
+    if column not in table.fields:
+        raise NotTranslatable
+    return table.name_of(column)

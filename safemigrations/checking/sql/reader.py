@@ -1,0 +1,151 @@
+"""Judges the statements of one migration, in the order in which they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pglast import ast
+
+from ..hazard import Hazard, NotUnderstood
+from ..scene import Scene
+from . import instead
+from .alter_table import Effect
+from .effects import COSTS, HELD, STOPS_WRITERS, TRANSACTION, Cost
+from .parse import Statement, Unparsed, parse, shortened
+from .statements import effects
+
+Said = Hazard | NotUnderstood
+IN_TRANSACTION = {
+    "atomic": "Set atomic = False on the migration.",
+    "string": "Give it a RunSQL, or a list item, of its own.",
+}
+
+
+def read(sql: str, scene: Scene) -> Iterator[Said]:
+    """What one text does that is sent at once. Without a transaction around it, it is one by itself."""
+    if not scene.atomic:
+        scene.begin()
+    for statement in parse(sql):
+        if isinstance(statement, Unparsed):
+            yield NotUnderstood(f"{statement.text}: {statement.why}", statement.line)
+        else:
+            yield from _judge(statement, scene)
+
+
+def learn(texts: Iterable[str], scene: Scene) -> None:
+    """What earlier migrations proved with checks of their own."""
+    for text in texts:
+        for statement in parse(text):
+            if isinstance(statement, Statement):
+                _remember(statement, scene)
+
+
+def _judge(statement: Statement, scene: Scene) -> Iterator[Said]:
+    if isinstance(statement.node, ast.TransactionStmt):
+        scene.begin()
+    if "SET NOT NULL" in statement.text.upper():
+        learn(scene.earlier_texts(), scene)
+    found = effects(statement, scene)
+    if found is None:
+        yield NotUnderstood(f"{shortened(statement.text)} is not understood", statement.line)
+        return
+    yield from _in_transaction(statement, scene)
+    for effect in found:
+        if not scene.is_new(effect.table):
+            yield from _of_effect(statement, effect, scene)
+    for effect in found:
+        if COSTS[effect.kind].lock in STOPS_WRITERS:
+            scene.hold(effect.table, COSTS[effect.kind].lock, shortened(statement.text))
+    _remember(statement, scene)
+
+
+def _of_effect(statement: Statement, effect: Effect, scene: Scene) -> Iterator[Hazard]:
+    cost = COSTS[effect.kind]
+    if cost.long and (held := next(scene.holding(), None)):
+        table, lock, by = held
+        yield Hazard(
+            HELD,
+            f"{shortened(statement.text)} takes longer the larger {effect.table} is, and until it ends {by} keeps its "
+            f"{lock} lock on {table}: everybody who uses {table} waits.",
+            "Put it into a migration of its own, or into a transaction of its own with atomic = False.",
+            line=statement.line,
+        )
+    if cost.id:
+        harm = cost.work.format(table=effect.table)
+        yield Hazard(
+            cost.id,
+            f"{shortened(statement.text)} {harm}.",
+            _hint(statement, effect, cost, scene),
+            cost.level,
+            statement.line,
+        )
+
+
+def _hint(statement: Statement, effect: Effect, cost: Cost, scene: Scene) -> str:
+    table = scene.table(effect.table)
+    node, written = statement.node, ""
+    if isinstance(node, ast.IndexStmt) and table and effect.kind == "CREATE INDEX":
+        written = instead.index(node, table)
+    elif isinstance(node, ast.UpdateStmt) and table:
+        written = instead.backfill(node, table)
+    elif isinstance(node, ast.UpdateStmt | ast.DeleteStmt | ast.SelectStmt):
+        return (
+            "Work in batches, each in a transaction of its own: RunPython in a migration with atomic = False, over "
+            "ranges of the key. Backfill does that for what an UPDATE sets."
+        )
+    if not written:
+        return cost.remedy
+    indented = "\n".join(f"    {line}".rstrip() for line in written.splitlines())
+    return f"Write, with atomic = False on the migration,\n{indented}"
+
+
+# CONCURRENTLY, VACUUM and the like.
+
+
+def _in_transaction(statement: Statement, scene: Scene) -> Iterator[Hazard]:
+    if not needs_no_transaction(statement) or not (scene.atomic or not statement.alone):
+        return
+    why = "atomic" if scene.atomic else "string"
+    what = "the migration is one" if scene.atomic else "several statements that are sent as one text are one"
+    yield Hazard(
+        TRANSACTION,
+        f"{shortened(statement.text)} fails: PostgreSQL refuses it inside a transaction, and {what}.",
+        IN_TRANSACTION[why],
+        line=statement.line,
+    )
+
+
+def needs_no_transaction(statement: Statement) -> bool:
+    node = statement.node
+    if isinstance(node, ast.VacuumStmt):
+        return bool(node.is_vacuumcmd)
+    if isinstance(node, ast.ReindexStmt):
+        return any(option.defname == "concurrently" for option in node.params or ())
+    if isinstance(node, ast.AlterTableStmt):
+        return any(getattr(command.def_, "concurrent", False) for command in node.cmds)
+    return bool(isinstance(node, ast.IndexStmt | ast.DropStmt) and node.concurrent)
+
+
+# Checks that prove that a column has no null.
+
+
+def _remember(statement: Statement, scene: Scene) -> None:
+    if not isinstance(statement.node, ast.AlterTableStmt):
+        return
+    table = statement.node.relation.relname
+    for command in statement.node.cmds:
+        match command.subtype.name:
+            case "AT_AddConstraint" if column := _not_null(command.def_.raw_expr):
+                scene.check_not_null(table, column, command.def_.conname or "", valid=not command.def_.skip_validation)
+            case "AT_ValidateConstraint":
+                scene.validated(table, command.name)
+            case "AT_DropConstraint":
+                scene.dropped(table, command.name)
+
+
+def _not_null(expression: Any) -> str:
+    """The column of CHECK (column IS NOT NULL)."""
+    if not isinstance(expression, ast.NullTest) or expression.nulltesttype.name != "IS_NOT_NULL":
+        return ""
+    return str(expression.arg.fields[-1].sval) if isinstance(expression.arg, ast.ColumnRef) else ""

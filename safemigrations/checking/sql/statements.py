@@ -1,0 +1,295 @@
+"""Statements, kind by kind: what each does to which table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pglast import ast
+
+from ..scene import Scene
+from . import alter_table
+from .alter_table import Effect, functions_in, parts
+from .parse import Statement
+
+# Nobody waits for these, and no release notices them.
+HARMLESS = {
+    "AlterDatabaseSetStmt",
+    "AlterDefaultPrivilegesStmt",
+    "AlterExtensionStmt",
+    "AlterFunctionStmt",
+    "AlterRoleSetStmt",
+    "AlterRoleStmt",
+    "AlterSeqStmt",
+    "AlterOwnerStmt",
+    "AlterStatsStmt",
+    "AlterTSConfigurationStmt",
+    "AlterTSDictionaryStmt",
+    "CheckPointStmt",
+    "CommentStmt",
+    "CompositeTypeStmt",
+    "ConstraintsSetStmt",
+    "CreateCastStmt",
+    "CreateDomainStmt",
+    "CreateEnumStmt",
+    "CreateEventTrigStmt",
+    "CreateExtensionStmt",
+    "CreateFunctionStmt",
+    "CreatePublicationStmt",
+    "CreateRangeStmt",
+    "CreateRoleStmt",
+    "CreateSchemaStmt",
+    "CreateSeqStmt",
+    "CreateStatsStmt",
+    "DefineStmt",
+    "DiscardStmt",
+    "GrantRoleStmt",
+    "GrantStmt",
+    "NotifyStmt",
+    "TransactionStmt",
+    "VariableSetStmt",
+    "VariableShowStmt",
+    "ViewStmt",
+}
+
+
+def effects(statement: Statement, scene: Scene) -> list[Effect] | None:
+    """None where the statement isn't understood."""
+    if statement.kind in HARMLESS:
+        return []
+    handler = OWN.get(statement.kind)
+    found = handler(statement.node, scene) if handler else None
+    return None if found is None else list(found)
+
+
+def _create_table(node: Any, scene: Scene) -> Iterator[Effect]:
+    if not node.if_not_exists or scene.table(node.relation.relname) is None:
+        scene.made.add(node.relation.relname)
+    for target in _pointed_at(node):
+        yield Effect("brief for writers", target)
+    if node.partbound is not None:
+        for parent in node.inhRelations or ():
+            yield Effect("brief", parent.relname)
+
+
+def _pointed_at(tree: Any) -> Iterator[str]:
+    if isinstance(tree, ast.Constraint) and tree.pktable is not None:
+        yield tree.pktable.relname
+    for part in parts(tree):
+        yield from _pointed_at(part)
+
+
+def _create_table_as(node: Any, scene: Scene) -> Iterator[Effect]:
+    scene.made.add(node.into.rel.relname)
+    yield Effect("copied rows", "what it reads")
+
+
+def _index(node: Any, scene: Scene) -> Iterator[Effect]:
+    table = node.relation.relname
+    if not node.concurrent:
+        yield Effect("CREATE INDEX", table, node.idxname or "")
+    elif node.if_not_exists:
+        yield Effect("IF NOT EXISTS", table, node.idxname or "")
+    else:
+        yield Effect("online", table, node.idxname or "")
+
+
+def _drop(node: Any, scene: Scene) -> Iterator[Effect]:
+    kind = node.removeType.name
+    names = [each[-1].sval if isinstance(each, tuple) else "" for each in node.objects]
+    if kind == "OBJECT_INDEX" and not node.concurrent:
+        yield from (Effect("DROP INDEX", name) for name in names)
+    elif kind in ("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW"):
+        yield from (Effect("DROP" if scene.is_used(name) else "brief", name) for name in names)
+    elif kind in ("OBJECT_TRIGGER", "OBJECT_RULE", "OBJECT_POLICY"):
+        yield from (Effect("brief", each[-2].sval) for each in node.objects)
+    if node.behavior.name == "DROP_CASCADE" and kind not in ("OBJECT_INDEX", "OBJECT_TRIGGER", "OBJECT_POLICY"):
+        yield from (Effect("DROP CASCADE", name) for name in names if not scene.is_new(name))
+
+
+def _rename(node: Any, scene: Scene) -> Iterator[Effect]:
+    kind, table = node.renameType.name, getattr(node.relation, "relname", "")
+    if kind == "OBJECT_COLUMN":
+        yield Effect("RENAME" if scene.is_used(table, node.subname) else "brief", table, node.subname)
+    elif kind in ("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW"):
+        yield Effect("RENAME" if scene.is_used(table) else "brief", table)
+    elif kind in ("OBJECT_TABCONSTRAINT", "OBJECT_TRIGGER"):
+        yield Effect("brief", table)
+
+
+def _set_schema(node: Any, scene: Scene) -> Iterator[Effect]:
+    table = getattr(node.relation, "relname", "")
+    if node.objectType.name == "OBJECT_TABLE":
+        yield Effect("RENAME" if scene.is_used(table) else "brief", table)
+
+
+def _enum(node: Any, scene: Scene) -> Iterator[Effect]:
+    if node.oldVal:
+        yield Effect("RENAME", node.typeName[-1].sval, node.oldVal)
+
+
+def _domain(node: Any, scene: Scene) -> Iterator[Effect]:
+    constraint = node.def_
+    adds = node.subtype == "C" and not (constraint is not None and constraint.skip_validation)
+    if adds or node.subtype == "O":
+        yield Effect("ALTER DOMAIN", node.typeName[-1].sval)
+
+
+def _truncate(node: Any, scene: Scene) -> Iterator[Effect]:
+    for relation in node.relations:
+        yield Effect("TRUNCATE" if scene.is_used(relation.relname) else "brief", relation.relname)
+
+
+LEAST_THAT_STOPS_WRITERS = 5  # SHARE, as PostgreSQL numbers the modes
+
+
+def _lock(node: Any, scene: Scene) -> Iterator[Effect]:
+    for relation in node.relations:
+        if node.mode >= LEAST_THAT_STOPS_WRITERS:
+            yield Effect("LOCK", relation.relname)
+
+
+def _reindex(node: Any, scene: Scene) -> Iterator[Effect]:
+    relation = node.relation.relname if node.relation is not None else node.name or ""
+    concurrently = any(option.defname == "concurrently" for option in node.params or ())
+    yield Effect("online" if concurrently else "REINDEX", relation)
+
+
+def _vacuum(node: Any, scene: Scene) -> Iterator[Effect]:
+    full = any(option.defname == "full" for option in node.options or ())
+    tables = [relation.relation.relname for relation in node.rels or ()]
+    for table in tables or ([""] if full else []):
+        yield Effect("rewrite" if full else "online", table)
+
+
+def _cluster(node: Any, scene: Scene) -> Iterator[Effect]:
+    yield Effect("rewrite", node.relation.relname if node.relation is not None else "every clustered table")
+
+
+def _refresh(node: Any, scene: Scene) -> Iterator[Effect]:
+    quick = node.concurrent or node.skipData
+    yield Effect("online" if quick else "REFRESH", node.relation.relname)
+
+
+def _trigger(node: Any, scene: Scene) -> Iterator[Effect]:
+    yield Effect("brief for writers", node.relation.relname)
+
+
+def _policy(node: Any, scene: Scene) -> Iterator[Effect]:
+    yield Effect("brief", node.table.relname)
+
+
+def _rule(node: Any, scene: Scene) -> Iterator[Effect]:
+    yield Effect("brief", node.relation.relname)
+
+
+# Rows.
+
+KNOWN_FUNCTIONS = {
+    "setval",
+    "nextval",
+    "currval",
+    "set_config",
+    "pg_advisory_lock",
+    "pg_advisory_unlock",
+    "pg_advisory_xact_lock",
+    "pg_get_serial_sequence",
+    "coalesce",
+    "max",
+    "min",
+    "count",
+    "greatest",
+    "now",
+    "version",
+    "to_regclass",
+    "current_setting",
+    "exists",
+}
+
+
+def _select(node: Any, scene: Scene) -> Iterator[Effect] | None:
+    if node.lockingClause:
+        kind = "some rows" if node.limitCount is None else "rows"
+        return iter([Effect(kind, each.relname) for each in node.fromClause or () if isinstance(each, ast.RangeVar)])
+    if any(name not in KNOWN_FUNCTIONS for name in functions_in(node)) and not node.fromClause:
+        return None  # a function of somebody's: it may do anything
+    return iter(())
+
+
+def _change(node: Any, scene: Scene) -> Iterator[Effect]:
+    table = node.relation.relname
+    if node.whereClause is None:
+        yield Effect("every row", table)
+    elif _is_one_row(node.whereClause, table, scene) or _is_a_batch(node.whereClause):
+        yield Effect("rows", table)
+    else:
+        yield Effect("some rows", table)
+
+
+def _is_one_row(where: Any, table: str, scene: Scene) -> bool:
+    found = scene.table(table)
+    columns = set(_compared(where))
+    return found.is_unique(columns) if found else "id" in columns
+
+
+def _compared(where: Any) -> Iterator[str]:
+    """The columns that every row has to have certain values in."""
+    if isinstance(where, ast.BoolExpr) and where.boolop.name == "AND_EXPR":
+        for part in where.args:
+            yield from _compared(part)
+    elif isinstance(where, ast.A_Expr) and where.kind.name in ("AEXPR_OP", "AEXPR_IN") and where.name[-1].sval == "=":
+        values = where.rexpr if isinstance(where.rexpr, tuple) else (where.rexpr,)
+        if isinstance(where.lexpr, ast.ColumnRef) and all(map(_is_constant, values)):
+            yield where.lexpr.fields[-1].sval
+
+
+def _is_constant(value: Any) -> bool:
+    while isinstance(value, ast.TypeCast):
+        value = value.arg
+    return isinstance(value, ast.A_Const | ast.ParamRef)
+
+
+def _is_a_batch(where: Any) -> bool:
+    """Is it limited, as in WHERE id IN (SELECT id ... LIMIT 1000), or WHERE id BETWEEN 1 AND 1000?"""
+    if isinstance(where, ast.SelectStmt) and where.limitCount is not None:
+        return True
+    if isinstance(where, ast.A_Expr) and where.kind.name == "AEXPR_BETWEEN":
+        return True
+    return any(map(_is_a_batch, parts(where)))
+
+
+def _insert(node: Any, scene: Scene) -> Iterator[Effect]:
+    literal = node.selectStmt is None or node.selectStmt.valuesLists
+    yield Effect("rows" if literal else "copied rows", node.relation.relname)
+
+
+def _merge(node: Any, scene: Scene) -> Iterator[Effect]:
+    yield Effect("some rows", node.relation.relname)
+
+
+OWN: dict[str, Callable[[Any, Scene], Iterator[Effect] | None]] = {
+    "AlterTableStmt": alter_table.effects,
+    "AlterObjectSchemaStmt": _set_schema,
+    "AlterEnumStmt": _enum,
+    "AlterDomainStmt": _domain,
+    "ClusterStmt": _cluster,
+    "CreatePolicyStmt": _policy,
+    "AlterPolicyStmt": _policy,
+    "CreateStmt": _create_table,
+    "CreateTableAsStmt": _create_table_as,
+    "CreateTrigStmt": _trigger,
+    "DeleteStmt": _change,
+    "DropStmt": _drop,
+    "IndexStmt": _index,
+    "InsertStmt": _insert,
+    "LockStmt": _lock,
+    "MergeStmt": _merge,
+    "RefreshMatViewStmt": _refresh,
+    "ReindexStmt": _reindex,
+    "RenameStmt": _rename,
+    "RuleStmt": _rule,
+    "SelectStmt": _select,
+    "TruncateStmt": _truncate,
+    "UpdateStmt": _change,
+    "VacuumStmt": _vacuum,
+}
