@@ -22,7 +22,7 @@ from ..plans.stored import to_json
 from ..running.foreseen import refuse_foreseen
 from ..running.run import Report
 from ..running.runner import Runner
-from ..running.storage import ensure_table, has_table
+from ..running.storage import ensure_table, has_table, refuse_others
 from . import unfinished
 from .held import Holder, freed_by, held_by
 from .table import HOLDING, OPEN, Contract, Status
@@ -84,6 +84,7 @@ def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
 
 def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     """Run what is left, oldest first, and return how many rows that were. Stops at the first that fails."""
+    refuse_others(connection)
     chosen = open_rows(connection)
     _refuse_unfilled(connection, chosen)
     plans = _without_what_is_pointless(connection, chosen)

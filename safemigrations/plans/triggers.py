@@ -47,7 +47,9 @@ def _trigger(
     body: str,
     always: bool = False,
     sees_all: bool = False,
+    names_columns: bool = False,
 ) -> Together:
+    """`names_columns`: the body has a query with bare names, which PL/pgSQL could take for a variable of its own."""
     from .trigger_sql import FunctionSql, TriggerSql  # not at the top: without libpq it can't be imported
 
     name = temporary_name(rank, column.label, column.name, role, prefix=LAST)
@@ -55,13 +57,15 @@ def _trigger(
     # Each table has its own names of triggers, but functions share those of a schema: "_" would give the same name for
     # order_item.code and order.item_code.
     function = f"{_function(column, role)}()"
+    sees = " SET row_security TO off" if sees_all else ""
+    first = "\n#variable_conflict use_column\n" if names_columns else " "
     compiled = {
         "pgid": trigger,
         "table": column.table,
         "when": "BEFORE",
         "operation": operation,
         "condition": condition,
-        "func": dollar_quoted(f" BEGIN {body} RETURN NEW; END; ") + (" SET row_security TO off" if sees_all else ""),
+        "func": dollar_quoted(f"{first}BEGIN {body} RETURN NEW; END; ") + sees,
         "execute": function,
     }
     enable = (f"ALTER TABLE {column.table} ENABLE ALWAYS TRIGGER {trigger}",) if always else ()
@@ -95,7 +99,8 @@ def fill_null(
     """
     also = f" NEW.{marker} := TRUE;" if marker else ""
     fill = f"NEW.{column.quoted} := {value};{also}"
-    if may_fail and column.check_condition:
+    is_checked = may_fail and bool(column.check_condition)
+    if is_checked:
         check = f"SELECT {column.check_condition} FROM (SELECT NEW.*) AS safemig_row"
         fill += f" IF ({check}) IS FALSE THEN NEW.{column.quoted} := NULL; END IF;"
     return _trigger(
@@ -107,6 +112,7 @@ def fill_null(
         condition=f"NEW.{column.quoted} IS NULL",
         body=f"BEGIN {fill} EXCEPTION WHEN {NO_VALUE} THEN NULL; END;" if may_fail else fill,
         sees_all=may_fail,
+        names_columns=is_checked,
     )
 
 

@@ -3,6 +3,9 @@
 A later version may know more columns than the one that made a table. Whoever reads or writes the table adds them first.
 So a column that comes later is nullable or has a default in the database: a process of the version before goes on
 inserting rows without it.
+
+What stands in these tables is run with the rights of whoever migrates. So nobody else may write them, whatever the
+default privileges of the schema say; reading is left to those who may.
 """
 
 from __future__ import annotations
@@ -13,6 +16,10 @@ from django.db import DatabaseError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import StepFailed
+from ..postgres.blocks import for_each
+from ..postgres.names import Name, regclass
+from ..postgres.privileges import foreign_owner, others_who_write
+from ..postgres.values import literal
 
 PATIENCE = "2s"  # for the lock: nobody but commands of ours and a probe uses these tables
 
@@ -30,10 +37,52 @@ def ensure_table(connection: BaseDatabaseWrapper, model: type[models.Model]) -> 
         return
     try:
         with transaction.atomic(using=connection.alias), connection.schema_editor(atomic=False) as editor:
+            editor.execute(_BESIDE_DJANGO_MIGRATIONS, None)
             editor.create_model(model)
+            editor.execute(_for_the_owner_alone(model._meta.db_table), None)
     except DatabaseError:
         if not has_table(connection, model):  # else somebody else made it at the same moment
             raise
+
+
+# The first schema of the search_path may be another one, or PostgreSQL's own.
+_BESIDE_DJANGO_MIGRATIONS = (
+    "SELECT set_config('search_path', format('%I, %s', relnamespace::regnamespace, current_setting('search_path')),"
+    f" true) FROM pg_class WHERE oid = {regclass('django_migrations')}"
+)
+
+
+def _for_the_owner_alone(table: str) -> str:
+    revoke = f"EXECUTE format('REVOKE %s ON %s FROM %s', found.what, {literal(Name(table))}, found.who);"
+    return for_each(others_who_write(table), revoke)
+
+
+OURS = (  # what they hold decides what is run
+    "safemigrations_contract",
+    "safemigrations_release",
+    "safemigrations_backfill",
+    "safemigrations_backfill_section",
+)
+
+
+def refuse_others(connection: BaseDatabaseWrapper) -> None:
+    """Raise StepFailed where somebody else may write one of our tables: what stands there may be anybody's."""
+    problems = [problem for table in OURS for problem in _of_others(connection, table)]
+    if problems:
+        raise StepFailed(
+            "Tables whose content is run with the rights of this role may be written by others. Nothing was changed. "
+            f"Look whether what they hold is yours, and type: {' '.join(problems)} Then run the same command again."
+        )
+
+
+def _of_others(connection: BaseDatabaseWrapper, table: str) -> list[str]:
+    """The statements after which nobody else may write the table."""
+    with connection.cursor() as cursor:
+        cursor.execute(others_who_write(table))
+        statements = [f"REVOKE {what} ON {table} FROM {who};" for what, who in cursor.fetchall()]
+        cursor.execute(foreign_owner(table, "django_migrations"))
+        owners = cursor.fetchall()
+    return statements + [f"ALTER TABLE {table} OWNER TO CURRENT_USER; -- it is {owner}'s" for (owner,) in owners]
 
 
 def _columns(connection: BaseDatabaseWrapper, model: type[models.Model]) -> set[str]:

@@ -47,14 +47,12 @@ def served(shop: Deployment, owner: str, application: str) -> Deployment:
 
 @pytest.mark.parametrize("privilege", WRITES)
 @pytest.mark.parametrize("table", OURS)
-@not_yet("tables of our own get the privileges that a schema gives by default")
 def test_tables_of_our_own_are_for_the_migrating_role_alone(served, application, table, privilege):
     assert served.sql(f"SELECT has_table_privilege('{application}', '{table}', '{privilege}')") == [False]
 
 
 @pytest.mark.parametrize("privilege", WRITES)
 @pytest.mark.parametrize("table", OURS[:2])
-@not_yet("nobody looks who may write tables of our own")
 def test_where_others_may_write_them_nothing_of_them_is_run(shop, owner, application, table, privilege):
     """They were made by a version before, or somebody granted it: the message has the REVOKE to type."""
     with shop.as_role(owner), override_settings(SAFEMIGRATIONS=LATER):

@@ -19,6 +19,7 @@ from ...errors import StepFailed
 from ..foreseen import refuse_foreseen
 from ..run import Report, explain
 from ..session import Session
+from ..storage import refuse_others
 from . import progress as store
 from .failures import Stopped, is_lost
 from .pace import seconds_closed
@@ -101,6 +102,7 @@ def work_on_all(
     connection: BaseDatabaseWrapper, report: Report, *, until: float | None = None, alone: bool = True
 ) -> bool:
     """Work on what isn't finished, oldest first, and return whether all of it is; `until` as of time.monotonic()."""
+    refuse_others(connection)
     failures: list[StepFailed] = []
     for row in store.rows(connection, status__in=store.UNFINISHED):
         while _wait_for_window(report, row, until):

@@ -7,6 +7,7 @@ from ...errors import StepFailed
 from ...plans.steps import Backfill
 from ..run import Run, current_run
 from ..session import Session
+from ..storage import refuse_others
 from . import progress as store
 from .batch import Batch
 from .filler import Filler
@@ -31,6 +32,7 @@ def fill(session: Session, step: Backfill) -> str:
     if reason := _left_for_later(session, step, run):
         return reason
     found = store.begin(session.connection, step, **of, status=Status.RUNNING)
+    refuse_others(session.connection)
     return Work(session, step, found).run()
 
 
