@@ -25,6 +25,7 @@ from tests.project import Project
 if TYPE_CHECKING:  # at run time only after django.setup()
     from .cases import Case
     from .snapshot import Snapshot
+    from .three_releases import Stages
     from .walk import Release
 
 Connect = Callable[[], psycopg.Connection]
@@ -139,6 +140,24 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         create_database(name, filled)
     yield name
     on_server("DROP DATABASE {}", name)
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
+    """Databases that three releases have come to, to make others of; see tests/three_releases.py."""
+    from .three_releases import Stages
+
+    with ExitStack() as stack:
+        yield Stages(tmp_path_factory.mktemp("stages"), stack)
+
+
+@pytest.fixture
+def at(stages: Stages) -> Iterator[Callable[[str], str]]:
+    """A function: the connection string of a new database that the releases have brought to a stage."""
+    from .three_releases import dsn_of, new_database
+
+    with ExitStack() as stack:
+        yield lambda stage: dsn_of(stack.enter_context(new_database(stages.template(stage))))
 
 
 @pytest.fixture(scope="session")

@@ -175,15 +175,8 @@ def test_a_moment_that_is_none(moment, capsys):
 # Adopted.
 
 
-def test_a_row_of_a_squash_that_was_pruned_too_early_is_adopted(tmp_path, dsn):
-    _, old, *_ = trees = three_releases.trees(tmp_path, dsn)
-    trees[0].manage("migrate").check()
-    old.manage("migrate").check()
-    new = three_releases.tree(tmp_path / "pruned", dsn, 2)
-    for name in three_releases.NAMES[:2]:
-        (new.folder / "shop" / "migrations" / f"{name}.py").unlink()
-    operations = "".join(three_releases.MIGRATIONS[name] for name in three_releases.NAMES[:2])
-    new.write_migration("shop", "0001_squash", three_releases.migration(operations, None))
+def test_a_row_of_a_squash_that_was_pruned_too_early_is_adopted(tmp_path, at):
+    new = three_releases.squash(three_releases.tree(tmp_path, at("v2"), 2), replaces=False)
     new.manage("migrate", "--fake").check()
     adopt = ["safemigrations", "contract", "adopt", "1", "2", "--reason", "pruned"]
     assert new.manage(*adopt, "--as", "shop.0001_squash").check().stdout.splitlines() == [
@@ -195,10 +188,8 @@ def test_a_row_of_a_squash_that_was_pruned_too_early_is_adopted(tmp_path, dsn):
     assert new.sql("SELECT status FROM safemigrations_contract") == [("done",)] * 2
 
 
-def test_a_row_of_a_newer_release_is_not_adopted_by_an_old_one(tmp_path, dsn):
-    old, new, _ = three_releases.trees(tmp_path, dsn)
-    old.manage("migrate").check()
-    new.manage("migrate").check()
+def test_a_row_of_a_newer_release_is_not_adopted_by_an_old_one(tmp_path, at):
+    old = three_releases.tree(tmp_path, at("v2"), 1)
     said = old.manage("safemigrations", "contract", "adopt", "1", "--as", "shop.0001_initial", "--reason", "no")
     assert re.fullmatch(
         r"CommandError: shop\.0002_size belongs to release v2 \([0-9a-f]{8}\), which is newer than this code\. "

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
-from uuid import uuid4
 
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from tests import three_releases
-from tests.conftest import create_database, on_server
 
+THIRD = three_releases.MIGRATIONS["0003_title"]
 EVERYTHING = "SELECT name FROM django_migrations ORDER BY id"
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of a database that three releases have migrated, one after the other; no contract has run."""
-    name = f"safemigrations_three_{uuid4().hex}"
-    create_database(name, "template1")
-    for project in three_releases.trees(tmp_path_factory.mktemp("three"), dsn_of(name)):
-        project.manage("migrate").check()
-    yield name
-    on_server("DROP DATABASE {}", name)
-
-
 @pytest.fixture
-def releases(tmp_path, migrated):
-    """Three releases on a copy of it."""
-    name = f"safemigrations_{uuid4().hex}"
-    create_database(name, migrated)
-    yield three_releases.trees(tmp_path, dsn_of(name))
-    on_server("DROP DATABASE {} WITH (FORCE)", name)
-
-
-def dsn_of(name: str) -> str:
-    return make_conninfo(os.environ["SAFEMIGRATIONS_TEST_DSN"], dbname=name)
+def releases(tmp_path, at):
+    """Three releases that have migrated, one after the other; no contract has run."""
+    return three_releases.trees(tmp_path, at("v3"))
 
 
 def steady(text):
@@ -161,10 +139,9 @@ def test_what_has_no_way_back_is_said_before_anything_is_changed(releases):
     assert len(applied(new)) == 4
 
 
-@pytest.mark.parametrize("other", [["shop"], ["--contract"], ["--fake"]])
-def test_it_goes_alone(releases, other):
+def test_it_goes_alone(releases):
     _, _, new = releases
-    assert new.manage("migrate", *other, "--to-release", "v1").stderr == (
+    assert new.manage("migrate", "shop", "--to-release", "v1").stderr == (
         "CommandError: --to-release and --before-contract take no app and no other way to migrate beside them.\n"
     )
 
@@ -201,3 +178,15 @@ def test_a_squash_is_not_unapplied_in_part(releases):
 def test_a_squash_of_what_the_release_has_stays(releases):
     new = squashed(releases, three_releases.NAMES[1:])
     assert "  It knows everything that is applied." in new.manage("migrate", "--to-release", "v3").check().stdout
+
+
+def test_a_squash_that_was_pruned_since_is_still_known(tmp_path, at):
+    second = three_releases.tree(tmp_path, at("v2 contracted"), 2)
+    for replaces in (True, False):
+        pruned = three_releases.squash(second, replaces=replaces)
+        pruned.manage("migrate").check()
+    pruned.set(SAFEMIGRATIONS={"RELEASE": "next"})
+    pruned.write_migration("shop", "0002_title", three_releases.migration(THIRD, "0001_squash"))
+    pruned.manage("migrate").check()
+    pruned.manage("migrate", "--to-release", "pruned").check()
+    assert applied(pruned) == ["0001_initial", "0002_size", "0001_squash"]

@@ -35,13 +35,16 @@ CONTRACTED_NOTE = "shop.0002_size  drop note of shop_item"
 
 
 @pytest.fixture
-def releases(tmp_path, dsn):
-    """Three releases on a database that the first one has migrated."""
-    found = three_releases.trees(tmp_path, dsn, ROOT_URLCONF="urls", ALLOWED_HOSTS=["localhost"])
-    for project in found:
-        project.write("urls.py", URLS)
-        project.write("probe.py", PROBE)
-    found[0].manage("migrate").check()
+def releases(tmp_path, at):
+    """A function: three releases on a database that they have brought to a stage."""
+
+    def found(stage: str) -> list[Project]:
+        projects = three_releases.trees(tmp_path, at(stage), ROOT_URLCONF="urls", ALLOWED_HOSTS=["localhost"])
+        for project in projects:
+            project.write("urls.py", URLS)
+            project.write("probe.py", PROBE)
+        return projects
+
     return found
 
 
@@ -63,74 +66,63 @@ def database_of(body: str, name: str = "default") -> dict[str, object]:
 
 
 def test_a_release_is_ready_when_all_of_its_migrations_are_applied(releases):
-    old, new, _ = releases
+    old, new, _ = releases("v1")
     assert ready(old).check().stdout == "default: ready\n"
     missing = ready(new)
     assert (missing.stdout, missing.stderr) == ("default: shop.0002_size isn't applied\n", NOT_READY)
     assert missing.returncode == 1
-    new.manage("migrate").check()
+
+
+def test_both_releases_are_ready_after_the_expand(releases):
+    old, new, _ = releases("v2")
     ready(new).check()
     ready(old).check()
 
 
 def test_a_release_is_not_ready_when_what_it_needs_is_contracted(releases):
-    old, new, _ = releases
-    new.manage("migrate").check()
-    new.manage("migrate", "--contract", "--noinput").check()
+    old, new, _ = releases("v2 contracted")
     ready(new).check()
-    assert ready(old).stdout == (
+    said = (
         "default: the contract of a migration that this release doesn't know has run: "
         f"{CONTRACTED_SIZE}; the contract of a migration that this release doesn't know has run: {CONTRACTED_NOTE}\n"
     )
-
-
-def test_a_release_is_ready_again_when_that_is_reversed(releases):
-    old, new, _ = releases
-    new.manage("migrate").check()
-    new.manage("migrate", "--contract", "--noinput").check()
+    assert (ready(old).stdout, ready(old).returncode) == (said, 1)
     new.manage("migrate", "shop", "0001").check()
     ready(old).check()
-    assert ready(new).returncode == 1
 
 
 def test_the_view_says_the_same(releases):
-    old, new, _ = releases
-    assert probe(old)[0] == 200
+    old, new, _ = releases("v1")
+    assert probe(old) == (200, READY)
     status, body = probe(new)
     assert status == 503
-    assert database_of(body) == {"ready": False, "unapplied": ["shop.0002_size"], "contracted": [], "trouble": ""}
-    new.manage("migrate").check()
-    new.manage("migrate", "--contract", "--noinput").check()
+    missing = {"ready": False, "unapplied": ["shop.0002_size"], "contracted": [], "trouble": ""}
+    assert database_of(body) == missing
+    said = ready(new, "--format", "json")
+    assert (json.loads(said.stdout), said.returncode) == ({"default": missing}, 1)
+
+
+def test_the_view_says_what_is_contracted(releases):
+    old, new, _ = releases("v2 contracted")
     assert probe(new) == (200, READY)
     status, body = probe(old)
     assert status == 503
     assert database_of(body)["contracted"] == [CONTRACTED_SIZE, CONTRACTED_NOTE]
 
 
-def test_the_command_prints_json(releases):
-    said = ready(releases[1], "--format", "json")
-    assert json.loads(said.stdout) == {
-        "default": {"ready": False, "unapplied": ["shop.0002_size"], "contracted": [], "trouble": ""}
-    }
-    assert said.returncode == 1
-
-
 def test_a_squash_is_known_by_what_it_replaces(releases):
-    _, new, _ = releases
-    new.manage("migrate").check()
-    new.manage("migrate", "--contract", "--noinput").check()
-    squash = three_releases.tree(new.folder.parent / "squash", new.dsn, 2)
-    operations = "".join(three_releases.MIGRATIONS[name] for name in three_releases.NAMES[:2])
-    for name in three_releases.NAMES[:2]:
-        (squash.folder / "shop" / "migrations" / f"{name}.py").unlink()
-    replaces = [("shop", name) for name in three_releases.NAMES[:2]]
-    squash.write_migration("shop", "0001_squash", three_releases.migration(operations, None, replaces=replaces))
-    squash.manage("migrate").check()
-    assert ready(squash).check().stdout == "default: ready\n"
+    old, new, _ = releases("v2 contracted")
+    squashed = three_releases.squash(new, replaces=True)
+    squashed.manage("migrate").check()
+    assert ready(squashed).check().stdout == "default: ready\n"
+    pruned = three_releases.squash(new, replaces=False)
+    pruned.manage("migrate").check()
+    assert ready(pruned).check().stdout == "default: ready\n"
+    assert ready(old).returncode == 1
 
 
 def test_a_database_that_is_down_is_said_without_an_exception_or_a_secret(releases):
-    old = releases[0]
+    old = releases("v1")[0]
     old.settings["DATABASES"]["default"] |= {"PORT": "1", "USER": "secret", "ATOMIC_REQUESTS": True}
     old.set()
     status, body = probe(old)
@@ -141,7 +133,7 @@ def test_a_database_that_is_down_is_said_without_an_exception_or_a_secret(releas
 
 
 def test_a_role_that_may_not_look_is_said(releases):
-    old = releases[0]
+    old = releases("v1")[0]
     old.sql("ALTER TABLE django_migrations OWNER TO postgres; CREATE ROLE ready_nobody LOGIN")
     try:
         old.settings["DATABASES"]["default"]["USER"] = "ready_nobody"
@@ -152,7 +144,7 @@ def test_a_role_that_may_not_look_is_said(releases):
 
 
 def test_a_server_that_wants_everybody_to_log_in_answers_probes(releases):
-    old = releases[0]
+    old = releases("v1")[0]
     apps = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]
     middleware = [
         "django.contrib.sessions.middleware.SessionMiddleware",
@@ -192,7 +184,7 @@ def test_on_sqlite_only_the_migrations_count(tmp_path, dsn):
 
 
 def test_a_check_of_django_health_check(releases):
-    old, new, _ = releases
+    old, new, _ = releases("v1")
     for project in (old, new):
         project.set(INSTALLED_APPS=["safemigrations", "shop", "health_check"])
         project.write("urls.py", HEALTH)

@@ -13,6 +13,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils.connection import ConnectionDoesNotExist
 
 from ..data import Data
+from .marks import own_mark
 from .on_disk import Key, on_disk
 from .releases import names_known
 from .table import Contract
@@ -83,18 +84,35 @@ def _found(connection: BaseDatabaseWrapper) -> Readiness:
     if not migrations:
         return Readiness(connection.alias, trouble="no migration was ever applied here", migrated=False)
     applied, begun = _rows(connection, with_queue=queue)
-    known = on_disk().names
-    if any(key not in known for key, _ in begun):
-        known |= names_known()
+    wanted = on_disk().names
+    foreign = {key for key, _ in begun} - wanted
+    if foreign:
+        foreign -= _squashed_before(connection)
     return Readiness(
         connection.alias,
-        unapplied=tuple(f"{label}.{name}" for label, name in sorted(known - applied)),
-        contracted=tuple(row for key, row in begun if key not in known),
+        unapplied=tuple(f"{label}.{name}" for label, name in sorted(wanted - applied)),
+        contracted=tuple(row for key, row in begun if key in foreign),
     )
 
 
 MIGRATIONS = MigrationRecorder.Migration._meta.db_table
 QUEUE = Contract._meta.db_table
+NOTED = (
+    "SELECT app, name FROM safemigrations_release, jsonb_each(migrations) AS known (app, names),"
+    " jsonb_array_elements_text(names) AS name WHERE mark = %s"
+)
+
+
+def _squashed_before(connection: BaseDatabaseWrapper) -> frozenset[Key]:
+    """What this release knows besides what it has on disk: `migrate` notes what became of a squash's old migrations."""
+    with connection.temporary_connection() as cursor:
+        cursor.execute("SELECT to_regclass('safemigrations_release') IS NOT NULL")
+        if cursor.fetchone()[0]:
+            cursor.execute(NOTED, [own_mark()])
+            return names_known() | set(cursor.fetchall())
+    return names_known()
+
+
 Tables = tuple[bool, bool]  # is MIGRATIONS there, is QUEUE?
 APPLIED = f"SELECT app, name, NULL FROM {MIGRATIONS}"
 BEGUN = f"SELECT app_label, migration, label FROM {QUEUE} WHERE attempts > 0"

@@ -25,6 +25,7 @@ class Release(models.Model):
     label = models.TextField(blank=True)  # SAFEMIGRATIONS["RELEASE"]
     migrations = models.JSONField()  # app label -> names, also those that a squash replaces
     tables = models.JSONField()  # of its models: a release harms itself on no other
+    squashes = models.JSONField(null=True)  # "app.name" of each squash -> what it replaces
     first_seen = models.DateTimeField(default=now)
     last_seen = models.DateTimeField(default=now)
 
@@ -54,9 +55,11 @@ def record(connection: BaseDatabaseWrapper) -> Release | None:
     if connection.vendor != "postgresql" or not any(router.allow_migrate_model(connection.alias, one) for one in used):
         return None
     ensure_table(connection, Release)
+    own = squashes_on_disk()
     values = {
         "label": conf.release(),
-        "migrations": _by_app(names_known()),
+        "migrations": _by_app(_known_for_ever(names_known(), own, recorded(connection).values())),
+        "squashes": own,
         "tables": sorted(model._meta.db_table for model in used),
         "last_seen": now(),
     }
@@ -70,6 +73,34 @@ def recorded(connection: BaseDatabaseWrapper) -> dict[str, Release]:
     if connection.vendor != "postgresql" or not has_table(connection, Release):
         return {}
     return {release.mark: release for release in Release._base_manager.using(connection.alias).order_by("id")}
+
+
+def squashes_on_disk() -> dict[str, list[str]]:
+    """ "app.name" of each squash that this code has -> what it replaces."""
+    loader = MigrationLoader(None, load=False)
+    loader.load_disk()
+    return {
+        ".".join(key): [".".join(old) for old in migration.replaces]
+        for key, migration in sorted(loader.disk_migrations.items())
+        if migration.replaces
+    }
+
+
+def _known_for_ever(names: frozenset[Key], own: dict[str, list[str]], before: Iterable[Release]) -> set[Key]:
+    """The names, and what their squashes have replaced: earlier releases say so when a squash doesn't any more."""
+    squashes = [pair for noted in (own, *(one.squashes or {} for one in before)) for pair in noted.items()]
+    known, size = set(names), 0
+    while len(known) > size:  # a squash may replace a squash
+        size = len(known)
+        for squash, replaced in squashes:
+            if _key(squash) in known:
+                known.update(map(_key, replaced))
+    return known
+
+
+def _key(text: str) -> Key:
+    label, _, name = text.partition(".")
+    return label, name
 
 
 def _by_app(names: Iterable[Key]) -> dict[str, list[str]]:
