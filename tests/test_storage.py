@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from django.test import override_settings
 
-from safemigrations.contracts import acts, queue, releases
+from safemigrations.contracts import acts, deciding, queue, releases
 from safemigrations.contracts.table import Contract
 from safemigrations.errors import StepFailed
 from safemigrations.plans.steps import Statement
+from safemigrations.running.signed import refuse_unsigned
 
-NEW = ("until", "reason")
+NEW = ("until", "reason", "signature")
 
 
 def put(connection, number=1):
@@ -50,9 +52,9 @@ def test_who_may_not_add_a_column_is_told(earlier, connect):
     with pytest.raises(StepFailed) as refused:
         queue.rows(earlier)
     assert str(refused.value) == (
-        "The table safemigrations_contract was made by an earlier version of safemigrations and has no until, reason, "
-        "and this role could not add that: must be owner of table safemigrations_contract\nRun migrate once, as the "
-        "owner of that table, on the primary."
+        "The table safemigrations_contract was made by an earlier version of safemigrations and has no "
+        "signature, until, reason, and this role could not add that: must be owner of table safemigrations_contract\n"
+        "Run migrate once, as the owner of that table, on the primary."
     )
 
 
@@ -80,3 +82,21 @@ def test_a_release_is_noted_once_and_seen_again(database):
     assert first.knows("contenttypes", "0001_initial")
     assert not first.knows("contenttypes", "0009_unknown")
     assert first.first_seen == releases.recorded(database)[first.mark].first_seen
+
+
+def test_rows_of_an_earlier_version_are_signed_when_the_column_comes(earlier):
+    (row,) = queue.rows(earlier)
+    assert row.is_signed
+
+
+def test_a_former_key_is_known_and_a_person_may_trust_a_row(database):
+    with override_settings(SECRET_KEY="before"):
+        put(database)
+    with override_settings(SECRET_KEY_FALLBACKS=["before"]):
+        assert queue.rows(database).get().is_signed
+    row = queue.rows(database).get()
+    with pytest.raises(StepFailed, match=f"contract trust {row.pk} --reason"):
+        refuse_unsigned(row, cure=queue.TRUST.format(row.pk))
+    deciding.trust(database, [row.pk], reason="the key was changed")
+    assert queue.rows(database).get().is_signed
+    assert acts.kept(database).get().reason == "the key was changed"

@@ -1,4 +1,4 @@
-"""What people decide about rows of the contract queue: to postpone, skip, resume or adopt them."""
+"""What people decide about rows of the contract queue: to postpone, skip, resume, adopt or trust them."""
 
 from __future__ import annotations
 
@@ -61,6 +61,11 @@ def adopt(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, migration:
         row.app_label, row.migration = label, name
 
     return _each(connection, numbers, change, "adopt", reason, migration=migration)
+
+
+def trust(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str) -> list[Contract]:
+    """Sign rows that somebody has looked at, and whose plan is right."""
+    return _each(connection, numbers, Contract.sign, "trust", reason)
 
 
 def _each(

@@ -22,6 +22,7 @@ from ..plans.stored import to_json
 from ..running.foreseen import refuse_foreseen
 from ..running.run import Report
 from ..running.runner import Runner
+from ..running.signed import refuse_unsigned
 from ..running.storage import ensure_table, has_table, refuse_others
 from . import unfinished
 from .held import Holder, freed_by, held_by
@@ -36,19 +37,28 @@ def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Con
     return found.filter(**filters)
 
 
+TRUST = (
+    "If the plan is right (SELECT jsonb_pretty(plan) FROM safemigrations_contract WHERE id = {0}), type: "
+    "python manage.py safemigrations contract trust {0} --reason ..."
+)
+
+
 def put(
     connection: BaseDatabaseWrapper, *, app_label: str, migration: str, operation: str, label: str, plan: Plan
 ) -> None:
     """Leave a plan for the contract. Put twice (after a crash), it stands there once."""
     ensure_table(connection, Contract)
+    unsaved = Contract(operation=operation, plan=to_json(plan))
+    unsaved.sign()
     Contract._base_manager.using(connection.alias).update_or_create(
         app_label=app_label,
         migration=migration,
         operation=operation,
         defaults={
+            "signature": unsaved.signature,
             "label": label,
             "database": connection.alias,
-            "plan": to_json(plan),
+            "plan": unsaved.plan,
             "status": Status.PENDING,
             "attempts": 0,
             "last_error": "",
@@ -86,6 +96,8 @@ def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
     """Run what is left, oldest first, and return how many rows that were. Stops at the first that fails."""
     refuse_others(connection)
     chosen = open_rows(connection)
+    for row in chosen:
+        refuse_unsigned(row, cure=TRUST.format(row.pk))
     _refuse_unfilled(connection, chosen)
     plans = _without_what_is_pointless(connection, chosen)
     refuse_foreseen(connection, (step for plan in plans for step in plan))

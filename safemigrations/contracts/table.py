@@ -10,6 +10,7 @@ from django.utils.timezone import now
 
 from ..plans.steps import Plan
 from ..plans.stored import from_json
+from ..running.signed import Signed
 
 
 class Status(models.TextChoices):
@@ -25,7 +26,7 @@ OPEN = (Status.PENDING, Status.RUNNING, Status.FAILED, Status.POSTPONED)
 HOLDING = (*OPEN, Status.SKIPPED)
 
 
-class Contract(models.Model):
+class Contract(Signed):
     """The contract plan of one operation of one migration."""
 
     app_label = models.CharField(max_length=255)
@@ -42,6 +43,8 @@ class Contract(models.Model):
     finished_at = models.DateTimeField(null=True)
     until = models.DateTimeField(null=True)  # of a row that is postponed
     reason = models.TextField(default="", db_default="", blank=True)  # why it is postponed or skipped
+
+    signed = ("operation", "plan")  # not the migration: somebody may adopt the row
 
     class Meta:
         apps = Apps()

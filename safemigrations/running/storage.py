@@ -20,6 +20,7 @@ from ..postgres.blocks import for_each
 from ..postgres.names import Name, regclass
 from ..postgres.privileges import foreign_owner, others_who_write
 from ..postgres.values import literal
+from .signed import Signed
 
 PATIENCE = "2s"  # for the lock: nobody but commands of ours and a probe uses these tables
 
@@ -115,6 +116,8 @@ def _add_columns(connection: BaseDatabaseWrapper, model: type[models.Model], mis
                     f" {editor.quote_name(field.column)} {definition}",
                     params or None,
                 )
+            if issubclass(model, Signed):
+                model.columns_added(connection, [field.column for field in missing])
     except DatabaseError as error:
         names = ", ".join(field.column for field in missing)
         raise StepFailed(

@@ -80,7 +80,6 @@ PLANTS = {
 }
 CALL = "SELECT 1 FROM plant()"
 PLANT = f"CREATE FUNCTION plant() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN CREATE TABLE {MADE} (); RETURN FALSE; END'"
-unsigned = not_yet("whatever plan stands in the contract queue is run")
 
 
 def literal(text: str) -> str:
@@ -88,7 +87,6 @@ def literal(text: str) -> str:
 
 
 @pytest.mark.parametrize("what", list(PLANTS)[:3])
-@unsigned
 def test_the_contract_runs_no_plan_but_what_the_code_wrote(books, what):
     books.deploy(RENAMED.operation).check()
     books.sql(PLANT)
@@ -111,7 +109,6 @@ def test_the_contract_runs_no_row_but_what_the_code_wrote(books):
     assert books.sql(f"SELECT to_regclass('{MADE}')") == [None]
 
 
-@not_yet("the path of a row's function is taken from the table, and imported")
 def test_no_module_is_imported_but_what_a_migration_names(books):
     (books.directory / "planted.py").write_text("def run(book):\n    return {'note': 'planted'}\n")
     with override_settings(SAFEMIGRATIONS=LATER):

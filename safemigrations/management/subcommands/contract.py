@@ -1,4 +1,4 @@
-"""safemigrations contract: postpone, skip, resume or adopt rows of the contract queue."""
+"""safemigrations contract: postpone, skip, resume, adopt or trust rows of the contract queue."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ ACTIONS = {
     "skip": "Never run them, until somebody resumes them; what they would remove stays.",
     "resume": "Take back that they were postponed or skipped.",
     "adopt": "Give rows whose migration was squashed and deleted to a migration that this code has.",
+    "trust": "Run rows that aren't signed with this SECRET_KEY, after somebody has looked at their plans.",
 }
 
 
@@ -28,7 +29,7 @@ def add_arguments(parser: CommandParser) -> None:
         action.add_argument("numbers", nargs="+", type=int, metavar="number", help="As status prints it.")
         action.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
         action.add_argument(
-            "--reason", required=name in ("skip", "adopt"), default="", help="It is kept, and status shows it."
+            "--reason", required=name in ("skip", "adopt", "trust"), default="", help="It is kept, and status shows it."
         )
         if name == "postpone":
             when = action.add_mutually_exclusive_group()
@@ -53,6 +54,8 @@ def _changed(options: dict[str, Any]) -> list[Contract]:
             return deciding.skip(connection, numbers, reason=reason)
         case "resume":
             return deciding.resume(connection, numbers, reason=reason)
+        case "trust":
+            return deciding.trust(connection, numbers, reason=reason)
         case _:
             return deciding.adopt(connection, numbers, migration=options["migration"], reason=reason)
 
@@ -60,4 +63,4 @@ def _changed(options: dict[str, Any]) -> list[Contract]:
 def _outcome(action: str, row: Contract) -> str:
     if action == "postpone":
         return f"postponed until {shown_moment(row.until) if row.until else 'somebody resumes it'}"
-    return {"skip": "skipped", "resume": "resumed", "adopt": "adopted"}[action]
+    return {"skip": "skipped", "resume": "resumed", "adopt": "adopted", "trust": "trusted"}[action]

@@ -122,6 +122,7 @@ def work_on_all(
 def _work_on(
     connection: BaseDatabaseWrapper, report: Report, row: Progress, until: float | None, *, alone: bool
 ) -> None:
+    store.refuse_forged(row)
     step, began = row.backfill, time.monotonic()
     refuse_foreseen(connection, [step])
     report.begin(step)

@@ -23,6 +23,7 @@ from ...plans.steps import Backfill
 from ...plans.stored import from_json, to_json
 from ...postgres.names import regclass
 from ...postgres.values import literals
+from ..signed import Signed, refuse_unsigned
 from ..storage import ensure_table, has_table
 from .table import Part, columns_set, fetch, parts_of
 
@@ -41,7 +42,7 @@ class Status(models.TextChoices):
 UNFINISHED = (Status.PENDING, Status.RUNNING, Status.PAUSED, Status.FAILED)
 
 
-class Progress(models.Model):
+class Progress(Signed):
     """A backfill and how far it is."""
 
     digest = models.CharField(max_length=64, unique=True)  # of what is filled, and how
@@ -65,6 +66,8 @@ class Progress(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     recorded = models.BooleanField(default=False)  # was its migration recorded after the backfill was done?
+
+    signed = ("step", "parts")
 
     class Meta:
         apps = own_apps
@@ -222,7 +225,8 @@ def begin(
     incarnation = _incarnation(connection, step)
     with transaction.atomic(using=connection.alias):
         known = _find(rows(connection).select_for_update(), step)
-        if known and known.status in (*UNFINISHED, Status.CANCELLED) and _is_trusted(connection, known, incarnation):
+        goes_on = known and known.status in (*UNFINISHED, Status.CANCELLED) and known.is_signed
+        if known and goes_on and _is_trusted(connection, known, incarnation):
             return _begun_again(connection, known, status)
         _refuse_to_guess(step, known, _begun_otherwise(connection, step, app_label, migration))
         if known:
@@ -288,6 +292,12 @@ def _new(connection: BaseDatabaseWrapper, step: Backfill, *, status: Status, **v
         estimate=sum(part.rows for part in parts),
         started_at=now() if status == Status.RUNNING else None,
     )
+
+
+def refuse_forged(known: Progress) -> None:
+    """Its parts are names that stand in statements, and its step may name a function that is imported."""
+    anew = f"Else: python manage.py safemigrations backfill cancel {known.pk}, and migrate begins it anew."
+    refuse_unsigned(known, cure=anew)
 
 
 def unfinished(connection: BaseDatabaseWrapper, step: Backfill) -> Progress | None:
