@@ -165,6 +165,7 @@ def digest_of_another_version(shop: Deployment) -> None:
 def step_of_another_version(shop: Deployment) -> None:
     digest_of_another_version(shop)
     shop.sql("UPDATE safemigrations_backfill SET step = step - 'can_wait' - 'clears'")
+    shop.sql("ALTER TABLE safemigrations_backfill DROP COLUMN signature")
 
 
 def rewritten(shop: Deployment) -> None:
