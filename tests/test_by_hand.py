@@ -42,8 +42,10 @@ GIVEN = """
     COMMENT ON CONSTRAINT shop_author_pkey ON shop_author IS 'mine'; COMMENT ON INDEX shop_author_pkey IS 'mine';
     ALTER TABLE shop_author CLUSTER ON shop_author_pkey;
     ALTER TABLE shop_author REPLICA IDENTITY USING INDEX shop_author_pkey;
+    CREATE INDEX half ON shop_book ((pages / 2)); ALTER INDEX half ALTER COLUMN 1 SET STATISTICS 500;
     COMMENT ON CONSTRAINT "{0}" ON shop_book IS 'mine';
 """
+TARGET = "SELECT attstattarget FROM pg_attribute WHERE attrelid = 'half'::regclass"
 
 
 def test_what_another_column_can_have_goes_to_it_and_comes_back(shop):
@@ -52,7 +54,25 @@ def test_what_another_column_can_have_goes_to_it_and_comes_back(shop):
     shop.migrate(WIDER, WIDER_KEY)
     shop.contract()
     assert kept(snapshot(shop.connection)) == kept(before)
+    assert shop.execute(TARGET) == [500]
     shop.back()
+    assert kept(snapshot(shop.connection)) == kept(before)
+    assert shop.execute(TARGET) == [500]
+
+
+def test_an_index_of_a_partition_keeps_what_it_was_given(database):
+    shop = Shop(database)
+    shop.execute(
+        "CREATE TABLE shop_book (id bigserial PRIMARY KEY, title varchar(100) NOT NULL, pages int NULL)"
+        " PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF shop_book FOR VALUES FROM (0) TO (99)"
+    )
+    shop.fake(book(("pages", models.IntegerField(null=True))))
+    shop.execute("CREATE UNIQUE INDEX by_hand ON shop_book (id, pages)")
+    (name,) = shop.indexes("part")
+    shop.execute(f"COMMENT ON INDEX {name} IS 'mine'; ALTER TABLE part CLUSTER ON {name}")
+    before = snapshot(shop.connection)
+    shop.migrate(WIDER)
+    shop.contract()
     assert kept(snapshot(shop.connection)) == kept(before)
 
 

@@ -338,6 +338,22 @@ def test_a_role_that_may_only_write(database):
     assert shop.model().objects.get().code == 5
 
 
+def test_using_that_reads_what_the_writer_may_not_gives_no_value(database):
+    """The write goes on, and the contract names the row."""
+    shop = Shop(database, book(("code", text())))
+    shop.execute("CREATE TABLE numbers (code text, number int); INSERT INTO numbers VALUES ('five', 5)")
+    shop.migrate(alter(number(), using="(SELECT n.number FROM numbers n WHERE n.code = {})"))
+    shop.execute("GRANT INSERT ON shop_book TO pg_monitor; GRANT USAGE ON SEQUENCE shop_book_id_seq TO pg_monitor")
+    shop.execute("SET ROLE pg_monitor")
+    shop.execute("INSERT INTO shop_book (title, code) VALUES ('a', 'five')")
+    shop.execute("RESET ROLE")
+    with pytest.raises(StepFailed, match=r"have a code that isn't in number \(integer\): \"id\" 1 five"):
+        shop.contract()
+    shop.execute("UPDATE shop_book SET number = 5")
+    shop.contract()
+    assert shop.model().objects.get().code == 5
+
+
 def test_what_writes_under_another_time_zone_gives_the_same(database):
     shop = Shop(database, book(("code", models.DateField())))
     shop.migrate(alter(models.DateTimeField(db_column="at")))

@@ -90,7 +90,7 @@ def carry_comment_of_foreign_key(one: Column, other: Column) -> str:
         f" WHERE conrelid = {regclass(one.table)} AND k.contype = 'f' AND n.contype = 'f'"
         f" AND k.conkey = ARRAY[{number_of(one.name, 'conrelid')}]"
         f" AND n.conkey = ARRAY[{number_of(other.name, 'conrelid')}]",
-        _comment(one.table),
+        _comment(table=one.table),
     )
 
 
@@ -113,7 +113,7 @@ def exchange_checks(table: str, scope: str) -> str:
         f"SELECT k.conname, {_comment_on('k')} AS comment, n.conname AS copy FROM pg_constraint k"
         f" JOIN pg_constraint n ON n.conrelid = k.conrelid AND n.conname = {copied}"
         f" WHERE k.conrelid = {regclass(table)} AND k.contype = 'c'",
-        f"{drop_found(table)} {rename_found(table, 'found.conname', name='found.copy')} {_comment(table)}",
+        f"{drop_found(table)} {rename_found(table, 'found.conname', name='found.copy')} {_comment(table=table)}",
     )
 
 
@@ -121,34 +121,45 @@ def _comment_on(constraint: str) -> str:
     return f"obj_description({constraint}.oid, 'pg_constraint')"
 
 
-def _comment(table: str, name: str = "found.conname") -> str:
-    """PL/pgSQL that gives a constraint the comment that was found."""
-    change = f"EXECUTE format('COMMENT ON CONSTRAINT %I ON %s IS %L', {name}, {literal(table)}, found.comment);"
+def _comment(name: str = "found.conname", table: str = "") -> str:
+    """PL/pgSQL that gives a constraint the comment that was found; without a `table`, of the table that was."""
+    on = literal(table) if table else "found.relation"
+    change = f"EXECUTE format('COMMENT ON CONSTRAINT %I ON %s IS %L', {name}, {on}, found.comment);"
     return f"IF found.comment IS NOT NULL THEN {change} END IF;"
+
+
+# What _like_its_index() finds of an index, `a` with `i`, and `n`, its schema.
+OF_INDEX = (
+    "n.nspname, a.relname AS old, i.indrelid::regclass::text AS relation, i.indisreplident, i.indisclustered,"
+    " obj_description(a.oid, 'pg_class') AS of_index, ARRAY(SELECT format('ALTER INDEX %I.%I ALTER COLUMN %s SET"
+    " STATISTICS %s', n.nspname, a.relname, x.attnum, x.attstattarget) FROM pg_attribute x WHERE x.attrelid = a.oid"
+    " AND x.attstattarget >= 0) AS targets"
+)
+
+
+def _like_its_index() -> str:
+    """PL/pgSQL that gives an index, which has its name by now, what the one had that was called so."""
+    by_index = "EXECUTE format('ALTER TABLE %s {} %I', found.relation, found.old);".format
+    return (
+        "IF found.of_index IS NOT NULL THEN"
+        " EXECUTE format('COMMENT ON INDEX %I.%I IS %L', found.nspname, found.old, found.of_index); END IF;"
+        f" IF found.indisreplident THEN {by_index('REPLICA IDENTITY USING INDEX')} END IF;"
+        f" IF found.indisclustered THEN {by_index('CLUSTER ON')} END IF;"
+        " FOR i IN 1 .. cardinality(found.targets) LOOP EXECUTE found.targets[i]; END LOOP;"
+    )
 
 
 def exchange_primary_key(table: str, scope: str) -> str:
     copied = copy_of(scope, "k.conname")
     return for_each(
-        f"SELECT k.conname, {_comment_on('k')} AS comment, obj_description(k.conindid, 'pg_class') AS of_index,"
-        " s.nspname, p.indisreplident, p.indisclustered, k.conname AS old, c.relname AS copy FROM pg_constraint k"
-        f" JOIN pg_index p ON p.indexrelid = k.conindid JOIN pg_class c ON c.relname = {copied}"
-        " JOIN pg_namespace s ON s.oid = c.relnamespace"
-        " JOIN pg_index i ON i.indexrelid = c.oid AND i.indrelid = k.conrelid"
+        f"SELECT k.conname, {_comment_on('k')} AS comment, {OF_INDEX}, c.relname AS copy FROM pg_constraint k"
+        " JOIN pg_index i ON i.indexrelid = k.conindid JOIN pg_class a ON a.oid = k.conindid"
+        f" JOIN pg_namespace n ON n.oid = a.relnamespace JOIN pg_class c ON c.relname = {copied}"
+        " JOIN pg_index o ON o.indexrelid = c.oid AND o.indrelid = k.conrelid"
         f" WHERE k.conrelid = {regclass(table)} AND k.contype = 'p'",
         f"{drop_found(table)}"
         f" EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I PRIMARY KEY USING INDEX %I', {literal(table)},"
-        f" found.conname, found.copy); {_comment(table)} {_like_its_index(table)}",
-    )
-
-
-def _like_its_index(table: str) -> str:
-    """PL/pgSQL that gives an index, which has its name by now, what the one had that was called so."""
-    return (
-        "IF found.of_index IS NOT NULL THEN"
-        " EXECUTE format('COMMENT ON INDEX %I.%I IS %L', found.nspname, found.old, found.of_index); END IF;"
-        f" IF found.indisreplident THEN {_by_index(table, 'REPLICA IDENTITY USING INDEX')} END IF;"
-        f" IF found.indisclustered THEN {_by_index(table, 'CLUSTER ON')} END IF;"
+        f" found.conname, found.copy); {_comment()} {_like_its_index()}",
     )
 
 
@@ -168,23 +179,18 @@ def exchange_indexes(table: str, scope: str) -> str:
     in_between = literal(IN_BETWEEN)
     return for_each(
         f"WITH pairs AS ({pairs}), every AS (SELECT * FROM pairs UNION ALL {of_partitions})"
-        " SELECT n.nspname, a.relname AS old, b.relname AS new, i.indisreplident, i.indisclustered,"
-        " obj_description(a.oid, 'pg_class') AS of_index, c.comment FROM every"
+        f" SELECT {OF_INDEX}, b.relname AS new, c.comment FROM every"
         " JOIN pg_class a ON a.oid = every.old JOIN pg_class b ON b.oid = every.new"
         " JOIN pg_index i ON i.indexrelid = a.oid JOIN pg_namespace n ON n.oid = a.relnamespace"
         f" LEFT JOIN LATERAL (SELECT {_comment_on('k')} FROM pg_constraint k WHERE k.conindid = a.oid"
         " AND k.conrelid = i.indrelid AND k.contype <> 'f') AS c (comment) ON TRUE",
         f"{_rename_index('found.old', in_between)} {_rename_index('found.new', 'found.old')}"
-        f" {_rename_index(in_between, 'found.new')} {_like_its_index(table)} {_comment(table, 'found.old')}",
+        f" {_rename_index(in_between, 'found.new')} {_like_its_index()} {_comment('found.old')}",
     )
 
 
 def _rename_index(name: str, to: str) -> str:
     return f"EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', found.nspname, {name}, {to});"
-
-
-def _by_index(table: str, change: str) -> str:
-    return f"EXECUTE format('ALTER TABLE %s {change} %I', {literal(table)}, found.old);"
 
 
 def drop_unique(table: str, scope: str) -> str:
@@ -286,7 +292,7 @@ def rename_not_null(one: Column, other: Column) -> str:
         f" WHERE {of.format('k', table, number(_attribute_of(one)))}"
         f" AND {of.format('n', table, number(_attribute_of(other)))}",
         f"{_alter(one, 'DROP NOT NULL')} {rename_found(one.table, 'found.old', name='found.new')}"
-        f" {_comment(one.table, 'found.old')}",
+        f" {_comment('found.old', one.table)}",
     )
 
 

@@ -52,7 +52,7 @@ class Conversion(Data):
         narrows = "" if self.using else misfit(old.type, new.type)
         forth, back = self.using or assigned(old.type, new.type), assigned(new.type, old.type)
         return (
-            conversion(old, new, misfit=narrows, using=forth, timezone=timezone),
+            conversion(old, new, misfit=narrows, using=forth, timezone=timezone, by_hand=bool(self.using)),
             conversion(new, old, misfit=misfit(new.type, old.type), using=back, timezone=timezone),
         )
 

@@ -53,7 +53,7 @@ def refuse_foreseen(connection: BaseDatabaseWrapper, plan: Iterable[Step]) -> No
                 raise StepFailed(_hidden(*of_policies))
         for schema, name, visible, *of_family in families:
             table = _Table(schema, name, visible)
-            if makes_trigger(step) and not table.spellings.isdisjoint(tables_of(step)):
+            if not table.spellings.isdisjoint(tables_of(step)):
                 _refuse_family(table, step, *of_family)
 
 
@@ -66,13 +66,14 @@ def _hidden(table: str, role: str, is_forced: bool) -> str:
 
 
 def _refuse_family(table: _Table, step: Step, children: list[str], parents: list[str], inherited: list[str]) -> None:
-    if children:
+    if children and makes_trigger(step):
         raise StepFailed(
             f"{', '.join(children)} inherits from {table.name}, and triggers aren't inherited: what is written to its "
             f"rows while two releases run would be lost. Nothing was changed. Type, for the time until the contract: "
             f"{_no_inherit(children, [Name.of(table.name)])} Or use Django's own operation while nobody writes."
         )
-    claimed = {claim.name for claim in (*step.takes, *step.works_on) if claim.kind is Kind.COLUMN}
+    claims = (*step.frees, *step.takes, *step.works_on) if makes_trigger(step) else step.frees
+    claimed = {claim.name for claim in claims if claim.kind is Kind.COLUMN}
     if claimed & {*inherited}:
         column = ", ".join(sorted(claimed & {*inherited}))
         raise StepFailed(

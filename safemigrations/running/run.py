@@ -14,7 +14,8 @@ from django.db.migrations import Migration
 from .. import conf
 from ..plans.claims import Claim
 from ..plans.steps import Step
-from .locks import Blocker
+from .locks import Blocker, sqlstate
+from .settings import INSUFFICIENT_PRIVILEGE
 
 
 class Report:
@@ -41,11 +42,17 @@ class Report:
 
 def explain(step: Step, error: DatabaseError) -> str:
     """What failed, what stays, what to do."""
+    hides = " If a policy hides rows, use a role that has BYPASSRLS." if _may_be_hidden(step, error) else ""
     return (
         f"{step.why} failed: {str(error).strip()}\nStatement: {'; '.join(step.statements)}\n"
         "What was done before this step stays and is skipped the next time. Mend the cause and run the same "
-        "command again."
+        f"command again.{hides}"
     )
+
+
+def _may_be_hidden(step: Step, error: DatabaseError) -> bool:
+    """With row_security = off, rows that a policy would hide are an insufficient privilege."""
+    return bool(step.reads) and sqlstate(error) == INSUFFICIENT_PRIVILEGE
 
 
 @dataclass
