@@ -12,7 +12,7 @@ class SafeMigrationsConfig(AppConfig):
     def ready(self) -> None:
         # Not at the top: Django imports this module before any model may be loaded.
         from .checking import checks
-        from .contracts import marks
+        from .contracts import marks, quiet
         from .hooks import autodetector, executor, grouping, writer
 
         autodetector.install()
@@ -21,3 +21,4 @@ class SafeMigrationsConfig(AppConfig):
         checks.install()
         grouping.install()
         marks.install()
+        quiet.install()

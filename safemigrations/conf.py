@@ -62,6 +62,13 @@ def _switch(key: str, default: bool) -> bool:
     return value
 
 
+def _not_negative(key: str, default: float) -> float:
+    value = _get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ImproperlyConfigured(f"SAFEMIGRATIONS[{key!r}] is {value!r}; write a number, 0 or greater.")
+    return float(value)
+
+
 def backfill_batch_size() -> int:
     """Rows in the first batch of a backfill."""
     return _whole("BACKFILL_BATCH_SIZE", 1000, 1)
@@ -79,10 +86,7 @@ def backfill_inline_rows() -> int:
 
 def backfill_rest() -> float:
     """Seconds of rest for each second of work, while others use the database."""
-    value = _get("BACKFILL_REST", 0.05)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ImproperlyConfigured(f"SAFEMIGRATIONS['BACKFILL_REST'] is {value!r}; write a number, 0 or greater.")
-    return float(value)
+    return _not_negative("BACKFILL_REST", 0.05)
 
 
 def backfill_rate() -> float | None:
@@ -146,6 +150,46 @@ def release() -> str:
     value = _get("RELEASE", "")
     if not isinstance(value, str):
         raise ImproperlyConfigured(f"SAFEMIGRATIONS['RELEASE'] is {value!r}; write a string such as a git hash.")
+    return value
+
+
+def gate() -> Literal["marked", "strict"]:
+    """Whose sessions keep a contract from running: those of releases that need what goes, or also unmarked ones."""
+    value = _get("GATE", "marked")
+    if value not in ("marked", "strict"):
+        raise ImproperlyConfigured(f"SAFEMIGRATIONS['GATE'] is {value!r}; write 'marked' or 'strict'.")
+    return "strict" if value == "strict" else "marked"
+
+
+def gate_watch() -> float:
+    """Seconds for which a contract looks at the sessions before it runs."""
+    return _not_negative("GATE_WATCH", 5)
+
+
+def gate_quiet() -> float:
+    """Seconds for which a release counts as connected after one of its processes has connected; 0: not at all."""
+    return _not_negative("GATE_QUIET", 0)
+
+
+def contract_after() -> float:
+    """Seconds that a row of the contract waits at least."""
+    value = _get("CONTRACT_AFTER", 0)
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ImproperlyConfigured(
+            f"SAFEMIGRATIONS['CONTRACT_AFTER'] is {value!r}; write seconds, 0 or more, or a datetime.timedelta."
+        )
+    return value
+
+
+def contract_requires() -> str | Callable[[str], Any] | None:
+    """What has to succeed before a contract runs: a shell command, "module:function", or a function."""
+    value: str | Callable[[str], Any] | None = _get("CONTRACT_REQUIRES", None)
+    if not (value is None or (isinstance(value, str) and value.strip()) or callable(value)):
+        raise ImproperlyConfigured(
+            f"SAFEMIGRATIONS['CONTRACT_REQUIRES'] is {value!r}; write a shell command, 'module:function' or a function."
+        )
     return value
 
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from django.core.management.base import CommandError
-from django.db import NotSupportedError
+from django.db import DEFAULT_DB_ALIAS, NotSupportedError
+
+
+def database_option(alias: str) -> str:
+    """What a command that a message prints needs to work on this database."""
+    return "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
 
 
 class StepFailed(CommandError):
     """A step could not be done; says what failed, what stays, and what to do."""
+
+
+class NotNow(CommandError):
+    """The gate said no: nothing is wrong, and the same command may be run again later."""
+
+    STATUS = 75  # EX_TEMPFAIL of sysexits.h: try again later
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, returncode=self.STATUS)
 
 
 class NeedsAutocommit(StepFailed, NotSupportedError):

@@ -104,8 +104,10 @@ class Project:
             self.write_models(app, "")
 
     def set(self, **settings: Any) -> None:
-        """Give the project's settings other values; they must be spelled by repr()."""
+        """Give the project's settings other values; they must be spelled by repr(). The gate looks only once."""
         self.settings.update(settings)
+        own = self.settings.get("SAFEMIGRATIONS", {})
+        self.settings["SAFEMIGRATIONS"] = {"GATE_WATCH": 0, **own} if isinstance(own, dict) else own
         self.write("settings.py", "".join(f"{name} = {value!r}\n" for name, value in self.settings.items()))
 
     def write(self, path: str, text: str) -> Path:
@@ -134,6 +136,11 @@ class Project:
             return Running(self._start(args, stdin=subprocess.PIPE)).wait(input)
         script, environment = ["manage.py", *args], self._environment()
         return Result(*started.run(script, folder=self.folder, env=environment, input=input or ""))
+
+    def migrate_and_contract(self) -> Result:
+        """Both halves, where no old release is left; what the contract said."""
+        self.manage("migrate").check()
+        return self.manage("migrate", "--contract").check()
 
     def start(self, *args: str, group: bool = False) -> Running:
         """`group`: with the processes that it starts it is one of its own, as a command at a terminal is."""

@@ -89,7 +89,7 @@ def test_processes_fill_and_the_contract_waits_for_them(project):
     )
     project.manage("safemigrations", "backfill", "run", "--workers", "2").check()
     assert filled(project) == ROWS
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert project.sql("SELECT 1 FROM pg_attribute WHERE attrelid = 'shop_item'::regclass AND attname = 'note'") == []
 
 

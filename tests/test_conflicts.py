@@ -19,7 +19,7 @@ ADD_NOTE = AddFieldWithDefault("book", "note", models.TextField(default=""))
 HELD = (
     "The column note of shop_book still belongs to the contract of shop.0002 (drop note of shop_book). Nothing was "
     "changed. When no server runs the release before that migration any more, type: python manage.py migrate shop 0002 "
-    "--contract"
+    "--contract --only"
 )
 
 
@@ -70,7 +70,7 @@ def test_the_queue_is_read_once_for_a_migration(shop):
     indexes = [models.Index(fields=["title"], name=f"book_{number}") for number in range(5)]
     with connection.execute_wrapper(watch):
         shop.migrate(*(AddIndexConcurrently("book", index) for index in indexes))
-    assert [sql.split()[:2] for sql in asked] == [["SELECT", "1"], ["SELECT", '"safemigrations_contract"."id",']]
+    assert [sql.split()[:2] for sql in asked] == [["SELECT", "attname"], ["SELECT", '"safemigrations_contract"."id",']]
 
 
 def test_the_table_of_another_schema_is_another_table(database):

@@ -279,7 +279,7 @@ def test_a_view_that_came_later_stops_the_contract(database):
 
 HELD = (
     "The {} still belongs to the contract of shop.0002 (drop table shop_book). Nothing was changed. When no server "
-    "runs the release before that migration any more, type: python manage.py migrate shop 0002 --contract"
+    "runs the release before that migration any more, type: python manage.py migrate shop 0002 --contract --only"
 )
 AGAIN = {
     "another model": (CreateModel("Novel", [KEY], {"db_table": "shop_book"}), "table shop_book"),

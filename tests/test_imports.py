@@ -67,11 +67,12 @@ def late(path: Path) -> list[str]:
 LATE = {
     "apps.py": [
         "from .checking import checks",
-        "from .contracts import marks",
+        "from .contracts import marks, quiet",
         "from .hooks import autodetector, executor, grouping, writer",
     ],
     "checking/handwritten.py": ["from .sql import reader"],
     "contracts/__init__.py": ["from . import applying"],
+    "management/commands/migrate.py": ["from safemigrations.management.contracting import Contracting"],
     "plans/triggers.py": ["from .trigger_sql import FunctionSql, TriggerSql"],
 }
 

@@ -205,7 +205,7 @@ def test_models_that_point_at_each_other_are_deleted(project):
     assert is_clean(project)
     project.manage("check").check()
     project.manage("migrate").check()
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert project.sql("SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^shop_'") == []
 
 
@@ -645,7 +645,7 @@ def test_a_rename_with_all_that_hangs_on_the_field(project):
     assert is_clean(project)
     assert project.manage("check").check().stdout == "System check identified no issues (0 silenced).\n"
     project.manage("migrate").check()
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert is_clean(project)
     assert (
         project.sql(
@@ -958,7 +958,7 @@ def test_squashed_where_the_originals_have_been_applied_in_part(project):
     project.manage("migrate", "shop", "0002").check()
     project.manage("squashmigrations", "shop", "0003", "--noinput", "--no-optimize").check()
     project.manage("migrate").check()
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert columns(project) == ["id", "title", "stock"]
 
 
@@ -1007,7 +1007,7 @@ def test_default_auto_field_changes_every_key(project):
     )
     project.manage("check").check()
     project.manage("migrate").check()
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert is_clean(project)
     types = project.sql(
         "SELECT DISTINCT format_type(atttypid, atttypmod) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid"
@@ -1034,7 +1034,7 @@ def test_a_key_that_another_app_points_at(project, app):
     project.manage("makemigrations", "--noinput").check()
     assert project.migration_files(app) == ["0001_initial"]
     project.manage("migrate").check()
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert is_clean(project)
     assert project.sql(f"SELECT pg_typeof(book_id)::text FROM {app}_loan") == [("bigint",)]
     project.manage("migrate", "shop", "0001").check()
@@ -1061,7 +1061,7 @@ def test_without_libpq_migrations_are_written_and_applied_on_sqlite(tmp_path, ds
     written = re.findall(r"^        (\w+)\($", project.read_migration("shop", name), re.MULTILINE)
     assert written == ["ExpandAlterField", "SetNotNullLater", "AlterFieldConcurrently", "ExpandAlterField"]
     project.manage("migrate").check()
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     project.manage("check").check()
     assert is_clean(project)
     project.manage("migrate", "shop", "zero").check()

@@ -155,8 +155,10 @@ NO_FUNCTION = "    shop_item: no function of your triggers takes note from a row
 def test_migrate_contract_runs_what_is_left(shop):
     next_release(shop)
     shop.manage("migrate").check()
+    ((name, role),) = shop.sql("SELECT current_database(), current_user")
     assert steady(shop.manage("migrate", "--contract").check().stdout) == (
-        "Operations to perform:\n  Apply all migrations: shop\nRunning migrations:\n  No migrations to apply.\n"
+        f"2 rows of the contract are open on {name} on this machine (role {role}).\n"
+        "Goes for good: column note of shop_item: about 1 row\n"
         "Running the contract:\n" + LEFT_SIZE + "    shop_item: size needs no default in the database any more N s\n"
         "    OK\n" + LEFT_NOTE + NO_FUNCTION + "    shop_item: drop column note N s\n"
         "    OK\n"
@@ -164,17 +166,19 @@ def test_migrate_contract_runs_what_is_left(shop):
     assert columns(shop) == CONTRACTED
     assert queue(shop) == [("0002_size", "done"), ("0003_note", "done")]
     assert shop.manage("makemigrations", "--check").check().stdout == "No changes detected\n"
-    assert shop.manage("migrate", "--contract").check().stdout == (
-        "Operations to perform:\n  Apply all migrations: shop\nRunning migrations:\n  No migrations to apply.\n"
-        "Running the contract:\n  Nothing is left for the contract.\n"
-    )
+    assert shop.manage("migrate", "--contract").check().stdout == "Nothing is left for the contract.\n"
 
 
-def test_migrate_contract_applies_what_is_not_applied_first(shop):
+def test_migrate_contract_applies_nothing(shop):
     next_release(shop)
-    shop.manage("migrate", "--contract", "--verbosity", "0").check()
-    assert applied(shop) == ["0001_initial", "0002_size", "0003_note"]
-    assert columns(shop) == CONTRACTED
+    refused = shop.manage("migrate", "--contract")
+    assert (refused.returncode, refused.stdout) == (75, "")
+    assert refused.stderr == (
+        "NotNow: Migrations of this code aren't applied: shop.0002_size, shop.0003_note. The contract applies nothing, "
+        "and is for a release that has been rolled out. Type: python manage.py migrate\n"
+        "Then roll out, and come back with this command.\n"
+    )
+    assert applied(shop) == ["0001_initial"]
 
 
 def test_with_verbosity_0_nothing_is_said(shop):
@@ -198,7 +202,7 @@ def test_plan_lists_what_would_be_left(shop):
     shop.manage("migrate").check()
     nothing = "Planned operations:\n  No planned migration operations.\n"
     assert shop.manage("migrate", "--plan").check().stdout == nothing + left
-    shop.manage("migrate", "--contract").check()
+    shop.migrate_and_contract()
     assert shop.manage("migrate", "--plan").check().stdout == nothing
 
 
@@ -355,11 +359,11 @@ def test_reversing_takes_back_what_is_left(shop, database):
 
 def test_reversing_undoes_a_contract_that_has_run(shop):
     next_release(shop)
-    shop.manage("migrate", "--contract").check()
+    shop.migrate_and_contract()
     shop.manage("migrate", "shop", "0001").check()
     assert columns(shop) == STOCK
     assert queue(shop) == []
-    shop.manage("migrate", "--contract").check()
+    shop.migrate_and_contract()
     assert columns(shop) == CONTRACTED
 
 
@@ -395,7 +399,7 @@ def test_a_contract_that_fails_says_what_and_can_be_run_again(shop):
         .stdout.endswith("Left for the contract: 1\n" + LEFT_NOTE.rstrip("\n") + f" (shop_item: {left}" + WHAT_TO_TYPE)
     )
     shop.sql("DROP VIEW blue")
-    shop.manage("migrate", "--contract").check()
+    shop.migrate_and_contract()
     assert columns(shop) == CONTRACTED
 
 
@@ -421,11 +425,13 @@ def test_a_name_that_the_contract_has_to_free_is_refused_before_anything_is_touc
     assert refused.stderr == (
         "StepFailed: The column note of shop_item still belongs to the contract of shop.0003_note (drop note of "
         "shop_item). Nothing was changed. When no server runs the release before that migration any more, type: "
-        "python manage.py migrate shop 0003_note --contract\n"
+        "python manage.py migrate shop 0003_note --contract --only\n"
     )
     assert columns(shop) == EXPANDED
     assert shop.sql("SELECT to_regclass('trace')") == [(None,)]
-    shop.manage("migrate", "--contract").check()
+    shop.manage("migrate", "shop", "0003_note", "--contract", "--only").check()
+    assert queue(shop) == [("0002_size", "pending"), ("0003_note", "done")]
+    shop.migrate_and_contract()
     assert applied(shop)[-1] == "0004_note"
     assert [row for row in columns(shop) if row[0] == "note"] == [("note", None, "NO" if kind == "ours" else "YES")]
     assert {status for _, status in queue(shop)} == {"done"}
@@ -561,7 +567,7 @@ def test_each_database_has_its_own_contract(tmp_path, dsn, two_databases):
             + WHAT_TO_TYPE.replace("--contract", "--contract --database other")
         )
     )
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert columns(project) == CONTRACTED
     with two_databases[1].cursor() as cursor:
         cursor.execute("SELECT status FROM safemigrations_contract")
@@ -584,7 +590,7 @@ def test_a_schema_that_is_not_public(tmp_path, dsn, other_connection):
     )
     project.manage("migrate").check()
     assert queue(project) == [("0002_size", "pending"), ("0003_note", "pending")]
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     found = (
         "SELECT table_schema, column_name FROM information_schema.columns WHERE table_name = 'shop_item' ORDER BY 1, 2"
     )

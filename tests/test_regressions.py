@@ -82,7 +82,7 @@ def test_a_relation_and_the_model_that_it_points_at_are_removed_in_one_release(p
     released(project, f"{author}{BOOK}    author = models.{field}\n", BOOK)
     assert project.sql("SELECT status FROM safemigrations_contract") == [("pending",), ("pending",)]
 
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert project.sql("SELECT status FROM safemigrations_contract") == [("done",), ("done",)]
     assert project.sql("SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^shop_'") == [("shop_book",)]
     project.sql(INSERT)
@@ -105,7 +105,7 @@ def test_a_model_is_made_beside_the_rename_of_the_one_that_it_points_at(project)
         "SELECT confrelid::regclass::text FROM pg_constraint WHERE conrelid = 'shop_loan'::regclass AND contype = 'f'"
     )
     assert parent == "shop_tale"
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
 
 
 def test_a_foreign_key_that_becomes_text_behind_the_view_of_a_renamed_table_waits_for_the_contract(project):
@@ -123,7 +123,8 @@ def test_a_foreign_key_that_becomes_text_behind_the_view_of_a_renamed_table_wait
     project.manage("migrate", "shop", "0002").check()
     stopped = project.manage("migrate")
     assert "of shop_tale still belongs to the contract of shop.0002_tale" in stopped.stderr
-    project.manage("migrate", "--contract").check()
+    project.manage("migrate", "shop", "0002", "--contract").check()
+    project.migrate_and_contract()
 
 
 @pytest.mark.parametrize("index", ["", ", db_index=True"])
@@ -145,7 +146,8 @@ def test_a_type_that_changes_behind_the_view_of_a_renamed_table_waits_for_the_co
     stopped = project.manage("migrate")
     assert stopped.returncode
     assert "The view of shop_tale still belongs to the contract of shop.0002_tale" in stopped.stderr
-    project.manage("migrate", "--contract").check()
+    project.manage("migrate", "shop", "0002", "--contract").check()
+    project.migrate_and_contract()
     project.manage("migrate").check()
 
 
@@ -184,7 +186,7 @@ def test_a_column_that_a_contract_is_about_may_be_widened(project):
     assert type_of(project, "note") == "character varying(99)"
     project.sql(INSERT)  # the old release's, which counts on the default
 
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert default_of(project, "note") is None
 
 
@@ -197,7 +199,7 @@ def test_a_column_that_a_contract_is_about_cannot_be_made_nullable(project):
     assert (
         f"The column note of shop_book still belongs to the contract of shop.{second} (drop the database default of "
         "note of shop_book). Nothing was changed. When no server runs the release before that migration any more, "
-        "type: python manage.py migrate shop 0002_book_note --contract"
+        "type: python manage.py migrate shop 0002_book_note --contract --only"
     ) in refused.stderr
     assert "Traceback" not in refused.stderr
 

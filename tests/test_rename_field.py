@@ -548,7 +548,7 @@ def test_the_trigger_survives_what_django_pgtrigger_does(project):
     assert project.manage("makemigrations", "--check", "--dry-run").returncode == 0
     project.sql("INSERT INTO shop_book (name) VALUES ('new')")
     assert project.sql("SELECT title FROM shop_book") == [("new",)]
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert project.sql("SELECT name FROM shop_book") == [("new",)]
     assert project.sql("SELECT 1 FROM pg_trigger WHERE tgname LIKE '%safemig%'") == []
 
@@ -598,7 +598,7 @@ def test_a_later_rename_of_it_waits_for_the_contract(database):
         assert str(caught.value) == (
             f"The {held} of shop_book still belongs to the contract of shop.0002 (drop extra of shop_book, after "
             "proving that it equals more). Nothing was changed. When no server runs the release before that migration "
-            "any more, type: python manage.py migrate shop 0002 --contract"
+            "any more, type: python manage.py migrate shop 0002 --contract --only"
         )
     assert difference(before, snapshot(connection)) == {}
     shop.contract()

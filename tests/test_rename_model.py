@@ -373,7 +373,7 @@ def test_the_renamed_model_may_be_deleted_before_the_contract(database):
 
 HELD = (
     "The table {} still belongs to the contract of shop.0002 ({}). Nothing was changed. When no server runs the "
-    "release before that migration any more, type: python manage.py migrate shop 0002 --contract"
+    "release before that migration any more, type: python manage.py migrate shop 0002 --contract --only"
 )
 NAMES = "drop the old names of shop_novel"
 HOLDING: dict[str, tuple[Any, Any, str, str]] = {  # open contract, what comes next, the table, the contract's label
@@ -435,7 +435,7 @@ def test_content_types_and_permissions(project):
         project.sql(codes.format(before))
     )
 
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert project.sql(ids.format("novel")) == [(before,)]
     project.manage("migrate", "shop", "0001").check()
     assert project.sql(ids.format("book")) == [(before,)]

@@ -11,9 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from . import acts, queue
-from .marks import own_mark
 from .on_disk import Key
-from .releases import names_known, recorded
+from .releases import names_known, newer_that_knows
 from .table import HOLDING, Contract, Status
 
 LOOK = "Look with: python manage.py safemigrations status"
@@ -118,11 +117,9 @@ def _refuse_what_is_not_lost(connection: BaseDatabaseWrapper, row: Contract, kno
     """A row can be adopted when its migration was in the code once, not when a newer release has it."""
     if (row.app_label, row.migration) in known:
         raise CommandError(f"This code has {row.app_label}.{row.migration}, so row {row.pk} needs nobody to adopt it.")
-    releases = recorded(connection)
-    own = releases.get(own_mark())
-    for release in releases.values():
-        if release.knows(row.app_label, row.migration) and not (own and own.first_seen > release.first_seen):
-            raise CommandError(
-                f"{row.app_label}.{row.migration} belongs to {release}, which is newer than this code. "
-                "Run migrate --contract with that release, or a later one."
-            )
+    newer = newer_that_knows(connection, row.app_label, row.migration)
+    if newer:
+        raise CommandError(
+            f"{row.app_label}.{row.migration} belongs to {newer}, which is newer than this code. "
+            "Run migrate --contract with that release, or a later one."
+        )

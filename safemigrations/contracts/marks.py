@@ -51,9 +51,13 @@ def mark_in(application_name: str | None) -> str | None:
     return found[1] if found else None
 
 
+def without_mark(application_name: str) -> str:
+    return MARK.sub("", application_name).strip()
+
+
 def marked(name: str, mark: str) -> str:
     """The application_name with the mark, cut so that PostgreSQL leaves the mark whole."""
-    name = MARK.sub("", name).strip()
+    name = without_mark(name)
     room = LONGEST - len(PREFIX) - len(mark) - 1
     while sum(1 if byte < 128 else NOT_ASCII for byte in name.encode()) > room:
         name = name[:-1]

@@ -92,10 +92,10 @@ def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
     ]
 
 
-def contract(connection: BaseDatabaseWrapper, report: Report) -> int:
-    """Run what is left, oldest first, and return how many rows that were. Stops at the first that fails."""
+def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Contract] | None = None) -> int:
+    """Run these rows, or all that is left, oldest first, and return how many. Stops at the first that fails."""
     refuse_others(connection)
-    chosen = open_rows(connection)
+    chosen = open_rows(connection) if only is None else list(only)
     for row in chosen:
         refuse_unsigned(row, cure=TRUST.format(row.pk))
     _refuse_unfilled(connection, chosen)
@@ -117,10 +117,11 @@ def _without_what_is_pointless(connection: BaseDatabaseWrapper, chosen: list[Con
     """The plan of each row without what it would do to a column that a later row drops, alone or with its table.
 
     The new release doesn't know that column any more: it must not meet a NOT NULL, nor miss a default, in between. A
-    later row may be done already, where a run was killed before it had marked the earlier one as done.
+    later row may be done already, where a run was killed before it had marked the earlier one as done. Or somebody
+    skipped it: the column stays, and the new release doesn't know it all the same.
     """
-    done = rows(connection, status=Status.DONE, id__gt=chosen[0].pk) if chosen else ()
-    dropped = [(row.pk, _dropped_by(row.steps)) for row in (*done, *chosen)]
+    over = rows(connection, status__in=(Status.DONE, Status.SKIPPED), id__gt=chosen[0].pk) if chosen else ()
+    dropped = [(row.pk, dropped_by(row.steps)) for row in (*over, *chosen)]
     gone = [[claim for pk, claims in dropped if pk > row.pk for claim in claims] for row in chosen]
     return [
         tuple(step for step in row.steps if not any(claim.goes_with(later) for claim in step.works_on))
@@ -128,7 +129,7 @@ def _without_what_is_pointless(connection: BaseDatabaseWrapper, chosen: list[Con
     ]
 
 
-def _dropped_by(plan: Plan) -> list[Claim]:
+def dropped_by(plan: Plan) -> list[Claim]:
     """What the plan frees, but for the former name of a column: what is done under that name isn't gone."""
     return [claim for step in plan if not step.altered_column for claim in step.frees]
 

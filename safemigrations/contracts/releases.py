@@ -55,11 +55,10 @@ def record(connection: BaseDatabaseWrapper) -> Release | None:
     if connection.vendor != "postgresql" or not any(router.allow_migrate_model(connection.alias, one) for one in used):
         return None
     ensure_table(connection, Release)
-    own = squashes_on_disk()
     values = {
         "label": conf.release(),
-        "migrations": _by_app(_known_for_ever(names_known(), own, recorded(connection).values())),
-        "squashes": own,
+        "migrations": _by_app(names_known_to(connection)),
+        "squashes": squashes_on_disk(),
         "tables": sorted(model._meta.db_table for model in used),
         "last_seen": now(),
     }
@@ -86,6 +85,11 @@ def squashes_on_disk() -> dict[str, list[str]]:
     }
 
 
+def names_known_to(connection: BaseDatabaseWrapper) -> set[Key]:
+    """The migrations that this code knows in this database: also what its squashes have replaced once."""
+    return _known_for_ever(names_known(), squashes_on_disk(), recorded(connection).values())
+
+
 def _known_for_ever(names: frozenset[Key], own: dict[str, list[str]], before: Iterable[Release]) -> set[Key]:
     """The names, and what their squashes have replaced: earlier releases say so when a squash doesn't any more."""
     squashes = [pair for noted in (own, *(one.squashes or {} for one in before)) for pair in noted.items()]
@@ -101,6 +105,14 @@ def _known_for_ever(names: frozenset[Key], own: dict[str, list[str]], before: It
 def _key(text: str) -> Key:
     label, _, name = text.partition(".")
     return label, name
+
+
+def newer_that_knows(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> Release | None:
+    """A release that has this migration and that came here after this code had come for the first time."""
+    releases = recorded(connection)
+    own = releases.get(own_mark())
+    knowing = (one for one in reversed(releases.values()) if one is not own and one.knows(app_label, migration))
+    return next((one for one in knowing if not (own and own.first_seen > one.first_seen)), None)
 
 
 def _by_app(names: Iterable[Key]) -> dict[str, list[str]]:

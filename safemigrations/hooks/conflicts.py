@@ -9,7 +9,6 @@ from django.db import migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from ..contracts.held import Holder, freed_by, holder_of, kept_by
@@ -47,14 +46,8 @@ class Conflict(Data):
         return (
             f"The {self.claim} still belongs to the contract of {self.holder} ({self.holder.label}). Nothing "
             "was changed. When no server runs the release before that migration any more, type: "
-            f"python manage.py migrate{_last_applied(connection, self.migration.app_label)} --contract"
+            f"python manage.py {self.holder.how_to_contract(connection.alias)}"
         )
-
-
-def _last_applied(connection: BaseDatabaseWrapper, app_label: str) -> str:
-    """What `migrate` is given so that it applies nothing: no release has the migration that waits here yet."""
-    applied = MigrationRecorder(connection).migration_qs.filter(app=app_label).order_by("id").last()
-    return f" {applied.app} {applied.name}" if applied else ""
 
 
 def conflict(

@@ -126,13 +126,8 @@ class MigrationExecutor(executor.MigrationExecutor):
             self._comment("NULL")
 
     def _make_room(self, migration: Migration, state: ProjectState, run: Run) -> None:
-        """Refuse what is held, needed or foreseen to fail. With --contract the contract runs first: the old release has
-        gone.
-        """
+        """Refuse what is held, needed or foreseen to fail."""
         found = self._conflict(migration, state, run)
-        if found and run.finish and not found.is_own:
-            loaded().queue.contract(self.connection, run.report)
-            found = self._conflict(migration, state, run)
         if found:
             raise StepFailed(found.explain(self.connection))
         self._leave_to_backfills(migration, state, run)

@@ -23,8 +23,8 @@ from ..contracts.held import freed_by
 from ..data import Data
 from ..errors import NeedsAutocommit
 from ..plans.claims import Claim, Claims
-from ..plans.steps import Backfill, Plan, Proof, Question, Statement, Step, reverse
-from ..running.preview import preview
+from ..plans.steps import Backfill, Plan, Proof, Statement, Step, reverse
+from ..running.preview import preview, shown
 from ..running.run import Report, Run, current_run
 from ..running.session import Session
 
@@ -224,9 +224,9 @@ class Change(SeparateDatabaseAndState):
     def _print(self, at: Situation, plan: Plan, later: Plan) -> None:
         """What sqlmigrate shows: the plan with its reasons; the contract's statements as comments."""
         session, printed = Session(at.connection, Report()), at.editor.collected_sql
-        printed += [line for step in preview(session, plan, after=_sent(printed)) for line in _shown(step)]
+        printed += [line for step in preview(session, plan, after=_sent(printed)) for line in shown(step)]
         later = tuple(step for step in later if not (isinstance(step, Statement) and step in plan))  # done by then
-        left = [line for step in preview(session, later, after=_sent(printed)) for line in _shown(step)]
+        left = [line for step in preview(session, later, after=_sent(printed)) for line in shown(step)]
         if left:
             printed.append("-- Left for the contract:")
         printed += [f"--   {line.removeprefix('-- ')}" for line in left]
@@ -250,12 +250,3 @@ def _send_deferred(editor: BaseDatabaseSchemaEditor) -> None:
 def _sent(printed: Sequence[str]) -> list[str]:
     """What of a migration was printed that isn't left for the contract."""
     return [line for line in printed if not line.startswith("--")]
-
-
-def _shown(step: Step) -> Iterator[str]:
-    why = " ".join(step.why.splitlines())  # a value that it quotes may have several lines
-    if isinstance(step, Proof | Question):
-        yield f"-- {why} (looked up when it is run)"
-    elif step.statements:
-        yield f"-- {why}"
-        yield from (line for sql in step.statements for line in f"{sql};".splitlines())

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from django.db import DatabaseError, transaction
 
 from ..errors import StepFailed
-from ..plans.steps import Plan, Question, Step, tables_of
+from ..plans.steps import Plan, Proof, Question, Step, tables_of
 from .run import sending
 from .session import Session
 
@@ -46,3 +46,13 @@ def _answer(session: Session, step: Step, after: Sequence[str]) -> Step | Plan:
             return step.discover(session)
     except (DatabaseError, StepFailed):
         return step
+
+
+def shown(step: Step) -> Iterator[str]:
+    """The lines that a person reads: the reason, and the SQL."""
+    why = " ".join(step.why.splitlines())  # a value that it quotes may have several lines
+    if isinstance(step, Proof | Question):
+        yield f"-- {why} (looked up when it is run)"
+    elif step.statements:
+        yield f"-- {why}"
+        yield from (line for sql in step.statements for line in f"{sql};".splitlines())

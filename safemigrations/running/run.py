@@ -65,7 +65,6 @@ class Run:
     created: set[tuple[str, str]] = field(default_factory=set)  # (app label, model) made by this run
     freed: set[Claim] = field(default_factory=set)  # what open contracts are going to remove
     fills_at_once: bool = False  # the migration itself takes away what a backfill would need later
-    finish: bool = False  # `migrate --contract`: the old release has gone
 
     def is_alone(self, app_label: str, *models: str) -> bool:
         """Can no release but this run know the tables of these models?"""

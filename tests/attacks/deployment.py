@@ -247,7 +247,9 @@ def deployment(directory: Path, dsn: str, **settings: Any) -> Iterator[Deploymen
     modules = {LABEL: made.package}
     sys.path.insert(0, str(directory))
     try:
-        with override_settings(INSTALLED_APPS=apps, MIGRATION_MODULES=modules, SAFEMIGRATIONS=settings):
+        with override_settings(
+            INSTALLED_APPS=apps, MIGRATION_MODULES=modules, SAFEMIGRATIONS={"GATE_WATCH": 0, **settings}
+        ):
             yield made
     finally:
         sys.path.remove(str(directory))

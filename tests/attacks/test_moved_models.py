@@ -94,7 +94,7 @@ def test_a_model_that_moves_to_another_app_takes_its_rows_along(tmp_path, dsn, m
     assert rows(project, move.table) == 5, "the new release's"
     project.sql("INSERT INTO shop_book (title, author_id) VALUES ('of the old release', 1)")
     project.sql(f"INSERT INTO {move.table} (title, author_id) VALUES ('of the new release', 1)")
-    project.manage("migrate", "--contract").check()
+    project.migrate_and_contract()
     assert rows(project, move.table) == 7
     assert project.sql(move.also.format(table=move.table)) == [(0,)]
     assert project.sql("SELECT id FROM django_content_type WHERE (app_label, model) = ('archive', 'book')") == [(old,)]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 from django.core.management.base import CommandParser
 from django.core.management.commands import migrate
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
 
 from safemigrations.checking import checks
 from safemigrations.contracts import loaded
+from safemigrations.errors import database_option
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.hooks.of_migration import created_by, situations
 from safemigrations.management import back
@@ -31,9 +34,19 @@ class Command(Interruptible, migrate.Command):
             "--contract",
             action="store_true",
             help=(
-                "After the migrations, also run what they left for the contract: drop what only the old release "
-                "needed. Use it when no server runs that release any more."
+                "Apply nothing; run what migrations left for the contract: drop what only the old release needed. A "
+                "named migration limits it to rows up to there. Use it when no server runs the old release any more."
             ),
+        )
+        parser.add_argument(
+            "--only",
+            action="store_true",
+            help="With --contract and a migration: only its rows, and those that they need.",
+        )
+        parser.add_argument(
+            "--force",
+            action="store_true",
+            help="With --contract: go past what holds rows back, such as sessions of the old release.",
         )
 
         back.add_arguments(parser)
@@ -49,25 +62,45 @@ class Command(Interruptible, migrate.Command):
         self.report = ConsoleReport(self.stdout, self.style) if self.verbosity else Report()
         if back.is_wanted(options):
             back.go_back(self, connection, options)
-            return
-        if options["plan"] or options["check_unapplied"]:
+        elif options["contract"] and not options["check_unapplied"]:
+            self._contract(connection, options)
+        elif options["plan"] or options["check_unapplied"]:
             super().handle(*args, **options)
             if options["plan"]:
                 self._print_planned_contracts(connection, options)
+        else:
+            self._migrate(connection, *args, **options)
+
+    def _contract(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+        # With the runner and the queue it takes 35 ms, and `check` loads this module.
+        from safemigrations.management.contracting import Contracting
+
+        contracting = Contracting(self, connection, options)
+        if options["plan"]:
+            contracting.plan()
             return
-        run = Run(report=self.report, finish=options["contract"])
+        with self._alone(connection):
+            contracting.run(self.report)
+
+    @contextmanager
+    def _alone(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
         with (
             writable(connection),
             one_at_a_time(connection, self.tell_waiting),
-            running(run),
+            running(Run(report=self.report)),
             closing(self.report),
         ):
+            yield
+
+    def _migrate(self, connection: BaseDatabaseWrapper, *args: Any, **options: Any) -> None:
+        with self._alone(connection):
+            is_first = not MigrationRecorder(connection).has_table()
+            if not is_first:  # at once: a run that is killed leaves rows that only this release knows
+                self._record_release(connection)
             super().handle(*args, **options)
-            self._record_release(connection)
-            if options["contract"] and not options["fake"]:
-                self._contract(connection)
-            else:
-                self._print_left(connection)
+            if is_first:
+                self._record_release(connection)
+            self._print_left(connection)
 
     def tell_waiting(self, pid: int | None) -> None:
         if self.verbosity:
@@ -83,14 +116,6 @@ class Command(Interruptible, migrate.Command):
             text = f"This release could not be noted in safemigrations_release: {str(error).strip()}"
             self.stderr.write(self.style.WARNING(text))
 
-    def _contract(self, connection: BaseDatabaseWrapper) -> None:
-        waiting = loaded().queue.open_rows(connection)
-        if self.verbosity:
-            self.stdout.write(self.style.MIGRATE_HEADING("Running the contract:"))
-            if not waiting:
-                self.stdout.write("  Nothing is left for the contract.")
-        loaded().queue.contract(connection, self.report)
-
     def _print_left(self, connection: BaseDatabaseWrapper) -> None:
         left = loaded().queue.open_rows(connection)
         if not left or not self.verbosity:
@@ -99,7 +124,7 @@ class Command(Interruptible, migrate.Command):
         for row in left:
             failed = f" ({row.last_error.splitlines()[0]})" if row.last_error else ""
             self.stdout.write(f"  {row}{failed}")
-        database = "" if connection.alias == "default" else f" --database {connection.alias}"
+        database = database_option(connection.alias)
         self.stdout.write(
             f"When no server runs the old release any more: python manage.py migrate --contract{database}"
         )

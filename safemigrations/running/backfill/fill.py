@@ -60,7 +60,7 @@ def _at_once(session: Session, step: Backfill) -> str:
 
 def _left_for_later(session: Session, step: Backfill, run: Run) -> str:
     """Leave a large table for later where both releases can live with unfilled rows; return what there is to tell."""
-    if run.migration is None or run.contract == "immediately" or run.finish or run.fills_at_once:
+    if run.migration is None or run.contract == "immediately" or run.fills_at_once:
         return ""
     connection = session.connection
     known = store.unfinished(connection, step)

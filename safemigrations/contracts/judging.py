@@ -1,0 +1,58 @@
+"""The gate at work: it looks who uses the database, and decides which rows run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.timezone import now
+
+from .. import conf
+from ..data import Data
+from . import quiet
+from .gate import Others, Row, Rules, Verdict, decide
+from .marks import own_mark
+from .releases import names_known_to, record, recorded
+from .sessions import Seen, watch
+
+
+class Judgement(Data):
+    """What was decided, who was seen, and by which rules."""
+
+    verdict: Verdict
+    others: Others
+    rules: Rules
+
+
+def rules(*, forced: bool) -> Rules:
+    return Rules(
+        after=timedelta(seconds=conf.contract_after()),
+        strict=conf.gate() == "strict",
+        quiet=timedelta(seconds=conf.gate_quiet()),
+        is_open=conf.contract() == "immediately",
+        forced=forced,
+    )
+
+
+def note(connection: BaseDatabaseWrapper) -> None:
+    """This release has come so far; with GATE_QUIET the processes of all releases note themselves from now on."""
+    record(connection)
+    if conf.gate_quiet():
+        quiet.ensure(connection)
+
+
+def judge(connection: BaseDatabaseWrapper, rows: Sequence[Row], *, forced: bool) -> Judgement:
+    """Looks for nobody where no row may run anyway, only once where that is forced."""
+    by, known, others = rules(forced=forced), names_known_to(connection), Others((), {}, {}, own_mark())
+    verdict = decide(rows, known, others, by, now())
+    if not verdict.runs or by.is_open:
+        return Judgement(verdict, others, by)
+    others = Others((), quiet.remembered(connection) if by.quiet else {}, recorded(connection), own_mark())
+
+    def says_no(seen: Sequence[Seen]) -> bool:
+        return not decide(rows, known, others.with_sessions(seen), by, now()).runs
+
+    seen = watch(connection, 0 if forced else conf.gate_watch(), says_no)
+    others = others.with_sessions(seen)
+    return Judgement(decide(rows, known, others, by, now()), others, by)

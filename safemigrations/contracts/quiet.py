@@ -1,0 +1,59 @@
+"""Which releases were there a moment ago: with GATE_QUIET, a process notes its mark when it connects.
+
+pg_stat_activity shows who is connected now. Behind PgBouncer, or without persistent connections, a release that is up
+has no session between two requests.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from .. import conf
+from .marks import own_mark
+
+TABLE = "safemigrations_seen"
+EVERY = 60.0  # seconds between two notes of a process about a database
+NOTE = (
+    f"INSERT INTO {TABLE} (mark, seen_at) VALUES (%s, now()) ON CONFLICT (mark) DO UPDATE SET seen_at = now()"
+    f" WHERE {TABLE}.seen_at < now() - interval '1 second'"
+)
+
+_noted: dict[str, float] = {}  # alias -> time.monotonic()
+
+
+def note(connection: BaseDatabaseWrapper, **signal: Any) -> None:
+    """Note that this release is up. A role that may not write there, and a standby, note nothing."""
+    due = time.monotonic() - _noted.get(connection.alias, -EVERY) >= EVERY
+    if connection.vendor != "postgresql" or not due or not (conf.marks() and conf.gate_quiet()):
+        return
+    _noted[connection.alias] = time.monotonic()
+    with suppress(Error), connection.cursor() as cursor:
+        cursor.execute(NOTE, [own_mark()])
+
+
+def remembered(connection: BaseDatabaseWrapper) -> dict[str, datetime]:
+    """When a process of each release has connected last, as far as it was noted."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [TABLE])
+        if not cursor.fetchone()[0]:
+            return {}
+        cursor.execute(f"SELECT mark, seen_at FROM {TABLE}")
+        return dict(cursor.fetchall())
+
+
+def ensure(connection: BaseDatabaseWrapper) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TABLE IF NOT EXISTS {TABLE} (mark varchar(8) PRIMARY KEY, seen_at timestamptz NOT NULL)"
+        )
+
+
+def install() -> None:
+    connection_created.connect(note, dispatch_uid="safemigrations.quiet")

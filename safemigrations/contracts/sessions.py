@@ -1,0 +1,73 @@
+"""Who uses the database now: its sessions, and which release each of them belongs to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..data import Data
+from .marks import mark_in, without_mark
+
+POLL = 0.25  # seconds between two looks
+TOOLS = ("psql", "pg_dump", "pg_dumpall", "pg_restore")  # PostgreSQL's own clients: they need no shape of a table
+
+
+class Seen(Data):
+    """A session that somebody has in this database."""
+
+    pid: int
+    application_name: str
+    role: str
+    address: str
+    state: str  # empty where this role may not see it
+    connected: timedelta | None  # for so long
+    changed: timedelta | None  # in this state for so long
+
+    @property
+    def mark(self) -> str | None:
+        return mark_in(self.application_name)
+
+    @property
+    def name(self) -> str:
+        """What it is called, without the mark."""
+        return without_mark(self.application_name)
+
+    @property
+    def is_a_tool(self) -> bool:
+        return self.application_name in TOOLS
+
+
+# A role without pg_read_all_stats sees neither backend_type nor the times of others, but their names.
+LOOK = """
+    SELECT pid, application_name, coalesce(usename, ''), coalesce(host(client_addr), ''), coalesce(state, ''),
+        clock_timestamp() - backend_start, clock_timestamp() - state_change
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename IS NOT NULL
+        AND coalesce(backend_type, 'client backend') = 'client backend'
+    ORDER BY pid
+"""
+
+
+def look(connection: BaseDatabaseWrapper) -> list[Seen]:
+    """Every session but this one, as it is at this moment."""
+    with connection.cursor() as cursor:
+        cursor.execute(LOOK)
+        return [Seen(*row) for row in cursor.fetchall()]
+
+
+def watch(connection: BaseDatabaseWrapper, seconds: float, is_enough: Callable[[Sequence[Seen]], bool]) -> list[Seen]:
+    """Everybody who was seen within these seconds, as seen last; ends when that is enough.
+
+    A release that connects for each request, or that a pooler gives a session now and then, isn't there at every look.
+    """
+    end = time.monotonic() + seconds
+    seen = dict[tuple[int, str | None], Seen]()  # behind a pooler one session serves several releases in turn
+    while True:
+        seen.update(((session.pid, session.mark), session) for session in look(connection))
+        left = end - time.monotonic()
+        if left <= 0 or is_enough([*seen.values()]):
+            return [*seen.values()]
+        time.sleep(min(POLL, left))

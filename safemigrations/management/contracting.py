@@ -1,0 +1,169 @@
+"""migrate --contract: what a person reads and is asked, around the gate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.core.management.commands import migrate
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from safemigrations.contracts import acts, chosen, queue
+from safemigrations.contracts.gate import Row
+from safemigrations.contracts.going import losses
+from safemigrations.contracts.judging import Judgement, judge, note
+from safemigrations.contracts.requirement import refusal
+from safemigrations.contracts.table import HOLDING, Contract, Status
+from safemigrations.errors import NotNow, database_option
+from safemigrations.hooks.executor import MigrationExecutor
+from safemigrations.management.refusing import Refusing, listed
+from safemigrations.running.preview import preview, shown
+from safemigrations.running.run import Report
+from safemigrations.running.session import Session
+
+NOT_WITH = {"fake": "--fake", "fake_initial": "--fake-initial", "prune": "--prune", "run_syncdb": "--run-syncdb"}
+NOTHING = "Nothing is left for the contract."
+AGAIN = "When that is over, run the same command again."
+
+
+class Contracting:
+    """One `migrate --contract` on one database."""
+
+    def __init__(self, command: migrate.Command, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+        self.command, self.connection, self.options = command, connection, options
+        self.contracts: dict[int, Contract] = {}
+
+    def run(self, report: Report) -> None:
+        """Raises NotNow when the gate says no, after what may run has run."""
+        rows = self._rows()
+        if not rows:
+            self._say(NOTHING)
+            return
+        note(self.connection)
+        self._say(self._headline(rows))
+        judgement = judge(self.connection, rows, forced=self.options["force"])
+        self._say_who_else(judgement)
+        if judgement.verdict.runs:
+            self._contract(judgement, report)
+        self._say_what_waits(judgement)
+
+    def plan(self) -> None:
+        """Show what would run, and change nothing."""
+        rows = self._rows()
+        self._say(self._headline(rows) if rows else NOTHING)
+        judgement = judge(self.connection, rows, forced=self.options["force"])
+        runs = [self.contracts[row.number] for row in judgement.verdict.runs]
+        self._say_what_goes(runs)
+        for contract in runs:
+            self._say(f"{contract}")
+            for step in preview(Session(self.connection, Report()), contract.steps):
+                self._say("\n".join(f"  {line}" for line in shown(step)))
+        if judgement.verdict.waits:
+            self._say(f"Not now:\n{self._refusing(judgement).text(judgement.verdict.waits)}")
+
+    # What the command is about.
+
+    def _rows(self) -> list[Row]:
+        self._refuse_what_makes_no_sense()
+        executor = MigrationExecutor(self.connection)
+        held = list(queue.rows(self.connection, status__in=HOLDING))
+        label, name = self.options["app_label"] or "", self.options["migration_name"] or ""
+        target = chosen.Target(executor.loader, held, label, name)
+        self._refuse_unapplied(executor, target)
+        is_open = {row.pk for row in queue.open_rows(self.connection)}
+        left = [row for row in held if row.pk in is_open or (label and row.status == Status.SKIPPED)]
+        self.contracts = {row.pk: row for row in left}
+        rows, meant = chosen.as_rows(left), target.migrations(alone=self.options["only"])
+        return chosen.with_needs(rows, [row.number for row in rows if row.key in meant]) if label else rows
+
+    def _refuse_what_makes_no_sense(self) -> None:
+        given = [flag for name, flag in NOT_WITH.items() if self.options[name]]
+        given += ["zero"] if self.options["migration_name"] == "zero" else []
+        if given:
+            raise CommandError(f"--contract applies and unapplies nothing, so {given[0]} has no meaning beside it.")
+        if self.options["only"] and not self.options["migration_name"]:
+            raise CommandError("--only is about one migration: write its app and its name, too.")
+
+    def _refuse_unapplied(self, executor: MigrationExecutor, target: chosen.Target) -> None:
+        plan = executor.migration_plan(target.nodes) if target.nodes else []
+        unapplied = [f"{migration.app_label}.{migration.name}" for migration, backwards in plan if not backwards]
+        if unapplied:
+            raise NotNow(
+                f"Migrations of this code aren't applied: {listed(unapplied)}. The contract applies nothing, and is for"
+                " a release that has been rolled out. Type: python manage.py "
+                f"migrate{database_option(self.connection.alias)}\nThen roll out, and come back with this command."
+            )
+
+    # What is said.
+
+    def _say(self, text: str) -> None:
+        if self.options["verbosity"] and text:
+            self.command.stdout.write(text)
+
+    def _headline(self, rows: Sequence[Row]) -> str:
+        many = "1 row of the contract is" if len(rows) == 1 else f"{len(rows)} rows of the contract are"
+        return f"{many} open on {self._where()} (role {self._value('SELECT current_user')})."
+
+    def _where(self) -> str:
+        """Host and name, and never a password."""
+        host = str(self.connection.settings_dict["HOST"] or self._value("SELECT host(inet_server_addr())") or "")
+        name = self._value("SELECT current_database()")
+        return f"{name} at {host}" if host and not host.startswith("/") else f"{name} on this machine"
+
+    def _value(self, query: str) -> Any:
+        with self.connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchone()[0]
+
+    def _refusing(self, judgement: Judgement) -> Refusing:
+        return Refusing(self.connection, self.contracts, judgement)
+
+    def _say_who_else(self, judgement: Judgement) -> None:
+        refusing, verdict = self._refusing(judgement), judgement.verdict
+        if verdict.unjudged:
+            why = "" if judgement.others.any_is_known else ", as no other release has been noted here yet"
+            self._say(f"Sessions that no release is known of{why}:\n{refusing.sessions(verdict.unjudged)}")
+        if verdict.forced:
+            self._say(self.command.style.WARNING(f"Forced, in spite of:\n{refusing.text(verdict.forced)}"))
+
+    def _say_what_goes(self, runs: Sequence[Contract]) -> None:
+        for loss in losses(self.connection, [contract.steps for contract in runs]):
+            self._say(f"Goes for good: {loss}")
+
+    def _say_what_waits(self, judgement: Judgement) -> None:
+        verdict = judgement.verdict
+        if verdict.says_no:
+            force = " --force goes past it." if any(wait.why.can_be_forced for wait in verdict.waits) else ""
+            raise NotNow(f"the gate holds rows back.\n{self._refusing(judgement).text(verdict.waits)}\n{AGAIN}{force}")
+        if verdict.waits:
+            self._say(self._refusing(judgement).text(verdict.waits))
+
+    # What is done.
+
+    def _contract(self, judgement: Judgement, report: Report) -> None:
+        runs = [self.contracts[row.number] for row in judgement.verdict.runs]
+        self._require()
+        self._say_what_goes(runs)
+        self._ask(runs)
+        for wait in judgement.verdict.forced:
+            acts.keep(self.connection, self.contracts[wait.row.number], "force", because=wait.why.value)
+        self._say(self.command.style.MIGRATE_HEADING("Running the contract:"))
+        queue.contract(self.connection, report, runs)
+
+    def _require(self) -> None:
+        refused = refusal(self.connection)
+        if refused and self.options["force"]:
+            self._say(self.command.style.WARNING(f"Forced, although CONTRACT_REQUIRES says no: {refused}"))
+        elif refused:
+            raise NotNow(f"CONTRACT_REQUIRES says no: {refused}\n{AGAIN} --force goes past it.")
+
+    def _ask(self, runs: Sequence[Contract]) -> None:
+        """On a terminal; elsewhere nobody could answer."""
+        if not (self.options["interactive"] and sys.stdin.isatty()):
+            return
+        for contract in runs:
+            self._say(f"  {contract}")
+        if input("Run it? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise CommandError("Nothing was changed.")
