@@ -42,6 +42,11 @@ def lock_retry_for() -> float:
     return _positive("LOCK_RETRY_FOR", 600)
 
 
+def show_queries() -> bool:
+    """Whether statements of other sessions are shown with the values that stand in them."""
+    return _switch("SHOW_QUERIES", False)
+
+
 def _positive_or_none(key: str, default: float | None) -> float | None:
     return None if _get(key, default) is None else _positive(key, default or 0)
 

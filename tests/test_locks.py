@@ -187,7 +187,7 @@ def test_blockers_are_those_whose_mode_conflicts_in_postgresql(database, item, o
 def test_a_blocker_is_named_with_all_that_helps_to_find_it(database, item, other_connection):
     other_connection.execute("SET application_name = 'celery'")
     hold(other_connection, "ROW EXCLUSIVE")
-    other_connection.execute("SELECT   count(*)\n FROM item -- long enough to be cut somewhere before its end")
+    other_connection.execute("SELECT   count(*), 'hunter2'\n FROM item -- hunter2, long enough to be cut somewhere")
     (blocker,) = locks.blockers(database, ADD.locks)
     pid = other_connection.info.backend_pid
     assert 0 < blocker.age < 20
@@ -197,13 +197,13 @@ def test_a_blocker_is_named_with_all_that_helps_to_find_it(database, item, other
         backend="client backend",
         state="idle in transaction",
         age=blocker.age,
-        query="SELECT   count(*)\n FROM item -- long enough to be cut somewhere before its end",
+        query="SELECT   count(*), 'hunter2'\n FROM item -- hunter2, long enough to be cut somewhere",
         transaction=blocker.transaction,
     )
-    assert str(blocker) == (
-        f"pid {pid} (celery, idle in transaction for {blocker.age:.0f} s: "
-        "SELECT count(*) FROM item -- long enough to be cut somewhere)"
-    )
+    who = f"pid {pid} (celery, idle in transaction for {blocker.age:.0f} s: "
+    assert str(blocker) == f"{who}SELECT count(*), ? FROM item)"
+    with override_settings(SAFEMIGRATIONS={"SHOW_QUERIES": True}):
+        assert str(blocker) == f"{who}SELECT count(*), 'hunter2' FROM item -- hunter2, long enough)"
 
 
 def test_who_holds_a_partition_is_in_the_way_of_the_whole(database, other_connection, connect):

@@ -23,6 +23,7 @@ from .. import conf
 from ..data import Data
 from ..errors import LockNotAcquired
 from ..postgres.lock import Lock
+from ..postgres.masking import masked
 from ..postgres.names import regclass
 from ..postgres.values import literal
 
@@ -80,8 +81,13 @@ class Blocker(Data):
         if self.prevents_wraparound:
             return f"pid {self.pid} (autovacuum to prevent wraparound, which never yields; {self.age:.0f} s)"
         who = self.application or self.backend
-        query = f": {' '.join(self.query.split())[:60]}" if self.query else ""
-        return f"pid {self.pid} ({who}, {self.state or 'active'} for {self.age:.0f} s{query})"
+        return f"pid {self.pid} ({who}, {self.state or 'active'} for {self.age:.0f} s{self._shown_query})"
+
+    @property
+    def _shown_query(self) -> str:
+        """A log may be read by more people than the table."""
+        query = " ".join(self.query.split()) if conf.show_queries() else masked(self.query)
+        return f": {query[:60]}" if query else ""
 
 
 class Attempt(Data):

@@ -15,7 +15,7 @@ from django.test import override_settings
 from safemigrations.operations import Backfill
 
 from .conftest import Role
-from .deployment import Deployment, not_yet
+from .deployment import Deployment
 from .library import BIGGER, BY_FUNCTION, COMPUTED, LATER, NOT_NULL, RENAMED, TEXT, UNIQUE, library
 
 OURS = ["safemigrations_contract", "safemigrations_backfill", "safemigrations_backfill_section"]
@@ -196,7 +196,6 @@ INJECTED = [
     "it's",
     "\\\\'",
 ]
-strings = not_yet("a key is written between quotes, and what a backslash means there is up to the session")
 
 
 @pytest.mark.parametrize("conforming", ["on", "off"])
@@ -228,11 +227,9 @@ SECRETS = {
     "a comment at the end of a line": "SELECT -- hunter2\n count(*) FROM shop_book",
     "a text that goes on": "SELECT count(*), 'hunter2" + "x" * 2000 + "' FROM shop_book",
 }
-secret = not_yet("what others' sessions run is told as it stands")
 
 
 @pytest.mark.parametrize("what", SECRETS)
-@secret
 def test_no_literal_of_others_is_told(books, connect, what):
     """Neither while a step waits for them, nor when it gives up."""
     blocker = connect()
