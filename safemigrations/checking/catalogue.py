@@ -242,7 +242,10 @@ KINDS: list[Kind] = [
         "safemigrations.E201",
         "",
         "A statement that a transaction refuses",
-        "SQL: `CONCURRENTLY` or `VACUUM` in an atomic migration, or with other statements in one text",
+        (
+            "`CONCURRENTLY` or `VACUUM` in an atomic migration, or with other statements in one text; "
+            "the same of django.contrib.postgres"
+        ),
     ),
     Kind(
         "safemigrations.E202",
@@ -288,7 +291,7 @@ KINDS: list[Kind] = [
         "safemigrations.E207",
         "",
         "An index goes while the old release may want it",
-        "SQL: `DROP INDEX` without `CONCURRENTLY`",
+        "SQL: `DROP INDEX` without `CONCURRENTLY`; `RemoveIndexConcurrently` of django.contrib.postgres (warning)",
     ),
     Kind(
         "safemigrations.E208",
@@ -319,6 +322,69 @@ KINDS: list[Kind] = [
         "",
         "An INVALID index is taken for the real one",
         "SQL: `CREATE INDEX CONCURRENTLY IF NOT EXISTS`",
+    ),
+    Kind(
+        "safemigrations.E300",
+        "",
+        "A model of today's code in yesterday's migration",
+        "Python: a model that is imported instead of `apps.get_model`",
+    ),
+    Kind(
+        "safemigrations.E301",
+        "",
+        "Many rows are changed in one transaction",
+        (
+            "Python: a loop that saves every row, or `bulk_update`, in an atomic migration; `update()` or "
+            "`delete()` that isn't limited to a batch (warning where it is filtered)"
+        ),
+    ),
+    Kind(
+        "safemigrations.W302",
+        "",
+        "A whole table in memory",
+        "Python: a queryset without `iterator()`, a slice or a range of keys",
+    ),
+    Kind(
+        "safemigrations.E303",
+        "",
+        "The migration waits for something else",
+        "Python: the network, mail, other processes, `sleep` inside a transaction (warning outside of one)",
+    ),
+    Kind(
+        "safemigrations.E304",
+        "",
+        "The schema is changed by Python",
+        ("Python: methods of `schema_editor` that change the schema; SQL that a function executes is judged as SQL"),
+    ),
+    Kind(
+        "safemigrations.W305",
+        "",
+        "No way back",
+        "`RunPython` without `reverse_code`",
+    ),
+    Kind(
+        "safemigrations.W306",
+        "",
+        "Run again, it does it twice",
+        (
+            "Python with `atomic = False`: rows are created, or computed from themselves, and nothing says "
+            "which are done"
+        ),
+    ),
+    Kind(
+        "safemigrations.E310",
+        "",
+        "The state forgets what the database still wants",
+        (
+            "`SeparateDatabaseAndState` whose state removes a field that is NOT NULL without a default; or a "
+            "model with foreign keys (warning)"
+        ),
+    ),
+    Kind(
+        "safemigrations.I307",
+        "",
+        "Which database?",
+        "Python that changes rows and never mentions `using` or `alias`, in a project with several databases",
     ),
 ]
 BY_ID = {kind.id: kind for kind in KINDS}

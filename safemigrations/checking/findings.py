@@ -121,10 +121,12 @@ def _said(
     for each in said:
         if isinstance(each, NotUnderstood):
             message, hint = f"{each.what} not understood: {each.why}", "Judge it yourself."
-            finding = _finding(migration, index, NOT_UNDERSTOOD, message, hint, line=each.line)
+            finding = _finding(migration, index, NOT_UNDERSTOOD, message, hint, line=each.line, file=each.file)
             unread.append(Unread(each.what, finding))
         else:
-            yield _finding(migration, index, each.id, each.message, each.hint, each.level, line=each.line)
+            yield _finding(
+                migration, index, each.id, each.message, each.hint, each.level, line=each.line, file=each.file
+            )
 
 
 def _of_operation(migration: Migration, index: int, operation: Operation, context: Context) -> Iterator[LintFinding]:
@@ -158,8 +160,9 @@ def _finding(
     level: Level | None = None,
     *,
     line: int = 0,
+    file: str = "",
 ) -> LintFinding:
-    """`line` is 0 where only that of the operation is known."""
+    """`line` is 0 where only that of the operation is known; `file` is empty for that of the migration."""
     source = Source.of(migration)
     return LintFinding(
         app_label=migration.app_label,
@@ -168,7 +171,7 @@ def _finding(
         id=id,
         message=message,
         hint=hint,
-        file=source.name,
+        file=file or source.name,
         line=line or source.line_of(index),
         level=level or catalogue.level_of(id),
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from django.conf import settings
 from django.db import migrations
 from django.db.migrations import Migration
 from django.db.migrations.operations.base import Operation
@@ -15,19 +16,29 @@ from django.db.migrations.state import ProjectState
 
 from ..operations.base import Change
 from ..plans.tables import db_table_of, default_name
+from . import contrib, split
 from .hazard import Hazard, NotUnderstood
+from .python import reader
 from .rules import model_named_by
 from .scene import Scene
 from .source import Source
 
 Said = Hazard | NotUnderstood
 BY_HAND = migrations.RunSQL | migrations.RunPython | migrations.SeparateDatabaseAndState
+NO_WAY_BACK = Hazard(
+    "safemigrations.W305",
+    "RunPython has no reverse_code: nobody can go back behind this migration.",
+    "Add reverse_code. Where there is nothing to take back: migrations.RunPython.noop.",
+)
 NO_GRAMMAR = "SQL is read only where pglast is installed: pip install 'safemigrations[lint]'"
 HAS_GRAMMAR = importlib.util.find_spec("pglast") is not None
 
 
 def has_any(migration: Migration) -> bool:
-    return any(isinstance(each, BY_HAND) and not isinstance(each, Change) for each in migration.operations)
+    return any(
+        (isinstance(each, BY_HAND) and not isinstance(each, Change)) or contrib.is_one(each)
+        for each in migration.operations
+    )
 
 
 class Handwritten:
@@ -38,6 +49,8 @@ class Handwritten:
     ) -> None:
         self.migration, self.source = migration, Source.of(migration)
         self.scene = Scene(state, atomic=migration.atomic, earlier=earlier)
+        # A replica that tests mirror isn't migrated.
+        self.scene.databases = sum("MIRROR" not in (each.get("TEST") or {}) for each in settings.DATABASES.values())
         for name in created:
             self.scene.made.add(default_name(migration.app_label, name))
             if model := state.models.get((migration.app_label, name)):
@@ -49,7 +62,12 @@ class Handwritten:
             return
         if isinstance(operation, migrations.RunSQL):
             yield from self._sql(index, operation)
+        elif isinstance(operation, migrations.RunPython):
+            yield from self._python(operation)
+        elif contrib.is_one(operation):
+            yield from contrib.read(operation, self.migration.app_label, self.scene)
         elif isinstance(operation, migrations.SeparateDatabaseAndState):
+            yield from split.read(operation, self.migration.app_label, self.scene)
             for inner in operation.database_operations:
                 yield from self.read(index, inner)
         else:
@@ -61,6 +79,15 @@ class Handwritten:
             begins = lines[number] if number < len(lines) else 0
             for said in read_sql(text, self.scene):
                 yield replace(said, line=begins + said.line if begins else 0)
+
+    def _python(self, operation: migrations.RunPython) -> Iterator[Said]:
+        if operation.code is migrations.RunPython.noop:
+            return
+        if operation.reverse_code is None:
+            yield NO_WAY_BACK
+        for module, said in reader.read(operation.code, self.scene, lambda text: read_sql(text, self.scene)):
+            elsewhere = module is not None and module.source.module != self.source.module
+            yield replace(said, file=module.source.name) if module and elsewhere else said
 
     def _remember(self, operation: Any) -> None:
         app_label = self.migration.app_label
@@ -96,9 +123,9 @@ def read_sql(text: str | None, scene: Scene) -> Iterator[Said]:
         yield NotUnderstood(NO_GRAMMAR)
     else:
         # Here, because only few commands need it: with pglast it takes 40 ms.
-        from .sql import reader
+        from .sql.reader import read
 
-        yield from reader.read(text, scene)
+        yield from read(text, scene)
 
 
 def texts_of(operation: migrations.RunSQL) -> Iterator[str | None]:

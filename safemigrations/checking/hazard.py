@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Self
+
 from ..data import Data
 from ..operations.rule import Level
 
@@ -14,6 +17,10 @@ class Hazard(Data):
     hint: str
     level: Level | None = None  # that of the id
     line: int = 0
+    file: str = ""  # that of the migration
+
+    def at(self, line: int) -> Self:
+        return replace(self, line=line)
 
 
 class NotUnderstood(Data):
@@ -22,3 +29,7 @@ class NotUnderstood(Data):
     why: str
     line: int = 0
     what: str = "statement"
+    file: str = ""
+
+    def at(self, line: int) -> Self:
+        return replace(self, line=line)

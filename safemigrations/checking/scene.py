@@ -59,6 +59,7 @@ class Scene:
         self.state, self.atomic, self._earlier = state, atomic, earlier
         self._tables: dict[str, ModelState] | None = None
         self.made: set[str] = set()
+        self.databases = 1
         self.held: dict[str, tuple[str, str]] = {}  # table -> lock, by which statement or operation
         self.dropping: set[str] = set()  # names of constraints that go with the statement that is read now
         self._checks: dict[tuple[str, str], tuple[str, bool]] = {}  # (table, name) -> column without null, is it valid?

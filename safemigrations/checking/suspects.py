@@ -14,7 +14,7 @@ from .disk import files, names_on_disk
 # What a rule could find unsafe, and decisions of a person; our own operations don't match.
 BY_HAND = {"RunSQL", "RunPython", "SeparateDatabaseAndState"}
 NAMES = sorted(BY_HAND.union(*(rule.stock for rule in rules.RULES)))
-SUSPECTS = re.compile(rf"\b({'|'.join(NAMES)})\(|allow_unsafe")
+SUSPECTS = re.compile(rf"\b({'|'.join(NAMES)})\(|allow_unsafe|django\.contrib\.postgres\.operations")
 OURS_IN_A_TRANSACTION = re.compile(r"(?s)(?!.*atomic = False).*\bsafemigrations\.operations\b")
 
 

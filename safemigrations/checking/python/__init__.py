@@ -1,0 +1,1 @@
+"""Functions that people write for RunPython, read as syntax trees and never called."""

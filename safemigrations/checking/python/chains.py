@@ -1,0 +1,104 @@
+"""Querysets as they are written: `Order.objects.filter(state=None).update(state="new")` is a chain."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from ...data import Data
+
+NARROW = {"filter", "exclude"}
+KEYS = {"pk", "id"}
+
+
+class Chain(Data):
+    """A model, and what is called on it, in order. `live`: an imported class instead of one of `apps.get_model`."""
+
+    app_label: str
+    model: str
+    calls: tuple[tuple[str, ast.Call | None], ...] = ()
+    sliced: bool = False
+    live: bool = False
+
+    @property
+    def is_query(self) -> bool:
+        """Does it begin with a manager?"""
+        return bool(self.calls) and self.calls[0][1] is None and len(self.calls) > 1
+
+    @property
+    def last(self) -> str:
+        return self.calls[-1][0] if self.calls else ""
+
+    def calls_any(self, *names: str) -> bool:
+        return any(name in names for name, _ in self.calls)
+
+    @property
+    def conditions(self) -> Iterator[tuple[str, ast.Call]]:
+        yield from ((name, call) for name, call in self.calls if call and name in {*NARROW, "get"} and _arguments(call))
+
+    @property
+    def is_filtered(self) -> bool:
+        return any(True for _ in self.conditions)
+
+    @property
+    def is_a_batch(self) -> bool:
+        """Is it limited by a slice, or by a range of keys?"""
+        names = self._compared
+        return self.sliced or any(name.partition("__")[0] in KEYS and "__" in name for name in names)
+
+    def is_one_row(self, unique: set[str]) -> bool:
+        return bool(self._compared & (unique | KEYS)) or self.last in ("get", "first", "last", "earliest", "latest")
+
+    @property
+    def _compared(self) -> set[str]:
+        return {word.arg for name, call in self.conditions if name != "exclude" for word in call.keywords if word.arg}
+
+    @property
+    def where(self) -> str:
+        """The condition as Python; empty where there is none."""
+        parts = []
+        for name, call in self.conditions:
+            text = f"Q({', '.join(map(ast.unparse, _arguments(call)))})"
+            parts.append(f"~{text}" if name == "exclude" else text)
+        return " & ".join(parts)
+
+
+def _arguments(call: ast.Call) -> list[ast.AST]:
+    return [*call.args, *call.keywords]
+
+
+def chain_of(node: ast.AST, known: Mapping[str, Chain]) -> Chain | None:
+    """`known`: the models and querysets that names stand for."""
+    calls: list[tuple[str, ast.Call | None]] = []
+    sliced = False
+    while True:
+        match node:
+            case ast.Call(func=ast.Attribute(attr="get_model")):
+                found = model_of(node)
+                return found and replace(found, calls=tuple(reversed(calls)), sliced=sliced)
+            case ast.Call(func=ast.Attribute() as method):
+                calls.append((method.attr, node))
+                node = method.value
+            case ast.Attribute():
+                calls.append((node.attr, None))
+                node = node.value
+            case ast.Subscript(slice=ast.Slice()):
+                sliced, node = True, node.value
+            case ast.Name() if node.id in known:
+                base = known[node.id]
+                return replace(base, calls=(*base.calls, *reversed(calls)), sliced=base.sliced or sliced)
+            case _:
+                return None
+
+
+def model_of(call: ast.Call) -> Chain | None:
+    """The model that apps.get_model("shop", "Order") gives; None where its name isn't written there."""
+    texts = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    words = {word.arg: word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)}
+    label, model = [*texts, words.get("app_label"), words.get("model_name")][:2] if len(texts) < 2 else texts[:2]
+    if len(texts) == 1 and "." in texts[0]:
+        label, model = texts[0].split(".", 1)
+    elif len(texts) == 1:
+        model = words.get("model_name")
+    return Chain(str(label), model) if isinstance(label, str) and isinstance(model, str) else None

@@ -1,0 +1,41 @@
+"""The Backfill that does what a function does, with the function's own values and names."""
+
+from __future__ import annotations
+
+import ast
+
+from .chains import Chain
+
+
+def of_update(chain: Chain) -> str:
+    """Of `....update(a=1)`."""
+    call = chain.calls[-1][1]
+    assert call is not None
+    values = ", ".join(f"{word.arg!r}: {ast.unparse(word.value)}" for word in call.keywords if word.arg)
+    return f"Backfill({chain.model.lower()!r}, set={{{values}}}{_where(chain)})"
+
+
+def of_loop(chain: Chain, loop: ast.For) -> str:
+    """Of a loop that sets attributes of each row and saves it."""
+    row = loop.target.id if isinstance(loop.target, ast.Name) else "row"
+    assigned = {
+        target.attr: ast.unparse(node.value)
+        for node in ast.walk(loop)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == row
+    }
+    name = f"fill_{chain.model.lower()}"
+    values = ", ".join(f"{field!r}: {value}" for field, value in assigned.items()) or "..."
+    return (
+        f"def {name}({row}):\n    return {{{values}}}\n\nBackfill({chain.model.lower()!r}, set={name}{_where(chain)})"
+    )
+
+
+def _where(chain: Chain) -> str:
+    return f", where={chain.where}" if chain.where else ""
+
+
+def hint(written: str) -> str:
+    indented = "\n".join(f"    {line}".rstrip() for line in written.splitlines())
+    return f"Write, with atomic = False on the migration,\n{indented}"

@@ -1,0 +1,70 @@
+"""Names that mean something: the network, waiting, models of the running code, methods that change the schema."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Container, Mapping
+
+WAITS = (
+    "time.sleep",
+    "asyncio.sleep",
+    "requests.",
+    "httpx.",
+    "urllib.request.",
+    "urllib3.",
+    "http.client.",
+    "aiohttp.",
+    "boto3.",
+    "socket.",
+    "smtplib.",
+    "ftplib.",
+    "paramiko.",
+    "subprocess.",
+    "django.core.mail.",
+    "stripe.",
+    "redis.",
+)
+SCHEMA_METHODS = {
+    "add_constraint",
+    "add_field",
+    "add_index",
+    "alter_db_table",
+    "alter_field",
+    "alter_index_together",
+    "alter_unique_together",
+    "create_model",
+    "delete_model",
+    "remove_constraint",
+    "remove_field",
+    "remove_index",
+    "rename_index",
+}
+
+
+def waits(call: ast.Call, imported: Mapping[str, str]) -> str:
+    """The full name of what is called, if it waits for anything but the database; else empty."""
+    parts, node = [], call.func
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name) or node.id not in imported:
+        return ""
+    name = ".".join([imported[node.id], *reversed(parts)])
+    return name if any(name == each or (each.endswith(".") and name.startswith(each)) for each in WAITS) else ""
+
+
+def is_live_model(name: str, path: str) -> bool:
+    """Is it a class that is imported from a module of models, which isn't Django's machinery?"""
+    module, _, what = path.rpartition(".")
+    if path.startswith(("django.db.", "django.contrib.postgres.")) or not what[:1].isupper():
+        return False
+    return "models" in module.split(".")
+
+
+def is_given_the_database(call: ast.Call, known: Container[str], path: str) -> bool:
+    """Does a function of the project's get the models, or the connection?"""
+    if path.startswith(("django.", "functools.", "itertools.", "collections.", "operator.")):
+        return False
+    names = {node.id for arg in call.args for node in ast.walk(arg) if isinstance(node, ast.Name)}
+    names |= {node.id for word in call.keywords for node in ast.walk(word.value) if isinstance(node, ast.Name)}
+    return any(name in ("apps", "schema_editor") or name in known for name in names)

@@ -1,0 +1,144 @@
+"""Operations that people split into state and database, those of django.contrib.postgres, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.postgres import operations as contrib
+from django.db import migrations, models
+from django.db.migrations.state import ProjectState
+
+from safemigrations.checking.handwritten import Handwritten
+from safemigrations.checking.hazard import Hazard
+from safemigrations.operations import AddIndexConcurrently
+
+from .test_sql_reader import MODELS
+
+STATE = migrations.SeparateDatabaseAndState
+SQL = migrations.RunSQL
+INDEX = models.Index(fields=["state"], name="order_state")
+CHECK = models.CheckConstraint(condition=models.Q(total__gte=0), name="order_total")
+
+
+def ids(*operations: Any, atomic: bool = True) -> list[str]:
+    """Without what they all begin with; "?" for what is not understood."""
+    state = ProjectState()
+    for operation in MODELS:
+        operation.state_forwards("shop", state)
+    made = type("Migration", (migrations.Migration,), {"operations": list(operations), "atomic": atomic})
+    reader = Handwritten(made("0002", "shop"), state, (), ())
+    said = [one for index, operation in enumerate(operations) for one in reader.read(index, operation)]
+    return [one.id.rpartition(".")[2] if isinstance(one, Hazard) else "?" for one in said]
+
+
+def forget(name: str, *database: Any) -> Any:
+    return STATE(state_operations=[migrations.RemoveField("order", name)], database_operations=list(database))
+
+
+def fill(apps: Any, schema_editor: Any) -> None:
+    for order in (
+        apps.get_model("shop", "Order").objects.using(schema_editor.connection.alias).filter(pk__lt=5).iterator()
+    ):
+        order.save()
+
+
+PAIRS: dict[str, tuple[str, list[Any], list[Any], bool]] = {  # what: id, the hazard, its twin, atomic
+    "a column that new code doesn't fill": ("E310", [forget("number")], [forget("state")], True),
+    "a column with a default": ("E310", [forget("number")], [forget("source")], True),
+    "a column that may be null by then": (
+        "E310",
+        [forget("number")],
+        [forget("number", SQL("ALTER TABLE shop_order ALTER number DROP NOT NULL", ""))],
+        True,
+    ),
+    "a table with foreign keys": (
+        "E310",
+        [STATE(state_operations=[migrations.DeleteModel("Order")])],
+        [STATE(state_operations=[migrations.DeleteModel("Customer")])],
+        True,
+    ),
+    "concurrently": (
+        "E201",
+        [contrib.AddIndexConcurrently("order", INDEX)],
+        [AddIndexConcurrently("order", INDEX)],
+        True,
+    ),
+    "validated in the same transaction": (
+        "E210",
+        [contrib.AddConstraintNotValid("order", CHECK), contrib.ValidateConstraint("order", "order_total")],
+        [contrib.ValidateConstraint("order", "order_total")],
+        True,
+    ),
+    "validated in a transaction of its own": (
+        "E210",
+        [contrib.AddConstraintNotValid("order", CHECK), contrib.ValidateConstraint("order", "order_total")],
+        [contrib.AddConstraintNotValid("order", CHECK)],
+        True,
+    ),
+    "an index of the old release": (
+        "E207",
+        [contrib.RemoveIndexConcurrently("order", "order_state")],
+        [contrib.RemoveIndexConcurrently("nobody", "order_state")],
+        False,
+    ),
+    "no way back": (
+        "W305",
+        [migrations.RunPython(fill)],
+        [migrations.RunPython(fill, migrations.RunPython.noop)],
+        False,
+    ),
+    "schema, then rows": (
+        "E210",
+        [
+            migrations.AddField("order", "note", models.TextField(null=True)),
+            migrations.RunPython(fill, migrations.RunPython.noop),
+        ],
+        [
+            migrations.RunPython(fill, migrations.RunPython.noop),
+            migrations.AddField("order", "note", models.TextField(null=True)),
+        ],
+        True,
+    ),
+    "schema of a new table, then rows": (
+        "E210",
+        [migrations.AddIndex("order", INDEX), migrations.RunPython(fill, migrations.RunPython.noop)],
+        [
+            migrations.CreateModel("Page", [("id", models.BigAutoField(primary_key=True))]),
+            migrations.AddField("page", "note", models.TextField(null=True)),
+            migrations.RunPython(fill, migrations.RunPython.noop),
+        ],
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PAIRS)
+def test_the_hazard_and_its_twin(what):
+    id, hazard, twin, atomic = PAIRS[what]
+    assert ids(*hazard, atomic=atomic) == [id]
+    assert ids(*twin, atomic=atomic) == []
+
+
+def test_apart_they_hold_nothing():
+    both = contrib.AddConstraintNotValid("order", CHECK), contrib.ValidateConstraint("order", "order_total")
+    assert ids(*both, atomic=False) == []
+
+
+def test_noop_does_nothing():
+    assert ids(migrations.RunPython(migrations.RunPython.noop)) == []
+
+
+def test_sql_within_a_split_operation():
+    assert ids(STATE(database_operations=[SQL("DROP INDEX i", "")])) == ["E207"]
+
+
+def test_python_within_a_split_operation():
+    assert ids(STATE(database_operations=[migrations.RunPython(fill)]), atomic=False) == ["W305"]
+
+
+def test_the_tables_of_many_to_many_fields_are_new_too():
+    fields = [("id", models.BigAutoField(primary_key=True)), ("orders", models.ManyToManyField("shop.Order"))]
+    index = SQL("CREATE INDEX i ON shop_page_orders (order_id)", "")
+    assert ids(migrations.CreateModel("Page", fields), index) == []
+    assert ids(index) == ["E200"]

@@ -1,0 +1,298 @@
+"""Functions of RunPython: each hazard and its twin, which differs in nothing but the hazard."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from functools import partial
+from textwrap import dedent, indent
+from typing import Any
+
+import pytest
+
+from safemigrations.checking.catalogue import BY_ID
+from safemigrations.checking.handwritten import read_sql
+from safemigrations.checking.hazard import Hazard, NotUnderstood
+from safemigrations.checking.python import reader
+from safemigrations.checking.scene import Scene
+
+from .test_sql_reader import scene
+
+HEAD = """\
+import time
+
+import requests
+from django.core.mail import send_mail
+from django.db import transaction
+from django.db.models import F
+from shop.models import Order as LiveOrder
+from shop.tools import fill_all, slugify
+
+"""
+
+
+@pytest.fixture
+def function(tmp_path, monkeypatch) -> Callable[..., Any]:
+    """Makes `fill` of a module of its own, whose file is there."""
+
+    def made(body: str, *, head: str = HEAD, name: str = "fill") -> Any:
+        text = body if body.startswith(("def ", "async ", "fill")) else f"def fill(apps, schema_editor):\n{body}"
+        path = tmp_path / "migration_0002.py"
+        path.write_text(f"{head}\n{text}\n")
+        module = types.ModuleType("migration_0002")
+        module.__file__ = str(path)
+        monkeypatch.setitem(sys.modules, "migration_0002", module)
+        vars(module)["partial"] = partial
+        exec(compile(text, str(path), "exec"), vars(module))  # without its head: what that imports isn't there
+        return vars(module)[name]
+
+    return made
+
+
+def said(function: Any, at: Scene) -> list[Hazard | NotUnderstood]:
+    return [one for _, one in reader.read(function, at, lambda text: read_sql(text, at))]
+
+
+def ids(function: Any, at: Scene) -> list[str]:
+    return [one.id.rpartition(".")[2] if isinstance(one, Hazard) else "?" for one in said(function, at)]
+
+
+def body(text: str) -> str:
+    lines = 'Order = apps.get_model("shop", "Order")\nCustomer = apps.get_model("shop", "Customer")\n'
+    return indent(lines + dedent(text).strip(), "    ")
+
+
+CURSOR = "with connection.cursor() as cursor:\n    cursor.execute('UPDATE shop_order SET {})"
+PAIRS: dict[str, tuple[str, bool, str, str]] = {  # what: id, atomic, the hazard, its twin
+    "live model": (
+        "E300",
+        True,
+        "LiveOrder.objects.filter(pk=1).update(state='a')",
+        "Order.objects.filter(pk=1).update(state='a')",
+    ),
+    "whole table": ("E301", True, "Order.objects.update(state='a')", "Order.objects.filter(pk=1).update(state='a')"),
+    "some rows": (
+        "E301",
+        False,
+        "Order.objects.filter(state=None).update(state='a')",
+        "Order.objects.filter(pk__in=[1, 2]).update(state='a')",
+    ),
+    "by a unique field": (
+        "E301",
+        True,
+        "Order.objects.filter(state='a').delete()",
+        "Order.objects.filter(number='a').delete()",
+    ),
+    "delete": ("E301", True, "Order.objects.all().delete()", "Order.objects.get(pk=1).delete()"),
+    "through a name": (
+        "E301",
+        True,
+        "rows = Order.objects.exclude(state='a')\nrows.update(state='a')",
+        "rows = Order.objects.filter(pk__range=(1, 100))\nrows.update(state='a')",
+    ),
+    "row by row": (
+        "E301",
+        True,
+        "for order in Order.objects.iterator():\n    order.state = 'a'\n    order.save()",
+        "for order in Order.objects.iterator():\n    print(order.state)",
+    ),
+    "row by row, in one transaction by hand": (
+        "E301",
+        False,
+        "with transaction.atomic():\n    for order in Order.objects.iterator():\n        order.save()",
+        "for order in Order.objects.iterator():\n    with transaction.atomic():\n        order.save()",
+    ),
+    "batches of one transaction": (
+        "E301",
+        True,
+        "while True:\n    Order.objects.filter(pk__gte=1, pk__lt=9).update(state='a')",
+        "Order.objects.filter(pk__gte=1, pk__lt=9).update(state='a')",
+    ),
+    "all at once": ("E301", True, "Order.objects.bulk_update([], ['state'])", "Order.objects.bulk_create([])"),
+    "memory, a loop": (
+        "W302",
+        False,
+        "for order in Order.objects.all():\n    print(order)",
+        "for order in Order.objects.all().iterator():\n    print(order)",
+    ),
+    "memory, a list": ("W302", False, "list(Order.objects.all())", "list(Order.objects.all()[:100])"),
+    "memory, a comprehension": (
+        "W302",
+        False,
+        "[order for order in Order.objects.all()]",
+        "[pk for pk in Order.objects.values_list('pk', flat=True)]",
+    ),
+    "network": ("E303", True, "requests.get('https://example.org')", "slugify('https://example.org')"),
+    "network outside of a transaction": ("E303", False, "requests.get('https://example.org')", "slugify('a')"),
+    "mail": ("E303", True, "send_mail('a', 'b', 'c', ['d'])", "print('a', 'b', 'c', ['d'])"),
+    "sleep": ("E303", True, "time.sleep(1)", "time.monotonic()"),
+    "schema": (
+        "E304",
+        True,
+        "schema_editor.add_field(Order, None)",
+        "schema_editor.quote_name('a')",
+    ),
+    "ddl": (
+        "E200",
+        True,
+        "schema_editor.execute('CREATE INDEX i ON shop_order (state)')",
+        "schema_editor.execute('SELECT 1')",
+    ),
+    "sql of a cursor": (
+        "E209",
+        True,
+        CURSOR.format("state = %s', ['a']"),
+        CURSOR.format("state = %s WHERE id = 3', ['a']"),
+    ),
+    "sql that has a name": (
+        "E205",
+        True,
+        "statement = 'DROP TABLE shop_order'\nschema_editor.execute(statement)",
+        "statement = 'DROP TABLE shop_gone'\nschema_editor.execute(statement)",
+    ),
+    "created twice": (
+        "W306",
+        False,
+        "Customer.objects.create(name='a')",
+        "Customer.objects.get_or_create(name='a')",
+    ),
+    "created twice, many": (
+        "W306",
+        False,
+        "Customer.objects.bulk_create([])",
+        "Customer.objects.bulk_create([], ignore_conflicts=True)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PAIRS)
+def test_the_hazard_and_its_twin(what, function):
+    id, atomic, hazard, twin = PAIRS[what]
+    assert ids(function(body(hazard)), scene(atomic=atomic)) == [id]
+    assert ids(function(body(twin)), scene(atomic=atomic)) == []
+
+
+def test_every_id_is_in_the_catalogue():
+    assert {f"safemigrations.{id}" for id, *_ in PAIRS.values()} <= set(BY_ID)
+
+
+ROWS = [what for what, (id, *_) in PAIRS.items() if id in ("E301", "W302")]
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_a_table_that_the_migration_makes_is_nobodys_yet(what, function):
+    at = scene(atomic=PAIRS[what][1])
+    at.made.add("shop_order")
+    assert ids(function(body(PAIRS[what][2])), at) == []
+
+
+def test_a_pause_between_batches_is_no_harm(function):
+    assert ids(function(body("time.sleep(1)")), scene()) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "level"),
+    [
+        ("Order.objects.update(state='a')", "error"),
+        ("Order.objects.filter(state=None).update(state='a')", "warning"),
+    ],
+)
+def test_what_is_filtered_may_be_few(call, level, function):
+    (one,) = said(function(body(call)), scene(atomic=True))
+    assert isinstance(one, Hazard)
+    assert one.level == level
+
+
+def test_a_lock_is_held_while_it_runs(function):
+    fill = function(body("for order in Order.objects.filter(pk__lt=9).iterator():\n    order.save()"))
+    at = scene(atomic=True)
+    assert ids(fill, at) == []
+    at.hold("shop_order", "ACCESS EXCLUSIVE", "Add field")
+    assert ids(fill, at) == ["E210"]
+
+
+def test_a_few_rows_hold_a_lock_no_longer(function):
+    at = scene(atomic=True)
+    at.hold("shop_order", "ACCESS EXCLUSIVE", "Add field")
+    assert ids(function(body("Customer.objects.create(name='a')")), at) == []
+
+
+def test_which_database_where_there_are_several(function):
+    row = "for order in Order.objects{}.filter(pk__lt=9).iterator():\n    order.save()"
+    at = scene()
+    at.databases = 2
+    assert ids(function(body(row.format(""))), at) == ["I307"]
+    assert ids(function(body(row.format(".using(schema_editor.connection.alias)"))), at) == []
+
+
+# What is read.
+
+
+def test_functions_that_it_calls_in_the_same_module(function):
+    text = (
+        f"def fill(apps, schema_editor):\n    other(apps)\n\ndef other(apps):\n{body('Order.objects.update(pieces=1)')}"
+    )
+    (one,) = said(function(text), scene())
+    assert one.line == HEAD.count("\n") + 1 + 7
+
+
+def test_a_partial_and_a_decorator(function):
+    text = f"def work(apps, schema_editor):\n{body('Order.objects.update(pieces=1)')}\n\nfill = partial(work)"
+    assert ids(function("fill = None\n" + text, head=""), scene()) == ["E301"]
+
+
+def test_models_by_the_name_of_a_keyword(function):
+    text = "Order = apps.get_model(app_label='shop', model_name='Order')\nOrder.objects.update(pieces=1)"
+    assert ids(function(indent(text, "    ")), scene()) == ["E301"]
+    assert ids(function(indent("apps.get_model('shop.Order').objects.update(pieces=1)", "    ")), scene()) == ["E301"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("fill = lambda apps, schema_editor: None", "<lambda> isn't a function at the top of"),
+        ("fill = print", "<built-in function print> is no plain function"),
+        (f"def fill(apps, schema_editor):\n{body('fill_all(apps)')}", "it calls shop.tools.fill_all, which stands"),
+        (f"def fill(apps, schema_editor):\n{body('fill_all(Order)')}", "it calls shop.tools.fill_all, which stands"),
+        (
+            f"def fill(apps, schema_editor):\n{body('schema_editor.execute(text + str(1))')}",
+            "the SQL that is executed here is put together when it runs",
+        ),
+        (
+            f"def fill(apps, schema_editor):\n{body('schema_editor.execute(f{0}DROP TABLE x{0})'.format(chr(34)))}",
+            "the SQL that is executed here is put together when it runs",
+        ),
+    ],
+    ids=["lambda", "built in", "elsewhere", "elsewhere, a model", "joined", "formatted"],
+)
+def test_what_is_not_understood_is_said(text, why, function):
+    (one,) = said(function(text), scene())
+    assert isinstance(one, NotUnderstood)
+    assert one.why.startswith(why)
+
+
+# What is written instead.
+
+
+def hint(function: Any) -> str:
+    (one,) = said(function, scene(atomic=True))
+    assert isinstance(one, Hazard)
+    return one.hint
+
+
+def test_the_backfill_that_replaces_an_update(function):
+    text = "Order.objects.filter(state=None).exclude(pieces__gt=3).update(state='new', pieces=F('pieces') + 1)"
+    assert hint(function(body(text))) == (
+        "Write, with atomic = False on the migration,\n"
+        "    Backfill('order', set={'state': 'new', 'pieces': F('pieces') + 1}, where=Q(state=None) & ~Q(pieces__gt=3))"
+    )
+
+
+def test_the_backfill_that_replaces_a_loop(function):
+    text = "for row in Order.objects.filter(state=None).iterator():\n    row.state = row.number[:3]\n    row.save()"
+    assert hint(function(body(text))) == (
+        "Write, with atomic = False on the migration,\n"
+        "    def fill_order(row):\n        return {'state': row.number[:3]}\n\n"
+        "    Backfill('order', set=fill_order, where=Q(state=None))"
+    )
