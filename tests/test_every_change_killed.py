@@ -93,6 +93,27 @@ def test_killed_after_any_statement_and_rerun_it_arrives(release, connect):
     assert list(queue.rows(connection)) == []
 
 
+ON_THE_WAY_BACK = representatives(forms_of_plans) if ONE_IN == 1 else few(classes_and_kinds)
+
+
+@pytest.mark.parametrize("case", ON_THE_WAY_BACK, ids=repr)
+def test_killed_on_the_way_back_it_arrives_where_it_was(release, connect):
+    """Plain `migrate` brings back what was expanded, wherever the way back was stopped."""
+    release.expand()
+    expanded = snapshot(connection)
+    killer = Killer(connect)
+    for _ in range(200):
+        killer.killed = False
+        with connection.execute_wrapper(killer), contextlib.suppress(DatabaseError, InterfaceError, CommandError):
+            release.back()
+        if not killer.killed:
+            break
+        connection.close()
+        release.expand()
+        release.assert_is(expanded)
+    assert killer.survived
+
+
 class KillInFlight(Report):
     """Ends the backend while it builds or drops an index, each index once."""
 

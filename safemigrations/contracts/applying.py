@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from ..running.backfill import progress as backfills
 from ..running.runner import Runner
-from . import queue, releases, unfinished
+from . import queue, releases, reversals, unfinished
 
-__all__ = ["Runner", "backfills", "queue", "releases", "unfinished"]
+__all__ = ["Runner", "backfills", "queue", "releases", "reversals", "unfinished"]

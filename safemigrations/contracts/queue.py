@@ -24,7 +24,7 @@ from ..running.run import Report
 from ..running.runner import Runner
 from ..running.signed import refuse_unsigned
 from ..running.storage import ensure_table, has_table, refuse_others
-from . import unfinished
+from . import reversals, unfinished
 from .held import Holder, freed_by, held_by
 from .table import HOLDING, OPEN, Contract, Status
 
@@ -95,6 +95,7 @@ def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
 def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Contract] | None = None) -> int:
     """Run these rows, or all that is left, oldest first, and return how many. Stops at the first that fails."""
     refuse_others(connection)
+    reversals.refuse_contract(connection)
     chosen = open_rows(connection) if only is None else list(only)
     for row in chosen:
         refuse_unsigned(row, cure=TRUST.format(row.pk))

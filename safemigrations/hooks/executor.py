@@ -39,6 +39,10 @@ UNFINISHED = "safemigrations: the first migrate has not finished"
 class MigrationExecutor(executor.MigrationExecutor):
     """Django's, with a run around it: freshness, lock protection, names that are still held."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.half_way: set[tuple[str, str]] = set()  # what was taken back in part, and is applied again
+
     def migrate(
         self,
         targets: Sequence[tuple[str, str | None]] | None,
@@ -59,10 +63,22 @@ class MigrationExecutor(executor.MigrationExecutor):
                 self._comment("NULL")
         return state
 
+    def migration_plan(self, targets: Any, clean_start: bool = False) -> Any:
+        """Django's; on the way forwards also with what was taken back half way, which isn't applied any more."""
+        plan = super().migration_plan(targets, clean_start)
+        applied = self.loader.applied_migrations
+        if clean_start or not applied or any(back for _, back in plan):
+            return plan
+        if half_way := loaded().reversals.keys(self.connection):
+            self.half_way |= half_way
+            self.loader.applied_migrations = {key: applied[key] for key in applied if key not in half_way}
+            plan = super().migration_plan(targets, clean_start)
+        return plan
+
     # A first migrate that was killed left no old release behind either, so it stays the first until it is through.
 
     def is_fresh(self) -> bool:
-        if not self.loader.applied_migrations:
+        if not self.loader.applied_migrations and not self.half_way:
             return True
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT obj_description(to_regclass('django_migrations'), 'pg_class')")
@@ -88,6 +104,8 @@ class MigrationExecutor(executor.MigrationExecutor):
         if fake_initial and self.detect_soft_applied(state, migration)[0]:
             self._end_of_freshness(run)
             return apply(state, migration, fake, fake_initial)
+        if (migration.app_label, migration.name) in self.half_way:
+            loaded().reversals.turn_round(self.connection, migration, run.report)
         run.created.update(created_by(migration))
         with running(run), _in_one_transaction_if_possible(migration, run):
             if run.fresh:
@@ -114,10 +132,23 @@ class MigrationExecutor(executor.MigrationExecutor):
                 return unapply(state, migration, fake)
 
         refuse_foreseen(self.connection, steps_back_of(migration, state, self.connection, run))
-        with running(run):
+        with running(run), self._remembered(migration):
             state = self._guarded(migration, state, together)
         self._record_backfills(migration)
         return state
+
+    @contextlib.contextmanager
+    def _remembered(self, migration: Migration) -> Iterator[None]:
+        """Remember a way back that takes several transactions, until it has ended."""
+        if migration.atomic:
+            yield
+            return
+        reversals, key = loaded().reversals, (migration.app_label, migration.name)
+        parents = (parent.key for parent in self.loader.graph.node_map[key].parents)
+        back_to = next((name for label, name in sorted(parents) if label == migration.app_label), "zero")
+        reversals.begin(self.connection, migration, back_to=back_to)
+        yield
+        reversals.end(self.connection, migration)
 
     def _end_of_freshness(self, run: Run) -> None:
         """The tables were there before this migrate, and so may be a release that uses them."""

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from safemigrations.contracts import acts, chosen, queue
+from safemigrations.contracts import acts, chosen, queue, reversals
 from safemigrations.contracts.gate import Row
 from safemigrations.contracts.going import losses
 from safemigrations.contracts.judging import Judgement, judge, note
@@ -67,6 +67,7 @@ class Contracting:
 
     def _rows(self) -> list[Row]:
         self._refuse_what_makes_no_sense()
+        reversals.refuse_contract(self.connection)
         executor = MigrationExecutor(self.connection)
         held = list(queue.rows(self.connection, status__in=HOLDING))
         label, name = self.options["app_label"] or "", self.options["migration_name"] or ""

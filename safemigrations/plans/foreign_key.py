@@ -262,7 +262,7 @@ def on_parent_delete(key: ForeignKey, action: str) -> Plan:
             sql=for_each(others, each),
             locks=key.both(Lock.ACCESS_EXCLUSIVE),
             done=no_row(others),
-            undo=(key.drop(action), *key.add()),
+            undo=(*exchanged(key), *key.add()),
             instead=Instead(when=key.has_leaves, sql=_exchange_on_leaves(key, others, rest)),
         ),
     )

@@ -148,11 +148,7 @@ def test_the_same_command_goes_on(start, release: Release):
     start.assert_unchanged(before)
 
 
-forgotten = not_yet("nobody remembers that a reverse began: the migration counts as applied, and isn't")
-
-
 @pytest.mark.parametrize("release", INTERRUPTED, ids=str)
-@forgotten
 def test_migrate_brings_back_what_was_expanded(start, release: Release):
     before = expanded(start, release)
 
@@ -164,15 +160,14 @@ def test_migrate_brings_back_what_was_expanded(start, release: Release):
 
 
 @pytest.mark.parametrize("release", INTERRUPTED, ids=str)
-@forgotten
 def test_the_contract_refuses_and_status_says_why(start, release: Release):
-    expanded(start, release)
+    before = expanded(start, release)
     name = start.names[-1]
 
     def refuse(shop: Deployment) -> None:
-        if not shop.is_applied(name):
-            return
         half_way = shop.catalog()
+        if not shop.is_applied(name) or (half_way == before and name not in shop.status().output.splitlines()[0]):
+            return  # it has ended, or hasn't begun
         contracted = shop.contract()
         assert contracted.refused
         assert name in contracted.error
@@ -182,7 +177,6 @@ def test_the_contract_refuses_and_status_says_why(start, release: Release):
     assert after_every_line(start, release, refuse) > 1
 
 
-@forgotten
 def test_a_lock_that_nobody_gives_stops_the_way_back_and_there_is_a_way_on(start, connect):
     before = expanded(start, Release("", [EXTRA, NICKNAME]))
     other = connect()

@@ -13,7 +13,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.timezone import now
 
-from safemigrations.contracts import queue
+from safemigrations.contracts import queue, reversals
 from safemigrations.contracts.acts import Act, kept
 from safemigrations.contracts.table import HOLDING, Contract, Status
 from safemigrations.data import Data
@@ -85,11 +85,17 @@ def _shown(act: Act) -> str:
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     alias, older_than = options["database"], options["older_than"]
-    lines = _lines(alias)
+    lines, half_way = _lines(alias), reversals.begun(connections[alias])
     if options["format"] == "json":
-        found = {"database": alias, "rows": [line.as_dict() for line in lines]}
+        found = {
+            "database": alias,
+            "half_way_back": [{"app": one.app_label, "migration": one.migration} for one in half_way],
+            "rows": [line.as_dict() for line in lines],
+        }
         command.stdout.write(json.dumps(found, indent=2, cls=DjangoJSONEncoder))
     else:
+        for one in half_way:
+            command.stdout.write(f"{one.explanation}.")
         command.stdout.write(f"Left for the contract in database {alias}: {len(lines)}")
         for line in lines:
             command.stdout.write(indent(line.text(), "  "))

@@ -318,6 +318,11 @@ def record(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> N
     rows(connection, app_label=app_label, migration=migration, status=Status.DONE).update(recorded=True)
 
 
+def unrecord(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> None:
+    """The migration is to be applied again, and what it has filled stays filled."""
+    rows(connection, app_label=app_label, migration=migration).update(recorded=False)
+
+
 def forget(connection: BaseDatabaseWrapper, step: Backfill, *, replaces: Iterable[str] = ()) -> None:
     """Fill from the start the next time; `replaces` are the names of the migrations that were squashed into this."""
     for known in rows(connection, digest__in=_digests(step, replaces)):

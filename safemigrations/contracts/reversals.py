@@ -1,0 +1,110 @@
+"""Migrations whose way back began and hasn't ended: they count as applied, and aren't any more.
+
+Whoever goes back again goes on. Whoever migrates forwards applies such a migration once more, which brings back what
+was expanded. The contract waits until one of the two has happened.
+"""
+
+from __future__ import annotations
+
+from django.apps.registry import Apps
+from django.db import models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils.timezone import now
+
+from ..errors import StepFailed
+from ..plans.temporary import Object, removal
+from ..postgres.temporary import temporary_objects
+from ..running.backfill import progress as backfills
+from ..running.run import Report
+from ..running.runner import Runner
+from ..running.session import Session
+from ..running.storage import ensure_table, has_table
+from .held import names_of
+from .on_disk import Key
+
+
+class Reversal(models.Model):
+    """A migration whose way back began."""
+
+    app_label = models.CharField(max_length=255)
+    migration = models.CharField(max_length=255)
+    record = models.BigIntegerField()  # its row in django_migrations: one that is applied anew has another
+    temporary = models.JSONField(default=list)  # the objects of ours that were there before
+    back_to = models.CharField(max_length=255)  # what `migrate` is given to go on
+    began_at = models.DateTimeField(default=now)
+
+    class Meta:
+        apps = Apps()
+        app_label = "safemigrations"
+        db_table = "safemigrations_reversal"
+
+    def __str__(self) -> str:
+        return f"{self.app_label}.{self.migration}"
+
+    @property
+    def explanation(self) -> str:
+        return (
+            f"The way back of {self} began and was stopped half way. To go on: python manage.py migrate "
+            f"{self.app_label} {self.back_to}. To bring back what was expanded: python manage.py migrate"
+        )
+
+
+def begun(connection: BaseDatabaseWrapper) -> list[Reversal]:
+    """Those of migrations that still count as applied."""
+    if connection.vendor != "postgresql" or not has_table(connection, Reversal):
+        return []
+    found = list(Reversal._base_manager.using(connection.alias).order_by("id"))
+    applied = MigrationRecorder(connection).applied_migrations() if found else {}
+    records = {key: record.pk for key, record in applied.items()}
+    return [one for one in found if records.get((one.app_label, one.migration)) == one.record]
+
+
+def keys(connection: BaseDatabaseWrapper) -> set[Key]:
+    return {(one.app_label, one.migration) for one in begun(connection)}
+
+
+def begin(connection: BaseDatabaseWrapper, migration: Migration, *, back_to: str) -> None:
+    key = migration.app_label, migration.name
+    if (record := MigrationRecorder(connection).applied_migrations().get(key)) is None:
+        return  # only what it replaces is recorded
+    ensure_table(connection, Reversal)
+    if not any((one.app_label, one.migration) == key for one in begun(connection)):
+        values = {"record": record.pk, "back_to": back_to, "temporary": _temporary(connection)}
+        Reversal._base_manager.using(connection.alias).update_or_create(
+            app_label=key[0], migration=key[1], defaults=values
+        )
+
+
+def end(connection: BaseDatabaseWrapper, migration: Migration) -> None:
+    found = Reversal._base_manager.using(connection.alias)
+    found.filter(app_label=migration.app_label, migration=migration.name).delete()
+
+
+def turn_round(connection: BaseDatabaseWrapper, migration: Migration, report: Report) -> None:
+    """Make of a migration that was half taken back one that is half applied.
+
+    What the way back has made for itself goes first: a check of it would reject what the new release may write.
+    """
+    key = migration.app_label, migration.name
+    for reversal in begun(connection):
+        if (reversal.app_label, reversal.migration) == key:
+            made = [each for each in _temporary(connection) if list(each) not in reversal.temporary]
+            Runner(connection, report).run(removal(made))
+    recorder = MigrationRecorder(connection)
+    with transaction.atomic(using=connection.alias):
+        for name in names_of(migration):
+            recorder.record_unapplied(migration.app_label, name)
+            backfills.unrecord(connection, migration.app_label, name)
+        end(connection, migration)
+
+
+def _temporary(connection: BaseDatabaseWrapper) -> list[Object]:
+    return [tuple(row) for row in Session(connection).rows(temporary_objects())]
+
+
+def refuse_contract(connection: BaseDatabaseWrapper) -> None:
+    if found := begun(connection):
+        explanations = ". ".join(one.explanation for one in found)
+        raise StepFailed(f"{explanations}. Nothing was changed. Then run the contract again.")
