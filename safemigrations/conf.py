@@ -37,6 +37,11 @@ def lock_timeout() -> float:
     return _positive("LOCK_TIMEOUT", 0.2)
 
 
+def lock_timeout_max() -> float:
+    """Seconds to which LOCK_TIMEOUT grows where whoever holds the table does so for longer, one after the other."""
+    return _positive("LOCK_TIMEOUT_MAX", 0.9)
+
+
 def lock_retry_for() -> float:
     """Seconds after which a step that never got its lock gives up."""
     return _positive("LOCK_RETRY_FOR", 600)
@@ -49,6 +54,11 @@ def show_queries() -> bool:
 
 def _positive_or_none(key: str, default: float | None) -> float | None:
     return None if _get(key, default) is None else _positive(key, default or 0)
+
+
+def max_wait() -> float | None:
+    """Seconds that a request may wait for a migration before that is stopped; None: for as long as it takes."""
+    return _positive_or_none("MAX_WAIT", 2)
 
 
 def _whole(key: str, default: int, least: int) -> int:

@@ -32,5 +32,9 @@ class LockNotAcquired(CommandError):
     """A table stayed locked for LOCK_RETRY_FOR seconds; nothing was changed, the command can be run again."""
 
 
+class KeptOthersWaiting(CommandError):
+    """Requests waited for a migration for longer than MAX_WAIT; it was stopped, its transaction rolled back."""
+
+
 class NotComputable(StepFailed, ValueError):
     """An expression that doesn't resolve on its model."""

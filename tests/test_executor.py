@@ -232,9 +232,11 @@ def test_a_backend_that_is_ended_is_said_as_it_is(shop, other_connection, connec
     session.execute("SELECT pg_terminate_backend(%s)", [pid])
     result = running.wait()
     assert result.returncode == 1
-    assert result.stderr == (
-        "StepFailed: The connection to the server was lost (terminating connection due to administrator command). What "
-        "was done before stays. Run the same command again.\n"
+    assert re.fullmatch(  # during a statement, or between two of them
+        r"StepFailed: The connection to the server was lost \((terminating connection due to administrator command|"
+        r"consuming input failed: server closed the connection unexpectedly)\)\. What was done before stays\. Run the "
+        r"same command again\.\n",
+        result.stderr,
     )
 
 
@@ -315,3 +317,91 @@ def test_nobody_waits_long_for_ddl_among_short_transactions(shop, dsn):
         shop.manage("migrate").check()
     assert queries.worst < 0.05 + 0.25
     assert columns(shop) == ["id", "note", "price", *(f"size{number}" for number in range(5))]
+
+
+# Whatever a statement is wrapped in.
+
+ADD = "ALTER TABLE item ADD COLUMN size int"
+PYTHON = """
+def add(apps, schema_editor):
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE item ADD COLUMN size int")
+
+
+def in_a_block(apps, schema_editor):
+    with transaction.atomic():
+        add(apps, schema_editor)
+"""
+WRAPPED = {
+    "a comment first": f"-- why\n{ADD}",
+    "CONCURRENTLY in a comment": f"/* not CONCURRENTLY */ {ADD}",
+    "a DO block": f"DO $$ BEGIN {ADD}; END $$",
+    "a setting first": f"SET search_path = public; {ADD}",
+    "a query first": f"SELECT 1; {ADD}",
+    "an update first": f"UPDATE item SET note = 'x' WHERE id = 7; {ADD}",
+    "a transaction of its own": f"BEGIN; {ADD}; COMMIT",
+}
+OPERATIONS = {
+    **{name: f"migrations.RunSQL({sql!r}),\n" for name, sql in WRAPPED.items()},
+    "Python": "migrations.RunPython(add),\n",
+    "Python in a block": "migrations.RunPython(in_a_block),\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "atomic"),
+    [
+        pytest.param(operation, atomic, id=f"{name}, {'atomic' if atomic else 'not atomic'}")
+        for name, operation in OPERATIONS.items()
+        for atomic in (True, False)
+        if not (atomic and "BEGIN; ALTER" in operation)  # it would end the transaction of the migration
+    ],
+)
+def test_nobody_waits_for_a_statement_whatever_it_is_wrapped_in(shop, dsn, other_connection, operation, atomic):
+    before = f"from django.db import transaction\n{PYTHON}"
+    write(shop, "0002_size", operation, after="0001_initial", atomic=atomic, before=before)
+    output = protected(shop, dsn, other_connection, "migrate")
+    assert WAITING in output
+    assert "size" in columns(shop)
+    assert applied(shop) == ["0001_initial", "0002_size"]
+
+
+BLOCK = """
+    with transaction.atomic():
+        schema_editor.execute("LOCK TABLE log")
+        until_somebody_waits(schema_editor.connection)
+        add(apps, schema_editor)
+"""
+UNTIL = """
+def until_somebody_waits(connection):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        while cursor.fetchone() == (0,):
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+"""
+
+
+def test_ddl_in_a_block_of_python_says_why_it_is_not_tried_again(shop, other_connection, connect):
+    """Somebody waits for what the block has locked before, so the block can't wait itself."""
+    before = f"from django.db import transaction\n{PYTHON}{UNTIL}\n\ndef block(apps, schema_editor):{BLOCK}"
+    write(shop, "0002_size", "migrations.RunPython(block),", after="0001_initial", atomic=False, before=before)
+    hold(other_connection)
+    running, reader = shop.start("migrate"), connect()
+    until(lambda: reader.execute(f"{HAS_LOG} AND granted").fetchone())
+    reader.execute("SELECT count(*) FROM log")  # ends when the block has ended
+    failed = running.wait()
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(
+        "LockNotAcquired: shop.0002_size: ALTER TABLE item ADD COLUMN size int\n"
+        "did not get its lock (canceling statement due to lock timeout"
+    )
+    assert failed.stderr.endswith(
+        "and can't be tried again from here: it stands in a transaction of its own, in a migration that isn't atomic. "
+        "What was done before that transaction stays. Run the same command again; or leave the transaction to Django, "
+        "which begins one for a migration that is atomic.\n"
+    )
+    other_connection.execute("ROLLBACK")
+    assert log(shop) == []
+
+
+HAS_LOG = "SELECT 1 FROM pg_locks WHERE relation = 'log'::regclass AND mode = 'AccessExclusiveLock'"

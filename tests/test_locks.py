@@ -13,8 +13,9 @@ from django.test import override_settings
 from safemigrations.errors import LockNotAcquired
 from safemigrations.plans.steps import Statement, Together
 from safemigrations.postgres.lock import Lock
-from safemigrations.running import locks
-from safemigrations.running.locks import Attempt, Blocker
+from safemigrations.running import blockers, locks, patience
+from safemigrations.running.blockers import Blocker
+from safemigrations.running.patience import Attempt
 from safemigrations.running.runner import Runner
 from tests.contention import AT_WORK, Migrating, Told, autovacuum, is_waiting_for_a_lock, traffic, until
 
@@ -69,18 +70,13 @@ def test_the_first_tries_queue_nobody(database, item, other_connection):
     assert item.execute("SELECT FROM pg_locks WHERE NOT granted AND relation = 'item'::regclass").fetchall() == []
 
 
-@pytest.mark.parametrize(
-    ("setting", "ladder"),
-    [
-        (0.2, [0.1, 0.1, 0.2, 0.2, 0.2]),
-        (0.05, [0.05] * 5),
-        (30, [0.1, 0.1, 0.2, 0.5, 0.5]),  # half of deadlock_timeout: in a deadlock it must be this side that loses
-    ],
-)
-def test_then_a_ladder_of_timeouts_up_to_lock_timeout(database, item, setting, ladder):
+@pytest.mark.parametrize(("setting", "usual"), [(0.2, 0.2), (0.05, 0.05), (30, 0.5)])
+def test_a_try_lasts_lock_timeout_and_never_so_long_that_it_would_win_a_deadlock(database, item, setting, usual):
+    """Half of deadlock_timeout: PostgreSQL then ends this side, and no request."""
     with override_settings(SAFEMIGRATIONS={"LOCK_TIMEOUT": setting}):
-        tries = list(islice(locks.attempts(database, ADD.locks, lambda who, seconds: None), 8))
-    assert tries[3:] == [Attempt(seconds) for seconds in ladder]
+        tries = locks.attempts(database, ADD.locks, lambda who, seconds: None)
+        timeouts = {attempt.timeout for attempt in islice(tries, 25)}  # nobody is there, so nobody is in the way
+    assert max(timeout for timeout in timeouts if timeout) == usual
 
 
 def test_a_long_transaction_is_polled_and_not_queued_behind(database, item, other_connection):
@@ -179,7 +175,7 @@ def test_blockers_are_those_whose_mode_conflicts_in_postgresql(database, item, o
                 refused = False
             except OperationalError:
                 refused = True
-            found = [blocker.pid for blocker in locks.blockers(database, {'"item"': wanted})]
+            found = [blocker.pid for blocker in blockers.blockers(database, {'"item"': wanted})]
             assert found == [other_connection.info.backend_pid] * refused, (mode, wanted)
         other_connection.execute("ROLLBACK")
 
@@ -188,7 +184,7 @@ def test_a_blocker_is_named_with_all_that_helps_to_find_it(database, item, other
     other_connection.execute("SET application_name = 'celery'")
     hold(other_connection, "ROW EXCLUSIVE")
     other_connection.execute("SELECT   count(*), 'hunter2'\n FROM item -- hunter2, long enough to be cut somewhere")
-    (blocker,) = locks.blockers(database, ADD.locks)
+    (blocker,) = blockers.blockers(database, ADD.locks)
     pid = other_connection.info.backend_pid
     assert 0 < blocker.age < 20
     assert blocker == Blocker(
@@ -212,7 +208,7 @@ def test_who_holds_a_partition_is_in_the_way_of_the_whole(database, other_connec
     session.execute("CREATE TABLE half PARTITION OF item FOR VALUES IN (1, 2) PARTITION BY LIST (id)")
     session.execute("CREATE TABLE quarter PARTITION OF half FOR VALUES IN (1)")
     hold(other_connection, table="quarter")
-    (blocker,) = locks.blockers(database, ADD.locks)
+    (blocker,) = blockers.blockers(database, ADD.locks)
     assert blocker.pid == other_connection.info.backend_pid
 
 
@@ -221,7 +217,7 @@ def test_a_prepared_transaction_is_named_by_what_ends_it(database, item, other_c
         pytest.skip("max_prepared_transactions is 0")
     hold(other_connection)
     other_connection.execute("PREPARE TRANSACTION 'nightly'")
-    (blocker,) = locks.blockers(database, ADD.locks)
+    (blocker,) = blockers.blockers(database, ADD.locks)
     assert blocker.is_long
     assert str(blocker) == (
         f"a prepared transaction ('nightly', {blocker.age:.0f} s old; end it with COMMIT PREPARED or ROLLBACK PREPARED)"
@@ -305,18 +301,11 @@ def test_an_autovacuum_that_prevents_wraparound_is_named_and_waited_for(database
     assert has_column(item)
 
 
-def test_in_a_deadlock_it_is_the_step_that_gives_way(database, item, other_connection, monkeypatch):
+def test_in_a_deadlock_it_is_the_step_that_gives_way(item, other_connection):
     """A request locks the child first, then the parent; the step has the parent and waits for the child."""
-    monkeypatch.setattr(locks, "LONG_TRANSACTION", 60)  # nobody would queue behind a long one
     item.execute("CREATE TABLE child (id int)")
-    step = Together(
-        why="both",
-        sql=("ALTER TABLE item ADD COLUMN size int", "ALTER TABLE child ADD COLUMN size int"),
-        locks={'"item"': Lock.ACCESS_EXCLUSIVE, '"child"': Lock.ACCESS_EXCLUSIVE},
-    )
     hold(other_connection, "ROW EXCLUSIVE", table="child")
-    told = Told()
-    migrating = Migrating(lambda connection: Runner(connection, told).run((step,)))
+    migrating = Migrating(lock_both)
     until(
         lambda: (
             ("item", "AccessExclusiveLock", True) in held(item, migrating.pid)
@@ -325,9 +314,46 @@ def test_in_a_deadlock_it_is_the_step_that_gives_way(database, item, other_conne
     )
     other_connection.execute("UPDATE item SET price = 1 WHERE id = 1")  # fails if the request is the victim
     other_connection.execute("COMMIT")
-    migrating.result()
-    assert has_column(item, table="child")
+    assert_it_lasts_half_a_second(*migrating.result())
     assert item.execute("SELECT price FROM item WHERE id = 1").fetchone() == (1,)
+
+
+UPDATES = ("UPDATE child SET n = 1 WHERE id = {0}", "UPDATE item SET price = 1 WHERE id = {0}")
+CHILD_FIRST = "BEGIN; {}; SELECT pg_sleep(0.03); {}; COMMIT".format(*UPDATES)
+PARENT_FIRST = "BEGIN; {}; SELECT pg_sleep(0.03); {}; COMMIT".format(*reversed(UPDATES))
+
+
+@pytest.mark.parametrize("writers", [[CHILD_FIRST] * 5, [PARENT_FIRST] * 5], ids=["child first", "parent first"])
+def test_a_step_gets_two_tables_in_whatever_order_requests_lock_them(database, dsn, item, writers):
+    item.execute("CREATE TABLE child AS SELECT id, 0 AS n FROM item")
+    both = Together(
+        why="both",
+        sql=("ALTER TABLE item ADD COLUMN size int", "ALTER TABLE child ADD COLUMN size int"),
+        locks={'"item"': Lock.ACCESS_EXCLUSIVE, '"child"': Lock.ACCESS_EXCLUSIVE},
+    )
+    with traffic(dsn, *[writer.format(number) for number, writer in enumerate(writers, 1)]):
+        Migrating(lambda connection: Runner(connection, Told()).run((both,))).result()
+    assert has_column(item, table="child")
+
+
+def test_who_always_holds_the_table_for_longer_than_lock_timeout_is_waited_for_in_the_end(
+    database, dsn, item, monkeypatch
+):
+    """One after the other, so that there is never a gap, and never a transaction that is old."""
+    monkeypatch.setattr(patience, "GROWS_AFTER", 1.0)
+    told = Told()
+    settings = {"LOCK_TIMEOUT": 0.1, "LOCK_TIMEOUT_MAX": 0.8}
+    holders = [f"SELECT pg_sleep({0.3 + number / 50}) FROM item WHERE id = 1" for number in range(8)]
+    with traffic(dsn, READ, *holders) as queries, override_settings(SAFEMIGRATIONS=settings):
+        Migrating(lambda connection: Runner(connection, told).run((ADD,))).result()
+    assert has_column(item)
+    assert queries.worst < 0.8 + 0.2
+    (text,) = set(told.progressed[:1])
+    assert re.fullmatch(
+        r"item: whoever uses it does so for long, one after the other; from now on queries may wait up to 0\.\d s "
+        r"behind a try \(LOCK_TIMEOUT_MAX\)",
+        text,
+    )
 
 
 def test_a_deadlock_over_rows_is_tried_again(database, item, other_connection):

@@ -28,6 +28,7 @@ from safemigrations.plans import defaults
 from safemigrations.plans.defaults import Kind
 from safemigrations.postgres.lock import Lock
 from safemigrations.running import locks
+from safemigrations.running.blockers import blockers
 
 from .project import Project
 from .shop import KEY, Shop, assert_is_read_back, book, file_of
@@ -389,9 +390,9 @@ def test_a_role_that_sees_little_measures_itself_how_old_a_transaction_is(restri
     other_connection.execute("LOCK TABLE item IN ACCESS SHARE MODE")
     wanted = {'"item"': Lock.ACCESS_EXCLUSIVE}
     told: list[Any] = []
-    tries = locks.attempts(restricted, wanted, lambda who, seconds: told.append(who), nowait_tries=0)
-    next(attempt for attempt in tries if attempt.timeout is None)  # nobody queues behind a long transaction
-    ((measured,), (seen,)) = told[-1], locks.blockers(restricted, wanted)
+    tries = locks.attempts(restricted, wanted, lambda who, seconds: told.append(who))
+    next(attempt for attempt in tries if told and told[-1][0].is_long)
+    ((measured,), (seen,)) = told[-1], blockers(restricted, wanted)
     assert seen.pid == measured.pid == other_connection.info.backend_pid
     assert seen.age == 0  # as PostgreSQL tells this role
     assert measured.is_long

@@ -599,13 +599,19 @@ def test_rows_that_contradict_leave_no_constraint_that_refuses_a_write(database,
     assert constraints(item) == []
 
 
-def test_a_validation_whose_backend_is_ended_says_so_and_can_be_run_again(item, other_connection):
+SLOWLY = """CREATE OR REPLACE FUNCTION slowly(int) RETURNS bool LANGUAGE plpgsql
+    AS 'BEGIN PERFORM pg_sleep({}); RETURN true; END'"""
+VALIDATES = (
+    "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND query LIKE 'ALTER TABLE%%VALIDATE%%' AND state = 'active'"
+)
+
+
+def test_a_validation_whose_backend_is_ended_says_so_and_can_be_run_again(item):
     """The connection is gone, so nothing can be cleaned up; and no row has contradicted."""
-    item.execute("ALTER TABLE item ADD CONSTRAINT positive CHECK (price > 0) NOT VALID")
-    other_connection.execute("BEGIN")
-    other_connection.execute("LOCK TABLE item IN SHARE UPDATE EXCLUSIVE MODE")
+    item.execute(SLOWLY.format(10))
+    item.execute("ALTER TABLE item ADD CONSTRAINT positive CHECK (slowly(price)) NOT VALID")
     migrating = Migrating(lambda connection: run(connection, VALIDATE))
-    until(lambda: is_waiting_for_a_lock(item, migrating.pid))
+    until(lambda: item.execute(VALIDATES, [migrating.pid]).fetchone())
     item.execute("SELECT pg_terminate_backend(%s)", [migrating.pid])
     with pytest.raises(StepFailed) as caught:
         migrating.result()
@@ -613,7 +619,7 @@ def test_a_validation_whose_backend_is_ended_says_so_and_can_be_run_again(item, 
         "item: no price is negative failed: terminating connection due to administrator command"
     )
     assert constraints(item) == [("positive", False)]
-    other_connection.execute("COMMIT")
+    item.execute(SLOWLY.format(0))
     Migrating(lambda connection: run(connection, VALIDATE)).result()
     assert constraints(item) == [("positive", True)]
 

@@ -15,6 +15,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
+from .. import conf
 from ..errors import StepFailed
 from ..plans.claims import Claim
 from ..plans.steps import Plan
@@ -24,6 +25,7 @@ from ..running.run import Report
 from ..running.runner import Runner
 from ..running.signed import refuse_unsigned
 from ..running.storage import ensure_table, has_table, refuse_others
+from ..running.watchdog import watching
 from . import reversals, unfinished
 from .held import Holder, freed_by, held_by
 from .table import HOLDING, OPEN, Contract, Status
@@ -151,7 +153,8 @@ def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: P
     row.status, row.attempts, row.started_at = Status.RUNNING, row.attempts + 1, now()
     row.save(using=connection.alias)
     try:
-        Runner(connection, report).run(plan)
+        with watching(connection, str(row), conf.max_wait()):
+            Runner(connection, report).run(plan)
     except BaseException as error:
         nameless = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
         row.status, row.last_error = Status.FAILED, str(error) or nameless

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.migrations import Migration, executor
 from django.db.migrations.state import ProjectState
 
+from .. import conf
 from ..contracts import loaded
 from ..errors import StepFailed
 from ..operations.base import Change
@@ -22,6 +23,7 @@ from ..running.foreseen import refuse_foreseen
 from ..running.guard import Guard
 from ..running.one_at_a_time import look
 from ..running.run import Run, current_run, running
+from ..running.watchdog import watching
 from ..typed import set_on
 from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
 from .of_migration import (
@@ -187,7 +189,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         """Do it with short lock timeouts; an atomic migration that lost is done again as a whole."""
         run = current_run()
         guard = Guard(self.connection, str(migration), run.report, tables_locked_by(migration, state))
-        with self._saying_once_that_it_starts():
+        with self._saying_once_that_it_starts(), watching(self.connection, str(migration), _max_wait(migration)):
             # An attempt changes the state that it is given.
             return guard.run(lambda: act(state.clone()), atomic=migration.atomic)
 
@@ -220,6 +222,18 @@ class MigrationExecutor(executor.MigrationExecutor):
             if (other.app_label, other.name) in still_applied:
                 other.mutate_state(state, preserve=False)
         return state
+
+
+def _max_wait(migration: Migration) -> float | None:
+    """Seconds that requests may wait for the migration; None where a person has decided so, with a reason."""
+    if getattr(migration, "max_wait", 0) is not None:
+        return conf.max_wait()
+    if not getattr(migration, "max_wait_reason", ""):
+        raise StepFailed(
+            f"{migration}: max_wait = None lets requests wait for as long as it takes. Write the reason beside it: "
+            'max_wait_reason = "nobody uses this table at night".'
+        )
+    return None
 
 
 @contextlib.contextmanager

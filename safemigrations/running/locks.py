@@ -1,10 +1,10 @@
 """How a table lock is taken without anybody noticing.
 
 Whoever comes after a waiting ACCESS EXCLUSIVE request waits as long as that request does. So first comes NOWAIT, which
-queues nobody, then a ladder of short lock timeouts with rests between them. No attempt queues behind a transaction that
-is known to be long. The timeouts stay below deadlock_timeout, so it is this side that loses a deadlock and tries again.
-Autovacuum yields only to a session that waits longer than deadlock_timeout. That wait is in SHARE UPDATE EXCLUSIVE
-mode, which stops autovacuum and nobody else.
+queues nobody. A place in the queue follows only where holders change without a gap; patience.py says when, and for how
+long. The timeouts stay below deadlock_timeout, so it is this side that loses a deadlock and tries again. Autovacuum
+yields only to a session that waits longer than deadlock_timeout. That wait is in SHARE UPDATE EXCLUSIVE mode, which
+stops autovacuum and nobody else.
 """
 
 from __future__ import annotations
@@ -20,81 +20,19 @@ from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .. import conf
-from ..data import Data
 from ..errors import LockNotAcquired
 from ..postgres.lock import Lock
-from ..postgres.masking import masked
 from ..postgres.names import regclass
 from ..postgres.values import literal
+from .blockers import Blocker, blockers
+from .patience import Attempt, Patience
 
-NOWAIT_TRIES = 3
-LADDER = (0.1, 0.1, 0.2)  # seconds; then LOCK_TIMEOUT again and again
-LONG_TRANSACTION = 1.0  # seconds; nobody queues behind an older one
+A_MOMENT = 0.1  # seconds that a statement may wait for a lock that isn't one of its tables
+TELLS_AFTER = 0.1  # seconds of waiting that nobody needs to hear of
 
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
 RETRIED = {LOCK_NOT_AVAILABLE, "40P01", "40001"}  # deadlock_detected, serialization_failure
-
-# https://www.postgresql.org/docs/current/explicit-locking.html#TABLE-LOCK-COMPATIBILITY
-WEAKEST_CONFLICT = {
-    Lock.ACCESS_SHARE: Lock.ACCESS_EXCLUSIVE,
-    Lock.ROW_SHARE: Lock.EXCLUSIVE,
-    Lock.ROW_EXCLUSIVE: Lock.SHARE,
-    Lock.SHARE_UPDATE_EXCLUSIVE: Lock.SHARE_UPDATE_EXCLUSIVE,
-    Lock.SHARE: Lock.ROW_EXCLUSIVE,
-    Lock.SHARE_ROW_EXCLUSIVE: Lock.ROW_EXCLUSIVE,
-    Lock.EXCLUSIVE: Lock.ROW_SHARE,
-    Lock.ACCESS_EXCLUSIVE: Lock.ACCESS_SHARE,
-}
-
-
-class Blocker(Data):
-    """A session that holds a lock which is in the way."""
-
-    pid: int | None  # None: a prepared transaction
-    application: str
-    backend: str
-    state: str
-    age: float  # seconds since its transaction began
-    query: str  # of a prepared transaction: its name
-    transaction: str = ""  # its virtual id
-
-    @property
-    def is_autovacuum(self) -> bool:
-        return self.backend == "autovacuum worker"
-
-    @property
-    def prevents_wraparound(self) -> bool:
-        """Such an autovacuum never yields (https://www.postgresql.org/docs/current/routine-vacuuming.html)."""
-        return self.is_autovacuum and "to prevent wraparound" in self.query
-
-    @property
-    def is_long(self) -> bool:
-        if self.is_autovacuum:
-            return self.prevents_wraparound
-        return self.pid is None or self.age > LONG_TRANSACTION
-
-    def __str__(self) -> str:
-        if self.pid is None:
-            ends = "end it with COMMIT PREPARED or ROLLBACK PREPARED"
-            return f"a prepared transaction ({self.query}, {self.age:.0f} s old; {ends})"
-        if self.prevents_wraparound:
-            return f"pid {self.pid} (autovacuum to prevent wraparound, which never yields; {self.age:.0f} s)"
-        who = self.application or self.backend
-        return f"pid {self.pid} ({who}, {self.state or 'active'} for {self.age:.0f} s{self._shown_query})"
-
-    @property
-    def _shown_query(self) -> str:
-        """A log may be read by more people than the table."""
-        query = " ".join(self.query.split()) if conf.show_queries() else masked(self.query)
-        return f": {query[:60]}" if query else ""
-
-
-class Attempt(Data):
-    """One try to get all locks of a step."""
-
-    timeout: float | None  # seconds; None means NOWAIT
-    evict_autovacuum: bool = False
 
 
 def sqlstate(error: BaseException) -> str:
@@ -119,80 +57,39 @@ def deadlock_timeout(connection: BaseDatabaseWrapper) -> float:
     return float(value / 1000)
 
 
-def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list[Blocker]:
-    """Who holds a lock on these tables (or on their partitions) that conflicts with the wanted one."""
-    if not locks:
-        return []
-    wanted = ", ".join(
-        f"({regclass(table)}::oid, '{{{','.join(_conflicting(mode))}}}'::text[])" for table, mode in locks.items()
-    )
-    query = f"""
-        WITH RECURSIVE wanted (relation, modes) AS (
-            VALUES {wanted}
-            UNION SELECT h.inhrelid, w.modes FROM wanted w JOIN pg_inherits h ON h.inhparent = w.relation
-        )
-        SELECT DISTINCT ON (l.pid, l.virtualtransaction)
-            l.pid, coalesce(a.application_name, ''), coalesce(a.backend_type, ''), coalesce(a.state, ''),
-            coalesce(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, x.prepared)), 0)::float,
-            coalesce(a.query, quote_literal(x.gid), ''), l.virtualtransaction
-        FROM wanted w
-        JOIN pg_locks l ON l.relation = w.relation AND l.mode = ANY (w.modes) AND l.granted
-        LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-        LEFT JOIN pg_locks t ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid'
-            AND t.virtualtransaction = l.virtualtransaction
-        LEFT JOIN pg_prepared_xacts x ON x.transaction = t.transactionid
-        WHERE l.locktype = 'relation' AND l.pid IS DISTINCT FROM pg_backend_pid()
-          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        return [Blocker(*row) for row in cursor.fetchall()]
-
-
-def _conflicting(mode: Lock) -> list[str]:
-    """The modes that conflict with one, as pg_locks spells them."""
-    weakest = WEAKEST_CONFLICT[mode].strength
-    return [
-        "".join(word.title() for word in other.split()) + "Lock"
-        for other in Lock
-        # Among the modes, SHARE alone doesn't conflict with itself.
-        if other.strength >= weakest and not (mode is Lock.SHARE and other is Lock.SHARE)
-    ]
-
-
 Waiting = Callable[[Sequence[Blocker], float], Any]
 
 
 def attempts(
-    connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], waiting: Waiting, nowait_tries: int = NOWAIT_TRIES
+    connection: BaseDatabaseWrapper,
+    locks: Mapping[str, Lock],
+    waiting: Waiting,
+    grown: Callable[[float], Any] = lambda seconds: None,
 ) -> Iterator[Attempt]:
     """The tries to make, one after the other, until the caller stops asking for more.
 
-    `waiting` is told after each failure who is in the way and for how many seconds already. Raises
-    LockNotAcquired after LOCK_RETRY_FOR seconds.
+    `waiting` is told who is in the way and for how many seconds already; `grown` for how many seconds queries may wait
+    behind a try from now on. Raises LockNotAcquired after LOCK_RETRY_FOR seconds.
     """
-    began = time.monotonic()
-    for _ in range(nowait_tries):
-        yield Attempt(None)
-        time.sleep(random.uniform(0, 0.05))
-    longest = min(conf.lock_timeout(), deadlock_timeout(connection) / 2)
-    ladder = itertools.chain(LADDER, itertools.repeat(longest))
+    began, longest = time.monotonic(), deadlock_timeout(connection)
+    patience = Patience(min(conf.lock_timeout(), longest / 2), min(conf.lock_timeout_max(), longest * 0.9))
     rests = itertools.chain((0.05, 0.1, 0.2, 0.4), itertools.repeat(0.8))
     first_seen: dict[str, float] = {}
+    attempt = Attempt(None)
     while True:
+        yield attempt
+        time.sleep(random.uniform(0, 0.05 if attempt.timeout is None else next(rests)))
         who = [_aged(blocker, first_seen) for blocker in blockers(connection, locks)]
         waited = time.monotonic() - began
-        waiting(who, waited)
+        attempt = patience.next(who, waited)
+        if waited > TELLS_AFTER or attempt.evict_autovacuum:
+            waiting(who, waited)
         if waited > conf.lock_retry_for():
             raise LockNotAcquired(_gave_up(locks, who, waited))
         if any(blocker.is_long for blocker in who):
-            time.sleep(random.uniform(0.05, 0.25))
-            yield Attempt(None)
-        elif any(blocker.is_autovacuum for blocker in who):
-            yield Attempt(longest, evict_autovacuum=True)
-        else:
-            yield Attempt(min(next(ladder), longest))
-            time.sleep(random.uniform(0, next(rests)))
+            time.sleep(random.uniform(0.05, 0.2))
+        if not attempt.evict_autovacuum and (attempt.timeout or 0) > patience.usual:
+            grown(attempt.timeout or 0)
 
 
 def _aged(blocker: Blocker, first_seen: dict[str, float]) -> Blocker:
@@ -237,17 +134,20 @@ class _TookTooLong(OperationalError):
 
 
 def acquire(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], attempt: Attempt) -> None:
-    """Take the locks in their order, inside the caller's transaction, or fail with a lock timeout.
+    """Take the locks inside the caller's transaction, or fail with a lock timeout.
 
     A lock_timeout counts anew for each table and each partition, while a request on the first table waits until the
-    last one is locked. So the statement has a timeout too: the time that is left for all of them.
+    last one is locked. So the statement has a timeout too: the time that is left for all of them. Where requests lock
+    the child before the parent, each of them waits behind the lock of the parent and holds the child: only who begins
+    with the child gets both.
     """
-    patience, there = attempt.timeout or LADDER[0], existing(connection, locks)
+    patience, there = attempt.timeout or A_MOMENT, existing(connection, locks)
     with connection.cursor() as cursor:
         if attempt.evict_autovacuum:
             evict_autovacuum(connection, there)
         deadline = time.monotonic() + patience
-        for mode, tables in itertools.groupby(there, key=lambda table: locks[table]):
+        in_order = reversed(there) if attempt.backwards else there
+        for mode, tables in itertools.groupby(in_order, key=lambda table: locks[table]):
             left = milliseconds(deadline - time.monotonic())
             cursor.execute(f"SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left}")
             try:
@@ -258,4 +158,4 @@ def acquire(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], attempt:
                     raise _TookTooLong(str(error)) from None
                 raise
         # A statement_timeout of the role or of the pooler is meant for requests.
-        cursor.execute(f"SET LOCAL lock_timeout = {milliseconds(patience)}; SET LOCAL statement_timeout = 0")
+        cursor.execute(f"SET LOCAL lock_timeout = {milliseconds(A_MOMENT)}; SET LOCAL statement_timeout = 0")

@@ -11,7 +11,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from ..plans.steps import Online, Step
 from ..postgres.lock import Lock
 from . import locks
-from .locks import Blocker
+from .blockers import LONG_TRANSACTION, Blocker
 from .proofs import Contradicted, contradictions
 from .session import Session
 from .transactions import Waits
@@ -46,7 +46,7 @@ def send_online(
     sent again as it stands: a CREATE INDEX that failed has left something behind.
     """
     waits, sent = Waits(step, session.report), False
-    for attempt in locks.attempts(session.connection, wanted, waits):
+    for attempt in locks.attempts(session.connection, wanted, waits, waits.grew):
         try:
             with transaction.atomic(using=session.connection.alias):
                 locks.acquire(session.connection, wanted, attempt)
@@ -68,7 +68,7 @@ def _tell_old_snapshots(session: Session, step: Step) -> None:
         " extract(epoch FROM clock_timestamp() - xact_start)::float, query FROM pg_stat_activity"
         " WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()"
         " AND backend_type <> 'autovacuum worker'"
-        f" AND xact_start < clock_timestamp() - interval '{locks.LONG_TRANSACTION} s'"
+        f" AND xact_start < clock_timestamp() - interval '{LONG_TRANSACTION} s'"
     )
     if blockers := [Blocker(*row) for row in old]:
         session.report.waiting(step, blockers, 0)

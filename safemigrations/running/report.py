@@ -11,7 +11,7 @@ from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
 
 from ..plans.steps import Step
-from .locks import Blocker
+from .blockers import Blocker
 from .run import Report
 
 WIDTH = 78  # of the column that says what; times stand behind it

@@ -14,7 +14,8 @@ from django.db.migrations import Migration
 from .. import conf
 from ..plans.claims import Claim
 from ..plans.steps import Step
-from .locks import Blocker, sqlstate
+from .blockers import Blocker
+from .locks import sqlstate
 from .settings import INSUFFICIENT_PRIVILEGE
 
 

@@ -10,7 +10,7 @@ from ..plans.indexes import AddUnique
 from ..plans.steps import Statement, Step, Together
 from ..postgres.lock import Lock
 from . import locks
-from .locks import Blocker
+from .blockers import Blocker
 from .run import Report
 from .session import Session
 
@@ -22,10 +22,21 @@ class Waits:
         self.step, self.report = step, report
         self.seconds = 0.0
         self.last: Sequence[Blocker] = ()
+        self.grown = 0.0
 
     def __call__(self, blockers: Sequence[Blocker], seconds: float) -> None:
         self.seconds, self.last = seconds, blockers or self.last
         self.report.waiting(self.step, blockers, seconds)
+
+    def grew(self, seconds: float) -> None:
+        """Queries may wait so long behind each try from now on: told when it becomes longer."""
+        if seconds > self.grown:
+            self.grown = seconds
+            self.report.progress(
+                self.step,
+                f"{self.step.why.partition(':')[0]}: whoever uses it does so for long, one after the other; from now "
+                f"on queries may wait up to {seconds:.1f} s behind a try (LOCK_TIMEOUT_MAX)",
+            )
 
     def summary(self) -> str:
         if not self.seconds:
@@ -56,7 +67,7 @@ def send_behind_locks(session: Session, step: Step, wanted: Mapping[str, Lock], 
 def behind_locks(session: Session, step: Step, wanted: Mapping[str, Lock], act: Callable[[], None]) -> str:
     """Call `act` in a transaction that has the locks, and tell how long that took to wait for."""
     waits = Waits(step, session.report)
-    for attempt in locks.attempts(session.connection, wanted, waits):
+    for attempt in locks.attempts(session.connection, wanted, waits, waits.grew):
         try:
             with transaction.atomic(using=session.connection.alias):
                 # What it looks up has to be what it finds once it has the locks.

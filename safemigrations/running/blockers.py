@@ -1,0 +1,110 @@
+"""Who holds a lock that is in the way, and what a person has to know about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .. import conf
+from ..data import Data
+from ..postgres.lock import Lock
+from ..postgres.masking import masked
+from ..postgres.names import regclass
+
+LONG_TRANSACTION = 1.0  # seconds; nobody queues behind an older one
+
+# https://www.postgresql.org/docs/current/explicit-locking.html#TABLE-LOCK-COMPATIBILITY
+WEAKEST_CONFLICT = {
+    Lock.ACCESS_SHARE: Lock.ACCESS_EXCLUSIVE,
+    Lock.ROW_SHARE: Lock.EXCLUSIVE,
+    Lock.ROW_EXCLUSIVE: Lock.SHARE,
+    Lock.SHARE_UPDATE_EXCLUSIVE: Lock.SHARE_UPDATE_EXCLUSIVE,
+    Lock.SHARE: Lock.ROW_EXCLUSIVE,
+    Lock.SHARE_ROW_EXCLUSIVE: Lock.ROW_EXCLUSIVE,
+    Lock.EXCLUSIVE: Lock.ROW_SHARE,
+    Lock.ACCESS_EXCLUSIVE: Lock.ACCESS_SHARE,
+}
+
+
+class Blocker(Data):
+    """A session that holds a lock which is in the way."""
+
+    pid: int | None  # None: a prepared transaction
+    application: str
+    backend: str
+    state: str
+    age: float  # seconds since its transaction began
+    query: str  # of a prepared transaction: its name
+    transaction: str = ""  # its virtual id
+
+    @property
+    def is_autovacuum(self) -> bool:
+        return self.backend == "autovacuum worker"
+
+    @property
+    def prevents_wraparound(self) -> bool:
+        """Such an autovacuum never yields (https://www.postgresql.org/docs/current/routine-vacuuming.html)."""
+        return self.is_autovacuum and "to prevent wraparound" in self.query
+
+    @property
+    def is_long(self) -> bool:
+        if self.is_autovacuum:
+            return self.prevents_wraparound
+        return self.pid is None or self.age > LONG_TRANSACTION
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            ends = "end it with COMMIT PREPARED or ROLLBACK PREPARED"
+            return f"a prepared transaction ({self.query}, {self.age:.0f} s old; {ends})"
+        if self.prevents_wraparound:
+            return f"pid {self.pid} (autovacuum to prevent wraparound, which never yields; {self.age:.0f} s)"
+        who = self.application or self.backend
+        return f"pid {self.pid} ({who}, {self.state or 'active'} for {self.age:.0f} s{self._shown_query})"
+
+    @property
+    def _shown_query(self) -> str:
+        """A log may be read by more people than the table."""
+        query = " ".join(self.query.split()) if conf.show_queries() else masked(self.query)
+        return f": {query[:60]}" if query else ""
+
+
+def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list[Blocker]:
+    """Who holds a lock on these tables (or on their partitions) that conflicts with the wanted one."""
+    if not locks:
+        return []
+    wanted = ", ".join(
+        f"({regclass(table)}::oid, '{{{','.join(_conflicting(mode))}}}'::text[])" for table, mode in locks.items()
+    )
+    query = f"""
+        WITH RECURSIVE wanted (relation, modes) AS (
+            VALUES {wanted}
+            UNION SELECT h.inhrelid, w.modes FROM wanted w JOIN pg_inherits h ON h.inhparent = w.relation
+        )
+        SELECT DISTINCT ON (l.pid, l.virtualtransaction)
+            l.pid, coalesce(a.application_name, ''), coalesce(a.backend_type, ''), coalesce(a.state, ''),
+            coalesce(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, x.prepared)), 0)::float,
+            coalesce(a.query, quote_literal(x.gid), ''), l.virtualtransaction
+        FROM wanted w
+        JOIN pg_locks l ON l.relation = w.relation AND l.mode = ANY (w.modes) AND l.granted
+        LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+        LEFT JOIN pg_locks t ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid'
+            AND t.virtualtransaction = l.virtualtransaction
+        LEFT JOIN pg_prepared_xacts x ON x.transaction = t.transactionid
+        WHERE l.locktype = 'relation' AND l.pid IS DISTINCT FROM pg_backend_pid()
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return [Blocker(*row) for row in cursor.fetchall()]
+
+
+def _conflicting(mode: Lock) -> list[str]:
+    """The modes that conflict with one, as pg_locks spells them."""
+    weakest = WEAKEST_CONFLICT[mode].strength
+    return [
+        "".join(word.title() for word in other.split()) + "Lock"
+        for other in Lock
+        # Among the modes, SHARE alone doesn't conflict with itself.
+        if other.strength >= weakest and not (mode is Lock.SHARE and other is Lock.SHARE)
+    ]
