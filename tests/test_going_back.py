@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import psycopg
 import pytest
 
 from tests import three_releases
@@ -190,3 +191,51 @@ def test_a_squash_that_was_pruned_since_is_still_known(tmp_path, at):
     pruned.manage("migrate").check()
     pruned.manage("migrate", "--to-release", "pruned").check()
     assert applied(pruned) == ["0001_initial", "0002_size", "0001_squash"]
+
+
+# Nothing goes under a release that needs it.
+
+
+@pytest.fixture
+def web(releases):
+    """A session of the third release, and its process id."""
+    _, _, new = releases
+    (mark,) = new.sql("SELECT mark FROM safemigrations_release WHERE label = 'v3'")[0]
+    with psycopg.connect(new.dsn, application_name=f"web safemig:{mark}") as session:
+        yield session
+
+
+def not_now(pid):
+    return (
+        "NotNow: sessions of a release that needs what would be unapplied (shop.0003_title):\n"
+        f"  pid {pid}  web  release v3 (MARK)\n"
+        "Nothing was changed. When they have gone, run the same command again. --force goes on without waiting.\n"
+    )
+
+
+@pytest.mark.parametrize("way", [["--to-release", "v2"], ["shop", "0002"]], ids=["to-release", "by name"])
+def test_a_release_that_is_still_there_keeps_what_it_needs(releases, web, way):
+    _, _, new = releases
+    said = new.manage("migrate", *way)
+    assert (steady(said.stderr), said.returncode) == (not_now(web.info.backend_pid), 75)
+    assert len(applied(new)) == 3
+    new.manage("migrate", *way, "--force").check()
+    assert applied(new) == ["0001_initial", "0002_size"]
+
+
+def test_the_release_that_is_gone_back_to_may_be_there(releases):
+    _, _, new = releases
+    (mark,) = new.sql("SELECT mark FROM safemigrations_release WHERE label = 'v2'")[0]
+    with psycopg.connect(new.dsn, application_name=f"safemig:{mark}"), psycopg.connect(new.dsn):
+        new.manage("migrate", "--to-release", "v2").check()
+
+
+def test_a_strict_gate_waits_for_sessions_without_a_mark(releases):
+    _, _, new = releases
+    new.set(SAFEMIGRATIONS={"GATE": "strict"})
+    with psycopg.connect(new.dsn, application_name="report") as session:
+        said = new.manage("migrate", "--to-release", "v2")
+        assert f"  pid {session.info.backend_pid}  report  without a mark\n" in said.stderr
+        assert said.returncode == 75
+    with psycopg.connect(new.dsn, application_name="psql"):
+        new.manage("migrate", "--to-release", "v2").check()

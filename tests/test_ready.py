@@ -84,7 +84,7 @@ def test_a_release_is_not_ready_when_what_it_needs_is_contracted(releases):
     ready(new).check()
     said = (
         "default: the contract of a migration that this release doesn't know has run: "
-        f"{CONTRACTED_SIZE}; the contract of a migration that this release doesn't know has run: {CONTRACTED_NOTE}\n"
+        f"{CONTRACTED_NOTE}; the contract of a migration that this release doesn't know has run: {CONTRACTED_SIZE}\n"
     )
     assert (ready(old).stdout, ready(old).returncode) == (said, 1)
     new.manage("migrate", "shop", "0001").check()
@@ -107,7 +107,7 @@ def test_the_view_says_what_is_contracted(releases):
     assert probe(new) == (200, READY)
     status, body = probe(old)
     assert status == 503
-    assert database_of(body)["contracted"] == [CONTRACTED_SIZE, CONTRACTED_NOTE]
+    assert database_of(body)["contracted"] == [CONTRACTED_NOTE, CONTRACTED_SIZE]
 
 
 def test_a_squash_is_known_by_what_it_replaces(releases):

@@ -91,7 +91,7 @@ def _found(connection: BaseDatabaseWrapper) -> Readiness:
     return Readiness(
         connection.alias,
         unapplied=tuple(f"{label}.{name}" for label, name in sorted(wanted - applied)),
-        contracted=tuple(row for key, row in begun if key in foreign),
+        contracted=tuple(sorted(row for key, row in begun if key in foreign)),
     )
 
 

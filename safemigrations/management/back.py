@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.exceptions import AmbiguityError, NodeNotFoundError
 
+from safemigrations import conf
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.hooks.going_back import WayBack, release_before_contract, release_called, way_back
-from safemigrations.running.one_at_a_time import one_at_a_time
-from safemigrations.running.run import Run, running
+from safemigrations.management.leaving import refuse_while_needed
 from safemigrations.typed import applied_state
 
 
@@ -48,12 +50,24 @@ def go_back(command: Any, connection: BaseDatabaseWrapper, options: dict[str, An
         for migration in way.migrations:
             command.stdout.write(f"  Would unapply {migration}")
         return
-    with one_at_a_time(connection, command.tell_waiting), running(Run(report=command.report)), closing(command.report):
+    with command.alone(connection):
         way = _way(command, connection, options)
         if command.verbosity:
             _say(command, way)
+        if not options["force"]:
+            refuse_while_needed(connection, way.migrations, watch_for=conf.gate_watch())
         if way.migrations:
             _go(command, connection, way)
+
+
+def unapplied_by(connection: BaseDatabaseWrapper, targets: Callable[[MigrationExecutor], list[Any]]) -> list[Migration]:
+    """What Django would unapply on the way to these targets; nothing where it will say that there is no such name."""
+    executor = MigrationExecutor(connection)
+    try:
+        plan = executor.migration_plan(targets(executor))
+    except (AmbiguityError, KeyError, NodeNotFoundError):
+        return []
+    return [migration for migration, backwards in plan if backwards]
 
 
 def _way(command: Any, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> WayBack:

@@ -19,6 +19,7 @@ from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.hooks.of_migration import created_by, situations
 from safemigrations.management import back
 from safemigrations.management.interruptible import Interruptible
+from safemigrations.management.leaving import refuse_while_needed
 from safemigrations.operations.base import Change
 from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
@@ -46,9 +47,8 @@ class Command(Interruptible, migrate.Command):
         parser.add_argument(
             "--force",
             action="store_true",
-            help="With --contract: go past what holds rows back, such as sessions of the old release.",
+            help="The contract and the way back: go past what holds them up, such as sessions that need what goes.",
         )
-
         back.add_arguments(parser)
 
     def check(self, *args: Any, **kwargs: Any) -> None:
@@ -79,11 +79,12 @@ class Command(Interruptible, migrate.Command):
         if options["plan"]:
             contracting.plan()
             return
-        with self._alone(connection):
+        with self.alone(connection):
             contracting.run(self.report)
 
     @contextmanager
-    def _alone(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+    def alone(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Let this command work on the database, and no other migrate."""
         with (
             writable(connection),
             one_at_a_time(connection, self.tell_waiting),
@@ -93,10 +94,13 @@ class Command(Interruptible, migrate.Command):
             yield
 
     def _migrate(self, connection: BaseDatabaseWrapper, *args: Any, **options: Any) -> None:
-        with self._alone(connection):
+        with self.alone(connection):
             is_first = not MigrationRecorder(connection).has_table()
             if not is_first:  # at once: a run that is killed leaves rows that only this release knows
                 self._record_release(connection)
+            if options["migration_name"] and not (options["fake"] or options["force"]):
+                going = back.unapplied_by(connection, lambda executor: self._targets(executor, options))
+                refuse_while_needed(connection, going)
             super().handle(*args, **options)
             if is_first:
                 self._record_release(connection)
