@@ -28,6 +28,7 @@ from ..running.storage import ensure_table, has_table, refuse_others
 from ..running.watchdog import watching
 from . import reversals, unfinished
 from .held import Holder, freed_by, held_by
+from .in_use import refuse_used
 from .table import HOLDING, OPEN, Contract, Status
 
 
@@ -101,6 +102,7 @@ def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Con
     chosen = open_rows(connection) if only is None else list(only)
     for row in chosen:
         refuse_unsigned(row, cure=TRUST.format(row.pk))
+    refuse_used(connection, chosen)
     _refuse_unfilled(connection, chosen)
     plans = _without_what_is_pointless(connection, chosen)
     refuse_foreseen(connection, (step for plan in plans for step in plan))

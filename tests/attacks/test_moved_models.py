@@ -176,7 +176,6 @@ TAKEN = [
 
 
 @pytest.mark.parametrize("taken", TAKEN, ids=str)
-@not_yet("the contract doesn't look whether a model of the running code uses what it drops")
 def test_the_contract_never_drops_what_a_model_of_the_running_code_uses(tmp_path, dsn, taken: Taken):
     """Such as the model that took the table over in another app, or one for reports that isn't managed."""
     project = Project(tmp_path, dsn, apps=["shop", "reports"])
