@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from textwrap import indent
 
 from .project import MANAGE, Project
 from .test_checks import HINT, INDEX, MESSAGE, migration, with_index, write
@@ -17,8 +18,11 @@ def test_nothing_unsafe(project):
 def test_as_text(project):
     result = with_index(project).manage("safemigrations", "lint")
     assert result.returncode == 1
+    hint = indent(HINT.removeprefix("\tHINT: "), " " * 6)
     assert result.stdout == (
-        f"?: (safemigrations.E001) shop/migrations/0002_index.py:8: {MESSAGE.format('one')}\n{HINT}\n1 error.\n"
+        "shop/migrations/0002_index.py\n"
+        f"  8: error safemigrations.E001: {MESSAGE.format('one')}\n"
+        f"      > {INDEX.format('one')},\n{hint}\n\n1 error.\n"
     )
     assert result.stderr == "CommandError: 1 unsafe operation.\n"
 
@@ -39,6 +43,7 @@ def test_as_json(project):
         "file": "shop/migrations/0002_index.py",
         "line": 8,
         "level": "error",
+        "help": "docs/add_index.md",
     }
     assert (second["operation"], second["line"], second["message"]) == (1, 9, MESSAGE.format("two"))
 
@@ -82,10 +87,12 @@ def test_sql_is_read(project):
         "safemigrations", "lint"
     )
     assert result.stdout == (
-        "?: (safemigrations.E200) shop/migrations/0002_by_hand.py:8: CREATE INDEX book_title ON shop_book (title) "
-        "builds the index while nobody can write to shop_book.\n"
-        "\tHINT: Write, with atomic = False on the migration,\n"
-        "    AddIndexConcurrently('book', models.Index(fields=['title'], name='book_title'))\n"
+        "shop/migrations/0002_by_hand.py\n"
+        "  8: error safemigrations.E200: CREATE INDEX book_title ON shop_book (title) builds the index while nobody "
+        "can write to shop_book.\n"
+        "      > migrations.RunSQL('CREATE INDEX book_title ON shop_book (title)', ''),\n"
+        "      Write, with atomic = False on the migration,\n"
+        "          AddIndexConcurrently('book', models.Index(fields=['title'], name='book_title'))\n\n"
         "1 error.\n"
     )
 
@@ -117,8 +124,10 @@ def test_what_is_not_understood_is_said(project):
     by_hand(project, NOT_READ)
     result = project.manage("safemigrations", "lint").check()
     assert result.stdout == (
-        "?: (safemigrations.I290) shop/migrations/0002_by_hand.py:8: statement not understood: SELECT fill_books() is "
-        "not understood\n\tHINT: Judge it yourself.\n"
+        "shop/migrations/0002_by_hand.py\n"
+        "  8: note safemigrations.I290: statement not understood: SELECT fill_books() is not understood\n"
+        f"      > {NOT_READ},\n"
+        "      Judge it yourself.\n\n"
         "Nothing unsafe in what was understood. 1 statement not understood.\n"
     )
     assert "safemigrations.I290" in project.manage("safemigrations", "lint", "--format", "json").stdout

@@ -29,6 +29,11 @@ class LintFinding(Data):
     line: int
     level: Level = "error"
 
+    @property
+    def text(self) -> str:
+        """The message, and below it what to write instead."""
+        return f"{self.message}\n{self.hint}".rstrip()
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -49,6 +54,14 @@ class Unread(Data):
     finding: LintFinding
 
 
+class Stands(Data):
+    """An operation of ours that stands in a checked migration, in words."""
+
+    app_label: str
+    migration: str
+    description: str
+
+
 class Older(Data):
     """An app whose history began before safemigrations, while no baseline is set."""
 
@@ -63,6 +76,7 @@ class Report(Data):
     findings: list[LintFinding] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
     older: list[Older] = field(default_factory=list)
+    changes: list[Stands] = field(default_factory=list)
 
     @property
     def everything(self) -> list[LintFinding]:

@@ -15,7 +15,7 @@ from ..operations.rule import Context, Level
 from ..operations.written import written
 from . import baseline, catalogue, disk, handwritten, rules, suspects
 from .decisions import Decisions
-from .finding import LintFinding, Older, Report, Unread
+from .finding import LintFinding, Older, Report, Stands, Unread
 from .handwritten import Handwritten
 from .hazard import Hazard, NotUnderstood
 from .history import Checked, History
@@ -84,6 +84,11 @@ def _several_leaves(history: History, labels: list[str], checked: Checked) -> It
 
 def _read(migration: Migration, state: ProjectState, created: set[str], earlier: list[str], into: Report) -> None:
     """The findings that nobody has decided about, and decisions that are not worth their name."""
+    into.changes.extend(
+        Stands(migration.app_label, migration.name, operation.describe())
+        for operation in migration.operations
+        if isinstance(operation, Change)
+    )
     decisions = Decisions(migration)
     unread: list[Unread] = []
     for finding in _all_of_migration(migration, state, created, earlier, unread):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from textwrap import indent
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.loader import MigrationLoader
 
-from safemigrations.checking import baseline, coverage, disk
-from safemigrations.checking.findings import report
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.subcommands import SUBCOMMANDS
 from safemigrations.running.backfill import control, tasks
@@ -29,14 +25,6 @@ class Command(Interruptible, BaseCommand):
         commands = parser.add_subparsers(
             dest="subcommand", required=True, metavar="{lint,baseline,status,contract,ready,backfill}"
         )
-        lint = commands.add_parser("lint", help="Print what is unsafe in the migrations of this project.")
-        lint.add_argument("--format", choices=["text", "json"], default="text")
-        lint.add_argument("--strict", action="store_true", help="Fail also on what was not understood.")
-        exempt = commands.add_parser(
-            "baseline",
-            help="Print the setting that exempts the migrations which are there now from the checks.",
-        )
-        exempt.add_argument("--write", action="store_true", help="Write it into BASELINE_FILE instead.")
         for name, module in SUBCOMMANDS.items():
             module.add_arguments(commands.add_parser(name, help=module.HELP))
         self._add_backfill(commands.add_parser("backfill", help="Run and steer the backfills of a database."))
@@ -69,30 +57,6 @@ class Command(Interruptible, BaseCommand):
             SUBCOMMANDS[options["subcommand"]].handle(self, options)
         else:
             getattr(self, options["subcommand"])(options)
-
-    def lint(self, options: dict[str, Any]) -> None:
-        found = report()
-        not_understood = coverage.sentence(found.unread)
-        if options["format"] == "json":
-            self.stdout.write(json.dumps([finding.as_dict() for finding in found.everything], indent=2))
-        else:
-            for finding in found.everything:
-                self.stdout.write(f"{finding.as_message()}")
-            self.stdout.write(coverage.summary(found))
-        if found.errors:
-            raise CommandError(f"{found.errors} unsafe operation{'s' if found.errors > 1 else ''}.")
-        if options["strict"] and not_understood:
-            raise CommandError(not_understood)
-
-    def baseline(self, options: dict[str, Any]) -> None:
-        loader = MigrationLoader(None, ignore_no_migrations=True)
-        checked = disk.labels()
-        leaves = {label: name for label, name in sorted(loader.graph.leaf_nodes()) if label in checked}
-        if options["write"]:
-            self.stdout.write(f"Wrote {baseline.write(leaves)}: only later migrations are checked now. Commit it.")
-        else:
-            self.stdout.write(baseline.PASTE)
-            self.stdout.write(baseline.as_setting(leaves))
 
     def backfill(self, options: dict[str, Any]) -> None:
         connection = connections[options["database"]]

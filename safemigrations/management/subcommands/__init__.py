@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import contract, ready, status
+from . import baseline, contract, lint, ready, status
 
-SUBCOMMANDS: dict[str, ModuleType] = {"status": status, "contract": contract, "ready": ready}
+SUBCOMMANDS: dict[str, ModuleType] = {
+    "lint": lint,
+    "baseline": baseline,
+    "status": status,
+    "contract": contract,
+    "ready": ready,
+}
