@@ -65,16 +65,15 @@ def test_text(tmp_path, monkeypatch):
 
 
 GITHUB = """\
-::error file=shop/migrations/0002_index.py,line=8,title=safemigrations.E001 {}::It hurts, 100%25: really.%0AWrite%0A    \
-Other()
-::warning file=shop/migrations/0002_index.py,line=20,title=safemigrations.W302 {}::It may hurt.%0ADo so.
-::notice file=shop/migrations/0002_index.py,line=3,title=safemigrations.I290 {}::statement not understood: CALL f()
+::error file={0},line=8,title=safemigrations.E001 {1}::It hurts, 100%25: really.%0AWrite%0A    Other()
+::warning file={0},line=20,title=safemigrations.W302 {2}::It may hurt.%0ADo so.
+::notice file={0},line=3,title=safemigrations.I290 {3}::statement not understood: CALL f()
 ::notice title=safemigrations::1 error, 1 warning. 1 statement not understood."""
 
 
 def test_github():
     titles = [BY_ID[f"safemigrations.{id}"].title for id in ("E001", "W302", "I290")]
-    assert machines.github(REPORT) == GITHUB.format(*titles)
+    assert machines.github(REPORT) == GITHUB.format("shop/migrations/0002_index.py", *titles)
 
 
 def test_gitlab():
