@@ -333,3 +333,15 @@ def test_a_backup_of_pgbackrest(commands, tmp_path, age, status):
     commands("pgbackrest", f"echo '{info}'")
     returned, called = run(RECIPES / "database" / "pgbackrest.sh", "shop", folder=tmp_path)
     assert (returned, called) == (status, ["pgbackrest --stanza=shop --output=json info"])
+
+
+def test_no_contract_without_a_backup(commands, tmp_path, at, monkeypatch):
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    script = RECIPES / "database" / "pgbackrest.sh"
+    project = three_releases.tree(tmp_path, at("v2"), 2, SAFEMIGRATIONS={"CONTRACT_REQUIRES": f"{script} shop"})
+    commands("pgbackrest", """echo '[{"backup": [{"timestamp": {"stop": 1}}]}]'""")
+    refused = project.manage(*CONTRACT[2:])
+    assert refused.returncode == 75
+    assert re.search(r"CONTRACT_REQUIRES says no: .* ended with 1: the last backup is \d+ s old\n", refused.stderr)
+    commands("pgbackrest", """echo "[{\\"backup\\": [{\\"timestamp\\": {\\"stop\\": $(date +%s)}}]}]" """)
+    project.manage(*CONTRACT[2:]).check()
