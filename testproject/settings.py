@@ -11,3 +11,4 @@ DATABASE["OPTIONS"]["application_name"] = "shop"
 DATABASES = {"default": DATABASE | {"CONN_MAX_AGE": None}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
+SAFEMIGRATIONS = {"GATE_WATCH": 1}  # seconds: what the demo plays in seconds takes a team minutes
