@@ -56,6 +56,14 @@ def _positive_or_none(key: str, default: float | None) -> float | None:
     return None if _get(key, default) is None else _positive(key, default or 0)
 
 
+def pooler() -> Literal["session"] | None:
+    """Which mode a pooler before the server is in; None: none may be there, as migrate would harm others."""
+    value = _get("POOLER", None)
+    if value not in (None, "session"):
+        raise ImproperlyConfigured(f"SAFEMIGRATIONS['POOLER'] is {value!r}; write 'session' or None.")
+    return "session" if value == "session" else None
+
+
 def max_wait() -> float | None:
     """Seconds that a request may wait for a migration before that is stopped; None: for as long as it takes."""
     return _positive_or_none("MAX_WAIT", 2)

@@ -28,14 +28,14 @@ listen_addr =
 listen_port = {port}
 unix_socket_dir = {folder}
 auth_type = any
-pool_mode = transaction
+pool_mode = {mode}
 ignore_startup_parameters = extra_float_digits
 logfile = {folder}/log
 """
 
 
 @contextmanager
-def pooler(dsn: str) -> Iterator[str]:
+def pooler(dsn: str, *, mode: str = "transaction") -> Iterator[str]:
     """The connection string of the same database behind the pooler."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if program is None:
@@ -43,9 +43,8 @@ def pooler(dsn: str) -> Iterator[str]:
     server = conninfo_to_dict(dsn)
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         written = Path(folder, "pgbouncer.ini")
-        written.write_text(
-            CONFIGURATION.format(host=server["host"], user=server.get("user", "postgres"), port=PORT, folder=folder)
-        )
+        user = server.get("user", "postgres")
+        written.write_text(CONFIGURATION.format(mode=mode, host=server["host"], user=user, port=PORT, folder=folder))
         account = _account()  # it refuses to run as root
         if account:
             os.chown(folder, *account)

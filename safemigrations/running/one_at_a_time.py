@@ -20,6 +20,7 @@ from ..errors import StepFailed
 from ..typed import server_version
 from . import locks
 from .backfill.failures import first_line, is_lost
+from .pooler import refuse_pooler
 
 WORK = 7_283_946_510_022  # of the advisory lock on the connection that does the work; nobody else uses the constant
 OWN = WORK + 1  # of the one on a connection of its own
@@ -42,6 +43,7 @@ def one_at_a_time(connection: BaseDatabaseWrapper, waiting: Tell) -> Iterator[No
     if connection.vendor != "postgresql" or connection.alias in _own.get({}):  # a migration that calls migrate
         yield
         return
+    refuse_pooler(connection)
     tell = _once(waiting)
     with _own_lock(connection, tell) as own, _work_lock(connection, tell):
         token = _own.set({**_own.get({}), connection.alias: own})
