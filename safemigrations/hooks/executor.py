@@ -26,6 +26,7 @@ from ..running.run import Run, current_run, running
 from ..running.watchdog import watching
 from ..typed import set_on
 from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
+from .kept_triggers import put_triggers_back
 from .of_migration import (
     created_by,
     fits_a_transaction,
@@ -60,6 +61,8 @@ class MigrationExecutor(executor.MigrationExecutor):
         with running(run):
             if run.fresh:
                 self._mark_unfinished()
+            elif not fake:
+                put_triggers_back(self.connection, self.loader, run.report)
             state = super().migrate(targets, plan, state, fake, fake_initial)
             if run.fresh:
                 self._comment("NULL")

@@ -33,7 +33,7 @@ from ..plans.casts import Cast, cast, numeric_of_both, parse
 from ..plans.claims import Claim, Claims
 from ..plans.column import Column
 from ..plans.new_type import Exchange, Retyped
-from ..plans.steps import Plan
+from ..plans.steps import Plan, Together
 from ..plans.two_names import TwoNames
 from ..plans.two_types import TwoTypes
 from .alteration import Alteration, alteration_at, described
@@ -104,6 +104,12 @@ class ExpandAlterField(Change, AlterField):
             return self._two_columns(at, change).expand()
         exchange = self._exchange(at, change)
         return exchange.proofs() if change.narrows else exchange.expand()
+
+    def triggers(self, at: Situation) -> tuple[Together, ...]:
+        change = self._change(at)
+        if change.renames_column:
+            return (self._two_columns(at, change).trigger,)
+        return () if change.narrows else self._exchange(at, change).triggers
 
     def contract(self, at: Situation) -> Plan:
         change = self._change(at)

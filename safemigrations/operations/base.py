@@ -23,7 +23,7 @@ from ..contracts.held import freed_by
 from ..data import Data
 from ..errors import NeedsAutocommit
 from ..plans.claims import Claim, Claims
-from ..plans.steps import Backfill, Plan, Proof, Statement, Step, reverse
+from ..plans.steps import Backfill, Plan, Proof, Statement, Step, Together, reverse
 from ..running.preview import preview, shown
 from ..running.run import Report, Run, current_run
 from ..running.session import Session
@@ -109,6 +109,10 @@ class Change(SeparateDatabaseAndState):
         return ()
 
     def contract(self, at: Situation) -> Plan:
+        return ()
+
+    def triggers(self, at: Situation) -> tuple[Together, ...]:
+        """Those that have to be there from the expand to the contract."""
         return ()
 
     def reworks(self, at: Situation) -> Claims:

@@ -30,7 +30,7 @@ from django.db.migrations.utils import get_references
 from django.db.models import Field
 
 from ..plans.column import Column, bound
-from ..plans.steps import Plan
+from ..plans.steps import Plan, Together
 from ..plans.two_names import TwoNames
 from ..typed import set_on
 from .alter_unique_together import sets_of
@@ -87,6 +87,9 @@ class ExpandRename(Change, RenameField):
 
     def expand(self, at: Situation) -> Plan:
         return () if self._has_same_column(at) else self._names(at).expand()
+
+    def triggers(self, at: Situation) -> tuple[Together, ...]:
+        return () if self._has_same_column(at) else (self._names(at).trigger,)
 
     def contract(self, at: Situation) -> Plan:
         return () if self._has_same_column(at) else self._names(at).contract()

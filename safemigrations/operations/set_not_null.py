@@ -22,7 +22,7 @@ from ..plans.column import Column
 from ..plans.defaults import Kind
 from ..plans.expressions import refuse_many
 from ..plans.not_null import not_null
-from ..plans.steps import Plan, Proof
+from ..plans.steps import Plan, Proof, Together
 from .add_field_with_default import field_with_default
 from .alteration import alteration_at, refuse_besides
 from .base import FILLS, Change, Situation
@@ -126,6 +126,9 @@ class SetNotNullLater(Change, AlterField):
             filling.fill(f"fill {filling.column.name} of the rows where it is null"),
             *filling.filled_proof(f"{self.model_name}.{self.name}"),
         )
+
+    def triggers(self, at: Situation) -> tuple[Together, ...]:
+        return self._filling(at).triggers() if self._fills else ()
 
     def contract(self, at: Situation) -> Plan:
         column = self._column(at)

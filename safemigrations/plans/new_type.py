@@ -83,6 +83,11 @@ class Exchange(Data):
     def expand(self) -> Plan:
         return (*self.proofs(), *self.begin(), *self.prepare(), self.exchange())
 
+    @property
+    def triggers(self) -> tuple[Together, ...]:
+        """From the exchange on the former originals are the twins."""
+        return tuple(sync_new_type(twin.successor, twin.former, twin.back) for twin in self.twins)
+
     def contract(self) -> Plan:
         """The former originals go. On the way back they are made again as twins, and all is as before the contract."""
         first, *others = (twin.end() for twin in reversed(self.back.twins))
@@ -156,8 +161,8 @@ class Exchange(Data):
             yield from _exchange_names(twin)
         for twin in twins:
             yield from _rename_foreign_key(twin, FK_SUFFIX if self.backwards else FK_ANEW)
-            # From now on the former original is the twin.
-            yield from sync_new_type(twin.successor, twin.former, twin.back).statements
+        for trigger in self.triggers:
+            yield from trigger.statements
         yield forget_plans(tables)
 
 

@@ -93,6 +93,7 @@ class Together(Step):
 
     sql: tuple[str, ...]
     locks: Mapping[str, Lock]
+    lost: Probe = NEVER  # that a trigger which it made isn't there any more, or not as it was made
 
     @property
     def statements(self) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ STEPS = (
     TryTypes,
 )
 PARTS = (Instead, RowFunction)  # what steps are made of
-PROBES = {"done", "when", "only_where"}  # fields that are stored as the text of a probe
+PROBES = {"done", "when", "only_where", "lost"}  # fields that are stored as the text of a probe
 STORED: tuple[type[Data], ...] = (*STEPS, *PARTS)
 TYPES = {kind.__name__: kind for kind in STORED}
 

@@ -12,11 +12,12 @@ https://www.postgresql.org/docs/current/trigger-definition.html
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..postgres.lock import Lock
 from ..postgres.names import LAST, Name, temporary_name
 from ..postgres.probe import NEVER
-from ..postgres.triggers import trigger_exists, trigger_missing
+from ..postgres.triggers import trigger_exists, trigger_missing, trigger_works
 from ..postgres.values import differ, dollar_quoted, literal
 from .casts import Cast
 from .column import Column
@@ -59,13 +60,14 @@ def _trigger(
     function = f"{_function(column, role)}()"
     sees = " SET row_security TO off" if sees_all else ""
     first = "\n#variable_conflict use_column\n" if names_columns else " "
+    source = f"{first}BEGIN {body} RETURN NEW; END; "
     compiled = {
         "pgid": trigger,
         "table": column.table,
         "when": "BEFORE",
         "operation": operation,
         "condition": condition,
-        "func": dollar_quoted(f"{first}BEGIN {body} RETURN NEW; END; ") + sees,
+        "func": dollar_quoted(source) + sees,
         "execute": function,
     }
     enable = (f"ALTER TABLE {column.table} ENABLE ALWAYS TRIGGER {trigger}",) if always else ()
@@ -84,6 +86,7 @@ def _trigger(
         locks={column.table: Lock.SHARE_ROW_EXCLUSIVE},
         done=trigger_exists(column.table, name) if always else NEVER,
         undo=(drop,),
+        lost=column.exists.unless(trigger_works(column.table, name, source, always=always)),
     )
 
 
@@ -263,6 +266,15 @@ def sync_new_type(original: Column, twin: Column, cast: Cast) -> Together:
 
 def makes_trigger(step: Step) -> bool:
     return isinstance(step, Together) and any(sql.startswith("CREATE OR REPLACE TRIGGER") for sql in step.sql)
+
+
+def put_back(trigger: Together, *, may_be_over: bool) -> Together:
+    """The trigger once more, where somebody dropped, disabled or changed it, or its function.
+
+    `may_be_over`: a contract has begun, so that a trigger which isn't there may have done its work.
+    """
+    lost = trigger.lost.unless(drop_of(trigger).done) if may_be_over else trigger.lost
+    return replace(trigger, why=f"put back, as somebody changed it: {trigger.why}", only_where=lost, done=NEVER)
 
 
 def drop_of(trigger: Together) -> Together:

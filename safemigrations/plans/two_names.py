@@ -74,7 +74,7 @@ class TwoNames(Data):
         return differ(self.original.quoted, self.twin.quoted)
 
     @property
-    def _trigger(self) -> Together:
+    def trigger(self) -> Together:
         default = f"CAST({self._default} AS {self.twin.type})" if self._default else ""
         return sync_two_names(self.original, self.twin, default=default)
 
@@ -87,7 +87,7 @@ class TwoNames(Data):
         """Found before anything is touched: what would not notice a write under the other name."""
         original, twin = self.original, self.twin
         watchers, functions = watchers_of_column(self.table, original.name), functions_in_order(self.table)
-        taken = said_if(twin.exists.unless(self._trigger.done), there_already(twin))
+        taken = said_if(twin.exists.unless(self.trigger.done), there_already(twin))
         return Proof(
             why=f"{self.label}: no trigger, rule or partition of yours waits for writes of {original.name}",
             query=f"{watchers} UNION {functions} UNION {taken}",
@@ -102,7 +102,7 @@ class TwoNames(Data):
 
     def _begin(self) -> Together:
         """The twin and the trigger at the same moment: whatever is written from then on stands in both."""
-        trigger, original, twin = self._trigger, self.original, self.twin
+        trigger, original, twin = self.trigger, self.original, self.twin
         add = f"ALTER TABLE {self.table} ADD COLUMN {twin.quoted} {twin.definition(null=True)}"
         # A default in ADD COLUMN would be that of the existing rows too.
         default = f"ALTER TABLE {self.table} ALTER COLUMN {twin.quoted} SET DEFAULT {self._default}"
@@ -185,7 +185,7 @@ class TwoNames(Data):
 
     def _end(self) -> Together:
         """The twin goes, with its trigger and its indexes."""
-        original, twin, drop = self.original, self.twin, drop_of(self._trigger)
+        original, twin, drop = self.original, self.twin, drop_of(self.trigger)
         return Together(
             why=f"{self.label}: drop column {twin.name} and the trigger that kept it equal to {original.name}",
             sql=(*drop.statements, f"ALTER TABLE {self.table} DROP COLUMN IF EXISTS {twin.quoted}"),

@@ -276,6 +276,10 @@ class TwoTypes(Data):
         return Direction(self._conversion, original=self.old, twin=self.new, like=self.like)
 
     @property
+    def trigger(self) -> Together:
+        return self._conversion.trigger
+
+    @property
     def contract_label(self) -> str:
         return f"drop {self.old.name} of {self.old.label}, after proving that {self.new.name} has its values"
 
@@ -294,7 +298,7 @@ class TwoTypes(Data):
 
     def _unwatched(self, over: Probe) -> Proof:
         original, twin = self.old, self.new
-        taken = said_if(twin.exists.unless(self._conversion.trigger.done), there_already(twin))
+        taken = said_if(twin.exists.unless(self.trigger.done), there_already(twin))
         return Proof(
             why=f"{original.label}: nothing of yours keeps {original.name} from getting another type",
             query=f"{self._stuck()} UNION {taken}",
@@ -332,5 +336,5 @@ class TwoTypes(Data):
             ),
             on_failure=self._conversion.drop_functions(),
             # Once the columns are there the new release may have written what only its own type holds.
-            done=self._conversion.trigger.done.or_(forwards.over),
+            done=self.trigger.done.or_(forwards.over),
         )

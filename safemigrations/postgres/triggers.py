@@ -21,6 +21,18 @@ def trigger_missing(table: str, name: str) -> Probe:
     return no_row(trigger_exists(table, name))
 
 
+def trigger_works(table: str, name: str, source: str, *, always: bool) -> Probe:
+    """Is the trigger there, on partitions too, enabled (ALWAYS or at all), and is this the text of its function?"""
+    fires = "'A'" if always else "'A', 'O'"
+    parts = f"SELECT relid FROM pg_partition_tree({regclass(table)})"
+    return Probe(
+        "SELECT 1 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+        f" WHERE t.tgrelid = {regclass(table)} AND t.tgname = {literal(name)} AND t.tgenabled IN ({fires})"
+        f" AND p.prosrc = {literal(source)} AND NOT EXISTS (SELECT FROM pg_trigger c WHERE c.tgrelid IN ({parts})"
+        f" AND c.tgname = t.tgname AND c.tgenabled NOT IN ({fires}))"
+    )
+
+
 def is_ours(trigger: str) -> str:
     """A condition on a row of pg_trigger: is it a trigger of ours?"""
     return f"starts_with({trigger}.tgname, {literal(LAST)})"

@@ -1,0 +1,50 @@
+"""The triggers on which open contracts count: whether they are there, and do what they were made for.
+
+A restore may leave them out, a loader disables them, a person may drop one. Then the two releases drift apart without a
+word. What was written meanwhile nobody can mend: the contract names such rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.loader import MigrationLoader
+
+from ..contracts import loaded
+from ..contracts.table import Contract
+from ..operations.base import Change
+from ..plans.steps import Together
+from ..plans.triggers import put_back
+from ..running.run import Report
+from .of_migration import situations
+
+
+def put_triggers_back(connection: BaseDatabaseWrapper, loader: MigrationLoader, report: Report) -> None:
+    """Make those anew that aren't as they were made."""
+    for row in loaded().queue.open_rows(connection):
+        plan = tuple(put_back(one, may_be_over=row.attempts > 0) for one in _triggers_of(row, connection, loader))
+        if plan:
+            loaded().Runner(connection, report).run(plan)
+
+
+def _triggers_of(row: Contract, connection: BaseDatabaseWrapper, loader: MigrationLoader) -> Iterator[Together]:
+    migration = _migration_of(row, loader)
+    if migration is None or not any(map(_keeps_triggers, migration.operations)):
+        return
+    state = loader.project_state((migration.app_label, migration.name), at_end=False)
+    for operation, at in situations(migration, state, connection):
+        if isinstance(operation, Change) and _keeps_triggers(operation) and operation.identity == row.operation:
+            yield from operation.triggers(at)
+
+
+def _migration_of(row: Contract, loader: MigrationLoader) -> Migration | None:
+    """The one that left it, or what that was squashed into; None where it was pruned."""
+    wanted = row.app_label, row.migration
+    known = (loader.graph.nodes[key] for key in loader.graph.nodes if key[0] == row.app_label)
+    return next((one for one in known if (one.app_label, one.name) == wanted or wanted in one.replaces), None)
+
+
+def _keeps_triggers(operation: object) -> bool:
+    return isinstance(operation, Change) and type(operation).triggers is not Change.triggers
