@@ -297,8 +297,8 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (book(constraints=[models.UniqueConstraint(fields=["title"], name="book_unique")]),),
         "safemigrations.E030",
         (
-            "RemoveConstraint book_unique from book drops it at once: where it is unique, upserts of the old release "
-            "fail without it."
+            "RemoveConstraint book_unique from book drops it at once: where upserts of the old release need it, they "
+            "fail."
         ),
         "RemoveConstraintLater(\n    model_name='book',\n    name='book_unique',\n)",
     ),

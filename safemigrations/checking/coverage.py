@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from .finding import LEVELS, Report, Unread
+from ..operations.rule import LEVELS
+from .finding import Report, Unread
 
 SHOWN = 20
 

@@ -12,7 +12,6 @@ from ..data import Data
 from ..operations.rule import Level
 
 KINDS: dict[Level, Callable[..., CheckMessage]] = {"error": Error, "warning": Warning, "note": Info}
-LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
 
 class LintFinding(Data):

@@ -37,7 +37,7 @@ from ..operations import (
 )
 from ..operations.base import Change
 from ..operations.parts import Part, split
-from ..operations.rule import Context, Finding, Rule
+from ..operations.rule import LEVELS, Context, Finding, Rule
 
 RULES: list[Rule] = [
     rename_field.rule,  # first: an index that follows a rename is neither dropped nor built
@@ -94,7 +94,8 @@ def _of_parts(operation: AlterField, context: Context) -> tuple[Rule, Finding] |
         return rule, refused[0]
     safe = [answer[1].replacement if answer else (stock,) for stock, answer in answers]
     notices = [finding.notice for finding in findings if finding.notice]
-    return rule, replace(findings[0], replacement=tuple(chain(*safe)), notice="\n".join(notices))
+    level = min((finding.level for finding in findings), key=LEVELS.index)
+    return rule, replace(findings[0], replacement=tuple(chain(*safe)), notice="\n".join(notices), level=level)
 
 
 def model_named_by(operation: Operation) -> str:

@@ -158,6 +158,7 @@ def _find_many_to_many(what: str, operation: AddField) -> Finding | None:
     return Finding(
         f"{what} creates a table whose foreign keys keep the old release from deleting what new rows point at.",
         (AddFieldConcurrently(operation.model_name, operation.name, operation.field, operation.preserve_default),),
+        level="note",  # its locks are brief, and until new code writes relations nothing is kept
     )
 
 

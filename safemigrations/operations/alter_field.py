@@ -42,7 +42,7 @@ from .alter_unique_together import no_duplicates
 from .alteration import Alteration, alteration_at, described
 from .base import Change, Situation
 from .parts import Part
-from .rule import Context, Finding, Rule
+from .rule import Context, Finding, Level, Rule
 
 
 class AlterFieldConcurrently(Change, AlterField):
@@ -325,7 +325,7 @@ def _of_part(part: Part, context: Context) -> Finding | None:
         )
     safe = AlterFieldConcurrently(operation.model_name, operation.name, operation.field, operation.preserve_default)
     what = f"AlterField {operation.name} of {operation.model_name}"
-    return Finding(f"{what} {harm}.", (safe,), notice=_notice(operation, change))
+    return Finding(f"{what} {harm}.", (safe,), notice=_notice(operation, change), level=LEVEL_OF.get(harm, "error"))
 
 
 def _are_same_rows(context: Context, old: str, new: str) -> bool:
@@ -339,6 +339,11 @@ def _lineage(state: ProjectState, label: str) -> set[str]:
     return {label}.union(*(_lineage(state, base) for base in bases))
 
 
+LOSES_UNIQUE = "drops its unique index at once: queries and upserts of the old release may want it"
+LOSES_FOREIGN_KEY = "drops a constraint behind a lock for which everybody queues"
+LEVEL_OF: dict[str, Level] = {LOSES_UNIQUE: "warning", LOSES_FOREIGN_KEY: "note"}
+
+
 def _harm(change: Alteration) -> str:
     if change.adds_unique or change.adds_index or change.changes_like_index:
         return "builds its index while nobody can write to the table"
@@ -346,11 +351,13 @@ def _harm(change: Alteration) -> str:
         return "checks every row while nobody can write to the table, and refuses what the old release deletes"
     if change.adds_check:
         return "checks every row while nobody can use the table, and refuses what the old release writes"
-    if change.removes_unique or change.removes_index:
+    if change.removes_index:
         return "drops the index that queries of the old release want at once"
+    if change.removes_unique:
+        return LOSES_UNIQUE
     if change.changes_on_delete or change.checks_foreign_key_again:
         return "drops its foreign key and checks every row anew while nobody can write to the table"
-    return "drops a constraint behind a lock for which everybody queues" if change.removes_foreign_key else ""
+    return LOSES_FOREIGN_KEY if change.removes_foreign_key else ""
 
 
 def _notice(operation: AlterField, change: Alteration) -> str:

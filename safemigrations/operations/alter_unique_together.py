@@ -136,6 +136,7 @@ def find(operation: AlterUniqueTogether, context: Context) -> Finding | None:
     return Finding(
         f"AlterUniqueTogether of {operation.name} {harm}.",
         (AlterUniqueTogetherConcurrently(operation.name, operation.option_value),),
+        level="error" if added else "warning",
         notice="\n".join(
             filter(None, (notice(context, operation.name, names, _as_constraint(names)) for names in added))
         ),

@@ -91,11 +91,15 @@ def find(operation: RemoveConstraint, context: Context) -> Finding | None:
         f"{operation.model_name}: unique constraint {operation.name} stays until the contract, because upserts of "
         "the old release need it. Until then the new release can't write what it forbids."
     )
+    what = f"RemoveConstraint {operation.name} from {operation.model_name}"
+    later = RemoveConstraintLater(operation.model_name, operation.name, is_taken_over(operation.name, context))
+    if not isinstance(constraint, UniqueConstraint):
+        return Finding(f"{what} drops it behind a lock for which everybody queues.", (later,), level="note")
     return Finding(
-        f"RemoveConstraint {operation.name} from {operation.model_name} drops it at once: where it is unique, upserts "
-        "of the old release fail without it.",
-        (RemoveConstraintLater(operation.model_name, operation.name, is_taken_over(operation.name, context)),),
+        f"{what} drops it at once: where upserts of the old release need it, they fail.",
+        (later,),
         notice="" if _stands_in_the_way(constraint) else notice,
+        level="warning",
     )
 
 

@@ -13,6 +13,7 @@ from ..typed import model_state
 
 # error: requests fail or wait. warning: they may. note: the harm is real and small.
 Level = Literal["error", "warning", "note"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
 
 class Context(Data):

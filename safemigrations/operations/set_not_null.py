@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db.migrations.operations import AlterField
-from django.db.models import Field
+from django.db.models import CheckConstraint, Field, Q
 
 from ..plans import defaults
 from ..plans.column import Column
@@ -194,12 +194,29 @@ def find(part: Part, context: Context) -> Finding | None:
         )
     field, preserve_default = operation.field, operation.preserve_default
     safe = SetNotNullLater(operation.model_name, operation.name, field, preserve_default=preserve_default)
+    if check := _proof(operation, context):
+        return Finding(
+            f"{what} waits for a lock for which everybody queues. It reads nothing: check {check} proves that no row "
+            "is null.",
+            (safe,),
+            notice=safe.notice(),
+            level="note",
+        )
     return Finding(
         f"{what} reads the whole table while nobody can use it to set it NOT NULL, and the old release "
         "fails when it writes null.",
         (safe,),
         notice=safe.notice(),
     )
+
+
+def _proof(operation: AlterField, context: Context) -> str:
+    """The name of a check of Meta.constraints, from before this release, that forbids null."""
+    added = {getattr(getattr(other, "constraint", None), "name", "") for _, other in context.release}
+    checks = context.model_before(operation.model_name).options.get("constraints", [])
+    wanted = Q(**{f"{operation.name}__isnull": False})
+    found = [check for check in checks if isinstance(check, CheckConstraint) and check.condition == wanted]
+    return next((check.name for check in found if check.name not in added), "")
 
 
 rule = Rule("safemigrations.E040", Part, find)
