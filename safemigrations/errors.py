@@ -6,9 +6,9 @@ from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, NotSupportedError
 
 
-def database_option(alias: str) -> str:
-    """What a command that a message prints needs to work on this database."""
-    return "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+def to_type(command: str, alias: str | None) -> str:
+    """The command of a message, for the database that it is about: in another one its numbers mean something else."""
+    return f"python manage.py {command}{'' if alias in (None, DEFAULT_DB_ALIAS) else f' --database {alias}'}"
 
 
 class StepFailed(CommandError):

@@ -34,6 +34,7 @@ USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = {apps!r}
 DATABASES = {{"default": {database!r}}}
+SAFEMIGRATIONS = {{"GATE_WATCH": 0}}
 """
 
 MODEL = """

@@ -255,27 +255,27 @@ def test_a_release_that_connected_a_moment_ago_is_waited_for(tmp_path, at):
     new.manage(*CONTRACT).check()
 
 
-@pytest.mark.parametrize(
-    ("required", "said"),
-    [
-        (
-            "echo $SAFEMIGRATIONS_DATABASE: the snapshot is 2 h old; exit 3",
-            "ended with 3: default: the snapshot is 2 h old",
-        ),
-        ("shop.backups:is_fresh", "is_fresh failed: the snapshot of default is 2 h old"),
-        ("shop.backups:says_no", "says_no returned False"),
-    ],
-)
-def test_a_contract_requires_what_the_team_says(tmp_path, at, required, said):
-    new = with_settings(three_releases.tree(tmp_path, at("v2"), 2), CONTRACT_REQUIRES=required)
-    new.write(
-        "shop/backups.py",
-        "def is_fresh(alias):\n    raise ValueError(f'the snapshot of {alias} is 2 h old')\n"
-        "def says_no(alias):\n    return False\n",
-    )
-    answer = refused(new)
-    assert answer.startswith("NotNow: CONTRACT_REQUIRES says no: ")
-    assert answer.endswith(f"{said}\n{AGAIN}")
+REQUIRED = {
+    "echo $SAFEMIGRATIONS_DATABASE: the snapshot is 2 h old; exit 3": "ended with 3: default: the snapshot is 2 h old",
+    "shop.backups:is_fresh": "is_fresh failed: the snapshot of default is 2 h old",
+    "shop.backups:says_no": "says_no returned False",
+}
+BACKUPS = """
+def is_fresh(alias):
+    raise ValueError(f'the snapshot of {alias} is 2 h old')
+
+def says_no(alias):
+    return False
+"""
+
+
+def test_a_contract_requires_what_the_team_says(tmp_path, at):
+    new = three_releases.tree(tmp_path, at("v2"), 2)
+    new.write("shop/backups.py", BACKUPS)
+    for required, said in REQUIRED.items():
+        answer = refused(with_settings(new, CONTRACT_REQUIRES=required))
+        assert answer.startswith("NotNow: CONTRACT_REQUIRES says no: ")
+        assert answer.endswith(f"{said}\n{AGAIN}")
     with_settings(new, CONTRACT_REQUIRES="test $SAFEMIGRATIONS_DATABASE = default").manage(*CONTRACT).check()
     assert open_rows(new) == 0
 
@@ -310,21 +310,23 @@ def test_it_applies_and_unapplies_nothing(tmp_path, at):
     assert columns(newest) == ["id", "name", "size"]
 
 
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
-        (("--fake",), "--contract applies and unapplies nothing, so --fake has no meaning beside it."),
-        (("shop", "zero"), "--contract applies and unapplies nothing, so zero has no meaning beside it."),
-        (("--only",), "--only is about one migration: write its app and its name, too."),
-        (("shop", "9"), "No migration of 'shop' begins with '9', and no row of the contract belongs to one."),
-        (("shop", "000"), "'000' is the beginning of several migrations of shop: 0001_initial, 0002_size."),
-        (("shp",), "No app 'shp' has migrations here, nor rows of the contract."),
-    ],
-)
-def test_what_makes_no_sense_is_refused(tmp_path, at, args, said):
+NO_SENSE = {
+    ("--fake",): "--contract applies and unapplies nothing, so --fake has no meaning beside it.",
+    ("shop", "zero"): "--contract applies and unapplies nothing, so zero has no meaning beside it.",
+    ("--only",): "--only is about one migration: write its app and its name, too.",
+    ("shop", "9"): "No migration of 'shop' begins with '9', and no row of the contract belongs to one.",
+    ("shop", "000"): "'000' is the beginning of several migrations of shop: 0001_initial, 0002_size.",
+    ("shp",): "No app 'shp' has migrations here, nor rows of the contract.",
+}
+
+
+def test_what_makes_no_sense_is_refused(tmp_path, at):
     new = three_releases.tree(tmp_path, at("v2"), 2)
-    result = new.manage("migrate", *args, "--contract")
-    assert (result.returncode, result.stderr) == (1, f"CommandError: {said}\n")
+    results = {args: new.manage("migrate", *args, "--contract") for args in NO_SENSE}
+    assert {args: result.stderr for args, result in results.items()} == {
+        args: f"CommandError: {said}\n" for args, said in NO_SENSE.items()
+    }
+    assert {result.returncode for result in results.values()} == {1}
     assert open_rows(new) == 2
 
 
@@ -401,13 +403,12 @@ def test_force_is_kept(tmp_path, at, session):
     ]
 
 
-@pytest.mark.parametrize(("answer", "left"), [("n", 2), ("", 2), ("y", 0)])
-def test_on_a_terminal_it_asks(tmp_path, at, answer, left):
+def test_on_a_terminal_it_asks(tmp_path, at):
     new = three_releases.tree(tmp_path, at("v2"), 2)
-    result = _on_a_terminal(new, answer, "migrate", "--contract")
-    assert "Run it? [y/N] " in result.stdout
-    assert open_rows(new) == left
-    assert result.returncode == (1 if left else 0)
+    for answer, left in (("", 2), ("y", 0)):
+        result = _on_a_terminal(new, answer, "migrate", "--contract")
+        assert "Run it? [y/N] " in result.stdout
+        assert (result.returncode, open_rows(new)) == (1 if left else 0, left)
 
 
 def _on_a_terminal(project: Project, answer: str, *args: str) -> Result:

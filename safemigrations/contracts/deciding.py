@@ -10,12 +10,11 @@ from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
+from ..errors import to_type
 from . import acts, queue
 from .on_disk import Key
 from .releases import names_known, newer_that_knows
 from .table import HOLDING, Contract, Status
-
-LOOK = "Look with: python manage.py safemigrations status"
 
 
 def postpone(
@@ -44,7 +43,7 @@ def resume(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: s
 
     def change(row: Contract) -> None:
         if row.status not in (Status.POSTPONED, Status.SKIPPED):
-            raise CommandError(f"Row {row.pk} is neither postponed nor skipped: {row}. {LOOK}")
+            raise CommandError(f"Row {row.pk} is neither postponed nor skipped: {row}. {_look(connection)}")
         row.status, row.until, row.reason = Status.FAILED if row.is_begun else Status.PENDING, None, ""
 
     return _each(connection, numbers, change, "resume", reason)
@@ -88,8 +87,14 @@ def _each(
 def _row(connection: BaseDatabaseWrapper, number: int) -> Contract:
     row = queue.rows(connection, pk=number, status__in=HOLDING).select_for_update().first()
     if row is None:
-        raise CommandError(f"No row {number} is left for the contract in database {connection.alias}. {LOOK}")
+        raise CommandError(
+            f"No row {number} is left for the contract in database {connection.alias}. {_look(connection)}"
+        )
     return row
+
+
+def _look(connection: BaseDatabaseWrapper) -> str:
+    return f"Look with: {to_type('safemigrations status', connection.alias)}"
 
 
 def _save(connection: BaseDatabaseWrapper, row: Contract) -> None:
@@ -98,7 +103,7 @@ def _save(connection: BaseDatabaseWrapper, row: Contract) -> None:
     except IntegrityError as error:
         raise CommandError(
             f"{row.app_label}.{row.migration} has left the same for the contract itself: {row.label}. "
-            f"Skip row {row.pk} instead, if both do the same. {LOOK}"
+            f"Skip row {row.pk} instead, if both do the same. {_look(connection)}"
         ) from error
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from django.db.migrations import Migration
 
 from ..data import Data
-from ..errors import database_option
+from ..errors import to_type
 from ..plans import claims
 from ..plans.claims import Claim, Kind
 from ..plans.steps import Plan, nested, tables_of
@@ -30,7 +30,7 @@ class Holder(Data):
 
     def how_to_contract(self, alias: str) -> str:
         """The command that runs this contract and what it needs, and nothing else."""
-        return f"migrate {self.app_label} {self.migration} --contract --only{database_option(alias)}"
+        return to_type(f"migrate {self.app_label} {self.migration} --contract --only", alias)
 
     def is_left_by(self, migration: Migration) -> bool:
         """By the migration itself, or by one that was squashed into it."""

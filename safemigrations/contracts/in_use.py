@@ -14,7 +14,7 @@ from django.db import models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
-from ..errors import StepFailed
+from ..errors import StepFailed, to_type
 from ..plans import claims
 from ..plans.claims import Claim, Kind
 from ..postgres.names import Name
@@ -33,10 +33,11 @@ def refuse_used(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]) -> 
     for row, claim, user in used:
         label, name = user.split(".")
         if label not in {app for app, _ in state.models} or user in users(claim, state.apps, connection.alias):
+            skip = to_type(f"safemigrations contract skip {row.pk}", connection.alias)
             raise StepFailed(
                 f"The contract of {row} would drop the {claim}, which the model {user} of this code uses. Nothing was "
-                f"changed. If {name} keeps it, type: python manage.py safemigrations contract skip {row.pk} --reason "
-                "..., and what would go stays. Else remove it from the model first."
+                f"changed. If {name} keeps it, type: {skip} --reason ..., and "
+                "what would go stays. Else remove it from the model first."
             )
 
 

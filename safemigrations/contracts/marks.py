@@ -66,8 +66,12 @@ def marked(name: str, mark: str) -> str:
 
 def install() -> None:
     """Give every PostgreSQL database of this project the mark, for connections that are opened from now on."""
-    if not conf.marks():
-        return
+    with suppress(ImproperlyConfigured):  # a check says so, and this runs before it
+        if conf.marks():
+            _mark_databases()
+
+
+def _mark_databases() -> None:
     for alias in connections:
         entry = connections.settings[alias]
         if _is_postgresql(entry["ENGINE"]):

@@ -16,7 +16,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
 from .. import conf
-from ..errors import StepFailed
+from ..errors import StepFailed, to_type
 from ..plans.claims import Claim
 from ..plans.steps import Plan
 from ..plans.stored import to_json
@@ -40,10 +40,10 @@ def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Con
     return found.filter(**filters)
 
 
-TRUST = (
-    "If the plan is right (SELECT jsonb_pretty(plan) FROM safemigrations_contract WHERE id = {0}), type: "
-    "python manage.py safemigrations contract trust {0} --reason ..."
-)
+def how_to_trust(row: Contract) -> str:
+    trust = to_type(f"safemigrations contract trust {row.pk}", row._state.db)
+    look = f"SELECT jsonb_pretty(plan) FROM safemigrations_contract WHERE id = {row.pk}"
+    return f"If the plan is right ({look}), type: {trust} --reason ..."
 
 
 def put(
@@ -101,7 +101,7 @@ def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Con
     reversals.refuse_contract(connection)
     chosen = open_rows(connection) if only is None else list(only)
     for row in chosen:
-        refuse_unsigned(row, cure=TRUST.format(row.pk))
+        refuse_unsigned(row, cure=how_to_trust(row))
     refuse_used(connection, chosen)
     _refuse_unfilled(connection, chosen)
     plans = _without_what_is_pointless(connection, chosen)

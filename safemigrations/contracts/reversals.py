@@ -13,7 +13,7 @@ from django.db.migrations import Migration
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
-from ..errors import StepFailed
+from ..errors import StepFailed, to_type
 from ..plans.temporary import Object, removal
 from ..postgres.temporary import temporary_objects
 from ..running.backfill import progress as backfills
@@ -46,8 +46,9 @@ class Reversal(models.Model):
     @property
     def explanation(self) -> str:
         return (
-            f"The way back of {self} began and was stopped half way. To go on: python manage.py migrate "
-            f"{self.app_label} {self.back_to}. To bring back what was expanded: python manage.py migrate"
+            f"The way back of {self} began and was stopped half way. To go on: "
+            f"{to_type(f'migrate {self.app_label} {self.back_to}', self._state.db)}. To bring back what was expanded: "
+            f"{to_type('migrate', self._state.db)}"
         )
 
 

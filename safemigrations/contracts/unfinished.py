@@ -8,6 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 
 from ..data import Data
+from ..errors import to_type
 from ..plans.claims import Claim, Kind
 from ..plans.steps import Backfill, Step
 from ..postgres.names import Name
@@ -80,7 +81,6 @@ def backfills(connection: BaseDatabaseWrapper) -> list[Unfinished]:
 
 
 def how_to_end(connection: BaseDatabaseWrapper, unfilled: Sequence[Unfinished]) -> str:
-    database = "" if connection.alias == "default" else f" --database {connection.alias}"
-    command = "python manage.py safemigrations backfill"
-    cancel = ", ".join(f"{command} cancel {one.number}{database}" for one in unfilled)
-    return f"Finish them with: {command} run{database}. Where nobody needs them any more: {cancel}"
+    cancel = (to_type(f"safemigrations backfill cancel {one.number}", connection.alias) for one in unfilled)
+    run = to_type("safemigrations backfill run", connection.alias)
+    return f"Finish them with: {run}. Where nobody needs them any more: {', '.join(cancel)}"

@@ -46,7 +46,7 @@ class Conflict(Data):
         return (
             f"The {self.claim} still belongs to the contract of {self.holder} ({self.holder.label}). Nothing "
             "was changed. When no server runs the release before that migration any more, type: "
-            f"python manage.py {self.holder.how_to_contract(connection.alias)}"
+            f"{self.holder.how_to_contract(connection.alias)}"
         )
 
 

@@ -16,6 +16,7 @@ from ..contracts.on_disk import Key
 from ..contracts.releases import Release, recorded
 from ..contracts.table import HOLDING, Contract
 from ..data import Data
+from ..errors import to_type
 from .executor import MigrationExecutor
 
 
@@ -64,7 +65,7 @@ def release_before_contract(connection: BaseDatabaseWrapper) -> Release:
     if not left:
         raise CommandError(
             f"Nothing is left for the contract in database {connection.alias}, so no release is before it. "
-            "Name one: python manage.py migrate --to-release MARK"
+            f"Name one: {to_type('migrate --to-release MARK', connection.alias)}"
         )
     releases = recorded(connection)
     for release in sorted(releases.values(), key=lambda release: release.first_seen, reverse=True):
@@ -73,7 +74,7 @@ def release_before_contract(connection: BaseDatabaseWrapper) -> Release:
     raise CommandError(
         f"No release that has migrated database {connection.alias} is from before {left[0].app_label}."
         f"{left[0].migration}.{_those_known(releases)}\n"
-        "To unapply it alone: python manage.py migrate APP MIGRATION, with the migration before it."
+        f"To unapply it alone: {to_type('migrate APP MIGRATION', connection.alias)}, with the migration before it."
     )
 
 
@@ -127,7 +128,8 @@ def _refuse_what_others_need(executor: MigrationExecutor, release: Release, goin
             if needy in executor.loader.applied_migrations and needy not in gone:
                 raise CommandError(
                     f"{release} knows {'.'.join(needy)}, which needs {'.'.join(key)} today, and that it doesn't know. "
-                    "Nothing was changed. Go back app by app: python manage.py migrate APP MIGRATION"
+                    "Nothing was changed. Go back app by app: "
+                    f"{to_type('migrate APP MIGRATION', executor.connection.alias)}"
                 )
 
 
@@ -151,7 +153,7 @@ def _refuse_contracted(connection: BaseDatabaseWrapper, release: Release, going:
             f"The contract has run, so {release} can't be gone back to without a loss. Nothing was changed. "
             f"These rows have run:\n{_rows(rows)}\n"
             "A new release that goes forward is nearly always better. What reversing one of them does: "
-            "python manage.py sqlmigrate APP MIGRATION --backwards"
+            f"{to_type('sqlmigrate APP MIGRATION --backwards', connection.alias)}"
         )
 
 

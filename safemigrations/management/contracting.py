@@ -16,7 +16,7 @@ from safemigrations.contracts.going import losses
 from safemigrations.contracts.judging import Judgement, judge, note
 from safemigrations.contracts.requirement import refusal
 from safemigrations.contracts.table import HOLDING, Contract, Status
-from safemigrations.errors import NotNow, database_option
+from safemigrations.errors import NotNow, to_type
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.management.refusing import Refusing, listed
 from safemigrations.running.preview import preview, shown
@@ -91,10 +91,10 @@ class Contracting:
         plan = executor.migration_plan(target.nodes) if target.nodes else []
         unapplied = [f"{migration.app_label}.{migration.name}" for migration, backwards in plan if not backwards]
         if unapplied:
+            apply = to_type("migrate", self.connection.alias)
             raise NotNow(
                 f"Migrations of this code aren't applied: {listed(unapplied)}. The contract applies nothing, and is for"
-                " a release that has been rolled out. Type: python manage.py "
-                f"migrate{database_option(self.connection.alias)}\nThen roll out, and come back with this command."
+                f" a release that has been rolled out. Type: {apply}\nThen roll out, and come back with this command."
             )
 
     # What is said.

@@ -16,7 +16,7 @@ from safemigrations.contracts.releases import newer_that_knows
 from safemigrations.contracts.sessions import Seen
 from safemigrations.contracts.squashed import heir
 from safemigrations.contracts.table import Contract
-from safemigrations.errors import database_option
+from safemigrations.errors import to_type
 from safemigrations.management.durations import shown_age, shown_moment
 
 AT_MOST = 10  # sessions or migrations that are named
@@ -87,7 +87,7 @@ class Refusing:
         )
 
     def _command(self, act: str, number: int) -> str:
-        return f"python manage.py safemigrations contract {act} {number}{database_option(self.connection.alias)}"
+        return to_type(f"safemigrations contract {act} {number}", self.connection.alias)
 
     def _remembered(self, mark: str) -> str:
         ago = now() - self.judgement.others.remembered[mark]

@@ -11,7 +11,7 @@ import time
 from django.db import DatabaseError
 
 from ..data import Data
-from ..errors import StepFailed
+from ..errors import StepFailed, to_type
 from ..plans.indexes import BuildIndex, DropIndex
 from ..postgres.indexes import index_exists, index_state
 from ..postgres.lock import Lock
@@ -88,7 +88,7 @@ def _state(session: Session, step: BuildIndex) -> IndexState:
         return IndexState(index=index, is_valid=bool(is_valid), builder=builder)
     raise StepFailed(
         f"Table {step.table} doesn't exist in database {session.connection.alias!r}. Was its migration faked, or is "
-        "the search_path another one? Look with: python manage.py showmigrations"
+        f"the search_path another one? Look with: {to_type('showmigrations', session.connection.alias)}"
     )
 
 

@@ -14,7 +14,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from safemigrations.checking import checks
 from safemigrations.contracts import loaded
-from safemigrations.errors import database_option
+from safemigrations.errors import to_type
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.hooks.of_migration import created_by, situations
 from safemigrations.management import back
@@ -128,10 +128,8 @@ class Command(Interruptible, migrate.Command):
         for row in left:
             failed = f" ({row.last_error.splitlines()[0]})" if row.last_error else ""
             self.stdout.write(f"  {row}{failed}")
-        database = database_option(connection.alias)
-        self.stdout.write(
-            f"When no server runs the old release any more: python manage.py migrate --contract{database}"
-        )
+        contract = to_type("migrate --contract", connection.alias)
+        self.stdout.write(f"When no server runs the old release any more: {contract}")
 
     def _print_planned_contracts(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         """What the planned migrations would leave, after what is left already."""

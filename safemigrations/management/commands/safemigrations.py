@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from safemigrations.errors import to_type
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.subcommands import SUBCOMMANDS
 from safemigrations.running.backfill import control, tasks
@@ -87,10 +88,9 @@ class Command(Interruptible, BaseCommand):
             share = f"{min(1.0, visited / row.estimate):.0%}" if row.estimate else ""
             self.stdout.write(f"  {row.pk:>4}  {status:<9} {share:>4}  {filled:,} rows  {row}")
             if status == control.STOPPED:
-                database = "" if connection.alias == "default" else f" --database {connection.alias}"
                 self.stdout.write(
                     " " * 12 + "Nobody works on it now. To go on, run the same command again, or: "
-                    f"python manage.py safemigrations backfill run{database}"
+                    f"{to_type('safemigrations backfill run', connection.alias)}"
                 )
             if row.last_error:
                 self.stdout.write(indent(row.last_error, " " * 12))

@@ -17,6 +17,7 @@ from safemigrations.contracts import queue, reversals
 from safemigrations.contracts.acts import Act, kept
 from safemigrations.contracts.table import HOLDING, Contract, Status
 from safemigrations.data import Data
+from safemigrations.errors import to_type
 from safemigrations.management.durations import duration, shown_age, shown_moment
 
 HELP = "Print what is left for the contract in a database."
@@ -125,5 +126,5 @@ def _refuse_forgotten(lines: Sequence[Line]) -> None:
         numbers = ", ".join(str(line.row.pk) for line in lines)
         raise CommandError(
             f"Forgotten: {numbers}. Run migrate --contract, or decide about each: "
-            "python manage.py safemigrations contract postpone|skip NUMBER --reason WHY"
+            f"{to_type('safemigrations contract postpone|skip NUMBER --reason WHY', lines[0].row._state.db)}"
         )

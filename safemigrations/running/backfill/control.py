@@ -15,7 +15,7 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
-from ...errors import StepFailed
+from ...errors import StepFailed, to_type
 from ..foreseen import refuse_foreseen
 from ..run import Report, explain
 from ..session import Session
@@ -61,9 +61,8 @@ def steer(
     which = {} if number is None else {"pk": number}
     found = list(store.rows(connection, status__in=FROM[action], **which))
     if not found:
-        raise CommandError(
-            f"There is no backfill to {action} here. Look with: python manage.py safemigrations backfill status"
-        )
+        look = to_type("safemigrations backfill status", connection.alias)
+        raise CommandError(f"There is no backfill to {action} here. Look with: {look}")
     for row in found:
         if action == "pace":
             row.pace = {**row.pace, **{name: value for name, value in pace.items() if value is not None}}
@@ -84,7 +83,8 @@ def run(connection: BaseDatabaseWrapper, report: Report, *, workers: int) -> Non
         for process in others:
             process.wait()
     if any(process.returncode for process in others):
-        raise CommandError("A worker failed. Look with: python manage.py safemigrations backfill status")
+        look = to_type("safemigrations backfill status", connection.alias)
+        raise CommandError(f"A worker failed. Look with: {look}")
 
 
 def _process(connection: BaseDatabaseWrapper) -> subprocess.Popen[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ... import conf
-from ...errors import StepFailed
+from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
 from ..run import Run, current_run
 from ..session import Session
@@ -74,5 +74,4 @@ def _left_for_later(session: Session, step: Backfill, run: Run) -> str:
     if known is None:
         label, name = run.migration.app_label, run.migration.name
         store.begin(connection, step, app_label=label, migration=name, status=Status.PENDING)
-    database = "" if connection.alias == "default" else f" --database {connection.alias}"
-    return f"about {estimate:,} rows, left for: python manage.py safemigrations backfill run{database}"
+    return f"about {estimate:,} rows, left for: {to_type('safemigrations backfill run', connection.alias)}"

@@ -18,7 +18,7 @@ from django.db import models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
-from ...errors import StepFailed
+from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
 from ...plans.stored import from_json, to_json
 from ...postgres.names import regclass
@@ -253,8 +253,8 @@ def _refuse_to_guess(step: Backfill, known: Progress | None, edited: Progress | 
     if known and known.status in UNFINISHED and not step.clears:
         raise StepFailed(
             f"{step.why}: this backfill (number {known.pk}) was begun on a table or a column that somebody has made "
-            f"anew since. {_CANT_TELL} If the rows that it has filled are filled in this table, too, go on: python "
-            f"manage.py safemigrations backfill run. {_anew(known)}"
+            f"anew since. {_CANT_TELL} If the rows that it has filled are filled in this table, too, go on: "
+            f"{to_type('safemigrations backfill run', known._state.db)}. {_anew(known)}"
         )
     if edited and not known and not (step.clears and edited.backfill.clears):
         raise StepFailed(
@@ -267,10 +267,8 @@ _CANT_TELL = "Nothing tells the rows that are filled from the others, so nothing
 
 
 def _anew(known: Progress) -> str:
-    return (
-        "Or fill every row from the start, also those that are filled: python manage.py safemigrations backfill cancel "
-        f"{known.pk}, and run the same command again."
-    )
+    cancel = to_type(f"safemigrations backfill cancel {known.pk}", known._state.db)
+    return f"Or fill every row from the start, also those that are filled: {cancel}, and run the same command again."
 
 
 def _begun_again(connection: BaseDatabaseWrapper, known: Progress, status: Status) -> Progress:
@@ -296,7 +294,8 @@ def _new(connection: BaseDatabaseWrapper, step: Backfill, *, status: Status, **v
 
 def refuse_forged(known: Progress) -> None:
     """Its parts are names that stand in statements, and its step may name a function that is imported."""
-    anew = f"Else: python manage.py safemigrations backfill cancel {known.pk}, and migrate begins it anew."
+    cancel = to_type(f"safemigrations backfill cancel {known.pk}", known._state.db)
+    anew = f"Else: {cancel}, and migrate begins it anew."
     refuse_unsigned(known, cure=anew)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...data import Data
-from ...errors import StepFailed
+from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
 from ...postgres.names import Name, regclass
 from ...postgres.tables import is_table
@@ -108,8 +108,8 @@ def refuse_without_table(connection: BaseDatabaseWrapper, step: Backfill) -> Non
     if not fetch(connection, is_table(step.table)):
         raise StepFailed(
             f"{step.why}: {step.table} is no table here. Rows that are filled stay filled. If it was renamed, give it "
-            "this name again and run the same command again. If nobody needs the rows any more: python manage.py "
-            "safemigrations backfill cancel"
+            "this name again and run the same command again. If nobody needs the rows any more: "
+            f"{to_type('safemigrations backfill cancel', connection.alias)}"
         )
 
 

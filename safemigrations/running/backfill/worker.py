@@ -14,6 +14,7 @@ from typing import Literal
 from django.db import DatabaseError, transaction
 from django.db.models import F
 
+from ...errors import to_type
 from ...postgres.names import Name
 from .. import locks
 from . import progress as store
@@ -86,12 +87,14 @@ class Worker:
         if status == Status.CANCELLED:
             raise Stopped(
                 f"{self.step.why}: this backfill was cancelled. Rows that are filled stay filled. To go on, run the "
-                "same command again after: python manage.py safemigrations backfill resume"
+                f"same command again after: {to_type('safemigrations backfill resume', self.connection.alias)}"
             )
         if status == Status.FAILED:
             raise Stopped(self.progress.last_error)
         if status == Status.PAUSED:
-            self.filler.news.tell("paused; to go on: python manage.py safemigrations backfill resume")
+            self.filler.news.tell(
+                f"paused; to go on: {to_type('safemigrations backfill resume', self.connection.alias)}"
+            )
         return status in (Status.RUNNING, Status.DONE)
 
     def _abandoned(self) -> Section | None:
