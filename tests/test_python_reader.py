@@ -204,6 +204,12 @@ def test_what_is_filtered_may_be_few(call, level, function):
     assert one.level == level
 
 
+def test_rows_that_come_from_elsewhere_are_not_understood_in_a_transaction(function):
+    fill = function(body("for row in rows():\n    row.save()"))
+    assert ids(fill, scene(atomic=True)) == ["?"]
+    assert ids(fill, scene()) == []
+
+
 def test_a_lock_is_held_while_it_runs(function):
     fill = function(body("for order in Order.objects.filter(pk__lt=9).iterator():\n    order.save()"))
     at = scene(atomic=True)
@@ -263,8 +269,12 @@ def test_models_by_the_name_of_a_keyword(function):
             f"def fill(apps, schema_editor):\n{body('schema_editor.execute(f{0}DROP TABLE x{0})'.format(chr(34)))}",
             "the SQL that is executed here is put together when it runs",
         ),
+        (
+            f"def fill(apps, schema_editor):\n{body('apps.get_model(label, name)')}",
+            "the name of the model is put together when it runs",
+        ),
     ],
-    ids=["lambda", "built in", "elsewhere", "elsewhere, a model", "joined", "formatted"],
+    ids=["lambda", "built in", "elsewhere", "elsewhere, a model", "joined", "formatted", "model"],
 )
 def test_what_is_not_understood_is_said(text, why, function):
     (one,) = said(function(text), scene())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 from django.db import migrations
 from django.db.migrations import Migration
@@ -40,18 +41,22 @@ def report(files: set[Path] | None = None) -> Report:
     initial: dict[str, set[str]] = {}  # app label -> models that its initial migrations create: nobody uses them yet
     for key in history.order:
         migration = history.migration(key)
-        created = {op.name_lower for op in migration.operations if isinstance(op, migrations.CreateModel)}
+        created = created_by(migration)
         if migration.initial:
             created |= initial.setdefault(key[0], set())
             initial[key[0]] = created
         if key[0] in suspected and checked.is_read(key, migration):
-            _read(migration, state, created, earlier, left_out if key in checked.older else found)
+            read_migration(migration, state, created, earlier, left_out if key in checked.older else found)
         else:
             migration.mutate_state(state, preserve=False)
         earlier += handwritten.checks_in(migration)
     found.findings.extend(_several_leaves(history, suspected, checked))
     found.older.extend(_older(checked, left_out))
     return found
+
+
+def created_by(migration: Migration) -> set[str]:
+    return {each.name_lower for each in migration.operations if isinstance(each, migrations.CreateModel)}
 
 
 def findings() -> list[LintFinding]:
@@ -82,7 +87,9 @@ def _several_leaves(history: History, labels: list[str], checked: Checked) -> It
             yield _finding(migration, None, SEVERAL_LEAVES, message, "Run makemigrations --merge.")
 
 
-def _read(migration: Migration, state: ProjectState, created: set[str], earlier: list[str], into: Report) -> None:
+def read_migration(
+    migration: Migration, state: ProjectState, created: set[str], earlier: list[str], into: Report
+) -> None:
     """The findings that nobody has decided about, and decisions that are not worth their name."""
     into.changes.extend(
         Stands(migration.app_label, migration.name, operation.describe())
@@ -113,11 +120,35 @@ def _all_of_migration(
             yield from _said(migration, index, by_hand.read(index, operation), unread)
         model_name = rules.model_named_by(operation)
         known = bool(model_name) and model_name.lower() not in created
-        kept = before.clone() if known else before
+        kept = before.clone() if known or _is_split(operation) else before
         operation.state_forwards(migration.app_label, before)
+        if _is_split(operation):
+            yield from _of_database_half(migration, index, operation, kept, created)
         if known:
             context = Context(migration.app_label, kept, before, release, start)
             yield from _of_operation(migration, index, operation, context)
+
+
+def _is_split(operation: Operation) -> TypeGuard[migrations.SeparateDatabaseAndState]:
+    return isinstance(operation, migrations.SeparateDatabaseAndState) and not isinstance(operation, Change)
+
+
+def _of_database_half(
+    migration: Migration,
+    index: int,
+    operation: migrations.SeparateDatabaseAndState,
+    state: ProjectState,
+    created: set[str],
+) -> Iterator[LintFinding]:
+    """Django's own operations that only the database is told of: they run in states of their own."""
+    release = [(migration.app_label, inner) for inner in operation.database_operations]
+    for inner in operation.database_operations:
+        after = state.clone()
+        inner.state_forwards(migration.app_label, after)
+        name = rules.model_named_by(inner).lower()
+        if name and name not in created:
+            yield from _of_operation(migration, index, inner, Context(migration.app_label, state, after, release))
+        state = after
 
 
 def _said(

@@ -51,6 +51,11 @@ class Chain(Data):
         return bool(self._compared & (unique | KEYS)) or self.last in ("get", "first", "last", "earliest", "latest")
 
     @property
+    def compared(self) -> set[str]:
+        """The fields that a filter asks for."""
+        return {name.partition("__")[0] for name in self._compared}
+
+    @property
     def _compared(self) -> set[str]:
         return {word.arg for name, call in self.conditions if name != "exclude" for word in call.keywords if word.arg}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from ...plans.tables import db_table_of
 from ..hazard import Hazard, NotUnderstood
 from ..scene import Scene
 from . import functions, instead, outside
-from .chains import Chain, chain_of
+from .chains import Chain, chain_of, model_of
 from .functions import Function, Module, Unreadable
 
 Said = Hazard | NotUnderstood
@@ -93,18 +94,36 @@ class FunctionReader(ast.NodeVisitor):
         self.told.add(once)
         self.said.append(Hazard(id, message, hint, level, getattr(node, "lineno", 0)))
 
+    def not_understood(self, node: ast.AST, why: str) -> None:
+        self.said.append(NotUnderstood(why, getattr(node, "lineno", 0), what="function"))
+
     # Names.
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        found = chain_of(node.value, self.known)
         for target in node.targets:
             if isinstance(target, ast.Name):
-                self.constants[target.id] = node.value
-                if found:
-                    self.known[target.id] = found
-                else:
-                    self.known.pop(target.id, None)
+                self._name(target.id, node.value)
         self.generic_visit(node)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        self._name(node.target.id, node.value)
+        self.generic_visit(node)
+
+    def _name(self, name: str, value: ast.expr) -> None:
+        self.constants[name] = value
+        found = chain_of(value, self.known)
+        if (
+            isinstance(value, ast.Call)
+            and isinstance(value.func, ast.Name)
+            and value.func.id in TAKES_ALL
+            and value.args
+        ):
+            rows = chain_of(value.args[0], self.known)
+            found = replace(rows, calls=(*rows.calls, ("list", None))) if rows else None
+        if found:
+            self.known[name] = found
+        else:
+            self.known.pop(name, None)
 
     def is_new(self, chain: Chain) -> bool:
         """Does the migration itself make the model's table?"""
@@ -130,6 +149,8 @@ class FunctionReader(ast.NodeVisitor):
         found = self.query(node.iter)
         if found:
             self._loop(node, found)
+        elif self.in_transaction and chain_of(node.iter, self.known) is None and _saves(node):
+            self.not_understood(node, f"it saves each of {ast.unparse(node.iter)}, and nothing says how many these are")
         self.loops.append(node)
         self.generic_visit(node)
         self.loops.pop()
@@ -152,7 +173,9 @@ class FunctionReader(ast.NodeVisitor):
         if not _saves(node):
             return
         self.works_on_rows = True
-        if self.in_transaction and not found.is_a_batch:
+        if found.is_a_batch:
+            self._batches(node, found)
+        elif self.in_transaction:
             self.say(
                 ROWS,
                 node,
@@ -162,7 +185,7 @@ class FunctionReader(ast.NodeVisitor):
             )
 
     def _memory(self, node: ast.AST, found: Chain) -> None:
-        if found.is_a_batch or found.calls_any("iterator", "aggregate", "count", "exists"):
+        if found.is_a_batch or found.calls_any("iterator", "list", "aggregate", "count", "exists"):
             return
         self.say(
             MEMORY,
@@ -203,14 +226,16 @@ class FunctionReader(ast.NodeVisitor):
             self._memory(node, found)
         path = self.imported.get(name, "")
         if path and name not in self.module.functions and outside.is_given_the_database(node, self.known, path):
-            self.said.append(NotUnderstood(f"it calls {path}, which stands elsewhere", node.lineno, what="function"))
+            self.not_understood(node, f"it calls {path}, which stands elsewhere")
 
     def _method(self, node: ast.Call, method: ast.Attribute) -> None:
         name, owner = method.attr, ast.unparse(method.value)
         found = chain_of(node, self.known)
         if found and found.live and found.is_query:
             self._live(node, found)
-        if name == "execute":
+        if name == "get_model" and model_of(node) is None:
+            self.not_understood(node, "the name of the model is put together when it runs")
+        if name in ("execute", "executemany"):
             self._execute(node)
         elif owner == "schema_editor" and name in outside.SCHEMA_METHODS:
             self._schema(node, name)
@@ -260,6 +285,9 @@ class FunctionReader(ast.NodeVisitor):
             case "update" | "delete" if not found.is_one_row(unique):
                 self.works_on_rows = True
                 self._update(node, found)
+                self._twice(node, found)
+            case "update" if self.in_transaction and self._goes_over_rows():
+                self._one_by_one(node, found)
             case "bulk_update" if self.in_transaction:
                 self.works_on_rows = True
                 self._bulk_update(node, found)
@@ -270,14 +298,7 @@ class FunctionReader(ast.NodeVisitor):
     def _update(self, node: ast.Call, found: Chain) -> None:
         written = instead.hint(instead.of_update(found)) if found.last == "update" else BATCHES
         if found.is_a_batch:
-            if self.loops and self.in_transaction:
-                self.say(
-                    ROWS,
-                    node,
-                    f"The batches of {found.model} are one transaction: each row stays locked until the last of them.",
-                    BATCHES,
-                    "warning",
-                )
+            self._batches(node, found)
             return
         few = "; nothing here says that these are few" if found.is_filtered else ""
         self.say(
@@ -288,8 +309,35 @@ class FunctionReader(ast.NodeVisitor):
             written,
             "warning" if found.is_filtered else "error",
         )
-        if not self.scene.atomic and not found.is_filtered and _reads_itself(node):
-            self._again(node, f"{found.model} is computed from itself")
+
+    def _batches(self, node: ast.AST, found: Chain) -> None:
+        if self.loops and self.in_transaction:
+            self.say(
+                ROWS,
+                node,
+                f"The batches of {found.model} are one transaction: each row stays locked until the last of them.",
+                BATCHES,
+                "warning",
+            )
+
+    def _twice(self, node: ast.Call, found: Chain) -> None:
+        """update(pieces=F("pieces") + 1), where nothing says which rows have it already"""
+        again = _computed_from_itself(node) - found.compared
+        if again and not self.scene.atomic:
+            self._again(node, f"{', '.join(sorted(again))} of {found.model} is computed from itself")
+
+    def _goes_over_rows(self) -> bool:
+        return any(isinstance(loop, ast.For) and self.query(loop.iter) for loop in self.loops)
+
+    def _one_by_one(self, node: ast.Call, found: Chain) -> None:
+        self.works_on_rows = True
+        self.say(
+            ROWS,
+            node,
+            f"Row by row, all of {found.model} that the loop finds is changed in one transaction: each row stays "
+            "locked until the migration ends.",
+            BATCHES,
+        )
 
     def _bulk_update(self, node: ast.Call, found: Chain) -> None:
         self.say(
@@ -344,9 +392,10 @@ def _saves(loop: ast.For) -> bool:
     )
 
 
-def _reads_itself(call: ast.Call) -> bool:
-    """update(total=F("total") + 1)"""
-    return any(
-        word.arg and f"F('{word.arg}')" in ast.unparse(word.value) and not isinstance(word.value, ast.Call)
+def _computed_from_itself(call: ast.Call) -> set[str]:
+    """The fields of update(total=F("total") + 1)."""
+    return {
+        word.arg
         for word in call.keywords
-    )
+        if word.arg and isinstance(word.value, ast.BinOp) and f"F('{word.arg}')" in ast.unparse(word.value)
+    }

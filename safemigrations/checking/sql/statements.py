@@ -57,9 +57,16 @@ def effects(statement: Statement, scene: Scene) -> list[Effect] | None:
     """None where the statement isn't understood."""
     if statement.kind in HARMLESS:
         return []
-    handler = OWN.get(statement.kind)
-    found = handler(statement.node, scene) if handler else None
-    return None if found is None else list(found)
+    return _of_node(statement.node, scene)
+
+
+def _of_node(node: Any, scene: Scene) -> list[Effect] | None:
+    handler = OWN.get(type(node).__name__)
+    found = handler(node, scene) if handler else None
+    within = [_of_node(each.ctequery, scene) for each in getattr(getattr(node, "withClause", None), "ctes", None) or ()]
+    if found is None or None in within:
+        return None
+    return [*found, *(effect for effects in within if effects for effect in effects)]
 
 
 def _create_table(node: Any, scene: Scene) -> Iterator[Effect]:
@@ -260,7 +267,9 @@ def _is_a_batch(where: Any) -> bool:
 
 def _insert(node: Any, scene: Scene) -> Iterator[Effect]:
     literal = node.selectStmt is None or node.selectStmt.valuesLists
-    yield Effect("rows" if literal else "copied rows", node.relation.relname)
+    updates = node.onConflictClause is not None and node.onConflictClause.action.name == "ONCONFLICT_UPDATE"
+    kind = "rows" if literal else "some rows" if updates else "copied rows"
+    yield Effect(kind, node.relation.relname)
 
 
 def _merge(node: Any, scene: Scene) -> Iterator[Effect]:
