@@ -212,6 +212,18 @@ def test_who_holds_a_partition_is_in_the_way_of_the_whole(database, other_connec
     assert blocker.pid == other_connection.info.backend_pid
 
 
+def test_a_look_within_a_transaction_is_not_the_one_before(database, other_connection):
+    """PostgreSQL keeps what a transaction has seen of pg_stat_activity."""
+    other_connection.execute("CREATE TABLE item (id int)")
+    with transaction.atomic():
+        for query in ("SELECT 1", "SELECT 2"):
+            hold(other_connection)
+            other_connection.execute(query)
+            (blocker,) = blockers.blockers(database, ADD.locks)
+            assert blocker.query == query
+            other_connection.execute("ROLLBACK")
+
+
 def test_a_prepared_transaction_is_named_by_what_ends_it(database, item, other_connection):
     if item.execute("SHOW max_prepared_transactions").fetchone() == ("0",):
         pytest.skip("max_prepared_transactions is 0")

@@ -95,6 +95,8 @@ def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     """
     with connection.cursor() as cursor:
+        if connection.in_atomic_block:  # where pg_stat_activity stays as it was at the first look
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(query)
         return [Blocker(*row) for row in cursor.fetchall()]
 
