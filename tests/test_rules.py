@@ -625,6 +625,10 @@ SAME_NAME: dict[str, tuple[Any, Operation]] = {
     "a table": (AUTHORS, stock.CreateModel("Written", [KEY], {"db_table": "shop_book_extra"})),
     "db_table": (AUTHORS, add(models.ManyToManyField("shop.author", db_table="shop_book_extra"), "more")),
 }
+KEEP = (
+    " Or keep the column and its values: delete the file and run makemigrations again, which gives the column to the "
+    "new field."
+)
 
 
 @pytest.mark.parametrize("what", SAME_NAME)
@@ -640,7 +644,7 @@ def test_a_field_whose_name_is_taken_in_the_same_release_is_refused(what):
     )
     assert instead == (
         "Give the new one another db_column, or db_table. Or make two releases: first without the old field, then, "
-        "when migrate --contract has dropped it, with the new one."
+        f"when migrate --contract has dropped it, with the new one.{'' if field.many_to_many else KEEP}"
     )
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 from django.apps import apps
 from django.conf import settings
 from django.db import connections, router
-from django.db.migrations.operations import AlterField, DeleteModel, RenameModel
+from django.db.migrations.operations import AlterField, DeleteModel, RenameModel, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.models import ModelOptionOperation
 from django.db.migrations.state import ModelState
@@ -85,17 +85,24 @@ def _ask(asked: Operation | Part, context: Context) -> tuple[Rule, Finding] | No
 
 def _of_parts(operation: AlterField, context: Context) -> tuple[Rule, Finding] | None:
     """One finding for all parts: the rule that stands first in RULES says the harm, a part that is refused says why."""
-    answers = [(part.operation, _ask(part, context)) for part in split(operation, context)]
+    answers = [(part, _ask(part, context)) for part in split(operation, context)]
     found = sorted((answer for _, answer in answers if answer), key=lambda answer: RULES.index(answer[0]))
     if not found:
         return None
     rule, findings = found[0][0], [finding for _, finding in found]
     if refused := [finding for finding in findings if not finding.replacement]:
         return rule, refused[0]
-    safe = [answer[1].replacement if answer else (stock,) for stock, answer in answers]
+    safe = [answer[1].replacement if answer else (_harmless(part),) for part, answer in answers]
     notices = [finding.notice for finding in findings if finding.notice]
     level = min((finding.level for finding in findings), key=LEVELS.index)
     return rule, replace(findings[0], replacement=tuple(chain(*safe)), notice="\n".join(notices), level=level)
+
+
+def _harmless(part: Part) -> Operation:
+    """A part that nothing is unsafe about. What does no work must not wait for the contract of the part before it."""
+    if part.change.alters_column or part.change.rewrites:
+        return part.operation
+    return SeparateDatabaseAndState(state_operations=[part.operation])
 
 
 def model_named_by(operation: Operation) -> str:

@@ -23,6 +23,7 @@ from ..operations.filling import Answer
 from ..operations.rule import Context
 from ..typed import set_on
 from . import questioner
+from .one_column import Succession, successions
 
 UNDECIDED = (
     "Django's operation is written all the same. Until a person decides, by that way or with allow_unsafe in the file, "
@@ -37,13 +38,32 @@ class SafeMigrationsMixin(MigrationAutodetector):
 
     def __init__(self, from_state: ProjectState, to_state: ProjectState, questions: Any = None) -> None:
         super().__init__(from_state, to_state, questioner.wrap(questions, from_state, to_state))
+        self.start, self.successions = from_state, list[Succession]()
+
+    def _detect_changes(self, *args: Any, **kwargs: Any) -> dict[str, list[Migration]]:
+        stock: Any = super()
+        found = list(successions(self.from_state, self.to_state))
+        self.successions = [each for each in found if questioner.is_succeeded(self.questioner, each)]
+        if self.successions:
+            self.from_state = self.start.clone()
+            for each in self.successions:
+                for operation in each.operations:
+                    operation.state_forwards(each.app_label, self.from_state)
+        return dict(stock._detect_changes(*args, **kwargs))
+
+    def generate_renamed_fields(self) -> None:
+        stock: Any = super()
+        stock.generate_renamed_fields()
+        for each in self.successions:
+            for operation in each.operations:
+                self.add_operation(each.app_label, operation)
 
     def _optimize_migrations(self) -> None:
         stock: Any = super()
         stock._optimize_migrations()
         if self.migrations:
             say = questioner.say if questioner.is_asking(self.questioner) else questioner.keep_quiet
-            replace_unsafe(self.from_state, self.migrations, say)
+            replace_unsafe(self.start, self.migrations, say)
             self.migrations = split(self.migrations)
 
 

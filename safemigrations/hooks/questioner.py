@@ -25,6 +25,7 @@ from django.utils.module_loading import import_string
 from ..operations.filling import Answer, is_expression, path_of
 from ..plans import expressions
 from ..typed import field_of
+from .one_column import Succession
 
 
 def wrap(
@@ -45,6 +46,15 @@ def wrap(
 def is_asking(questions: MigrationQuestioner) -> bool:
     """Is this makemigrations? `migrate` detects changes too, only to mention that there are some."""
     return isinstance(questions, InteractiveMigrationQuestioner | NonInteractiveMigrationQuestioner)
+
+
+def is_succeeded(questions: MigrationQuestioner, succession: Succession) -> bool:
+    """Does the field that comes take over the column and its values? Only a person can say that it doesn't."""
+    if isinstance(questions, Interactive):
+        return questions.ask_succession(succession)
+    if is_asking(questions):
+        say(f"{succession}.")
+    return True
 
 
 def keep_quiet(text: str) -> None:
@@ -97,6 +107,10 @@ class Interactive(InteractiveMigrationQuestioner):
     to_state: ProjectState
     _choice_input: Callable[[str, list[str]], int]
     _ask_default: Callable[[], Any]
+    _boolean_input: Callable[[str, bool], bool]
+
+    def ask_succession(self, succession: Succession) -> bool:
+        return self._boolean_input(f"{succession}. Is that so? [Y/n]", True)
 
     def ask_not_null_addition(self, field_name: str, model_name: str) -> Any:
         if self.dry_run:

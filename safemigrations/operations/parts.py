@@ -23,6 +23,7 @@ from django.db.migrations.operations import AlterField
 from django.db.models import NOT_PROVIDED, Field
 
 from ..data import Data
+from ..plans.casts import parse
 from .alteration import Alteration, Form, alteration_in, described, form_in
 from .rule import Context
 
@@ -67,7 +68,46 @@ def split(operation: AlterField, context: Context) -> list[Part]:
     change = alteration_in(context, operation)
     if change is None:
         return []
-    return list(_parts(Way(Altered(operation, change), partial(form_in, context, operation))))
+    form_of, parts = partial(form_in, context, operation), list[Part]()
+    for stop in (*_stops(operation, change), operation):
+        way = Way(Altered(stop, replace(change, new=form_of(stop.field))), form_of)
+        parts += _parts(way)
+        change = replace(change, old=way.reached)
+    return parts
+
+
+# A foreign key has the type of what it points at. So a column that becomes one, or is one no more, has its old type and
+# its new one as a plain column. The foreign key goes before, and comes after.
+
+
+def _stops(operation: AlterField, change: Alteration) -> Iterator[AlterField]:
+    old, new = change.old.field, change.new.field
+    if not change.retypes or bool(old.remote_field) == bool(new.remote_field):
+        return
+    like, form = (old, change.old) if old.remote_field else (new, change.new)
+    if plain := _plain(form.type):
+        for name in OF_EVERY_TYPE:
+            setattr(plain, name, getattr(like, name, None))
+        plain.db_column, plain.db_default = like.column, like.db_default
+        plain.default = NOT_PROVIDED if like is old else operation.field.default
+        yield AlterField(operation.model_name, operation.name, plain, like is old or operation.preserve_default)
+
+
+PLAIN: dict[str, Callable[..., Any]] = {
+    "smallint": models.SmallIntegerField,
+    "integer": models.IntegerField,
+    "bigint": models.BigIntegerField,
+    "uuid": models.UUIDField,
+    "text": models.TextField,
+}
+
+
+def _plain(type_: str) -> Any:
+    """A field of the type; None for one that keys seldom have."""
+    name, size = parse(type_)
+    if name == "varchar" and size:
+        return models.CharField(max_length=size[0])
+    return PLAIN[type_]() if type_ in PLAIN else None
 
 
 def _parts(way: Way) -> Iterator[Part]:

@@ -269,6 +269,12 @@ def _drop_through_table(at: Situation, field: Field[Any, Any]) -> Plan:
     return tables.drop(at.editor, what, table, at.before)
 
 
+KEEP_THE_COLUMN = (
+    " Or keep the column and its values: delete the file and run makemigrations again, which gives the column to the "
+    "new field."
+)
+
+
 def find(operation: RemoveField, context: Context) -> Finding | None:
     field = context.model_before(operation.model_name).fields[operation.name]
     what = f"RemoveField {operation.name} of {operation.model_name}"
@@ -289,6 +295,7 @@ def find(operation: RemoveField, context: Context) -> Finding | None:
             way_by_hand=(
                 "Give the new one another db_column, or db_table. Or make two releases: first without the old field, "
                 "then, when migrate --contract has dropped it, with the new one."
+                + ("" if field.many_to_many else KEEP_THE_COLUMN)
             ),
         )
     return Finding(

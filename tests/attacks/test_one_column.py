@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from django.db import models
-from django.db.migrations import AddField, CreateModel, RemoveField
+from django.db.migrations import AddField, AlterField, CreateModel, RemoveField, RenameField
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.questioner import MigrationQuestioner
 
 from ..shop import KEY
-from .deployment import Deployment, assert_same, deployment, not_yet
+from .deployment import Deployment, assert_same, deployment, lines, not_yet
 
 AUTHOR = CreateModel("Author", [KEY, ("name", models.CharField(max_length=40, unique=True))])
 KEYED = CreateModel("Member", [("id", models.UUIDField(primary_key=True)), ("name", models.CharField(max_length=40))])
@@ -44,9 +45,20 @@ class Swap:
     column: str = "holder_id"
     value: str = "{}"
     default: Any = 1  # what is answered where makemigrations asks for one
+    adds_unique: bool = False  # PostgreSQL gives it another name in ADD COLUMN than Django does
+    retypes: bool = False
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def stock(self) -> list[Operation]:
+        (old, field), (new, successor) = self.old, self.new
+        if not self.adds_unique:
+            return [RemoveField("card", old), AddField("card", new, successor)]
+        kept = field.clone()
+        kept.db_column = self.column
+        return [AlterField("card", old, kept), RenameField("card", old, new), AlterField("card", new, successor)]
 
     def card(self, field: Named) -> CreateModel:
         return CreateModel("Card", [KEY, ("number", models.IntegerField()), field])
@@ -56,15 +68,20 @@ NUMBER, BIG = models.IntegerField, models.BigIntegerField
 ANY = uuid.UUID("00000000-0000-0000-0000-000000000001")
 BY_UUID: dict[str, Any] = {"value": "('00000000-0000-0000-0000-00000000000' || {})::uuid", "default": ANY}
 SWAPS = [
-    Swap("a number becomes a foreign key", ("holder_id", NUMBER()), ("holder", to("author"))),
+    Swap("a number becomes a foreign key", ("holder_id", NUMBER()), ("holder", to("author")), retypes=True),
     Swap("a big number becomes a foreign key", ("holder_id", BIG()), ("holder", to("author"))),
-    Swap("by another name", ("keeper", NUMBER(db_column="holder_id")), ("holder", to("author"))),
-    Swap("where null is allowed", ("holder_id", NUMBER(null=True)), ("holder", to("author", null=True))),
-    Swap("where it was indexed", ("holder_id", NUMBER(db_index=True)), ("holder", to("author"))),
-    Swap("without an index", ("holder_id", NUMBER()), ("holder", to("author", db_index=False))),
+    Swap("by another name", ("keeper", NUMBER(db_column="holder_id")), ("holder", to("author")), retypes=True),
+    Swap("where null is allowed", ("holder_id", NUMBER(null=True)), ("holder", to("author", null=True)), retypes=True),
+    Swap("where it was indexed", ("holder_id", NUMBER(db_index=True)), ("holder", to("author")), retypes=True),
+    Swap("without an index", ("holder_id", NUMBER()), ("holder", to("author", db_index=False)), retypes=True),
     Swap("without a constraint", ("holder_id", NUMBER()), ("holder", to("author", db_constraint=False))),
-    Swap("a unique number becomes one to one", ("holder_id", NUMBER(unique=True)), ("holder", one("author"))),
-    Swap("a number becomes one to one", ("holder_id", BIG()), ("holder", one("author"))),
+    Swap(
+        "a unique number becomes one to one",
+        ("holder_id", NUMBER(unique=True)),
+        ("holder", one("author")),
+        retypes=True,
+    ),
+    Swap("a number becomes one to one", ("holder_id", BIG()), ("holder", one("author")), adds_unique=True),
     Swap(
         "a text becomes a foreign key",
         ("holder_id", models.CharField(max_length=40)),
@@ -103,9 +120,6 @@ SWAPS = [
         column="size",
     ),
 ]
-swapped = not_yet(
-    "a field that goes and one that comes with the same column are a column dropped and one added, at once"
-)
 
 
 class Answers(MigrationQuestioner):
@@ -132,7 +146,6 @@ def wrong(shop: Deployment, swap: Swap) -> int:
 
 
 @pytest.mark.parametrize("swap", SWAPS, ids=str)
-@swapped
 def test_a_column_that_goes_from_one_field_to_another_keeps_its_values(shop, swap: Swap, capsys):
     before(shop, swap)
     shop.detect(AUTHOR, KEYED, swap.card(swap.new), questions=Answers(swap.default))
@@ -147,7 +160,6 @@ def test_a_column_that_goes_from_one_field_to_another_keeps_its_values(shop, swa
 
 
 @pytest.mark.parametrize("swap", SWAPS, ids=str)
-@swapped
 def test_the_end_is_that_of_the_stock_operations(shop, swap: Swap, dsn, tmp_path: Path, capsys):
     before(shop, swap)
     start = shop.catalog()
@@ -158,19 +170,22 @@ def test_the_end_is_that_of_the_stock_operations(shop, swap: Swap, dsn, tmp_path
     assert wrong(shop, swap) == 0
     shop.migrate("0001").check()
     shop.assert_unchanged(start)
-    (tmp_path / "stock").mkdir()
-    shop.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    with deployment(tmp_path / "stock", dsn) as stock:
+    directory = tmp_path / f"stock_{tmp_path.name}"  # modules have their name from it
+    directory.mkdir()
+    shop.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+    shop.sql("GRANT USAGE ON SCHEMA public TO PUBLIC")
+    with deployment(directory, dsn) as stock:
         stock.deploy(AUTHOR, KEYED, swap.card(swap.old)).check()
-        stock.write(RemoveField("card", swap.old[0]), AddField("card", *swap.new), stock=True)
+        stock.write(*swap.stock, stock=True)
         stock.migrate().check()
         assert_same(stock.catalog(), ours)
 
 
-@pytest.mark.parametrize(
-    "swap", [swap for swap in SWAPS if swap.new[1].remote_field and swap.new[1].db_constraint], ids=str
-)
-@swapped
+later = not_yet("an operation asks its questions when those before it have done their steps")
+CHECKED = [swap for swap in SWAPS if swap.new[1].remote_field and swap.new[1].db_constraint]
+
+
+@pytest.mark.parametrize("swap", lines(CHECKED, failing=[swap for swap in CHECKED if swap.retypes], mark=later))
 def test_orphans_are_found_before_anything_is_touched(shop, swap: Swap, capsys):
     before(shop, swap)
     shop.sql("DELETE FROM shop_author WHERE id = 3; DELETE FROM shop_member WHERE name = '3'")
