@@ -196,6 +196,18 @@ def test_a_squash_that_was_pruned_since_is_still_known(tmp_path, at):
 # Nothing goes under a release that needs it.
 
 
+def test_an_old_release_reverses_nothing_under_what_it_does_not_know(releases):
+    _, second, _ = releases
+    said = second.manage("migrate", "shop", "0001")
+    assert said.returncode == 1
+    assert steady(said.stderr) == (
+        "CommandError: shop.0003_title is applied, which this code doesn't know, and may need what would be unapplied "
+        "(shop.0002_size). Nothing was changed. Go back with the code of release v3 (MARK), or a later one. "
+        "--force goes on all the same.\n"
+    )
+    assert len(applied(second)) == 3
+
+
 @pytest.fixture
 def web(releases):
     """A session of the third release, and its process id."""

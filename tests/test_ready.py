@@ -239,3 +239,11 @@ def test_probes_of_one_moment_share_the_answer(asked, monkeypatch):
     monkeypatch.setattr(module, "MOMENT", 0.0)
     readiness()
     assert len(asked) == 2
+
+
+def test_probes_do_not_pile_up_behind_a_database_that_hangs(asked, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    with module._asking["default"]:  # as a thread that waits for an answer
+        (answer,) = readiness(["default"])
+    assert str(answer) == "default: it hasn't answered for 0.01 s"
+    assert readiness(["default"])[0].trouble == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
@@ -19,6 +20,7 @@ from .releases import names_known
 from .table import Contract
 
 MOMENT = 1.0  # seconds that an answer holds: a probe that asks more often costs the database nothing
+PATIENCE = 2.0  # seconds to wait for another thread's answer
 
 
 class Readiness(Data):
@@ -58,15 +60,19 @@ def readiness(aliases: Collection[str] = ()) -> list[Readiness]:
 
 
 _answers: dict[str, tuple[float, Readiness]] = {}
-_asking = threading.Lock()
+_asking = defaultdict[str, threading.Lock](threading.Lock)
 
 
 def _recent(alias: str) -> Readiness:
-    """One thread asks; the others of this process take its answer."""
-    with _asking:
+    """One thread asks; the others of this process take its answer, and don't pile up behind a database that hangs."""
+    if not _asking[alias].acquire(timeout=PATIENCE):
+        return Readiness(alias, trouble=f"it hasn't answered for {PATIENCE:g} s")
+    try:
         if alias not in _answers or time.monotonic() - _answers[alias][0] >= MOMENT:
             _answers[alias] = time.monotonic(), ask(alias)
         return _answers[alias][1]
+    finally:
+        _asking[alias].release()
 
 
 def ask(alias: str) -> Readiness:

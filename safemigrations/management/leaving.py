@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from django.core.management.base import CommandError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
+from django.db.migrations.recorder import MigrationRecorder
 
 from safemigrations import conf
 from safemigrations.contracts.marks import own_mark
-from safemigrations.contracts.releases import Release, recorded
+from safemigrations.contracts.releases import Release, names_known_to, recorded
 from safemigrations.contracts.sessions import Seen, watch
 from safemigrations.errors import NotNow
 from safemigrations.running.one_at_a_time import OWN, holders_of
@@ -32,6 +34,22 @@ def refuse_while_needed(connection: BaseDatabaseWrapper, going: Sequence[Migrati
             f"sessions of a release that needs what would be unapplied ({names}):\n{_listed(found, releases)}\n"
             "Nothing was changed. When they have gone, run the same command again. --force goes on without waiting."
         )
+
+
+def refuse_under_newer(connection: BaseDatabaseWrapper, going: Sequence[Migration]) -> None:
+    """Raise CommandError where a release has applied more than this code knows: that may depend on what would go."""
+    if not going or connection.vendor != "postgresql":
+        return
+    releases, known = recorded(connection), names_known_to(connection)
+    for key in sorted(MigrationRecorder(connection).applied_migrations().keys() - known):
+        newer = next((release for release in reversed(releases.values()) if release.knows(*key)), None)
+        if newer:
+            names = ", ".join(str(migration) for migration in going)
+            raise CommandError(
+                f"{'.'.join(key)} is applied, which this code doesn't know, and may need what would be unapplied "
+                f"({names}). Nothing was changed. Go back with the code of {newer}, or a later one. "
+                "--force goes on all the same."
+            )
 
 
 def _needs(session: Seen, releases: dict[str, Release], going: Iterable[Migration]) -> bool:

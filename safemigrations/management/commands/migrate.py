@@ -19,7 +19,7 @@ from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.hooks.of_migration import created_by, situations
 from safemigrations.management import back
 from safemigrations.management.interruptible import Interruptible
-from safemigrations.management.leaving import refuse_while_needed
+from safemigrations.management.leaving import refuse_under_newer, refuse_while_needed
 from safemigrations.operations.base import Change
 from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
@@ -100,6 +100,7 @@ class Command(Interruptible, migrate.Command):
                 self._record_release(connection)
             if options["migration_name"] and not (options["fake"] or options["force"]):
                 going = back.unapplied_by(connection, lambda executor: self._targets(executor, options))
+                refuse_under_newer(connection, going)
                 refuse_while_needed(connection, going)
             super().handle(*args, **options)
             if is_first:
