@@ -282,7 +282,7 @@ def messages() -> Iterator[tuple[str, ast.expr]]:
                 yield f"{path.name}:{node.lineno}", node.value
 
 
-FAILURES = ("StepFailed", "LockNotAcquired", "NotSupportedError")
+FAILURES = ("StepFailed", "LockNotAcquired", "NotSupportedError", "NotNow")
 
 
 def telling(text: ast.expr) -> str:

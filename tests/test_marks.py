@@ -238,9 +238,22 @@ def test_a_backend_that_inherits_from_djangos_carries_the_mark(asking):
     assert asking.manage("ask").check().lines == [f"default safemig:{OWN}"]
 
 
-def test_the_setting_switches_marks_off(asking):
-    asking.set(SAFEMIGRATIONS={"MARKS": False})
-    assert asking.manage("ask").check().lines == ["default ", "other "]
+@pytest.mark.parametrize(("marks", "shown"), [(False, ["default ", "other "]), ("yes", ["default ", "other "])])
+def test_the_setting_switches_marks_off_and_a_wrong_one_is_left_to_the_checks(asking, marks, shown):
+    asking.set(SAFEMIGRATIONS={"MARKS": marks})
+    assert asking.manage("ask", "--skip-checks").check().lines == shown
+
+
+def test_the_name_of_the_environment_is_kept(asking, monkeypatch):
+    monkeypatch.setenv("PGAPPNAME", "worker")
+    assert asking.manage("ask").check().lines == [f"{alias} worker safemig:{OWN}" for alias in ("default", "other")]
+
+
+def test_connections_of_a_pool_carry_the_mark(asking):
+    pytest.importorskip("psycopg_pool")
+    default = {**asking.settings["DATABASES"]["default"], "OPTIONS": {"pool": True, "application_name": "web"}}
+    asking.set(DATABASES={"default": default})
+    assert asking.manage("ask").check().lines == [f"default web safemig:{OWN}"]
 
 
 def test_migrate_notes_its_release(asking):

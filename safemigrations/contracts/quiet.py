@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -31,11 +32,18 @@ _noted: dict[str, float] = {}  # alias -> time.monotonic()
 def note(connection: BaseDatabaseWrapper, **signal: Any) -> None:
     """Note that this release is up. A role that may not write there, and a standby, note nothing."""
     due = time.monotonic() - _noted.get(connection.alias, -EVERY) >= EVERY
-    if connection.vendor != "postgresql" or not due or not (conf.marks() and conf.gate_quiet()):
+    if connection.vendor != "postgresql" or not due or not _is_wanted():
         return
     _noted[connection.alias] = time.monotonic()
     with suppress(Error), connection.cursor() as cursor:
         cursor.execute(NOTE, [own_mark()])
+
+
+def _is_wanted() -> bool:
+    try:
+        return conf.marks() and conf.gate_quiet() > 0
+    except ImproperlyConfigured:
+        return False  # a check says so; no request fails for it
 
 
 def remembered(connection: BaseDatabaseWrapper) -> dict[str, datetime]:
