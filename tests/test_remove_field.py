@@ -93,6 +93,7 @@ def test_the_plan_without_one(database):
         '--   ALTER TABLE "shop_book" DROP COLUMN IF EXISTS "extra";'
     )
     assert shop.plan(EXTRA, backwards=True) == (
+        "-- shop_book: no row needs the extra that the contract has dropped (looked up when it is run)\n"
         "-- shop_book: add column extra again\n"
         'ALTER TABLE "shop_book" ADD COLUMN "extra" integer NULL;\n' + not_null_again(database, "extra")
     )
@@ -421,6 +422,27 @@ def test_backwards_rows_without_a_value_are_named(database):
         '"shop_book" SET "extra" = ... WHERE "extra" IS NULL), then run the same command again.'
     )
     shop.execute('UPDATE "shop_book" SET "extra" = 0 WHERE "extra" IS NULL')
+    shop.migrations.append(migration)
+    shop.back()
+    assert shop.columns()["extra"] == "integer NOT NULL"
+
+
+def test_backwards_values_that_are_gone_are_asked_for_before_the_column_is_there(database):
+    shop = Shop(database, with_extra(models.IntegerField()))
+    shop.model().objects.create(title="Emma", extra=1)
+    shop.migrate(EXTRA)
+    shop.contract()
+    migration = shop.migrations[-1]
+    with pytest.raises(StepFailed) as caught:
+        shop.back()
+    assert str(caught.value) == (
+        'Rows of shop_book have no extra, which can\'t be null in the release that you go back to: "id" 1. The '
+        "contract has dropped it with its values. Nothing was changed. Add it, fill it, then run the same command "
+        'again: ALTER TABLE "shop_book" ADD COLUMN "extra" integer NULL'
+    )
+    assert "extra" not in shop.columns()
+    shop.execute(str(caught.value).partition("again: ")[2])
+    shop.execute("UPDATE shop_book SET extra = 1")
     shop.migrations.append(migration)
     shop.back()
     assert shop.columns()["extra"] == "integer NOT NULL"

@@ -80,6 +80,13 @@ def backfills(connection: BaseDatabaseWrapper) -> list[Unfinished]:
     ]
 
 
+def refusal(connection: BaseDatabaseWrapper, migration: Migration, claim: Claim, backfill: Unfinished) -> str:
+    return (
+        f"The {claim} is still needed by a backfill that isn't finished: {backfill}. Nothing of {migration} was done. "
+        f"{how_to_end(connection, [backfill])}"
+    )
+
+
 def how_to_end(connection: BaseDatabaseWrapper, unfilled: Sequence[Unfinished]) -> str:
     cancel = (to_type(f"safemigrations backfill cancel {one.number}", connection.alias) for one in unfilled)
     run = to_type("safemigrations backfill run", connection.alias)

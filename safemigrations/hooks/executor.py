@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.management.commands import migrate
 from django.db import transaction
-from django.db.migrations import Migration, executor
+from django.db.migrations import AlterField, Migration, executor
 from django.db.migrations.state import ProjectState
 
 from .. import conf
@@ -24,8 +24,9 @@ from ..running.guard import Guard
 from ..running.one_at_a_time import look
 from ..running.run import Run, current_run, running
 from ..running.watchdog import watching
-from ..typed import set_on
+from ..typed import applied_state, set_on
 from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
+from .foreseeing import Foreseeing
 from .kept_triggers import put_triggers_back
 from .of_migration import (
     created_by,
@@ -36,6 +37,8 @@ from .of_migration import (
     unwrapped,
 )
 
+NOTHING_WAS_CHANGED = "Nothing was changed."  # as every refusal says it
+STAYS = "What this run did before stays, and is skipped the next time."
 UNFINISHED = "safemigrations: the first migrate has not finished"
 
 
@@ -63,10 +66,46 @@ class MigrationExecutor(executor.MigrationExecutor):
                 self._mark_unfinished()
             elif not fake:
                 put_triggers_back(self.connection, self.loader, run.report)
-            state = super().migrate(targets, plan, state, fake, fake_initial)
+            with _saying_what_was_changed(run):
+                if not (run.fresh or fake or fake_initial):
+                    self._refuse_foreseen(self.migration_plan(targets) if plan is None else plan)
+                state = super().migrate(targets, plan, state, fake, fake_initial)
             if run.fresh:
                 self._comment("NULL")
         return state
+
+    def _refuse_foreseen(self, plan: Sequence[tuple[Migration, bool]]) -> None:
+        if refusals := self.refusals(plan):
+            raise StepFailed("\n".join(refusals))
+
+    def refusals(self, plan: Sequence[tuple[Migration, bool]]) -> list[str]:
+        """What is going to stop the plan, as far as that can be asked before its first step."""
+        if not any(isinstance(one, Change | AlterField) for migration, _ in plan for one in unwrapped(migration)):
+            return []  # going through the states of a large project takes as long as applying them
+        foreseeing = Foreseeing(self.connection, Run())
+        if any(back for _, back in plan):
+            return foreseeing.backwards(self._with_states_before(plan))
+        return foreseeing.forwards(self._with_states_after(plan))
+
+    def _with_states_after(self, plan: Sequence[tuple[Migration, bool]]) -> Iterator[tuple[Migration, ProjectState]]:
+        state = applied_state(self)
+        state.apps  # noqa: B018  # as Django does: a model may go before those that inherit from it
+        for migration, _ in plan:
+            yield migration, state
+            state = migration.mutate_state(state)
+
+    def _with_states_before(self, plan: Sequence[tuple[Migration, bool]]) -> Iterator[tuple[Migration, ProjectState]]:
+        """Those that are to be unapplied, the last one first, each with the state before it."""
+        state, before = ProjectState(real_apps=self.loader.unmigrated_apps), dict[Migration, ProjectState]()
+        applied, wanted = self.loader.applied_migrations, [migration for migration, _ in plan]
+        for migration, _ in self.migration_plan(self.loader.graph.leaf_nodes(), clean_start=True):
+            if (migration.app_label, migration.name) in applied:
+                if migration in wanted:
+                    state.apps  # noqa: B018  # as Django does
+                    before[migration] = state
+                state = migration.mutate_state(state, preserve=migration in wanted)
+        for migration in wanted:
+            yield migration, before[migration]
 
     def migration_plan(self, targets: Any, clean_start: bool = False) -> Any:
         """Django's; on the way forwards also with what was taken back half way, which isn't applied any more."""
@@ -118,6 +157,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             self._make_room(migration, state, run)
             state = self._guarded(migration, state, lambda state: apply(state, migration, fake, fake_initial))
         self._record_backfills(migration)
+        run.changed |= bool(migration.operations)
         return state
 
     def unapply_migration(self, state: ProjectState, migration: Migration, fake: bool = False) -> ProjectState:
@@ -140,6 +180,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         with running(run), self._remembered(migration):
             state = self._guarded(migration, state, together)
         self._record_backfills(migration)
+        run.changed |= bool(migration.operations)
         return state
 
     @contextlib.contextmanager
@@ -175,11 +216,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         run.fills_at_once = any(map(takes_away, unwrapped(migration)))
         left = unfinished.backfills(self.connection)
         if taken := taken_from_a_backfill(self.connection, migration, state, run, left):
-            claim, backfill = taken
-            raise StepFailed(
-                f"The {claim} is still needed by a backfill that isn't finished: {backfill}. Nothing of {migration} "
-                f"was done. {unfinished.how_to_end(self.connection, [backfill])}"
-            )
+            raise StepFailed(unfinished.refusal(self.connection, migration, *taken))
 
     def _conflict(self, migration: Migration, state: ProjectState, run: Run) -> Conflict | None:
         holders = loaded().queue.holders(self.connection)
@@ -248,6 +285,17 @@ def _in_one_transaction_if_possible(migration: Migration, run: Run) -> Iterator[
         yield
     finally:
         set_on(migration, atomic=atomic)
+
+
+@contextlib.contextmanager
+def _saying_what_was_changed(run: Run) -> Iterator[None]:
+    """A step that is refused has changed nothing; those before it may have."""
+    try:
+        yield
+    except StepFailed as error:
+        if run.changed:
+            error.args = (str(error).replace(NOTHING_WAS_CHANGED, STAYS),)
+        raise
 
 
 def install() -> None:

@@ -153,12 +153,32 @@ class RemoveFieldLater(Change, RemoveField):
             default = defaults.sql(at.connection, field)
         null = field.null or not default
         return (
+            *_values_are_gone(column, may_be_null=field.null or field.generated or bool(default)),
             *column.add(f"add column {column.name} again", null=null, default=default),
             *column.indexes(),
             *column.unique(),
             *column.check(),
             *ForeignKey(column).add(),
         )
+
+
+def _values_are_gone(column: Column, *, may_be_null: bool) -> Plan:
+    """Found before the column is there again without them."""
+    if may_be_null:
+        return ()
+    keys, again = ", ".join(column.key), f"ALTER TABLE {column.table} ADD COLUMN {column.quoted}"
+    return (
+        Proof(
+            why=f"{column.label}: no row needs the {column.name} that the contract has dropped",
+            query=f"SELECT {keys} FROM {column.table} WHERE TRUE",
+            failure=(
+                f"Rows of {column.label} have no {column.name}, which can't be null in the release that you go back "
+                f"to: {keys} {{rows}}. The contract has dropped it with its values. Nothing was changed. Add it, fill "
+                f"it, then run the same command again: {again} {column.definition(null=True)}"
+            ),
+            done=column.exists,
+        ),
+    )
 
 
 def _free_parents(column: Column) -> Plan:

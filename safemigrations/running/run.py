@@ -65,6 +65,7 @@ class Run:
     fresh: bool = False  # nothing was migrated when this run began, so there is no old release
     created: set[tuple[str, str]] = field(default_factory=set)  # (app label, model) made by this run
     freed: set[Claim] = field(default_factory=set)  # what open contracts are going to remove
+    changed: bool = False  # has a step, or a migration, of this run changed anything?
     fills_at_once: bool = False  # the migration itself takes away what a backfill would need later
 
     def is_alone(self, app_label: str, *models: str) -> bool:

@@ -23,7 +23,7 @@ from .indexes import build_index, drop_index
 from .one_at_a_time import look
 from .online import online
 from .proofs import Contradicted, proof, trial
-from .run import Report, explain, sending
+from .run import Report, current_run, explain, sending
 from .session import Session
 from .transactions import add_unique, statement
 
@@ -101,6 +101,7 @@ class Runner:
             report.begin(step)
         if isinstance(answer, Step):
             detail = EXECUTE[type(answer)](self.session, answer)
+            current_run().changed |= not isinstance(answer, Nothing | Proof | Trial)
         else:
             detail = ""
             self._run(answer)

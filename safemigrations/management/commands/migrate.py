@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from textwrap import indent
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -68,6 +69,7 @@ class Command(Interruptible, migrate.Command):
             super().handle(*args, **options)
             if options["plan"]:
                 self._print_planned_contracts(connection, options)
+                self._print_refusals(connection, options)
         else:
             self._migrate(connection, *args, **options)
 
@@ -142,6 +144,16 @@ class Command(Interruptible, migrate.Command):
             self.stdout.write("Left for the contract:", self.style.MIGRATE_LABEL)
         for line in lines:
             self.stdout.write(f"  {line}")
+
+    def _print_refusals(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+        """What would stop the planned migrations before their first step."""
+        executor = MigrationExecutor(connection)
+        if connection.vendor != "postgresql" or executor.is_fresh():
+            return
+        if refusals := executor.refusals(executor.migration_plan(self._targets(executor, options))):
+            self.stdout.write("Would be refused:", self.style.MIGRATE_LABEL)
+        for refusal in refusals:
+            self.stdout.write(indent(refusal, "  "))
 
     def _targets(self, executor: MigrationExecutor, options: dict[str, Any]) -> list[Any]:
         label, name = options["app_label"], options["migration_name"]

@@ -1,0 +1,84 @@
+"""What is going to stop a run, asked for all of its migrations before the first step of the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeGuard
+
+from django.db import migrations
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.operations import SeparateDatabaseAndState
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from ..contracts import loaded
+from ..operations.base import Change, Situation
+from ..plans.column import Column
+from ..plans.narrowing import narrowing
+from ..plans.steps import Proof
+from ..plans.stock_claims import taken_by
+from ..running.run import Run
+from ..typed import field_of
+from .conflicts import conflict, taken_from_a_backfill
+from .of_migration import created_by, situations
+
+Planned = Iterable[tuple[Migration, ProjectState]]
+
+
+class Foreseeing:
+    """Asks about migrations in the order in which they will be run."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, run: Run) -> None:
+        self.connection, self.run = connection, run
+        self.asking = loaded().Asking(loaded().Session(connection, run.report))
+
+    def forwards(self, planned: Planned) -> list[str]:
+        """What will be refused; the states are those before each migration."""
+        holders = loaded().queue.holders(self.connection)
+        self.run.freed = {claim for holder in holders for claim in holder.frees}
+        left = loaded().unfinished.backfills(self.connection)
+        for migration, state in planned:
+            self.run.created.update(created_by(migration))
+            if found := conflict(self.connection, migration, state, self.run, holders):
+                self.asking.refuse(found.explain(self.connection))
+            if taken := taken_from_a_backfill(self.connection, migration, state, self.run, left):
+                self.asking.refuse(loaded().unfinished.refusal(self.connection, migration, *taken))
+            for operation, at in situations(migration, state, self.connection):
+                self.run.migration = migration
+                if self._is_ours(operation, at):
+                    later = operation.leaves(at, self.run)
+                    self.asking.ask(operation.expand(at) if later else (*operation.expand(at), *operation.contract(at)))
+        return list(self.asking.refusals)
+
+    def backwards(self, planned: Planned) -> list[str]:
+        self.asking.of_indexes = True
+        for migration, state in planned:
+            for operation, at in reversed(list(situations(migration, state, self.connection))):
+                self.run.migration = migration
+                if isinstance(operation, migrations.AlterField) and not isinstance(operation, Change):
+                    self.asking.ask(narrowed_again(operation, at))
+                if self._is_ours(operation, at):
+                    self.asking.ask(operation.way_back(at))
+        return list(self.asking.refusals)
+
+    def _is_ours(self, operation: Operation, at: Situation) -> TypeGuard[Change]:
+        """Has it plans? What others change is remembered."""
+        if isinstance(operation, Change):
+            return operation.has_plans(at, self.run)
+        if isinstance(operation, UNKNOWN) or not type(operation).__module__.startswith("django."):
+            self.asking.anything = True
+        else:
+            self.asking.change(taken_by(operation, at.app_label, at.before))
+        return False
+
+
+def narrowed_again(operation: migrations.AlterField, at: Situation) -> Iterator[Proof]:
+    """Taken back by Django itself."""
+    old, new = at.old(operation.model_name), at.new(operation.model_name)
+    before, now = field_of(old, operation.name), field_of(new, operation.name)
+    if before.column and now.column and operation.allow_migrate_model(at.connection.alias, new):
+        yield from narrowing(Column(at.editor, new, now), Column(at.editor, old, before))
+
+
+UNKNOWN = (migrations.RunPython, migrations.RunSQL, SeparateDatabaseAndState)

@@ -1,0 +1,33 @@
+"""What the way back of Django's own AlterField can fail at: nulls, and values that don't fit into the type before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .casts import misfit
+from .column import Column
+from .steps import Proof
+
+
+def narrowing(now: Column, before: Column) -> Iterator[Proof]:
+    keys, name = ", ".join(now.key), now.name
+    if now.field.null and not before.field.null and now.editor.effective_default(before.field) is None:
+        yield Proof(
+            why=f"{now.label}: every row has {name}",
+            query=f"SELECT {keys} FROM {now.table} WHERE {now.quoted} IS NULL",
+            failure=(
+                f"Rows of {now.label} have no {name}, which can't be null in the release that you go back to: {keys} "
+                "{rows}. Nothing was changed. Give them a value, then run the same command again."
+            ),
+            pages_of=now.table,
+        )
+    if condition := misfit(now.type, before.type):
+        yield Proof(
+            why=f"{now.label}: every {name} fits into {before.type}",
+            query=f"SELECT {keys} FROM {now.table} WHERE ({condition.replace('{}', now.quoted)})",
+            failure=(
+                f"Rows of {now.label} have a {name} that {before.type}, the type in the release that you go back to, "
+                f"can't hold: {keys} {{rows}}. Nothing was changed. Mend them, then run the same command again."
+            ),
+            pages_of=now.table,
+        )

@@ -1,0 +1,146 @@
+"""What is going to stop plans, asked before the first step of any of them.
+
+A question is asked early only where the steps before it change nothing that it reads: one about a column that an
+earlier step adds or fills is asked when its turn has come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+
+from django.db import DatabaseError, transaction
+
+from ..errors import StepFailed
+from ..plans.claims import Claim, Kind
+from ..plans.duplicates import duplicates
+from ..plans.indexes import AddUnique, BuildIndex, DropIndex
+from ..plans.steps import Backfill, Online, Proof, Question, Statement, Step, Together, Trial, tables_of
+from ..postgres.names import Name
+from ..postgres.tables import owner_of_another
+from .backfill.table import columns_set
+from .foreseen import refuse_foreseen
+from .proofs import contradictions, proof, trial
+from .run import sending
+from .session import Session
+
+OF_OWNERS = (AddUnique, BuildIndex, DropIndex, Online, Statement, Together)
+OF_FOREIGN_KEYS = ("REFERENCES", "ON DELETE", "DROP CONSTRAINT")
+PARTS = (Kind.COLUMN, Kind.TWIN, Kind.CONSTRAINT)
+
+
+class Asking:
+    """Asks one plan after another, in the order in which they will be run."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.refusals: list[str] = []
+        self.changed: list[Claim] = []  # what earlier steps make, remove or fill
+        self.exchanged: set[str] = set()  # tables whose foreign keys earlier steps add, drop or exchange; raw
+        self.anything = False  # has somebody's own code or SQL come before? Nobody knows what that changes
+        self.of_indexes = False  # on the way back no proof of the plan comes before a unique index
+
+    def ask(self, plan: Iterable[Step]) -> None:
+        steps = tuple(plan)
+        self._collect(lambda: refuse_foreseen(self.session.connection, steps))
+        for step in steps:
+            self._ask_step(step)
+            self._remember(step)
+
+    def refuse(self, text: str) -> None:
+        if text not in self.refusals:
+            self.refusals.append(text)
+
+    def change(self, claims: Iterable[Claim]) -> None:
+        self.changed += claims
+
+    # One step.
+
+    def _ask_step(self, step: Step) -> None:
+        if isinstance(step, OF_OWNERS):
+            self._ask_for_owner(step)
+        text = self._text(step)
+        if text and not self.anything and not self._has_changed(text):
+            self._collect(lambda: self._answer(step))
+
+    def _has_changed(self, text: str) -> bool:
+        """May an earlier step change what is asked?"""
+        uses = "pg_" in text and any(table in text for table in self.exchanged)
+        return uses or any(_is_named(claim, text) for claim in self.changed)
+
+    def _text(self, step: Step) -> str:
+        """What it asks; empty where there is nothing to ask."""
+        match step:
+            case Proof():
+                return f"{step.query} {step.pages_of}"
+            case Online():
+                return step.violators
+            case Trial() | Question():
+                return repr(step)
+            case BuildIndex(unique=True) if self.of_indexes:
+                return f"{step.table} {step.definition}"
+        return ""
+
+    def _answer(self, step: Step) -> None:
+        if not step.is_needed(self.session) or (step.done and self.session.rows(step.done)):
+            return
+        match step:
+            case Proof():
+                proof(self.session, step)
+            case Trial():
+                trial(self.session, step)
+            case Online():
+                self._ask_for_rows(step.violators, f"{step.why}: that is going to fail for the rows {{}}")
+            case BuildIndex():
+                query = duplicates(self.session, step)
+                self._ask_for_rows(query, f"{step.why}: several rows have the same key {{}}")
+            case Question() if not step.is_too_early(self.session):
+                answer = step.discover(self.session)
+                for each in (answer,) if isinstance(answer, Step) else answer:
+                    self._ask_step(each)
+
+    def _ask_for_rows(self, query: str, text: str) -> None:
+        if found := contradictions(self.session, query):
+            # Not format(): a name in the text may have braces of its own.
+            refusal = text.replace("{}", found)
+            raise StepFailed(f"{refusal}. Nothing was changed. Mend them and run the same command again.")
+
+    def _collect(self, ask: Callable[[], None]) -> None:
+        """What can't be asked yet, because it is about a table or a column that isn't there, is asked later."""
+        connection = self.session.connection
+        inside = transaction.atomic(using=connection.alias) if connection.in_atomic_block else contextlib.nullcontext()
+        try:
+            with sending(), inside:
+                ask()
+        except StepFailed as error:
+            self.refuse(str(error))
+        except DatabaseError:
+            if not connection.is_usable():
+                raise
+
+    def _ask_for_owner(self, step: Step) -> None:
+        claimed = {claim.quoted_table for claim in (*step.takes, *step.frees, *step.works_on) if claim.table}
+        for table in dict.fromkeys([*claimed, *filter(None, [getattr(step, "table", "")])]):
+            for role, owner in self.session.rows(owner_of_another(table)):
+                self.refuse(
+                    f"The table {Name(table).raw} belongs to the role {owner}, which {role} isn't a member of, and only"
+                    f" its owner may alter it. Nothing was changed. Migrate as {owner}, or let somebody type: GRANT "
+                    f"{Name.of(owner)} TO {Name.of(role)}"
+                )
+
+    # What comes before.
+
+    def _remember(self, step: Step) -> None:
+        self.change(claim for claim in (*step.takes, *step.frees) if claim.kind is not Kind.INDEX)
+        if any(word in sql for sql in step.statements for word in OF_FOREIGN_KEYS):
+            self.exchanged |= {Name(table).raw for table in tables_of(step)}
+        if isinstance(step, Backfill):
+            table = Name(step.table)
+            columns = columns_set(step)
+            self.change(Claim(Kind.COLUMN, table.raw, column, table.schema) for column in columns)
+            if not columns:  # a function says which
+                self.change([Claim(Kind.TABLE, table.raw, schema=table.schema)])
+
+
+def _is_named(claim: Claim, text: str) -> bool:
+    return claim.table in text and (claim.kind not in PARTS or claim.name in text)
