@@ -8,10 +8,13 @@ import pytest
 from django.contrib.postgres import operations as contrib
 from django.db import migrations, models
 from django.db.migrations.state import ProjectState
+from django.db.models.fields.related import RelatedField
 
+from safemigrations.checking import rules
 from safemigrations.checking.handwritten import Handwritten
 from safemigrations.checking.hazard import Hazard
 from safemigrations.operations import AddIndexConcurrently
+from safemigrations.operations.rule import Context
 
 from .test_sql_reader import MODELS
 
@@ -142,3 +145,26 @@ def test_the_tables_of_many_to_many_fields_are_new_too():
     index = SQL("CREATE INDEX i ON shop_page_orders (order_id)", "")
     assert ids(migrations.CreateModel("Page", fields), index) == []
     assert ids(index) == ["E200"]
+
+
+class Tags(RelatedField[Any, Any]):
+    """A relation of somebody else, without a table of its own: as TaggableManager of django-taggit."""
+
+    many_to_many = True
+    remote_field: Any = models.ManyToManyRel(None, "shop.Customer", through="shop.Order")  # type: ignore[arg-type]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(rel=self.remote_field, **kwargs)
+
+
+def test_a_relation_of_somebody_else():
+    assert not hasattr(Tags(), "db_table")
+    page = migrations.CreateModel("Page", [("id", models.BigAutoField(primary_key=True)), ("tags", Tags())])
+    assert ids(page, SQL("CREATE INDEX i ON shop_page (id)", "")) == []
+    state = ProjectState()
+    for operation in (*MODELS, page):
+        operation.state_forwards("shop", state)
+    after = state.clone()
+    alter = migrations.AlterField("page", "tags", Tags(blank=True))
+    alter.state_forwards("shop", after)
+    assert rules.find(alter, Context("shop", state, after)) is None

@@ -10,6 +10,7 @@ from textwrap import dedent, indent
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from safemigrations.checking.catalogue import BY_ID
 from safemigrations.checking.handwritten import read_sql
@@ -230,6 +231,19 @@ def test_which_database_where_there_are_several(function):
     at.databases = 2
     assert ids(function(body(row.format(""))), at) == ["I307"]
     assert ids(function(body(row.format(".using(schema_editor.connection.alias)"))), at) == []
+
+
+def test_what_a_filter_leaves_in_memory_may_be_few(function):
+    fill = function(body("for order in Order.objects.filter(state='new'):\n    print(order)"))
+    (one,) = said(fill, scene())
+    assert isinstance(one, Hazard)
+    assert (one.id, one.level) == ("safemigrations.W302", "note")
+
+
+@override_settings(AUTH_USER_MODEL="shop.Customer")
+@pytest.mark.parametrize("given", ["settings.AUTH_USER_MODEL", '*settings.AUTH_USER_MODEL.split(".")'])
+def test_the_model_that_a_setting_names(given, function):
+    assert ids(function(body(f"apps.get_model({given}).objects.update(name='a')")), scene()) == ["E301"]
 
 
 # What is read.

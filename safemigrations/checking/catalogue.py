@@ -342,7 +342,7 @@ KINDS: list[Kind] = [
         "safemigrations.W302",
         "",
         "A whole table in memory",
-        "Python: a queryset without `iterator()`, a slice or a range of keys",
+        "Python: a queryset without `iterator()`, a slice or a range of keys (note where it is filtered)",
     ),
     Kind(
         "safemigrations.E303",

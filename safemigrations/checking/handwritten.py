@@ -95,7 +95,9 @@ class Handwritten:
             table = operation.options.get("db_table") or default_name(app_label, operation.name)
             fields: list[tuple[str, Any]] = list(operation.fields)
             self.scene.made.add(table)
-            self.scene.made.update(field.db_table or f"{table}_{name}" for name, field in fields if field.many_to_many)
+            self.scene.made.update(
+                getattr(field, "db_table", None) or f"{table}_{name}" for name, field in fields if field.many_to_many
+            )
             return
         model = self.scene.state.models.get((app_label, model_named_by(operation).lower()))
         lock = LOCKS.get(type(operation))

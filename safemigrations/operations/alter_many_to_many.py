@@ -42,7 +42,8 @@ def find(operation: AlterField, context: Context) -> Finding | None:
             f"{what} points at another table: either release takes the keys that the other writes for its own.",
             way_by_hand=ANOTHER_TABLE,
         )
-    if old.db_table != new.db_table and not new.remote_field.through:
+    # A relation of somebody else (TaggableManager) has no table of its own.
+    if getattr(old, "db_table", None) != getattr(new, "db_table", None) and not new.remote_field.through:
         return Finding(
             f"{what} renames its table at once: the old release names it in every query.",
             way_by_hand="Keep its db_table; or rename it while no server runs, with allow_unsafe on the migration.",

@@ -184,7 +184,7 @@ def _keep_column(operation: RenameField, context: Context) -> tuple[Operation, .
 
 
 def _of_many_to_many(what: str, operation: RenameField, field: Any, context: Context) -> Finding | None:
-    if field.db_table or field.remote_field.through:
+    if getattr(field, "db_table", None) or field.remote_field.through:
         return None
     model = context.model_before(operation.model_name)
     table = model.options.get("db_table") or f"{context.app_label}_{operation.model_name_lower}"

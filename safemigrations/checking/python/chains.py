@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from django.conf import settings
+
 from ...data import Data
 
 NARROW = {"filter", "exclude"}
@@ -99,11 +101,24 @@ def chain_of(node: ast.AST, known: Mapping[str, Chain]) -> Chain | None:
 
 def model_of(call: ast.Call) -> Chain | None:
     """The model that apps.get_model("shop", "Order") gives; None where its name isn't written there."""
-    texts = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
-    words = {word.arg: word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)}
-    label, model = [*texts, words.get("app_label"), words.get("model_name")][:2] if len(texts) < 2 else texts[:2]
-    if len(texts) == 1 and "." in texts[0]:
-        label, model = texts[0].split(".", 1)
-    elif len(texts) == 1:
-        model = words.get("model_name")
-    return Chain(str(label), model) if isinstance(label, str) and isinstance(model, str) else None
+    words = {word.arg: word.value for word in call.keywords}
+    given = [*call.args, *(words[name] for name in ("app_label", "model_name") if name in words)]
+    parts = [_text(node) for node in given]
+    if len(parts) == 1 and parts[0]:
+        parts = list(parts[0].split("."))
+    if len(parts) != 2 or not all(parts):
+        return None
+    return Chain(str(parts[0]), str(parts[1]))
+
+
+def _text(node: ast.expr) -> str:
+    """A literal, or what a setting says: settings.AUTH_USER_MODEL, or *settings.AUTH_USER_MODEL.split(".")."""
+    match node:
+        case ast.Constant(value=str(value)):
+            return value
+        case ast.Attribute(value=ast.Name(id="settings"), attr=name):
+            value = getattr(settings, name, "")
+            return value if isinstance(value, str) else ""
+        case ast.Starred(value=ast.Call(func=ast.Attribute(value=ast.Attribute() as inner, attr="split"))):
+            return _text(inner)
+    return ""

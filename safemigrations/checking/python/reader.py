@@ -10,22 +10,12 @@ from typing import Any
 from ...plans.tables import db_table_of
 from ..hazard import Hazard, NotUnderstood
 from ..scene import Scene
-from . import functions, instead, outside
+from . import functions, outside, sentences
 from .chains import Chain, chain_of, model_of
 from .functions import Function, Module, Unreadable
 
 Said = Hazard | NotUnderstood
-LIVE = "safemigrations.E300"
-ROWS = "safemigrations.E301"
-MEMORY = "safemigrations.W302"
-OUTSIDE = "safemigrations.E303"
-SCHEMA = "safemigrations.E304"
-AGAIN = "safemigrations.W306"
-ALIAS = "safemigrations.I307"
-HELD = "safemigrations.E210"
-
 TAKES_ALL = {"list", "set", "tuple", "sorted", "len"}
-BATCHES = "Work in batches, each in a transaction of its own: atomic = False on the migration, and ranges of the key."
 
 
 def read(
@@ -51,23 +41,10 @@ def read(
 
 def _of_the_whole(first: Function, reached: list[Function], scene: Scene) -> Iterator[Hazard]:
     if held := next(scene.holding(), None):
-        table, lock, by = held
-        yield Hazard(
-            HELD,
-            f"{first.name} works on rows, and until it ends {by} keeps its {lock} lock on {table}: everybody who "
-            f"uses {table} waits.",
-            "Put it into a migration of its own.",
-            line=first.lineno,
-        )
+        yield sentences.lock_is_held(first.name, held).at(first.lineno)
     names = {node.attr for each in reached for node in ast.walk(each) if isinstance(node, ast.Attribute)}
     if scene.databases > 1 and not names & {"alias", "using"}:
-        yield Hazard(
-            ALIAS,
-            f"{first.name} doesn't say which database: whichever migrate works on, it changes rows of the one that the "
-            "router gives.",
-            "Use .using(schema_editor.connection.alias).",
-            line=first.lineno,
-        )
+        yield sentences.which_database(first.name).at(first.lineno)
 
 
 class FunctionReader(ast.NodeVisitor):
@@ -88,11 +65,11 @@ class FunctionReader(ast.NodeVisitor):
         self.in_transaction = scene.atomic
         self.told: set[str] = set()
 
-    def say(self, id: str, node: ast.AST, message: str, hint: str, level: Any = None, once: str = "") -> None:
-        if once and once in self.told:
+    def say(self, node: ast.AST, hazard: Hazard, *, once: bool = False) -> None:
+        if once and hazard.message in self.told:
             return
-        self.told.add(once)
-        self.said.append(Hazard(id, message, hint, level, getattr(node, "lineno", 0)))
+        self.told.add(hazard.message)
+        self.said.append(hazard.at(getattr(node, "lineno", 0)))
 
     def not_understood(self, node: ast.AST, why: str) -> None:
         self.said.append(NotUnderstood(why, getattr(node, "lineno", 0), what="function"))
@@ -176,23 +153,11 @@ class FunctionReader(ast.NodeVisitor):
         if found.is_a_batch:
             self._batches(node, found)
         elif self.in_transaction:
-            self.say(
-                ROWS,
-                node,
-                f"This loop saves every row of {found.model} that it finds in one transaction: each stays locked until "
-                "the migration ends, and whoever writes it waits. When it is killed, all of it was in vain.",
-                instead.hint(instead.of_loop(found, node)),
-            )
+            self.say(node, sentences.saved_in_a_loop(found, node))
 
     def _memory(self, node: ast.AST, found: Chain) -> None:
-        if found.is_a_batch or found.calls_any("iterator", "list", "aggregate", "count", "exists"):
-            return
-        self.say(
-            MEMORY,
-            node,
-            f"All rows of {found.model} that this finds are in memory at once, however many there are.",
-            "Add .iterator(chunk_size=2000), or let Backfill go over the rows.",
-        )
+        if not (found.is_a_batch or found.calls_any("iterator", "list", "aggregate", "count", "exists")):
+            self.say(node, sentences.in_memory(found))
 
     def visit_ListComp(self, node: ast.ListComp) -> None:
         self._comprehension(node)
@@ -232,34 +197,15 @@ class FunctionReader(ast.NodeVisitor):
         name, owner = method.attr, ast.unparse(method.value)
         found = chain_of(node, self.known)
         if found and found.live and found.is_query:
-            self._live(node, found)
+            self.say(node, sentences.live_model(found), once=True)
         if name == "get_model" and model_of(node) is None:
             self.not_understood(node, "the name of the model is put together when it runs")
         if name in ("execute", "executemany"):
             self._execute(node)
         elif owner == "schema_editor" and name in outside.SCHEMA_METHODS:
-            self._schema(node, name)
+            self.say(node, sentences.schema(name))
         elif found and found.is_query and not self.is_new(found):
             self._write(node, found)
-
-    def _live(self, node: ast.Call, found: Chain) -> None:
-        self.say(
-            LIVE,
-            node,
-            f"{found.model} is imported, so it has the fields of today's code: once a later migration adds a field, "
-            "this one fails on every new database.",
-            f'Use {found.model} = apps.get_model("app_label", "{found.model}"): it has the fields of this migration.',
-            once=f"live {found.model}",
-        )
-
-    def _schema(self, node: ast.Call, name: str) -> None:
-        self.say(
-            SCHEMA,
-            node,
-            f"schema_editor.{name} changes the schema where no rule sees it, and Django's state of the models doesn't "
-            "know.",
-            "Write the operation for it into a migration of its own.",
-        )
 
     def _execute(self, node: ast.Call) -> None:
         text = self._text(node.args[0]) if node.args else None
@@ -267,8 +213,7 @@ class FunctionReader(ast.NodeVisitor):
             self.said.append(NotUnderstood("the SQL that is executed here is put together when it runs", node.lineno))
             return
         for said in self.sql(text if len(node.args) < 2 else text.replace("%s", "NULL")):
-            said_here = said.at(node.lineno)
-            self.said.append(said_here)
+            self.said.append(said.at(node.lineno))
 
     def _text(self, node: ast.expr) -> str | None:
         """A text that is written here, or has a name."""
@@ -280,103 +225,48 @@ class FunctionReader(ast.NodeVisitor):
     # Rows.
 
     def _write(self, node: ast.Call, found: Chain) -> None:
-        unique = self.unique(found)
         match found.last:
-            case "update" | "delete" if not found.is_one_row(unique):
+            case "update" | "delete" if not found.is_one_row(self.unique(found)):
                 self.works_on_rows = True
                 self._update(node, found)
-                self._twice(node, found)
             case "update" if self.in_transaction and self._goes_over_rows():
-                self._one_by_one(node, found)
+                self.works_on_rows = True
+                self.say(node, sentences.one_by_one(found))
             case "bulk_update" if self.in_transaction:
                 self.works_on_rows = True
-                self._bulk_update(node, found)
+                self.say(node, sentences.bulk_update(found))
             case "create" | "bulk_create":
                 self.works_on_rows = self.works_on_rows or bool(self.loops)
                 self._create(node, found)
 
     def _update(self, node: ast.Call, found: Chain) -> None:
-        written = instead.hint(instead.of_update(found)) if found.last == "update" else BATCHES
         if found.is_a_batch:
             self._batches(node, found)
-            return
-        few = "; nothing here says that these are few" if found.is_filtered else ""
-        self.say(
-            ROWS,
-            node,
-            f"{found.last}() locks every row of {found.model} that it finds until its transaction ends, and whoever "
-            f"writes these rows waits{few}.",
-            written,
-            "warning" if found.is_filtered else "error",
-        )
+        else:
+            self.say(node, sentences.many_at_once(found))
+        again = _computed_from_itself(node) - found.compared
+        if again and not self.scene.atomic:
+            what = f"{', '.join(sorted(again))} of {found.model} is computed from itself"
+            self.say(node, sentences.twice(what), once=True)
 
     def _batches(self, node: ast.AST, found: Chain) -> None:
         if self.loops and self.in_transaction:
-            self.say(
-                ROWS,
-                node,
-                f"The batches of {found.model} are one transaction: each row stays locked until the last of them.",
-                BATCHES,
-                "warning",
-            )
-
-    def _twice(self, node: ast.Call, found: Chain) -> None:
-        """update(pieces=F("pieces") + 1), where nothing says which rows have it already"""
-        again = _computed_from_itself(node) - found.compared
-        if again and not self.scene.atomic:
-            self._again(node, f"{', '.join(sorted(again))} of {found.model} is computed from itself")
+            self.say(node, sentences.batches_of_one_transaction(found))
 
     def _goes_over_rows(self) -> bool:
         return any(isinstance(loop, ast.For) and self.query(loop.iter) for loop in self.loops)
 
-    def _one_by_one(self, node: ast.Call, found: Chain) -> None:
-        self.works_on_rows = True
-        self.say(
-            ROWS,
-            node,
-            f"Row by row, all of {found.model} that the loop finds is changed in one transaction: each row stays "
-            "locked until the migration ends.",
-            BATCHES,
-        )
-
-    def _bulk_update(self, node: ast.Call, found: Chain) -> None:
-        self.say(
-            ROWS,
-            node,
-            f"bulk_update() of {found.model} keeps every row that it writes locked until the migration ends.",
-            BATCHES,
-        )
-
     def _create(self, node: ast.Call, found: Chain) -> None:
         words = {word.arg for word in node.keywords}
         if not self.scene.atomic and not words & {"ignore_conflicts", "update_conflicts"}:
-            self._again(node, f"rows of {found.model} are created")
-
-    def _again(self, node: ast.AST, what: str) -> None:
-        self.say(
-            AGAIN,
-            node,
-            f"{what}, and atomic = False keeps what is done when the migration is killed: the next run does it twice.",
-            "Use get_or_create, ignore_conflicts=True, or a filter for what isn't done yet.",
-            once=f"again {what}",
-        )
+            self.say(node, sentences.twice(f"rows of {found.model} are created"), once=True)
 
     # What takes time, and isn't the database.
 
     def _elsewhere(self, node: ast.Call) -> None:
         what = outside.waits(node, self.imported)
         if what and (self.in_transaction or what != "time.sleep"):
-            self.say(
-                OUTSIDE,
-                node,
-                f"{what} waits for something that isn't the database, and the migration "
-                + (
-                    "keeps its transaction and its locks open meanwhile." if self.in_transaction else "stops meanwhile."
-                ),
-                "Do it outside of migrations, in a management command or a task.",
-                "error" if self.in_transaction else "warning",
-                once=f"outside {what}",
-            )
+            self.say(node, sentences.waits(what, in_transaction=self.in_transaction), once=True)
 
 
 def _saves(loop: ast.For) -> bool:
