@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import replace
 
@@ -233,6 +234,57 @@ def test_an_old_snapshot_that_a_build_waits_for_is_named(item, other_connection)
     migrating.result()
 
 
+def gives_up():
+    with override_settings(SAFEMIGRATIONS={"LOCK_RETRY_FOR": 0.5}), pytest.raises(LockNotAcquired) as caught:
+        Migrating(lambda connection: Runner(connection, Told()).run((INDEX,))).result()
+    return str(caught.value).splitlines()
+
+
+def test_a_build_does_not_begin_behind_a_forgotten_prepared_transaction(item, other_connection):
+    if item.execute("SHOW max_prepared_transactions").fetchone() == ("0",):
+        pytest.skip("max_prepared_transactions is 0")
+    other_connection.execute("BEGIN")
+    other_connection.execute("UPDATE item SET price = 7 WHERE id = 1")
+    other_connection.execute("PREPARE TRANSACTION 'nightly'")
+    _, named, _ = gives_up()
+    other_connection.execute("ROLLBACK PREPARED 'nightly'")
+    assert re.fullmatch(
+        r"  a prepared transaction \('nightly', \d s old; end it with COMMIT PREPARED or ROLLBACK PREPARED\)", named
+    )
+    assert indexes(item) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "left", "state"),
+    [
+        ("SELECT 1", "Nothing of the index is left.", []),
+        (
+            "SELECT count(*) FROM item",
+            "The index stays behind, INVALID, because its table is in use; the next run drops it and builds it anew.",
+            [("item_price", False)],
+        ),
+    ],
+)
+def test_a_build_that_waits_for_an_old_snapshot_gives_up_and_names_it(item, other_connection, query, left, state):
+    other_connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    other_connection.execute(query)
+    first, named, what, last = gives_up()
+    assert re.fullmatch(
+        r"item: index item_price: CREATE INDEX CONCURRENTLY was waiting for old snapshots for \d s, and was ended\. "
+        r"It waits for:",
+        first,
+    )
+    assert named.startswith(f"  pid {other_connection.info.backend_pid} (client backend, idle in transaction for ")
+    assert what == (
+        "What was done before stays. End that transaction (SELECT pg_terminate_backend(pid), or what it says there), "
+        "then run the same command again."
+    )
+    assert (last, indexes(item)) == (left, state)
+    other_connection.execute("COMMIT")
+    Migrating(lambda connection: Runner(connection, Told()).run((INDEX,))).result()
+    assert indexes(item) == [("item_price", True)]
+
+
 def test_an_invalid_leftover_is_dropped_and_built_anew(database, item):
     item.execute("UPDATE item SET price = 1 WHERE id = 2")
     with pytest.raises(Exception, match="could not create unique index"):
@@ -395,7 +447,11 @@ def test_the_progress_of_a_build_is_read_and_told(item, other_connection, monkey
     other_connection.execute("COMMIT")
     migrating.result()
     pid = other_connection.info.backend_pid
-    assert told.progressed[0] == f"waiting for writers before build (0 of 1, now pid {pid})"
+    assert re.fullmatch(
+        rf"waiting for writers before build \(0 of 1, now pid {pid} \(client backend, idle in transaction for \d s: "
+        r"UPDATE item SET price = \? WHERE id = \?\)\)",
+        told.progressed[0],
+    )
 
 
 def test_a_build_whose_backend_is_ended_is_done_anew_by_the_next_run(item, other_connection):

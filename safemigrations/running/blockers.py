@@ -101,6 +101,19 @@ def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list
         return [Blocker(*row) for row in cursor.fetchall()]
 
 
+def session_of(connection: BaseDatabaseWrapper, pid: int) -> Blocker | None:
+    """What one session is at."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, application_name, coalesce(backend_type, ''), coalesce(state, ''), coalesce(extract(epoch FROM"
+            " clock_timestamp() - coalesce(xact_start, state_change)), 0)::float, coalesce(query, '')"
+            " FROM pg_stat_activity WHERE pid = %s",
+            [pid],
+        )
+        row = cursor.fetchone()
+    return Blocker(*row) if row else None
+
+
 def _conflicting(mode: Lock) -> list[str]:
     """The modes that conflict with one, as pg_locks spells them."""
     weakest = WEAKEST_CONFLICT[mode].strength

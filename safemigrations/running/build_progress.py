@@ -1,43 +1,58 @@
-"""How far CREATE INDEX is, seen from a connection of its own while the statement runs."""
+"""How far CREATE INDEX is, seen from a connection of its own while the statement runs, and whether it still goes on."""
 
 from __future__ import annotations
 
 import threading
+import time
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..plans.steps import Step
+from .. import conf
+from ..errors import LockNotAcquired
+from ..plans.indexes import BuildIndex
+from ..postgres.lock import Lock
+from .blockers import Blocker, blockers, session_of
 from .run import Report
 from .session import Session
 
 AFTER = 2.0  # seconds before the progress of a long statement is shown
+EVERY = 1.0  # seconds
 
 
 class BuildProgress:
-    """Tells the report of a session, while the block runs, what PostgreSQL says of its CREATE INDEX."""
+    """Tells the report of a session, while the block runs, what PostgreSQL says of its CREATE INDEX.
 
-    def __init__(self, session: Session, step: Step) -> None:
+    The block raises LockNotAcquired when CONCURRENTLY has waited for one and the same transaction for LOCK_RETRY_FOR
+    seconds: it has no timeout of its own, and would wait for a forgotten transaction for ever.
+    """
+
+    def __init__(self, session: Session, step: BuildIndex) -> None:
         self.watched: BaseDatabaseWrapper = session.connection
         self.report: Report = session.report
         ((pid,),) = session.rows("SELECT pg_backend_pid()")
         self.step, self.pid = step, pid
+        self.waits_for: tuple[str, int, int] | None = None  # phase, how many have gone, and the one that it waits for
+        self.since = 0.0
+        self.gave_up = ""
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> None:
         self.thread.start()
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.over.set()
         self.thread.join()
+        if self.gave_up and isinstance(error, DatabaseError):
+            raise LockNotAcquired(self.gave_up) from error
 
     def _watch(self) -> None:
-        if self.over.wait(AFTER):
+        if self.over.wait(min(AFTER, conf.lock_retry_for())):
             return
         connection = self.watched.copy()
         try:
-            while not self.over.wait(1):
+            while not self.over.wait(min(EVERY, conf.lock_retry_for())) and not self.gave_up:
                 self._look(connection)
         except DatabaseError as error:
             self.report.progress(self.step, f"(progress can't be read: {error})")
@@ -50,13 +65,36 @@ class BuildProgress:
                 "SELECT phase, blocks_done, blocks_total, lockers_done, lockers_total, current_locker_pid"
                 f" FROM pg_stat_progress_create_index WHERE pid = {self.pid}"
             )
-            if row := cursor.fetchone():
-                self.report.progress(self.step, _in_words(*row))
+            row = cursor.fetchone()
+        if not row:
+            return
+        phase, done, total, gone, lockers, locker = row
+        if not lockers:
+            self.waits_for = None
+            self.report.progress(self.step, f"{phase}, {100 * done // total} %" if total else phase)
+            return
+        who = self._named(connection, locker)
+        self.report.progress(self.step, f"{phase} ({gone} of {lockers}, now {who or 'nobody any more'})")
+        self._give_up_behind(connection, (phase, gone, locker), who)
 
+    def _named(self, connection: BaseDatabaseWrapper, pid: int) -> Blocker | None:
+        """A prepared transaction has no pid."""
+        if pid:
+            return session_of(connection, pid)
+        holders = blockers(connection, {self.step.table: Lock.SHARE})
+        return next((holder for holder in holders if holder.pid is None), None)
 
-def _in_words(phase: str, done: int, total: int, gone: int, lockers: int, locker: int) -> str:
-    if lockers:
-        return f"{phase} ({gone} of {lockers}, now pid {locker})"
-    if total:
-        return f"{phase}, {100 * done // total} %"
-    return phase
+    def _give_up_behind(self, connection: BaseDatabaseWrapper, now: tuple[str, int, int], who: Blocker | None) -> None:
+        if now != self.waits_for:
+            self.waits_for, self.since = now, time.monotonic()
+        waited = time.monotonic() - self.since
+        if waited < conf.lock_retry_for():
+            return
+        self.gave_up = (
+            f"{self.step.why}: CREATE INDEX CONCURRENTLY was {now[0]} for {waited:.0f} s, and was ended. It waits "
+            f"for:\n  {who or 'a transaction that nobody sees any more'}\n"
+            "What was done before stays. End that transaction (SELECT pg_terminate_backend(pid), or what it says "
+            "there), then run the same command again."
+        )
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_cancel_backend(%s)", [self.pid])

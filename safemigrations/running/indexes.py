@@ -11,13 +11,14 @@ import time
 from django.db import DatabaseError
 
 from ..data import Data
-from ..errors import StepFailed, to_type
+from ..errors import LockNotAcquired, StepFailed, to_type
 from ..plans.indexes import BuildIndex, DropIndex
 from ..postgres.indexes import index_exists, index_state
 from ..postgres.lock import Lock
 from . import locks
+from .blockers import blockers
 from .build_progress import BuildProgress
-from .online import send_online
+from .online import send_online, wait_for_long_writers
 from .session import Session
 from .transactions import behind_locks, send_behind_locks
 
@@ -41,6 +42,7 @@ def build_index(session: Session, step: BuildIndex) -> str:
     if _without_leftover(session, step).is_valid:
         _analyze(session, step)
         return "was there already"
+    wait_for_long_writers(session, step)
     try:
         detail = send_online(
             session,
@@ -50,6 +52,8 @@ def build_index(session: Session, step: BuildIndex) -> str:
             meanwhile=BuildProgress(session, step),
             repeatable=False,
         )
+    except LockNotAcquired as error:
+        raise LockNotAcquired(f"{error}\n{_without_waiting(session, step)}") from error
     except DatabaseError as error:
         if not session.connection.is_usable():
             raise
@@ -71,6 +75,14 @@ def _without_leftover(session: Session, step: BuildIndex) -> IndexState:
     while (state := _when_nobody_builds(session, step)).is_leftover:
         _drop_leftover(session, step)
     return state
+
+
+def _without_waiting(session: Session, step: BuildIndex) -> str:
+    """Drop the leftover, unless that would wait, too; what a person has to know about it."""
+    if blockers(session.connection, {step.table: Lock.ACCESS_EXCLUSIVE}):
+        return "The index stays behind, INVALID, because its table is in use; the next run drops it and builds it anew."
+    _without_leftover(session, step)
+    return "Nothing of the index is left."
 
 
 def _when_nobody_builds(session: Session, step: BuildIndex) -> IndexState:

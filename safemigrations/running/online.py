@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager
 
 from django.db import DatabaseError, IntegrityError, transaction
 
+from ..plans.indexes import BuildIndex
 from ..plans.steps import Online, Step
 from ..postgres.lock import Lock
 from . import locks
-from .blockers import LONG_TRANSACTION, Blocker
+from .blockers import LONG_TRANSACTION, Blocker, blockers
 from .proofs import Contradicted, contradictions
 from .session import Session
 from .transactions import Waits
@@ -59,6 +60,17 @@ def send_online(
             if not locks.is_retried(error) or (sent and not repeatable):
                 raise
     return waits.summary()
+
+
+def wait_for_long_writers(session: Session, step: BuildIndex) -> None:
+    """CONCURRENTLY begins with a wait for everybody who writes to the table; an index is INVALID meanwhile.
+
+    So a forgotten transaction is waited for before it, where giving up leaves nothing behind.
+    """
+    wanted = {step.table: Lock.SHARE}
+    for _ in locks.attempts(session.connection, wanted, Waits(step, session.report)):
+        if not any(blocker.is_long for blocker in blockers(session.connection, wanted)):
+            return
 
 
 def _tell_old_snapshots(session: Session, step: Step) -> None:
