@@ -147,7 +147,7 @@ def test_the_tables_of_many_to_many_fields_are_new_too():
     assert ids(index) == ["E200"]
 
 
-class Tags(RelatedField[Any, Any]):
+class Tags(RelatedField):  # type: ignore[type-arg]
     """A relation of somebody else, without a table of its own: as TaggableManager of django-taggit."""
 
     many_to_many = True
