@@ -17,6 +17,7 @@ from safemigrations.running import blockers, locks, patience
 from safemigrations.running.blockers import Blocker
 from safemigrations.running.patience import Attempt
 from safemigrations.running.runner import Runner
+from safemigrations.typed import server_version
 from tests.contention import AT_WORK, Migrating, Told, autovacuum, is_waiting_for_a_lock, traffic, until
 
 READ = "SELECT count(*) FROM item WHERE id < 5"
@@ -410,3 +411,16 @@ def test_sqlstate_is_read_from_both_drivers():
     assert locks.is_retried(error)
     assert locks.sqlstate(psycopg.errors.LockNotAvailable()) == "55P03"
     assert locks.sqlstate(ValueError()) == ""
+
+
+def test_autovacuum_is_waited_for_whatever_the_transaction_timeout(database, item, connect):
+    """That timeout would end the whole session."""
+    holder = connect()
+    holder.execute("BEGIN; LOCK TABLE item IN SHARE UPDATE EXCLUSIVE MODE")
+    with database.cursor() as cursor:
+        if server_version(database) >= 170000:
+            cursor.execute("SET transaction_timeout = '300ms'")
+        with pytest.raises(OperationalError) as error, transaction.atomic():
+            locks.evict_autovacuum(database, ['"item"'])
+        assert locks.sqlstate(error.value) == locks.LOCK_NOT_AVAILABLE
+        cursor.execute("SELECT 1")

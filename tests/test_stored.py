@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.conninfo import make_conninfo
 
 from safemigrations import operations
+from safemigrations.errors import StepFailed
 from safemigrations.hooks.writer import MigrationWriter
 from safemigrations.plans.claims import Claim
 from safemigrations.plans.steps import nested, tables_read
@@ -48,6 +49,11 @@ def missing(now: Any, then: Any) -> list[Any]:
     if isinstance(then, list) and isinstance(now, list) and len(now) == len(then):
         return [found for pair in zip(now, then, strict=True) for found in missing(*pair)]
     return [] if now == then else [then]
+
+
+def test_a_step_of_a_newer_version_is_refused_with_a_sentence():
+    with pytest.raises(StepFailed, match=r"a kind that this version of safemigrations doesn't know \(Exchange\)"):
+        from_json([{"kind": "Exchange", "why": "exchange"}])
 
 
 @each_case

@@ -23,6 +23,7 @@ from ..operations.filling import Answer
 from ..operations.rule import Context
 from ..typed import set_on
 from . import questioner
+from .moved_models import moves
 from .one_column import Succession, successions
 
 UNDECIDED = (
@@ -42,6 +43,8 @@ class SafeMigrationsMixin(MigrationAutodetector):
 
     def _detect_changes(self, *args: Any, **kwargs: Any) -> dict[str, list[Migration]]:
         stock: Any = super()
+        for move in moves(self.from_state, self.to_state):
+            questioner.refuse_move(self.questioner, move)
         found = list(successions(self.from_state, self.to_state))
         self.successions = [each for each in found if questioner.is_succeeded(self.questioner, each)]
         if self.successions:

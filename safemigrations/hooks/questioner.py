@@ -25,6 +25,7 @@ from django.utils.module_loading import import_string
 from ..operations.filling import Answer, is_expression, path_of
 from ..plans import expressions
 from ..typed import field_of
+from .moved_models import Move
 from .one_column import Succession
 
 
@@ -55,6 +56,15 @@ def is_succeeded(questions: MigrationQuestioner, succession: Succession) -> bool
     if is_asking(questions):
         say(f"{succession}.")
     return True
+
+
+def refuse_move(questions: MigrationQuestioner, move: Move) -> None:
+    """Raise CommandError where a model may have moved to another app, unless a person says that it hasn't."""
+    if isinstance(questions, Interactive):
+        if questions.ask_move(move):
+            move.refuse()
+    elif is_asking(questions):
+        move.refuse_to_guess()
 
 
 def keep_quiet(text: str) -> None:
@@ -108,6 +118,9 @@ class Interactive(InteractiveMigrationQuestioner):
     _choice_input: Callable[[str, list[str]], int]
     _ask_default: Callable[[], Any]
     _boolean_input: Callable[[str, bool], bool]
+
+    def ask_move(self, move: Move) -> bool:
+        return self._boolean_input(f"{move.question} [y/N]", False)
 
     def ask_succession(self, succession: Succession) -> bool:
         return self._boolean_input(f"{succession}. Is that so? [Y/n]", True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..data import Data
+from ..errors import StepFailed
 from ..postgres.lock import Lock
 from ..postgres.probe import Probe
 from . import claims
@@ -85,6 +86,11 @@ def _decode(value: Any, around: tuple[str, ...]) -> Any:
         return value
     if value["kind"] == "locks":
         return {table: Lock(lock) for table, lock in value["pairs"]}
+    if value["kind"] not in TYPES:
+        raise StepFailed(
+            f"A stored plan has a step of a kind that this version of safemigrations doesn't know ({value['kind']}): a "
+            "newer version has left it. Nothing was changed. Run the same command with that version, or a later one."
+        )
     kind = TYPES[value["kind"]]
     known = {*kind.field_names()} - {"takes", "frees", "works_on"}
     values = {name: _decode(item, around) for name, item in value.items() if name in known}

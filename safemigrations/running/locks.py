@@ -24,6 +24,7 @@ from ..errors import LockNotAcquired
 from ..postgres.lock import Lock
 from ..postgres.names import regclass
 from ..postgres.values import literal
+from ..typed import server_version
 from .blockers import Blocker, blockers
 from .patience import Attempt, Patience
 
@@ -123,7 +124,9 @@ def evict_autovacuum(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> 
     """Wait, in a mode that stops neither reads nor writes, until autovacuum has yielded; inside a transaction."""
     with connection.cursor() as cursor:
         patience = milliseconds(deadlock_timeout(connection) + 0.5)
-        cursor.execute(f"SET LOCAL lock_timeout = {patience}; SET LOCAL statement_timeout = 0")
+        others = ["statement_timeout", *(["transaction_timeout"] if server_version(connection) >= 170000 else [])]
+        unlimited = "; ".join(f"SET LOCAL {name} = 0" for name in others)
+        cursor.execute(f"SET LOCAL lock_timeout = {patience}; {unlimited}")
         cursor.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE UPDATE EXCLUSIVE MODE")
 
 
