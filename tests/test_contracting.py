@@ -113,6 +113,18 @@ def test_a_migrate_that_was_killed_leaves_nothing_to_the_old_release(tmp_path, a
     assert "it belongs to release v2" in refused(old)
 
 
+def test_an_old_release_that_never_came_here_before_is_not_taken_for_a_newer_one(tmp_path, at):
+    """Neither the gate nor `adopt` believes that its migration was pruned."""
+    old = three_releases.tree(tmp_path, at("v2"), 1)
+    old.sql("DELETE FROM safemigrations_release WHERE label = 'v1'")
+    old.manage("migrate").check()
+    said = refused(old)
+    assert f"it belongs to release v2 ({MARKS[2]}), which is newer" in said
+    assert "adopt" not in said
+    adopted = old.manage(*shlex.split("safemigrations contract adopt 1 --as shop.0001_initial --reason because"))
+    assert f"belongs to release v2 ({MARKS[2]}), which is newer than this code" in adopted.stderr
+
+
 # Sessions.
 
 
@@ -194,7 +206,7 @@ def test_through_pgbouncer_in_transaction_mode(tmp_path, at):
             assert (result.returncode, columns(new)) == (75, ["id", "name", "note", "size"])
             assert f"web  release v1 ({MARKS[1]})" in result.stderr
         pooled.write("ask.py", ASK)
-        assert _run(pooled, "ask.py") == f"safemig:{MARKS[1]}"
+        assert output_of(pooled, "ask.py") == f"safemig:{MARKS[1]}"
 
 
 ASK = """
@@ -207,7 +219,7 @@ with connection.cursor() as cursor:
 """
 
 
-def _run(project: Project, script: str) -> str:
+def output_of(project: Project, script: str) -> str:
     command = [sys.executable, script]
     done = subprocess.run(command, cwd=project.folder, env=project._environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -220,39 +232,6 @@ def _run(project: Project, script: str) -> str:
 def with_settings(project: Project, **settings: object) -> Project:
     project.set(SAFEMIGRATIONS={**project.settings["SAFEMIGRATIONS"], **settings})
     return project
-
-
-def test_strict_stops_for_a_session_without_a_mark(tmp_path, at, session):
-    new = with_settings(three_releases.tree(tmp_path, at("v2"), 2), GATE="strict")
-    psql, other = session(new, None, "psql"), session(new, None, "cron")
-    said = refused(new)
-    assert "  sessions without a mark, and GATE is 'strict':\n    pid N  cron  connected" in said
-    assert "psql" not in said
-    other.close()
-    new.manage(*CONTRACT).check()
-    assert psql.execute("SELECT 1")
-
-
-def test_a_row_has_to_be_old_enough(tmp_path, at):
-    new = with_settings(three_releases.tree(tmp_path, at("v2"), 2), CONTRACT_AFTER=3 * 24 * 60 * 60)
-    said = refused(new)
-    assert re.search(r"\n  left \d+ (s|min) ago, and CONTRACT_AFTER is 3 d\nWhen that is over", said)
-    new.sql("UPDATE safemigrations_contract SET created_at = now() - interval '3 days'")
-    new.manage(*CONTRACT).check()
-
-
-def test_a_release_that_connected_a_moment_ago_is_waited_for(tmp_path, at):
-    old, new, _ = (with_settings(tree, GATE_QUIET=300) for tree in three_releases.trees(tmp_path, at("v2")))
-    old.write("ask.py", ASK)
-    new.manage(*CONTRACT, "--plan").check()
-    new.sql("CREATE TABLE safemigrations_seen (mark varchar(8) PRIMARY KEY, seen_at timestamptz NOT NULL)")
-    assert _run(old, "ask.py") == f"safemig:{MARKS[1]}"
-    said = refused(new)
-    assert re.search(
-        rf"  release v1 \({MARKS[1]}\) connected \d+ s ago; GATE_QUIET waits until it was away for 300 s\n", said
-    )
-    new.sql("UPDATE safemigrations_seen SET seen_at = seen_at - interval '301 seconds'")
-    new.manage(*CONTRACT).check()
 
 
 REQUIRED = {
@@ -420,13 +399,6 @@ def _on_a_terminal(project: Project, answer: str, *args: str) -> Result:
     os.close(ours)
     os.close(theirs)
     return Result(done.stdout, done.stderr, done.returncode)
-
-
-def test_where_the_contract_runs_immediately_nobody_is_asked(tmp_path, at, session):
-    new = with_settings(three_releases.tree(tmp_path, at("v2"), 2), CONTRACT="immediately", CONTRACT_AFTER=9999)
-    session(new, 1)
-    new.manage(*CONTRACT).check()
-    assert open_rows(new) == 0
 
 
 def test_where_no_other_release_was_noted_sessions_are_listed(tmp_path, at, session):

@@ -250,7 +250,6 @@ def test_the_name_of_the_environment_is_kept(asking, monkeypatch):
 
 
 def test_connections_of_a_pool_carry_the_mark(asking):
-    pytest.importorskip("psycopg_pool")
     default = {**asking.settings["DATABASES"]["default"], "OPTIONS": {"pool": True, "application_name": "web"}}
     asking.set(DATABASES={"default": default})
     assert asking.manage("ask").check().lines == [f"default web safemig:{OWN}"]

@@ -108,11 +108,15 @@ def _key(text: str) -> Key:
 
 
 def newer_that_knows(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> Release | None:
-    """A release that has this migration and that came here after this code had come for the first time."""
-    releases = recorded(connection)
+    """A release that has this migration, and that has all of this code or came here after it."""
+    releases, names = recorded(connection), names_known()
     own = releases.get(own_mark())
+
+    def is_newer(one: Release) -> bool:
+        return all(one.knows(*key) for key in names) or not (own and own.first_seen > one.first_seen)
+
     knowing = (one for one in reversed(releases.values()) if one is not own and one.knows(app_label, migration))
-    return next((one for one in knowing if not (own and own.first_seen > one.first_seen)), None)
+    return next(filter(is_newer, knowing), None)
 
 
 def _by_app(names: Iterable[Key]) -> dict[str, list[str]]:
