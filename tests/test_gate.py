@@ -36,7 +36,7 @@ def row(number: int = 1, migration: str = "0002", **values: Any) -> Row:
 
 def session(mark: str | None, name: str = "web", pid: int = 7) -> Seen:
     called = f"{name} safemig:{mark}" if mark else name
-    return Seen(pid, called, "app", "10.0.0.1", "idle", timedelta(minutes=2), timedelta(seconds=1))
+    return Seen(pid, called, "app", "10.0.0.1", "idle", 120.0, 1.0)
 
 
 def verdict(*rows: Row, sessions=(), remembered=None, releases=None, known=KNOWN, **rules: Any) -> Verdict:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -23,8 +22,8 @@ class Seen(Data):
     role: str
     address: str
     state: str  # empty where this role may not see it
-    connected: timedelta | None  # for so long
-    changed: timedelta | None  # in this state for so long
+    connected: float | None  # for so many seconds
+    changed: float | None  # in this state for so many seconds
 
     @property
     def mark(self) -> str | None:
@@ -43,7 +42,8 @@ class Seen(Data):
 # A role without pg_read_all_stats sees neither backend_type nor the times of others, but their names.
 LOOK = """
     SELECT pid, application_name, coalesce(usename, ''), coalesce(host(client_addr), ''), coalesce(state, ''),
-        clock_timestamp() - backend_start, clock_timestamp() - state_change
+        extract(epoch FROM clock_timestamp() - backend_start)::float,
+        extract(epoch FROM clock_timestamp() - state_change)::float
     FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename IS NOT NULL
         AND coalesce(backend_type, 'client backend') = 'client backend'

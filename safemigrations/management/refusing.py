@@ -109,6 +109,10 @@ class Refusing:
 
 
 def _times(session: Seen) -> list[str]:
-    connected = [f"connected for {shown_age(session.connected)}"] if session.connected is not None else []
-    state = [f"{session.state} for {shown_age(session.changed or timedelta())}"] if session.state else []
+    connected = [f"connected for {_age(session.connected)}"] if session.connected is not None else []
+    state = [f"{session.state} for {_age(session.changed or 0)}"] if session.state else []
     return [", ".join([*connected, *state])] if connected or state else []
+
+
+def _age(seconds: float) -> str:
+    return shown_age(timedelta(seconds=seconds))
