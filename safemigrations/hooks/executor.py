@@ -24,9 +24,9 @@ from ..running.guard import Guard
 from ..running.one_at_a_time import look
 from ..running.run import Run, current_run, running
 from ..running.watchdog import watching
-from ..typed import applied_state, set_on
+from ..typed import set_on
 from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
-from .foreseeing import Foreseeing
+from .foreseeing import Foreseeing, states_after, states_before
 from .kept_triggers import put_triggers_back
 from .of_migration import (
     created_by,
@@ -84,28 +84,8 @@ class MigrationExecutor(executor.MigrationExecutor):
             return []  # going through the states of a large project takes as long as applying them
         foreseeing = Foreseeing(self.connection, Run())
         if any(back for _, back in plan):
-            return foreseeing.backwards(self._with_states_before(plan))
-        return foreseeing.forwards(self._with_states_after(plan))
-
-    def _with_states_after(self, plan: Sequence[tuple[Migration, bool]]) -> Iterator[tuple[Migration, ProjectState]]:
-        state = applied_state(self)
-        state.apps  # noqa: B018  # as Django does: a model may go before those that inherit from it
-        for migration, _ in plan:
-            yield migration, state
-            state = migration.mutate_state(state)
-
-    def _with_states_before(self, plan: Sequence[tuple[Migration, bool]]) -> Iterator[tuple[Migration, ProjectState]]:
-        """Those that are to be unapplied, the last one first, each with the state before it."""
-        state, before = ProjectState(real_apps=self.loader.unmigrated_apps), dict[Migration, ProjectState]()
-        applied, wanted = self.loader.applied_migrations, [migration for migration, _ in plan]
-        for migration, _ in self.migration_plan(self.loader.graph.leaf_nodes(), clean_start=True):
-            if (migration.app_label, migration.name) in applied:
-                if migration in wanted:
-                    state.apps  # noqa: B018  # as Django does
-                    before[migration] = state
-                state = migration.mutate_state(state, preserve=migration in wanted)
-        for migration in wanted:
-            yield migration, before[migration]
+            return foreseeing.backwards(states_before(self, plan))
+        return foreseeing.forwards(states_after(self, plan))
 
     def migration_plan(self, targets: Any, clean_start: bool = False) -> Any:
         """Django's; on the way forwards also with what was taken back half way, which isn't applied any more."""
