@@ -67,6 +67,21 @@ def test_a_release_that_is_skipped_on_the_way(world):
     world.ask()
 
 
+def test_two_pipelines_at_the_same_moment(world):
+    """Each with its own image: requests are answered all the while, and nothing is dropped."""
+    migrate, contract = ["migrate", "--noinput"], ["migrate", "--contract", "--noinput"]
+    commands = [(2, migrate), (1, contract), (2, contract)]
+    running = [world.releases[number - 1].project.start(*command) for number, command in commands]
+    while any(one.process.poll() is None for one in running):
+        world.ask()
+    for (number, command), one in zip(commands, running, strict=True):
+        ended = one.wait()
+        assert ended.returncode == 0 or (command == contract and ended.returncode == NOT_NOW), (number, ended)
+    assert (world.applied(), world.left()) == (2, 2)
+    world.start(2)
+    world.ask()
+
+
 class Rolling(RuleBasedStateMachine):
     """Whoever deploys may type anything at any time, in any tree."""
 
