@@ -73,7 +73,7 @@ def _refuse_family(table: _Table, step: Step, children: list[str], parents: list
             f"{_no_inherit(children, [Name.of(table.name)])} Or use Django's own operation while nobody writes."
         )
     claims = (*step.frees, *step.takes, *step.works_on) if makes_trigger(step) else step.frees
-    claimed = {claim.name for claim in claims if claim.kind is Kind.COLUMN}
+    claimed = {claim.name for claim in claims if claim.kind is Kind.COLUMN and claim.table == table.name}
     if claimed & {*inherited}:
         column = ", ".join(sorted(claimed & {*inherited}))
         raise StepFailed(
