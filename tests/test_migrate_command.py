@@ -447,11 +447,16 @@ def test_a_second_migrate_waits_says_so_and_finds_nothing_to_do(shop, other_conn
     first = shop.start("migrate")
     (pid,) = until(lambda: at_the_gate(other_connection))
     second = shop.start("migrate")
-    second.read_until(f"Another migrate (pid {pid}) is running here; waiting for it to end.\n")
+    second.read_until(" is running here; waiting for it to end.\n")
     other_connection.execute("SELECT pg_advisory_unlock(1)")
     assert "Applying shop.0004_gate... OK" in first.wait().check().stdout
-    assert second.wait().check().stdout == (
-        f"Another migrate (pid {pid}) is running here; waiting for it to end.\n"
+    told, rest = second.wait().check().stdout.split("\n", 1)
+    assert re.fullmatch(
+        rf"Another migrate, pid {pid} \([^()]+, active for \d+ s: SELECT pg_advisory_xact_lock\(\?\)\), is running here; "
+        r"waiting for it to end\.",
+        told,
+    )
+    assert rest == (
         "Operations to perform:\n  Apply all migrations: shop\nRunning migrations:\n  No migrations to apply.\n"
         "Left for the contract: 2\n" + LEFT_SIZE + LEFT_NOTE + WHAT_TO_TYPE
     )

@@ -20,6 +20,7 @@ from ..errors import StepFailed
 from ..typed import server_version
 from . import locks
 from .backfill.failures import first_line, is_lost
+from .blockers import Blocker, session_of
 from .pooler import refuse_pooler
 
 WORK = 7_283_946_510_022  # of the advisory lock on the connection that does the work; nobody else uses the constant
@@ -28,14 +29,14 @@ POLL = 0.2  # seconds
 KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10}  # seconds; firewalls forget connections that are silent
 TOO_MANY = "53300"
 
-Tell = Callable[[int | None], Any]
+Tell = Callable[[Blocker | None], Any]  # who is in the way; None: nobody any more
 
 _own: ContextVar[dict[str, BaseDatabaseWrapper]] = ContextVar("safemigrations_own")  # by the alias of the database
 
 
 @contextlib.contextmanager
 def one_at_a_time(connection: BaseDatabaseWrapper, waiting: Tell) -> Iterator[None]:
-    """Let one run work on this database; `waiting` is told the pid of the other, once.
+    """Let one run work on this database; `waiting` is told who the other is, once.
 
     This asks again and again. A session that waits for an advisory lock holds a snapshot, and a CREATE INDEX
     CONCURRENTLY of the run that holds the lock would wait for that snapshot.
@@ -61,12 +62,12 @@ _LOST = "The connection to the server was lost ({error}). What was done before s
 
 
 def _once(waiting: Tell) -> Tell:
-    told: list[int | None] = []
+    told: list[Blocker | None] = []
 
-    def tell(pid: int | None) -> None:
+    def tell(who: Blocker | None) -> None:
         if not told:
-            told.append(pid)
-            waiting(pid)
+            told.append(who)
+            waiting(who)
 
     return tell
 
@@ -154,10 +155,10 @@ def holders_of(key: int) -> str:
     )
 
 
-def _holder(connection: BaseDatabaseWrapper) -> int | None:
+def _holder(connection: BaseDatabaseWrapper) -> Blocker | None:
     """The one that does the work, as long as it has that lock."""
     pid: int | None = _value(connection, f"SELECT coalesce(({holders_of(WORK)}), ({holders_of(OWN)}))")
-    return pid
+    return session_of(connection, pid) if pid else None
 
 
 def _value(connection: BaseDatabaseWrapper, query: str) -> Any:

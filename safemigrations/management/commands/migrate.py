@@ -22,6 +22,7 @@ from safemigrations.management import back
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.leaving import refuse_under_newer, refuse_while_needed
 from safemigrations.operations.base import Change
+from safemigrations.running.blockers import Blocker
 from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report, Run, running
@@ -109,11 +110,10 @@ class Command(Interruptible, migrate.Command):
                 self._record_release(connection)
             self._print_left(connection)
 
-    def tell_waiting(self, pid: int | None) -> None:
+    def tell_waiting(self, who: Blocker | None) -> None:
         if self.verbosity:
-            self.stdout.write(
-                self.style.WARNING(f"Another migrate (pid {pid}) is running here; waiting for it to end.")
-            )
+            other = f", {who}," if who else ""
+            self.stdout.write(self.style.WARNING(f"Another migrate{other} is running here; waiting for it to end."))
             self.stdout.flush()
 
     def _record_release(self, connection: BaseDatabaseWrapper) -> None:
