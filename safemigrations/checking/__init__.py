@@ -1,1 +1,1 @@
-"""The rules in their order, and what the checks make of them."""
+"""The rules in their order, the readers of SQL and Python, and what the checks make of them."""
