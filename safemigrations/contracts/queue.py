@@ -95,13 +95,18 @@ def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
     ]
 
 
+def refuse_forged(chosen: Iterable[Contract]) -> None:
+    """Raise StepFailed for a plan that this package hasn't written, before anybody reads it."""
+    for row in chosen:
+        refuse_unsigned(row, cure=how_to_trust(row))
+
+
 def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Contract] | None = None) -> int:
     """Run these rows, or all that is left, oldest first, and return how many. Stops at the first that fails."""
     refuse_others(connection)
     reversals.refuse_contract(connection)
     chosen = open_rows(connection) if only is None else list(only)
-    for row in chosen:
-        refuse_unsigned(row, cure=how_to_trust(row))
+    refuse_forged(chosen)
     refuse_used(connection, chosen)
     _refuse_unfilled(connection, chosen)
     plans = _without_what_is_pointless(connection, chosen)
