@@ -452,8 +452,8 @@ def test_a_second_migrate_waits_says_so_and_finds_nothing_to_do(shop, other_conn
     assert "Applying shop.0004_gate... OK" in first.wait().check().stdout
     told, rest = second.wait().check().stdout.split("\n", 1)
     assert re.fullmatch(
-        rf"Another migrate, pid {pid} \([^()]+, active for \d+ s: SELECT pg_advisory_xact_lock\(\?\)\), is running here; "
-        r"waiting for it to end\.",
+        rf"Another migrate, pid {pid} \([^()]+, active for \d+ s: SELECT pg_advisory_xact_lock\(\?\)\), is running "
+        r"here; waiting for it to end\.",
         told,
     )
     assert rest == (

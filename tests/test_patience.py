@@ -73,6 +73,18 @@ def test_when_nothing_shorter_helps_patience_grows_with_what_holders_need():
     assert after(*looks, [holder("c", 0.1)], waited=GROWS_AFTER + 1).timeout == 0.75
 
 
+def test_one_long_holder_among_short_ones_lets_no_try_grow():
+    looks = [[holder(f"a{number}", 0.02), holder("report", 0.1 * number)] for number in range(9)]
+    short = [[holder(f"b{number}", 0.02), holder(f"c{number}", 0.02)] for number in range(9)]
+    assert after(*looks, *short, [holder("d", 0.01)], waited=60).timeout == 0.02
+
+
+def test_where_tries_of_the_usual_length_keep_failing_they_grow_to_what_most_holders_need():
+    patience = patience_with([[holder(f"{number}", 0.3 if number % 4 else 0.02)] for number in range(40)])
+    tries = [patience.next([holder("z", 0.2)], 10) for _ in range(12)]
+    assert [attempt.timeout for attempt in tries] == [0.02, 0.05, 0.1, *[0.2] * 7, 0.375, 0.375]
+
+
 def test_patience_grows_to_its_limit_at_most():
     looks = [[holder(f"a{number}", 0.8), holder(f"b{number}", 0.9)] for number in range(5)]
     assert after(*looks, [holder("c", 0.3)], waited=60).timeout == 0.9

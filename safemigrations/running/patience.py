@@ -19,7 +19,8 @@ from .blockers import Blocker
 FIRST = 0.3  # seconds that NOWAIT is tried at least
 LADDER = (0.02, 0.05, 0.1)  # seconds; then the usual timeout again and again
 SHORT = 0.05  # seconds; whoever is younger may be one of the short ones
-GROWS_AFTER = 5.0  # seconds without success, from which on the limit counts and no longer the usual timeout
+GROWS_AFTER = 5.0  # seconds without success, from which on a try may be longer than usual
+PLACES = 10  # that are tried for the usual time where the holders look short enough for it
 
 
 class Attempt(Data):
@@ -42,7 +43,8 @@ class Patience:
         self.first: Collection[str] | None = None
         self.there: dict[str, Blocker] = {}
         self.lives: deque[float] = deque(maxlen=50)  # how old those were that have ended, when they were seen last
-        self.ladder = itertools.chain(LADDER, itertools.repeat(self.usual))
+        self.ladder = itertools.chain((min(step, usual) for step in LADDER), itertools.repeat(usual))
+        self.places = 0  # of the usual length at most
         self.backwards = itertools.cycle((False, True))
 
     def next(self, who: Sequence[Blocker], waited: float) -> Attempt:
@@ -52,16 +54,26 @@ class Patience:
             return Attempt(None)
         if any(blocker.is_autovacuum for blocker in who):
             return Attempt(self.usual, evict_autovacuum=True)
-        if waited < FIRST or not self._is_worth_a_place(self.longest(waited)):
+        if waited < FIRST:
             return Attempt(None)
-        grown = self.longest(waited)
-        return Attempt(grown if grown > self.usual else min(next(self.ladder), grown), backwards=next(self.backwards))
+        longer = self._longer(waited)
+        if self._is_worth_a_place(self.usual) and not (longer and self.places >= PLACES):
+            self.places += 1
+            return Attempt(next(self.ladder), backwards=next(self.backwards))
+        if longer and self._is_worth_a_place(longer):
+            return Attempt(longer, backwards=next(self.backwards))
+        return Attempt(None)
 
-    def longest(self, waited: float) -> float:
-        """The longest try that is worth its harm by now, in seconds."""
-        if waited < GROWS_AFTER or not self.lives:
-            return self.usual
-        return max(self.usual, min(self.limit, 1.25 * max(self.lives)))
+    def _longer(self, waited: float) -> float | None:
+        """What most of the holders need, in seconds, where that is longer than usual and still within the limit."""
+        life = self._most(self.lives)
+        if waited < GROWS_AFTER or not self.usual < life <= self.limit:
+            return None
+        return min(self.limit, 1.25 * life)
+
+    def _most(self, lives: Collection[float]) -> float:
+        """Nine of ten are no longer than this."""
+        return sorted(lives)[len(lives) * 9 // 10] if lives else 0.0
 
     def _remember(self, who: Sequence[Blocker]) -> None:
         now = {blocker.transaction: blocker for blocker in who}
@@ -77,5 +89,5 @@ class Patience:
         if not self.lives or self.first is None or not self.there.keys().isdisjoint(self.first):
             return False
         usual_life = statistics.median(self.lives)
-        old = max(SHORT, 2 * sorted(self.lives)[len(self.lives) * 9 // 10])
+        old = max(SHORT, 2 * self._most(self.lives))
         return all(blocker.age <= old and usual_life - blocker.age <= longest for blocker in self.there.values())
