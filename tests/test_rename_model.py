@@ -53,7 +53,7 @@ def test_the_plan(database):
         "-- shop_book: its row-level security holds behind a view, too (looked up when it is run)\n"
         "-- shop_book: shop_book is called shop_novel, and a view has the old names\n"
         'ALTER TABLE "shop_book" RENAME TO "shop_novel";\n'
-        'CREATE VIEW "shop_book" AS SELECT * FROM "shop_novel";\n'
+        'CREATE VIEW "shop_book" AS SELECT * FROM "shop_novel" safemig_old_name;\n'
         "COMMENT ON VIEW \"shop_book\" IS 'safemigrations: the old name of a table, until migrate --contract';\n"
         "-- Left for the contract:\n"
         "--   shop_book: no function of your triggers uses the old name (looked up when it is run)\n"
@@ -74,7 +74,8 @@ def test_the_plan_of_a_table_whose_column_is_called_after_the_model(database):
         "-- shop_shelf_books: its row-level security holds behind a view, too (looked up when it is run)\n"
         "-- shop_shelf_books: shop_shelf_books is set aside, and a view has the old names\n"
         'ALTER TABLE "shop_shelf_books" RENAME TO "safemig_shop_shelf_books";\n'
-        'CREATE VIEW "shop_shelf_books" AS SELECT *, "book_id" AS "novel_id" FROM "safemig_shop_shelf_books";\n'
+        'CREATE VIEW "shop_shelf_books" AS SELECT *, "book_id" AS "novel_id" FROM "safemig_shop_shelf_books"'
+        " safemig_old_name;\n"
         "COMMENT ON VIEW \"shop_shelf_books\" IS 'safemigrations: the old name of a table, until migrate --contract';\n"
         "-- Left for the contract:\n"
         "--   shop_shelf_books: the table stands under its name again, with the new names of its columns\n"
@@ -109,6 +110,14 @@ def use(model: Any) -> Any:
     second.delete()
     assert not model.objects.filter(pk=second.pk).exists()
     return row
+
+
+def test_a_view_that_a_backup_gave_back_without_its_comment_goes_too(database):
+    shop = Shop(database, book())
+    shop.migrate(RENAME)
+    shop.execute("COMMENT ON VIEW shop_book IS NULL")
+    shop.contract()
+    assert shop.tables() == {"django_migrations", "safemigrations_contract", "shop_novel"}
 
 
 def test_both_names_work_until_the_contract(database):

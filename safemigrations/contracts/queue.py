@@ -16,14 +16,13 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
 from .. import conf
-from ..errors import StepFailed, to_type
+from ..errors import StepFailed
 from ..plans.claims import Claim
 from ..plans.steps import Plan
 from ..plans.stored import to_json
 from ..running.foreseen import refuse_foreseen
 from ..running.run import Report
 from ..running.runner import Runner
-from ..running.signed import refuse_unsigned
 from ..running.storage import ensure_table, has_table, refuse_others
 from ..running.watchdog import watching
 from . import reversals, unfinished
@@ -38,12 +37,6 @@ def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Con
     if connection.vendor != "postgresql" or not has_table(connection, Contract):
         return found.none()
     return found.filter(**filters)
-
-
-def how_to_trust(row: Contract) -> str:
-    trust = to_type(f"safemigrations contract trust {row.pk}", row._state.db)
-    look = f"SELECT jsonb_pretty(plan) FROM safemigrations_contract WHERE id = {row.pk}"
-    return f"If the plan is right ({look}), type: {trust} --reason ..."
 
 
 def put(
@@ -95,18 +88,11 @@ def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
     ]
 
 
-def refuse_forged(chosen: Iterable[Contract]) -> None:
-    """Raise StepFailed for a plan that this package hasn't written, before anybody reads it."""
-    for row in chosen:
-        refuse_unsigned(row, cure=how_to_trust(row))
-
-
 def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Contract] | None = None) -> int:
     """Run these rows, or all that is left, oldest first, and return how many. Stops at the first that fails."""
     refuse_others(connection)
     reversals.refuse_contract(connection)
     chosen = open_rows(connection) if only is None else list(only)
-    refuse_forged(chosen)
     refuse_used(connection, chosen)
     _refuse_unfilled(connection, chosen)
     plans = _without_what_is_pointless(connection, chosen)

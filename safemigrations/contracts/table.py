@@ -8,9 +8,10 @@ from django.apps.registry import Apps
 from django.db import models
 from django.utils.timezone import now
 
+from ..errors import to_type
 from ..plans.steps import Plan
 from ..plans.stored import from_json
-from ..running.signed import Signed
+from ..running.signed import Signed, refuse_unsigned
 
 
 class Status(models.TextChoices):
@@ -64,4 +65,13 @@ class Contract(Signed):
 
     @cached_property
     def steps(self) -> Plan:
+        """Raises StepFailed for a plan that nobody with SECRET_KEY has written."""
+        if not self._state.adding:
+            refuse_unsigned(self, cure=how_to_trust(self))
         return from_json(self.plan)
+
+
+def how_to_trust(row: Contract) -> str:
+    trust = to_type(f"safemigrations contract trust {row.pk}", row._state.db)
+    look = f"SELECT jsonb_pretty(plan) FROM safemigrations_contract WHERE id = {row.pk}"
+    return f"If the plan is right ({look}), type: {trust} --reason ..."

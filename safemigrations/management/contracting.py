@@ -75,7 +75,6 @@ class Contracting:
         self._refuse_unapplied(executor, target)
         is_open = {row.pk for row in queue.open_rows(self.connection)}
         left = [row for row in held if row.pk in is_open or (label and row.status == Status.SKIPPED)]
-        queue.refuse_forged(left)
         self.contracts = {row.pk: row for row in left}
         rows, meant = chosen.as_rows(left), target.migrations(alone=self.options["only"])
         return chosen.with_needs(rows, [row.number for row in rows if row.key in meant]) if label else rows

@@ -22,6 +22,7 @@ from ..postgres.lock import Lock
 from ..postgres.names import Name, temporary_name
 from ..postgres.probe import NEVER, Probe, no_row
 from ..postgres.tables import (
+    VIEW_ALIAS,
     VIEW_MARK,
     grants_to_carry_over,
     is_marked_view,
@@ -110,10 +111,10 @@ class Move(Data):
         """The view gets the column names of the moment, so it has those that the state no longer knows, too."""
         comment = f"COMMENT ON VIEW {self.old} IS {literal(VIEW_MARK)}"
         if self.old != self.new:
-            view = f"CREATE VIEW {self.old} AS SELECT * FROM {self.aside}"
+            view = f"CREATE VIEW {self.old} AS SELECT * FROM {self.aside} {VIEW_ALIAS}"
             return (view, *self._rename_columns(self.aside), comment)
         also = "".join(f", {old} AS {new}" for old, new in self.columns)
-        return (f"CREATE VIEW {self.old} AS SELECT *{also} FROM {self.aside}", comment)
+        return (f"CREATE VIEW {self.old} AS SELECT *{also} FROM {self.aside} {VIEW_ALIAS}", comment)
 
     def _rename_columns(self, table: str) -> tuple[str, ...]:
         return tuple(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}" for old, new in self.columns)

@@ -84,12 +84,12 @@ def _decode(value: Any, around: tuple[str, ...]) -> Any:
         return tuple(_decode(item, around) for item in value)
     if not isinstance(value, dict):
         return value
-    if value["kind"] == "locks":
+    if value.get("kind") == "locks":
         return {table: Lock(lock) for table, lock in value["pairs"]}
-    if value["kind"] not in TYPES:
+    if (name := value.get("kind")) not in TYPES:
         raise StepFailed(
-            f"A stored plan has a step of a kind that this version of safemigrations doesn't know ({value['kind']}): a "
-            "newer version has left it. Nothing was changed. Run the same command with that version, or a later one."
+            f"A stored plan has a step of a kind that this version of safemigrations doesn't know ({name}): a newer "
+            "version has left it. Nothing was changed. Run the same command with that version, or a later one."
         )
     kind = TYPES[value["kind"]]
     known = {*kind.field_names()} - {"takes", "frees", "works_on"}

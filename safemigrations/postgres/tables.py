@@ -6,7 +6,9 @@ from .names import regclass
 from .probe import Probe
 from .values import literal
 
+# A view of ours has a comment, for people, and an alias, which a backup without comments has, too.
 VIEW_MARK = "safemigrations: the old name of a table, until migrate --contract"
+VIEW_ALIAS = "safemig_old_name"
 
 
 def table_exists(table: str) -> Probe:
@@ -28,7 +30,8 @@ def is_marked_view(view: str) -> Probe:
 
 def is_marked(oid: str) -> str:
     """A condition: is this relation a view of ours?"""
-    return f"coalesce(obj_description({oid}, 'pg_class') = {literal(VIEW_MARK)}, FALSE)"
+    has_comment = f"coalesce(obj_description({oid}, 'pg_class') = {literal(VIEW_MARK)}, FALSE)"
+    return f"({has_comment} OR coalesce(strpos(pg_get_viewdef({oid}), {literal(f' {VIEW_ALIAS}')}) > 0, FALSE))"
 
 
 def is_server(version: int) -> Probe:

@@ -30,7 +30,7 @@ PATH = (
 DATES = "'ISO, ' || split_part(current_setting('DateStyle'), ', ', 2)"  # whether a day or a month is first stays
 
 # As expressions. A setting that this server doesn't know is left out.
-READABLE = {"DateStyle": DATES}  # what psycopg can read; it is so in every session in which Django can work
+READABLE = {"DateStyle": DATES, "IntervalStyle": "'postgres'"}  # psycopg can read no other
 STEADY: Mapping[str, str] = {
     **READABLE,
     "search_path": PATH,
@@ -38,7 +38,6 @@ STEADY: Mapping[str, str] = {
     "standard_conforming_strings": "'on'",
     "array_nulls": "'on'",
     "transform_null_equals": "'off'",
-    "IntervalStyle": "'postgres'",
     "bytea_output": "'hex'",
     "extra_float_digits": "'1'",
     "xmloption": "'content'",

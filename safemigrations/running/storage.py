@@ -112,8 +112,8 @@ def _add_columns(connection: BaseDatabaseWrapper, model: type[models.Model], mis
             for field in missing:
                 definition, params = editor.column_sql(model, field)
                 editor.execute(
-                    f"ALTER TABLE {editor.quote_name(model._meta.db_table)} ADD COLUMN IF NOT EXISTS"
-                    f" {editor.quote_name(field.column)} {definition}",
+                    f"ALTER TABLE {Name.from_django(model._meta.db_table)} ADD COLUMN IF NOT EXISTS"
+                    f" {Name.from_django(field.column)} {definition}",
                     params or None,
                 )
             if issubclass(model, Signed):

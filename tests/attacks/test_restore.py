@@ -16,7 +16,7 @@ from ..forked import Server
 from ..releases import contract, installed, migrate, write
 from ..snapshot import Snapshot, nameless, rows, snapshot
 from ..test_rolling_deploy import look_at_each_other
-from .deployment import ONE_IN, assert_same, not_yet
+from .deployment import ONE_IN, assert_same
 from .restoring import FLAVOURS, PLAIN, Flavour, restored
 
 ENDS: dict[str, Snapshot] = {}  # case -> the catalog after the stock operations; the same for every test
@@ -118,7 +118,6 @@ HERE = [case for case in CASES if ONE_IN == 1 or case.name in KINDS]
 # Whatever a backup leaves out, something of theirs could be it.
 FEW = {"rename_field_unique", "alter_field_number_to_text", "rename_model"}
 MORE = {"backfill_with_meanwhile_over_row", "alter_field_bigger_key", "alter_field_shorter", "alter_model_table"}
-VIEWS = {"rename_model", "alter_model_table"}
 
 
 @pytest.mark.parametrize("case", HERE, ids=repr)
@@ -126,14 +125,10 @@ def test_restored_between_expand_and_contract_it_goes_on(case, end, last, tmp_pa
     goes_on_after(PLAIN, case, end, tmp_path, monkeypatch)
 
 
-forgotten = not_yet("a view that stands for an old name is known by its comment alone, and stays where that is lost")
-
-
 def of_each(flavour: Flavour) -> Iterator[Any]:
     for case in CASES:
         if case.name in (FEW | MORE if ONE_IN == 1 else FEW):
-            marks = [forgotten] if flavour.name == "no comments" and case.name in VIEWS else []
-            yield pytest.param(flavour, case, id=f"{flavour}-{case}", marks=marks)
+            yield pytest.param(flavour, case, id=f"{flavour}-{case}")
 
 
 @pytest.mark.parametrize(("flavour", "case"), [one for flavour in FLAVOURS[1:] for one in of_each(flavour)])
