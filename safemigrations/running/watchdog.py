@@ -20,6 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..data import Data
 from ..errors import KeptOthersWaiting
+from ..postgres.names import Name
 from ..postgres.statements import as_text, may_wait_for_a_table, shortened
 
 LOOKS = 10  # during the time that somebody may wait
@@ -158,7 +159,7 @@ class Watchdog:
 
     def _that_took(self, table: str) -> str:
         """The first statement of the transaction that names the table."""
-        name = table.rpartition(".")[-1].strip('"')
+        name = Name(table).raw
         return next((statement for statement in list(self.sent) if name in statement), "")
 
 

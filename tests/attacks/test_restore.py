@@ -19,6 +19,13 @@ from ..test_rolling_deploy import look_at_each_other
 from .deployment import ONE_IN, assert_same
 from .restoring import FLAVOURS, PLAIN, Flavour, restored
 
+@pytest.fixture
+def database(used: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """With the rows of the release before the case."""
+    with new_database("default", monkeypatch, used) as made:
+        yield made
+
+
 ENDS: dict[str, Snapshot] = {}  # case -> the catalog after the stock operations; the same for every test
 
 
