@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from django.db import DatabaseError, transaction
 
 from ..errors import StepFailed
 from ..plans.steps import Plan, Proof, Question, Step, tables_of
+from ..postgres.columns import column_not_null
+from ..postgres.names import Name
 from .run import sending
 from .session import Session
 
 PATIENCE = "lock_timeout = '200ms'; SET LOCAL statement_timeout = '5s'"
+
+
+DROPS_NOT_NULL = re.compile(r"ALTER TABLE (.+) ALTER COLUMN (.+) DROP NOT NULL;")
 
 
 def preview(session: Session, plan: Plan, *, after: Sequence[str] = ()) -> Iterator[Step]:
@@ -33,9 +39,17 @@ def _may_change(line: str, tables: Sequence[str]) -> bool:
     return line.startswith(("ALTER INDEX", "DROP INDEX")) or any(table in line for table in tables)
 
 
+def _needs_what_goes(step: Step, after: Sequence[str]) -> bool:
+    """Is the step needed only where a column forbids null, which one of these lines ends?"""
+    found = [match.groups() for line in after if (match := DROPS_NOT_NULL.fullmatch(line))]
+    return any(column_not_null(table, Name(column).raw) in (step.only_where or "") for table, column in found)
+
+
 def _answer(session: Session, step: Step, after: Sequence[str]) -> Step | Plan:
     if isinstance(step, Question) and any(_may_change(line, tables_of(step)) for line in after):
         return step
+    if _needs_what_goes(step, after):
+        return ()
     try:
         with sending(), transaction.atomic(using=session.connection.alias):
             session.set(f"LOCAL {PATIENCE}")

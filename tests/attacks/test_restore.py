@@ -19,6 +19,7 @@ from ..test_rolling_deploy import look_at_each_other
 from .deployment import ONE_IN, assert_same
 from .restoring import FLAVOURS, PLAIN, Flavour, restored
 
+
 @pytest.fixture
 def database(used: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """With the rows of the release before the case."""
