@@ -25,6 +25,7 @@ from ..running.one_at_a_time import look
 from ..running.run import Run, current_run, running
 from ..running.watchdog import watching
 from ..typed import set_on
+from . import freshness
 from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
 from .foreseeing import Foreseeing, states_after, states_before
 from .kept_triggers import put_triggers_back
@@ -39,7 +40,6 @@ from .of_migration import (
 
 NOTHING_WAS_CHANGED = "Nothing was changed."  # as every refusal says it
 STAYS = "What this run did before stays, and is skipped the next time."
-UNFINISHED = "safemigrations: the first migrate has not finished"
 
 
 class MigrationExecutor(executor.MigrationExecutor):
@@ -63,7 +63,8 @@ class MigrationExecutor(executor.MigrationExecutor):
         run.fresh = self.is_fresh() and plan != []
         with running(run):
             if run.fresh:
-                self._mark_unfinished()
+                self.recorder.ensure_schema()
+                freshness.mark_unfinished(self.connection)
             elif not fake:
                 put_triggers_back(self.connection, self.loader, run.report)
             with _saying_what_was_changed(run):
@@ -71,7 +72,7 @@ class MigrationExecutor(executor.MigrationExecutor):
                     self._refuse_foreseen(self.migration_plan(targets) if plan is None else plan)
                 state = super().migrate(targets, plan, state, fake, fake_initial)
             if run.fresh:
-                self._comment("NULL")
+                freshness.mark_finished(self.connection)
         return state
 
     def _refuse_foreseen(self, plan: Sequence[tuple[Migration, bool]]) -> None:
@@ -99,22 +100,11 @@ class MigrationExecutor(executor.MigrationExecutor):
             plan = super().migration_plan(targets, clean_start)
         return plan
 
-    # A first migrate that was killed left no old release behind either, so it stays the first until it is through.
-
     def is_fresh(self) -> bool:
+        """Was nothing migrated when this run began? Then there is no old release."""
         if not self.loader.applied_migrations and not self.half_way:
             return True
-        with self.connection.cursor() as cursor:
-            cursor.execute("SELECT obj_description(to_regclass('django_migrations'), 'pg_class')")
-            return bool(cursor.fetchone()[0] == UNFINISHED)
-
-    def _mark_unfinished(self) -> None:
-        self.recorder.ensure_schema()
-        self._comment(f"'{UNFINISHED}'")
-
-    def _comment(self, text: str) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"COMMENT ON TABLE django_migrations IS {text}")
+        return freshness.is_unfinished(self.connection)
 
     def apply_migration(
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
@@ -180,7 +170,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         """The tables were there before this migrate, and so may be a release that uses them."""
         if run.fresh:
             run.fresh = False
-            self._comment("NULL")
+            freshness.mark_finished(self.connection)
 
     def _make_room(self, migration: Migration, state: ProjectState, run: Run) -> None:
         """Refuse what is held, needed or foreseen to fail."""
