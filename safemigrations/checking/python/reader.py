@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
-from ...plans.tables import db_table_of
 from ..hazard import Hazard, NotUnderstood
 from ..scene import Scene
 from . import functions, outside, sentences
 from .chains import Chain, chain_of, model_of
 from .functions import Function, Module, Unreadable
+from .names import TAKES_ALL, Names
 
 Said = Hazard | NotUnderstood
-TAKES_ALL = {"list", "set", "tuple", "sorted", "len"}
 
 
 def read(
@@ -47,18 +45,12 @@ def _of_the_whole(first: Function, reached: list[Function], scene: Scene) -> Ite
         yield sentences.which_database(first.name).at(first.lineno)
 
 
-class FunctionReader(ast.NodeVisitor):
-    """Reads one function. Its names stand for models and querysets as far as that is written in it."""
+class FunctionReader(Names):
+    """Reads one function, and says what is wrong with it."""
 
     def __init__(self, module: Module, function: Function, scene: Scene, sql: Callable[[str], Iterator[Said]]) -> None:
-        self.module, self.scene, self.sql = module, scene, sql
-        self.imported = {**module.imported, **dict(functions.imports_in(function.body))}
-        self.known: dict[str, Chain] = {
-            name: Chain("", path.rpartition(".")[2], live=True)
-            for name, path in self.imported.items()
-            if outside.is_live_model(name, path)
-        }
-        self.constants = dict(module.constants)
+        super().__init__(module, function, scene)
+        self.sql = sql
         self.said: list[Said] = []
         self.works_on_rows = False
         self.loops: list[ast.AST] = []
@@ -73,52 +65,6 @@ class FunctionReader(ast.NodeVisitor):
 
     def not_understood(self, node: ast.AST, why: str) -> None:
         self.said.append(NotUnderstood(why, getattr(node, "lineno", 0), what="function"))
-
-    # Names.
-
-    def visit_Assign(self, node: ast.Assign) -> None:
-        for target in node.targets:
-            if isinstance(target, ast.Name):
-                self._name(target.id, node.value)
-        self.generic_visit(node)
-
-    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
-        self._name(node.target.id, node.value)
-        self.generic_visit(node)
-
-    def _name(self, name: str, value: ast.expr) -> None:
-        self.constants[name] = value
-        found = chain_of(value, self.known)
-        if (
-            isinstance(value, ast.Call)
-            and isinstance(value.func, ast.Name)
-            and value.func.id in TAKES_ALL
-            and value.args
-        ):
-            rows = chain_of(value.args[0], self.known)
-            found = replace(rows, calls=(*rows.calls, ("list", None))) if rows else None
-        if found:
-            self.known[name] = found
-        else:
-            self.known.pop(name, None)
-
-    def is_new(self, chain: Chain) -> bool:
-        """Does the migration itself make the model's table?"""
-        if chain.live:
-            return False
-        model = self.scene.state.models.get((chain.app_label, chain.model.lower()))
-        return model is None or self.scene.is_new(db_table_of(model))
-
-    def unique(self, chain: Chain) -> set[str]:
-        model = self.scene.state.models.get((chain.app_label, chain.model.lower()))
-        return {name for name, field in model.fields.items() if field.unique} if model else set()
-
-    def query(self, node: ast.AST) -> Chain | None:
-        """A query over rows that may be many, of a table that others use."""
-        found = chain_of(node, self.known)
-        if found is None or not found.is_query or self.is_new(found) or found.is_one_row(self.unique(found)):
-            return None
-        return found
 
     # Loops.
 
