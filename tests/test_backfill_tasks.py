@@ -85,7 +85,8 @@ def test_processes_fill_and_the_contract_waits_for_them(project):
     assert refused.returncode == 1
     assert refused.stderr == (
         "StepFailed: Backfills that this contract needs aren't finished: shop_item: fill twin. Nothing was changed. "
-        "Finish them with: python manage.py safemigrations backfill run\n"
+        "Finish them with: python manage.py safemigrations backfill run. Where nobody needs them any more: "
+        "python manage.py safemigrations backfill cancel 1\n"
     )
     project.manage("safemigrations", "backfill", "run", "--workers", "2").check()
     assert filled(project) == ROWS

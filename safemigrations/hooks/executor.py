@@ -27,7 +27,7 @@ from ..running.watchdog import watching
 from ..typed import set_on
 from . import freshness
 from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
-from .foreseeing import Foreseeing, states_after, states_before
+from .foreseeing import Foreseeing
 from .kept_triggers import put_triggers_back
 from .of_migration import (
     created_by,
@@ -37,6 +37,7 @@ from .of_migration import (
     tables_locked_by,
     unwrapped,
 )
+from .states import reaches_others, states_after, states_before, with_later_ones
 
 NOTHING_WAS_CHANGED = "Nothing was changed."  # as every refusal says it
 STAYS = "What this run did before stays, and is skipped the next time."
@@ -137,8 +138,8 @@ class MigrationExecutor(executor.MigrationExecutor):
         run = current_run()
         look(self.connection)
         run.migration = migration
-        if any(getattr(operation, "reaches_others", False) for operation in migration.operations):
-            state = self._with_later_ones(state, migration)
+        if reaches_others(migration):
+            state = with_later_ones(self, state, migration, self.recorder.applied_migrations().keys())
 
         def together(state: ProjectState) -> ProjectState:
             # Django records it only after its transaction. Nothing could mend a crash between the two.
@@ -221,17 +222,6 @@ class MigrationExecutor(executor.MigrationExecutor):
     def _record_backfills(self, migration: Migration) -> None:
         if any(isinstance(operation, Change) for operation in migration.operations):
             loaded().backfills.record(self.connection, migration.app_label, migration.name)
-
-    def _with_later_ones(self, state: ProjectState, migration: Migration) -> ProjectState:
-        """The state with what is applied of other apps: Django leaves out what comes later in its order of all."""
-        plan = self.migration_plan(self.loader.graph.leaf_nodes(), clean_start=True)
-        order = [other for other, _ in plan]
-        still_applied = self.loader.applied_migrations.keys() & self.recorder.applied_migrations().keys()
-        state = state.clone()
-        for other in order[order.index(migration) + 1 :]:
-            if (other.app_label, other.name) in still_applied:
-                other.mutate_state(state, preserve=False)
-        return state
 
 
 def _max_wait(migration: Migration) -> float | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeGuard
 
 from django.db import migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
-from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -20,11 +19,10 @@ from ..plans.narrowing import narrowing
 from ..plans.steps import Proof
 from ..plans.stock_claims import taken_by
 from ..running.run import Run
-from ..typed import applied_state, field_of
+from ..typed import field_of
 from .conflicts import conflict, taken_from_a_backfill
 from .of_migration import created_by, situations
 
-Plan = Sequence[tuple[Migration, bool]]
 Planned = Iterable[tuple[Migration, ProjectState]]
 
 
@@ -73,29 +71,6 @@ class Foreseeing:
         else:
             self.asking.change(taken_by(operation, at.app_label, at.before))
         return False
-
-
-def states_after(executor: MigrationExecutor, plan: Plan) -> Iterator[tuple[Migration, ProjectState]]:
-    """Those that are to be applied, each with the state before it."""
-    state = applied_state(executor)
-    state.apps  # noqa: B018  # as Django does: a model may go before those that inherit from it
-    for migration, _ in plan:
-        yield migration, state
-        state = migration.mutate_state(state)
-
-
-def states_before(executor: MigrationExecutor, plan: Plan) -> Iterator[tuple[Migration, ProjectState]]:
-    """Those that are to be unapplied, the last one first, each with the state before it."""
-    state, before = ProjectState(real_apps=executor.loader.unmigrated_apps), dict[Migration, ProjectState]()
-    wanted = [migration for migration, _ in plan]
-    for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True):
-        if (migration.app_label, migration.name) in executor.loader.applied_migrations:
-            if migration in wanted:
-                state.apps  # noqa: B018  # as Django does
-                before[migration] = state
-            state = migration.mutate_state(state, preserve=migration in wanted)
-    for migration in wanted:
-        yield migration, before[migration]
 
 
 def narrowed_again(operation: migrations.AlterField, at: Situation) -> Iterator[Proof]:

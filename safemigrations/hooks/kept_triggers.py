@@ -22,8 +22,11 @@ from .of_migration import situations
 
 
 def put_triggers_back(connection: BaseDatabaseWrapper, loader: MigrationLoader, report: Report) -> None:
-    """Make those anew that aren't as they were made."""
+    """Make those anew that aren't as they were made; those of a way back that began are going anyhow."""
+    half_way = loaded().reversals.keys(connection)
     for row in loaded().queue.open_rows(connection):
+        if (row.app_label, row.migration) in half_way:
+            continue
         plan = tuple(put_back(one, may_be_over=row.attempts > 0) for one in _triggers_of(row, connection, loader))
         if plan:
             loaded().Runner(connection, report).run(plan)

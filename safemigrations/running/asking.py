@@ -65,7 +65,7 @@ class Asking:
 
     def _has_changed(self, text: str) -> bool:
         """May an earlier step change what is asked?"""
-        uses = "pg_" in text and any(table in text for table in self.exchanged)
+        uses = "pg_" in text and any(_is_in(text, table) for table in self.exchanged)
         return uses or any(_is_named(claim, text) for claim in self.changed)
 
     def _text(self, step: Step) -> str:
@@ -143,4 +143,13 @@ class Asking:
 
 
 def _is_named(claim: Claim, text: str) -> bool:
-    return claim.table in text and (claim.kind not in PARTS or claim.name in text)
+    return _is_in(text, claim.table) and (claim.kind not in PARTS or _is_in(text, claim.name))
+
+
+def _is_in(text: str, name: str) -> bool:
+    """Also where quotes in the name are doubled, as in an identifier or a literal."""
+    return _without_quotes(name) in _without_quotes(text)
+
+
+def _without_quotes(text: str) -> str:
+    return text.replace('"', "").replace("'", "")
