@@ -13,40 +13,45 @@ from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 
 from ..contracts import loaded
-from ..contracts.table import Contract
 from ..operations.base import Change
 from ..plans.steps import Together
 from ..plans.triggers import put_back
 from ..running.run import Report
 from .of_migration import situations
 
+Key = tuple[str, str]  # app label and name of a migration
+
 
 def put_triggers_back(connection: BaseDatabaseWrapper, loader: MigrationLoader, report: Report) -> None:
     """Make those anew that aren't as they were made; those of a way back that began are going anyhow."""
     half_way = loaded().reversals.keys(connection)
     for row in loaded().queue.open_rows(connection):
-        if (row.app_label, row.migration) in half_way:
+        key = row.app_label, row.migration
+        if key in half_way:
             continue
-        plan = tuple(put_back(one, may_be_over=row.attempts > 0) for one in _triggers_of(row, connection, loader))
+        triggers = _triggers_of(key, row.operation, connection, loader)
+        plan = tuple(put_back(one, may_be_over=row.attempts > 0) for one in triggers)
         if plan:
             loaded().Runner(connection, report).run(plan)
 
 
-def _triggers_of(row: Contract, connection: BaseDatabaseWrapper, loader: MigrationLoader) -> Iterator[Together]:
-    migration = _migration_of(row, loader)
+def _triggers_of(
+    key: Key, identity: str, connection: BaseDatabaseWrapper, loader: MigrationLoader
+) -> Iterator[Together]:
+    """Those of one operation of a migration; none where that was pruned."""
+    migration = _migration_of(key, loader)
     if migration is None or not any(map(_keeps_triggers, migration.operations)):
         return
     state = loader.project_state((migration.app_label, migration.name), at_end=False)
     for operation, at in situations(migration, state, connection):
-        if isinstance(operation, Change) and _keeps_triggers(operation) and operation.identity == row.operation:
+        if isinstance(operation, Change) and _keeps_triggers(operation) and operation.identity == identity:
             yield from operation.triggers(at)
 
 
-def _migration_of(row: Contract, loader: MigrationLoader) -> Migration | None:
+def _migration_of(key: Key, loader: MigrationLoader) -> Migration | None:
     """The one that left it, or what that was squashed into; None where it was pruned."""
-    wanted = row.app_label, row.migration
-    known = (loader.graph.nodes[key] for key in loader.graph.nodes if key[0] == row.app_label)
-    return next((one for one in known if (one.app_label, one.name) == wanted or wanted in one.replaces), None)
+    known = (loader.graph.nodes[node] for node in loader.graph.nodes if node[0] == key[0])
+    return next((one for one in known if (one.app_label, one.name) == key or key in one.replaces), None)
 
 
 def _keeps_triggers(operation: object) -> bool:

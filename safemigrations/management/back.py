@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
@@ -16,30 +15,6 @@ from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.hooks.going_back import WayBack, release_before_contract, release_called, way_back
 from safemigrations.management.leaving import refuse_while_needed
 from safemigrations.typed import applied_state
-
-
-def add_arguments(parser: CommandParser) -> None:
-    way = parser.add_mutually_exclusive_group()
-    way.add_argument(
-        "--to-release",
-        metavar="RELEASE",
-        help="Unapply what that release doesn't know; its mark, or what SAFEMIGRATIONS['RELEASE'] was then.",
-    )
-    way.add_argument(
-        "--before-contract",
-        action="store_true",
-        help="The same, to the latest release that knows nothing of what is left for the contract.",
-    )
-
-
-def is_wanted(options: dict[str, Any]) -> bool:
-    wanted = bool(options["to_release"] or options["before_contract"])
-    others = [
-        name for name in ("app_label", "contract", "fake", "fake_initial", "prune", "run_syncdb") if options[name]
-    ]
-    if wanted and others:
-        raise CommandError("--to-release and --before-contract take no app and no other way to migrate beside them.")
-    return wanted
 
 
 def go_back(command: Any, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from .. import conf
 from ..errors import LockNotAcquired
 from ..plans.indexes import BuildIndex
 from ..postgres.lock import Lock
+from .another import another_connection
 from .blockers import Blocker, blockers, session_of
 from .run import Report
 from .session import Session
@@ -50,7 +51,7 @@ class BuildProgress:
     def _watch(self) -> None:
         if self.over.wait(min(AFTER, conf.lock_retry_for())):
             return
-        connection = self.watched.copy()
+        connection = another_connection(self.watched)
         try:
             while not self.over.wait(min(EVERY, conf.lock_retry_for())) and not self.gave_up:
                 self._look(connection)

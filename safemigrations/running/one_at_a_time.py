@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..errors import StepFailed
 from ..typed import server_version
 from . import locks
+from .another import another_connection
 from .backfill.failures import first_line, is_lost
 from .blockers import Blocker, session_of
 from .pooler import refuse_pooler
@@ -77,7 +78,8 @@ def _once(waiting: Tell) -> Tell:
 
 @contextlib.contextmanager
 def _own_lock(connection: BaseDatabaseWrapper, tell: Tell) -> Iterator[BaseDatabaseWrapper]:
-    own = _copy(connection)
+    own = another_connection(connection, KEEPALIVE)
+    own.settings_dict["AUTOCOMMIT"] = False
     try:
         _begin(own)
         while not _value(own, f"SELECT pg_try_advisory_xact_lock({OWN})"):
@@ -96,13 +98,6 @@ def _own_lock(connection: BaseDatabaseWrapper, tell: Tell) -> Iterator[BaseDatab
     finally:
         with contextlib.suppress(Error):
             own.close()
-
-
-def _copy(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
-    own = connection.copy()
-    options = {name: value for name, value in own.settings_dict["OPTIONS"].items() if name != "pool"}
-    own.settings_dict.update(OPTIONS={**KEEPALIVE, **options}, CONN_HEALTH_CHECKS=False, AUTOCOMMIT=False)
-    return own
 
 
 def _begin(own: BaseDatabaseWrapper) -> None:

@@ -9,7 +9,6 @@ live.
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections import deque
 from collections.abc import Collection, Sequence
 
@@ -88,6 +87,6 @@ class Patience:
             return True  # nobody was seen: they are too short for a look, or nobody knows which tables it is about
         if not self.lives or self.first is None or not self.there.keys().isdisjoint(self.first):
             return False
-        usual_life = statistics.median(self.lives)
+        usual_life = sorted(self.lives)[len(self.lives) // 2]
         old = max(SHORT, 2 * self._most(self.lives))
         return all(blocker.age <= old and usual_life - blocker.age <= longest for blocker in self.there.values())

@@ -22,6 +22,7 @@ from ..data import Data
 from ..errors import KeptOthersWaiting
 from ..postgres.names import Name
 from ..postgres.statements import as_text, may_wait_for_a_table, shortened
+from .another import another_connection
 
 LOOKS = 10  # during the time that somebody may wait
 REMEMBERED = 50  # statements of a transaction
@@ -110,7 +111,7 @@ class Watchdog:
     def _watch(self) -> None:
         if self.over.wait(self.seconds / 4):
             return
-        connection = self.connection.copy()
+        connection = another_connection(self.connection)
         try:
             while not self.over.wait(self.seconds / LOOKS):
                 if waiting := self._waiting(connection):

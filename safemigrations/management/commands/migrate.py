@@ -18,9 +18,8 @@ from safemigrations.contracts import loaded
 from safemigrations.errors import to_type
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.hooks.of_migration import created_by, situations
-from safemigrations.management import back
+from safemigrations.management import back_arguments
 from safemigrations.management.interruptible import Interruptible
-from safemigrations.management.leaving import refuse_under_newer, refuse_while_needed
 from safemigrations.operations.base import Change
 from safemigrations.running.blockers import Blocker
 from safemigrations.running.one_at_a_time import one_at_a_time
@@ -51,7 +50,7 @@ class Command(Interruptible, migrate.Command):
             action="store_true",
             help="The contract and the way back: go past what holds them up, such as sessions that need what goes.",
         )
-        back.add_arguments(parser)
+        back_arguments.add_arguments(parser)
 
     def check(self, *args: Any, **kwargs: Any) -> None:
         """What has been merged must be deployable: unsafe migrations are for `check`, not for `migrate`."""
@@ -62,8 +61,8 @@ class Command(Interruptible, migrate.Command):
         connection = connections[options["database"]]
         self.verbosity = options["verbosity"]
         self.report = ConsoleReport(self.stdout, self.style) if self.verbosity else Report()
-        if back.is_wanted(options):
-            back.go_back(self, connection, options)
+        if back_arguments.is_wanted(options):
+            self._go_back(connection, options)
         elif options["contract"] and not options["check_unapplied"]:
             self._contract(connection, options)
         elif options["plan"] or options["check_unapplied"]:
@@ -85,6 +84,21 @@ class Command(Interruptible, migrate.Command):
         with self.alone(connection):
             contracting.run(self.report)
 
+    # The record of releases and the table of the contract take 3 ms, and `check` loads this module.
+
+    def _go_back(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+        from safemigrations.management import back
+
+        back.go_back(self, connection, options)
+
+    def _refuse_to_leave(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+        """Where a release that is there, or a newer one, needs what would be unapplied."""
+        from safemigrations.management import back, leaving
+
+        going = back.unapplied_by(connection, lambda executor: self._targets(executor, options))
+        leaving.refuse_under_newer(connection, going)
+        leaving.refuse_while_needed(connection, going)
+
     @contextmanager
     def alone(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
         """Let this command work on the database, and no other migrate."""
@@ -102,9 +116,7 @@ class Command(Interruptible, migrate.Command):
             if not is_first:  # at once: a run that is killed leaves rows that only this release knows
                 self._record_release(connection)
             if options["migration_name"] and not (options["fake"] or options["force"]):
-                going = back.unapplied_by(connection, lambda executor: self._targets(executor, options))
-                refuse_under_newer(connection, going)
-                refuse_while_needed(connection, going)
+                self._refuse_to_leave(connection, options)
             super().handle(*args, **options)
             if is_first:
                 self._record_release(connection)

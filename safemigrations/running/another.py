@@ -1,0 +1,19 @@
+"""A second connection to a database, beside the one that does the work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+def another_connection(connection: BaseDatabaseWrapper, options: dict[str, Any] | None = None) -> BaseDatabaseWrapper:
+    """One that is opened when it is first used, and closed when it is closed.
+
+    It comes from no pool: a pool may be empty, and would hand the connection on. `options` count where the project has
+    none of these names.
+    """
+    other = connection.copy()
+    kept = {name: value for name, value in other.settings_dict["OPTIONS"].items() if name != "pool"}
+    other.settings_dict.update(OPTIONS={**(options or {}), **kept}, CONN_HEALTH_CHECKS=False)
+    return other
