@@ -254,6 +254,34 @@ def test_a_build_does_not_begin_behind_a_forgotten_prepared_transaction(item, ot
     assert indexes(item) == []
 
 
+def test_a_build_waits_for_long_writers_that_are_there_and_not_for_those_that_come(item, other_connection, connect):
+    """Somebody may always have been writing for a second."""
+    first, second = other_connection, connect()
+    for session, id in ((first, 1), (second, 2)):
+        session.execute("BEGIN")
+        session.execute("UPDATE item SET price = 0 WHERE id = %s", [id])
+        until(lambda session=session: is_old(item, session))  # type: ignore[misc]
+    told = Told()
+    migrating = Migrating(lambda connection: Runner(connection, told).run((INDEX,)))
+    until(lambda: told.waits)
+    first.execute("COMMIT")
+    first.execute("BEGIN")
+    first.execute("UPDATE item SET price = 0 WHERE id = 1")
+    until(lambda: is_old(item, first))
+    second.execute("COMMIT")
+    until(lambda: item.execute(BUILDS, [migrating.pid]).fetchone())
+    first.execute("COMMIT")
+    migrating.result()
+
+
+BUILDS = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND query LIKE 'CREATE INDEX CONCURRENTLY%%'"
+
+
+def is_old(session, other):
+    query = "SELECT clock_timestamp() - xact_start > '1.1 s' FROM pg_stat_activity WHERE pid = %s"
+    return session.execute(query, [other.info.backend_pid]).fetchone() == (True,)
+
+
 @pytest.mark.parametrize(
     ("query", "left", "state"),
     [

@@ -100,10 +100,13 @@ class Guard:
             yield
 
     def _when_nobody_is_there(self, text: str) -> Attempt:
-        """The one try of what begins or ends a transaction itself, and so can't be sent again."""
+        """The one try of what begins or ends a transaction itself, and so can't be sent again.
+
+        Where somebody always is, it comes when a place in the queue is worth it.
+        """
         tables = self._tables_of(text)
-        for _ in self._attempts(tables):
-            if not blockers(self.connection, tables):
+        for attempt in self._attempts(tables):
+            if attempt.timeout or not blockers(self.connection, tables):
                 break
         return Attempt(conf.lock_timeout())
 

@@ -67,9 +67,11 @@ def wait_for_long_writers(session: Session, step: BuildIndex) -> None:
 
     So a forgotten transaction is waited for before it, where giving up leaves nothing behind.
     """
-    wanted = {step.table: Lock.SHARE}
+    wanted, there = {step.table: Lock.SHARE}, None
     for _ in locks.attempts(session.connection, wanted, Waits(step, session.report)):
-        if not any(blocker.is_long for blocker in blockers(session.connection, wanted)):
+        long = {blocker.transaction for blocker in blockers(session.connection, wanted) if blocker.is_long}
+        there = long if there is None else there & long  # those that come later CONCURRENTLY doesn't wait for, either
+        if not there:
             return
 
 
