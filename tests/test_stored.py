@@ -109,7 +109,9 @@ def read_migration(name: str, text: str) -> Any:
 def test_a_migration_file_is_read_and_would_be_written_the_same(case):
     for name, text in case["files"].items():
         migration = read_migration(name, text)
-        assert operations_in(MigrationWriter(migration).as_string()) == operations_in(text)
+        written, stored_text = operations_in(MigrationWriter(migration).as_string()), operations_in(text)
+        # Django 5.2 writes it, 6.1 doesn't.
+        assert written.replace(", size=None", "") == stored_text.replace(", size=None", "")
 
 
 @pytest.mark.parametrize("version", stored.VERSIONS)
