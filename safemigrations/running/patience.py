@@ -65,14 +65,15 @@ class Patience:
 
     def _longer(self, waited: float) -> float | None:
         """What most of the holders need, in seconds, where that is longer than usual and still within the limit."""
-        life = self._most(self.lives)
+        life = self._most
         if waited < GROWS_AFTER or not self.usual < life <= self.limit:
             return None
         return min(self.limit, 1.25 * life)
 
-    def _most(self, lives: Collection[float]) -> float:
-        """Nine of ten are no longer than this."""
-        return sorted(lives)[len(lives) * 9 // 10] if lives else 0.0
+    @property
+    def _most(self) -> float:
+        """Nine of ten of the lives are no longer than this."""
+        return sorted(self.lives)[len(self.lives) * 9 // 10] if self.lives else 0.0
 
     def _remember(self, who: Sequence[Blocker]) -> None:
         now = {blocker.transaction: blocker for blocker in who}
@@ -88,5 +89,5 @@ class Patience:
         if not self.lives or self.first is None or not self.there.keys().isdisjoint(self.first):
             return False
         usual_life = sorted(self.lives)[len(self.lives) // 2]
-        old = max(SHORT, 2 * self._most(self.lives))
+        old = max(SHORT, 2 * self._most)
         return all(blocker.age <= old and usual_life - blocker.age <= longest for blocker in self.there.values())

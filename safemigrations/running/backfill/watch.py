@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ... import conf
 from ...plans.steps import Backfill
 from ...postgres.names import regclass
+from ..another import another_connection
 from ..one_at_a_time import OWN, holders_of
 from .failures import first_line
 from .table import fetch
@@ -69,7 +70,7 @@ class Watch:
     def _watch(self) -> None:
         if not self.early and self.over.wait(AFTER):
             return
-        connection = self.watched.copy()
+        connection = another_connection(self.watched)
         while not self.over.is_set():
             try:
                 self._look(connection)
