@@ -28,6 +28,8 @@ ROOMS = [
     ("operations",),
     ("checking",),
     ("hooks",),
+    ("inspecting",),
+    ("rehearsing",),
     ("console",),
     ("management",),
     ("apps", "tasks", "django_tasks", "celery_tasks"),

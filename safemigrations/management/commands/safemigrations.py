@@ -23,9 +23,7 @@ class Command(Interruptible, BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        commands = parser.add_subparsers(
-            dest="subcommand", required=True, metavar="{lint,baseline,status,contract,ready,backfill}"
-        )
+        commands = parser.add_subparsers(dest="subcommand", required=True)
         for name, module in SUBCOMMANDS.items():
             module.add_arguments(commands.add_parser(name, help=module.HELP))
         self._add_backfill(commands.add_parser("backfill", help="Run and steer the backfills of a database."))

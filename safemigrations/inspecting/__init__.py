@@ -1,0 +1,1 @@
+"""What a person asks of a database before and after: the plan with its impact, preflight, verify."""

@@ -1,0 +1,1 @@
+"""A rolling deploy of the project's own two releases, played on a scratch database."""
