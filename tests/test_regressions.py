@@ -25,7 +25,7 @@ from safemigrations.operations import (
     SetNotNullLater,
 )
 from safemigrations.plans import defaults
-from safemigrations.plans.defaults import Kind
+from safemigrations.plans.defaults import DefaultKind
 from safemigrations.postgres.lock import Lock
 from safemigrations.running import locks
 from safemigrations.running.blockers import blockers
@@ -352,7 +352,7 @@ def test_rows_of_old_code_are_filled_from_a_generated_column(database):
 
 
 def test_sql_that_nobody_can_read_is_taken_for_volatile():
-    assert defaults.kind(models.TextField(db_default=RawSQL("clock_timestamp()::text", ()))) is Kind.VOLATILE
+    assert defaults.kind(models.TextField(db_default=RawSQL("clock_timestamp()::text", ()))) is DefaultKind.VOLATILE
 
 
 class Json(models.TextField):  # type: ignore[type-arg]

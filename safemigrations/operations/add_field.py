@@ -19,7 +19,7 @@ from django.db.models import Field, Model
 
 from ..plans import claims, defaults
 from ..plans.column import Column, table_of
-from ..plans.defaults import Kind
+from ..plans.defaults import DefaultKind
 from ..plans.foreign_key import ForeignKey
 from ..plans.steps import Plan, Statement, Together
 from ..postgres.lock import Lock
@@ -163,8 +163,8 @@ def _find_many_to_many(what: str, operation: AddField) -> Finding | None:
 
 
 def _harm(field: Any) -> str:
-    nullable = field.null and defaults.kind(field) is not Kind.VOLATILE
-    if not nullable and not (field.has_db_default() and defaults.kind(field) is Kind.INSTANT):
+    nullable = field.null and defaults.kind(field) is not DefaultKind.VOLATILE
+    if not nullable and not (field.has_db_default() and defaults.kind(field) is DefaultKind.INSTANT):
         return ""
     if field.remote_field and getattr(field, "db_constraint", False):
         return "has a foreign key: the old release can't delete what new rows point at"

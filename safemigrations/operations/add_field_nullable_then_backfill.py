@@ -21,7 +21,7 @@ from django.db.models import NOT_PROVIDED, Field
 
 from ..plans import defaults
 from ..plans.column import Column
-from ..plans.defaults import Kind
+from ..plans.defaults import DefaultKind
 from ..plans.expressions import refuse_many
 from ..plans.foreign_key import ForeignKey
 from ..plans.not_null import not_null
@@ -162,7 +162,7 @@ def find(operation: AddField, context: Context) -> Finding | None:
     if not has_column(operation):
         return None
     field, what = operation.field, f"AddField {operation.name} of {operation.model_name}"
-    computed = isinstance(field.default, Answer) or defaults.kind(field) is Kind.PYTHON
+    computed = isinstance(field.default, Answer) or defaults.kind(field) is DefaultKind.PYTHON
     if field.null or not computed:
         return None
     safe = replacement(operation)

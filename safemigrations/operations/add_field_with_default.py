@@ -24,7 +24,7 @@ from django.db.models.fields import AutoFieldMixin
 
 from ..plans import defaults
 from ..plans.column import Column, bound
-from ..plans.defaults import Kind
+from ..plans.defaults import DefaultKind
 from ..plans.foreign_key import ForeignKey
 from ..plans.not_null import not_null
 from ..plans.steps import Backfill, Plan, Proof, Together
@@ -49,7 +49,7 @@ class AddFieldWithDefault(Change, AddField):
     category = AddField.category
 
     def __init__(self, model_name: str, name: str, field: Field[Any, Any], preserve_default: bool = True) -> None:
-        if defaults.kind(field) in (Kind.NONE, Kind.PYTHON):
+        if defaults.kind(field) in (DefaultKind.NONE, DefaultKind.PYTHON):
             raise ValueError(
                 f"AddFieldWithDefault {model_name}.{name}: PostgreSQL can't hold the default of this field. Give it a "
                 "constant default or a db_default, or use AddFieldNullableThenBackfill."
@@ -76,7 +76,7 @@ class AddFieldWithDefault(Change, AddField):
 
     def expand(self, at: Situation) -> Plan:
         column = self._column(at)
-        add = self._volatile(column) if defaults.kind(column.field) is Kind.VOLATILE else self._instant(column)
+        add = self._volatile(column) if defaults.kind(column.field) is DefaultKind.VOLATILE else self._instant(column)
         return (
             *one_value_proof(self, column),
             *parent_proof(self, column),
@@ -121,7 +121,8 @@ class AddFieldWithDefault(Change, AddField):
 def one_value_proof(operation: AddField, column: Column) -> Plan:
     """Before anything is touched: a unique column can't have the same value in every row."""
     field, kind = column.field, defaults.kind(column.field)
-    if not field.unique or kind in (Kind.VOLATILE, Kind.NONE) or (field.has_default() and field.default is None):
+    is_none = field.has_default() and field.default is None
+    if not field.unique or is_none or kind in (DefaultKind.VOLATILE, DefaultKind.NONE):
         return ()
     return (
         Proof(
@@ -140,7 +141,7 @@ def one_value_proof(operation: AddField, column: Column) -> Plan:
 def parent_proof(operation: AddField, column: Column) -> Plan:
     """A default that is no parent: once the foreign key is there, neither release could write a row."""
     field = column.field
-    if not column.has_foreign_key or defaults.kind(field) is not Kind.INSTANT or field.default is None:
+    if not column.has_foreign_key or defaults.kind(field) is not DefaultKind.INSTANT or field.default is None:
         return ()
     default, target = defaults.sql(column.editor.connection, field), field.target_field.column
     parents = f"SELECT FROM {column.parent} WHERE {Name.from_django(target)} = {default}"
@@ -170,17 +171,17 @@ def find(operation: AddField, context: Context) -> Finding | None:
     if not has_column(operation):
         return None
     kind = defaults.kind(field)
-    if kind in (Kind.NONE, Kind.PYTHON) or (field.null and kind is not Kind.VOLATILE):
+    if kind in (DefaultKind.NONE, DefaultKind.PYTHON) or (field.null and kind is not DefaultKind.VOLATILE):
         return None
     replacement = (AddFieldWithDefault(operation.model_name, operation.name, field, operation.preserve_default),)
-    if kind is Kind.VOLATILE and field.has_db_default():
+    if kind is DefaultKind.VOLATILE and field.has_db_default():
         return Finding(
             f"{what} has a volatile db_default: PostgreSQL rewrites the whole table while nobody can read or write.",
             replacement,
         )
     if field.has_db_default() and not field.unique:
         return None  # instant; its index and constraints are AddFieldConcurrently's
-    if field.unique and kind is Kind.INSTANT:
+    if field.unique and kind is DefaultKind.INSTANT:
         return Finding(
             f"{what} is unique and has one default: the second row, and the second one that the old release "
             "inserts, fails.",

@@ -21,7 +21,7 @@ from django.db.models import Q, UniqueConstraint, Value
 
 from ..plans import constraints, defaults
 from ..plans.column import table_of
-from ..plans.defaults import Kind
+from ..plans.defaults import DefaultKind
 from ..plans.steps import Plan
 from ..postgres.indexes import index_exists
 from .add_field_nullable_then_backfill import AddFieldNullableThenBackfill
@@ -145,9 +145,9 @@ def _carried(operation: AddField) -> Carried:
         value = operation.backfill if is_expression(operation.backfill) else operation.meanwhile
         return EMPTY if value is None else _constant(value)
     kind = defaults.kind(field)
-    if kind is Kind.NONE or (kind is Kind.PYTHON and not field.null):
+    if kind is DefaultKind.NONE or (kind is DefaultKind.PYTHON and not field.null):
         return EMPTY
-    if kind is Kind.VOLATILE:
+    if kind is DefaultKind.VOLATILE:
         return VARIED
     return _constant(field.db_default if field.has_db_default() else field.default)
 

@@ -23,7 +23,7 @@ from django.db.models import Field, UniqueConstraint
 from ..plans import claims, defaults, stock_claims, tables
 from ..plans.claims import Claim
 from ..plans.column import Column, bound
-from ..plans.defaults import Kind
+from ..plans.defaults import DefaultKind
 from ..plans.foreign_key import ForeignKey, on_parent_delete
 from ..plans.not_null import may_be_null
 from ..plans.steps import Plan, Proof, Statement, Together
@@ -98,7 +98,7 @@ class RemoveFieldLater(Change, RemoveField):
             return ()
         if not field.has_db_default():
             return () if field.null else self._stop_requiring_a_value(at, column)
-        if defaults.kind(field) is Kind.VOLATILE:
+        if defaults.kind(field) is DefaultKind.VOLATILE:
             return ()
         drop = column.drop_default(undo=(column.set_default(defaults.sql(at.connection, field)),))
         nullable = () if field.null else (may_be_null(column),)
@@ -111,7 +111,7 @@ class RemoveFieldLater(Change, RemoveField):
         if not default:
             return (may_be_null(column),)
         set_default = replace(column.set_default(default), undo=(column.drop_default(),))
-        if defaults.kind(column.field) is Kind.VOLATILE:
+        if defaults.kind(column.field) is DefaultKind.VOLATILE:
             return (set_default,)
         unique = unique_index_on(column.table, column.name)
         unless_unique = replace(set_default, only_where=unique.negated())
@@ -125,14 +125,14 @@ class RemoveFieldLater(Change, RemoveField):
             return compose(at.connection, "%s", [prepared])
         if self._one_value_collides(at, column):
             return ""
-        if defaults.kind(field) in (Kind.INSTANT, Kind.VOLATILE):
+        if defaults.kind(field) in (DefaultKind.INSTANT, DefaultKind.VOLATILE):
             return defaults.sql(at.connection, field)
         return NEUTRAL.get(field.get_internal_type(), "") if defaults.is_plain(field) else ""
 
     def _one_value_collides(self, at: Situation, column: Column) -> bool:
         """Would rows that have the same value be refused, or point at a parent that the new release may delete?"""
         unique = _is_unique(at, self.model_name, column.field)
-        return column.has_foreign_key or (unique and defaults.kind(column.field) is not Kind.VOLATILE)
+        return column.has_foreign_key or (unique and defaults.kind(column.field) is not DefaultKind.VOLATILE)
 
     def contract(self, at: Situation) -> Plan:
         field = self._field(at)
@@ -240,7 +240,7 @@ def _is_unique(at: Situation, model_name: str, field: Field[Any, Any]) -> bool:
 
 
 def _nothing_uses(column: Column, freed: Iterable[Claim]) -> Proof:
-    kinds = (claims.Kind.TABLE, claims.Kind.COLUMN)
+    kinds = (claims.DefaultKind.TABLE, claims.DefaultKind.COLUMN)
     going = sorted((claim.quoted_table, claim.name) for claim in freed if claim.kind in kinds)
     return Proof(
         why=f"{column.label}: nothing of yours depends on {column.name}",

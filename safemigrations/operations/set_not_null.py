@@ -19,7 +19,7 @@ from django.db.models import CheckConstraint, Field, Q
 
 from ..plans import defaults
 from ..plans.column import Column
-from ..plans.defaults import Kind
+from ..plans.defaults import DefaultKind
 from ..plans.expressions import refuse_many
 from ..plans.not_null import not_null
 from ..plans.steps import Plan, Proof, Together
@@ -79,7 +79,7 @@ class SetNotNullLater(Change, AlterField):
     def _calls_python(self) -> bool:
         if self.backfill is not None:
             return is_function(self.backfill)
-        return self._fills and defaults.kind(self.field) is Kind.PYTHON
+        return self._fills and defaults.kind(self.field) is DefaultKind.PYTHON
 
     def notice(self) -> str:
         """What the new release may meet until the contract, if it may meet anything."""
@@ -163,7 +163,7 @@ def gives_one_value(field: Field[Any, Any], backfill: Any) -> bool:
     """Would all rows get the same value?"""
     if backfill is not None:
         return not is_expression(backfill) and not is_function(backfill)
-    return has_value(field) and defaults.kind(field) is Kind.INSTANT
+    return has_value(field) and defaults.kind(field) is DefaultKind.INSTANT
 
 
 def fills_twice(operation: AlterField, *, was_unique: bool) -> str:

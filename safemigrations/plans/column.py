@@ -28,7 +28,7 @@ from ..postgres.values import literal
 from ..typed import compose, create_index_name, field_indexes_sql
 from . import claims, defaults
 from .claims import Claim, Claims
-from .defaults import Kind
+from .defaults import DefaultKind
 from .index_and_check import build_index, check_constraint, name_in, unique_constraint
 from .steps import Online, Plan, Statement, Together
 
@@ -171,7 +171,7 @@ class Column(Data):
     @property
     def default_of_all_rows(self) -> str:
         """SQL of the db_default, where that is no other value for each row; else empty."""
-        instant = self.field.has_db_default() and defaults.kind(self.field) is Kind.INSTANT
+        instant = self.field.has_db_default() and defaults.kind(self.field) is DefaultKind.INSTANT
         return defaults.sql(self.editor.connection, self.field) if instant else ""
 
     def analyze(self, *, done: Probe, works_on: Claims = ()) -> Online:

@@ -26,7 +26,7 @@ from ..postgres.values import literal
 from ..typed import compose
 
 
-class Kind(enum.Enum):
+class DefaultKind(enum.Enum):
     NONE = "no default"
     INSTANT = "a constant, or STABLE: the same for all rows of a statement"
     VOLATILE = "another value for each row"
@@ -37,7 +37,7 @@ class Equivalent(Data):
     """An SQL expression that gives what a Python callable gives."""
 
     sql: str
-    kind: Kind
+    kind: DefaultKind
 
 
 # The moment is that of the statement, as near as SQL comes to Python's while it stays STABLE.
@@ -46,20 +46,20 @@ PURE = (dict, list, tuple, set, str, int, float, bool, bytes, Decimal)  # called
 
 
 def _local(cast: str) -> Equivalent:
-    return Equivalent(f"({NOW} AT TIME ZONE {literal(settings.TIME_ZONE or 'UTC')})::{cast}", Kind.INSTANT)
+    return Equivalent(f"({NOW} AT TIME ZONE {literal(settings.TIME_ZONE or 'UTC')})::{cast}", DefaultKind.INSTANT)
 
 
 def _equivalents() -> dict[tuple[Callable[..., Any], str], Equivalent]:
     uuid4 = "gen_random_uuid()"
     return {
-        (uuid.uuid4, "UUIDField"): Equivalent(uuid4, Kind.VOLATILE),
-        (uuid.uuid4, "CharField"): Equivalent(f"{uuid4}::varchar", Kind.VOLATILE),
-        (uuid.uuid4, "TextField"): Equivalent(f"{uuid4}::text", Kind.VOLATILE),
-        (timezone.now, "DateTimeField"): Equivalent(NOW, Kind.INSTANT),
+        (uuid.uuid4, "UUIDField"): Equivalent(uuid4, DefaultKind.VOLATILE),
+        (uuid.uuid4, "CharField"): Equivalent(f"{uuid4}::varchar", DefaultKind.VOLATILE),
+        (uuid.uuid4, "TextField"): Equivalent(f"{uuid4}::text", DefaultKind.VOLATILE),
+        (timezone.now, "DateTimeField"): Equivalent(NOW, DefaultKind.INSTANT),
         (timezone.now, "DateField"): _local("date"),
         (timezone.localdate, "DateField"): _local("date"),
-        (timezone.localtime, "DateTimeField"): Equivalent(NOW, Kind.INSTANT),
-        (datetime.datetime.now, "DateTimeField"): Equivalent(NOW, Kind.INSTANT),
+        (timezone.localtime, "DateTimeField"): Equivalent(NOW, DefaultKind.INSTANT),
+        (datetime.datetime.now, "DateTimeField"): Equivalent(NOW, DefaultKind.INSTANT),
         (datetime.date.today, "DateField"): _local("date"),
     }
 
@@ -87,25 +87,25 @@ def _equivalent(field: Field[Any, Any]) -> Equivalent | None:
             return None
     if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
         return {
-            "DateTimeField": Equivalent(NOW, Kind.INSTANT),
+            "DateTimeField": Equivalent(NOW, DefaultKind.INSTANT),
             "DateField": _local("date"),
             "TimeField": _local("time"),
         }.get(internal)
     return None
 
 
-def kind(field: Field[Any, Any]) -> Kind:
+def kind(field: Field[Any, Any]) -> DefaultKind:
     """What sort of value fills the rows that lack one; touches no database."""
     if field.has_db_default():
-        return Kind.VOLATILE if is_volatile(field.db_default) else Kind.INSTANT
+        return DefaultKind.VOLATILE if is_volatile(field.db_default) else DefaultKind.INSTANT
     if known := _equivalent(field):
         return known.kind
     if not field.has_default():
         empty = not field.null and field.blank and field.empty_strings_allowed
-        return Kind.INSTANT if empty else Kind.NONE
+        return DefaultKind.INSTANT if empty else DefaultKind.NONE
     if callable(field.default) and field.default not in PURE:
-        return Kind.PYTHON
-    return Kind.INSTANT
+        return DefaultKind.PYTHON
+    return DefaultKind.INSTANT
 
 
 def is_volatile(expression: Any) -> bool:
@@ -126,7 +126,7 @@ def sql(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
         return _compose(connection, text, params)
     if known := _equivalent(field):
         return known.sql
-    if kind(field) is Kind.PYTHON:
+    if kind(field) is DefaultKind.PYTHON:
         raise ValueError(f"{field}: PostgreSQL can't compute {field.default!r}.")
     return one_value(connection, field)
 
