@@ -240,7 +240,7 @@ def _is_unique(at: Situation, model_name: str, field: Field[Any, Any]) -> bool:
 
 
 def _nothing_uses(column: Column, freed: Iterable[Claim]) -> Proof:
-    kinds = (claims.DefaultKind.TABLE, claims.DefaultKind.COLUMN)
+    kinds = (claims.Kind.TABLE, claims.Kind.COLUMN)
     going = sorted((claim.quoted_table, claim.name) for claim in freed if claim.kind in kinds)
     return Proof(
         why=f"{column.label}: nothing of yours depends on {column.name}",
