@@ -11,7 +11,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
-from ..running.storage import ensure_table, has_table
+from ..running.storage import Own, ensure_table, has_table
 from .marks import own_mark
 from .table import Contract
 
@@ -31,9 +31,8 @@ class Act(models.Model):
     os_user = models.TextField()  # user@host
     mark = models.CharField(max_length=8)  # of the release whose command it was
 
-    class Meta:
+    class Meta(Own):
         apps = Apps()
-        app_label = "safemigrations"
         db_table = "safemigrations_act"
 
     def __str__(self) -> str:

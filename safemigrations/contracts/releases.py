@@ -13,7 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils.timezone import now
 
 from .. import conf
-from ..running.storage import ensure_table, has_table
+from ..running.storage import Own, ensure_table, has_table
 from .marks import own_mark
 from .on_disk import Key
 
@@ -29,9 +29,8 @@ class Release(models.Model):
     first_seen = models.DateTimeField(default=now)
     last_seen = models.DateTimeField(default=now)
 
-    class Meta:
+    class Meta(Own):
         apps = Apps()
-        app_label = "safemigrations"
         db_table = "safemigrations_release"
 
     def __str__(self) -> str:

@@ -20,7 +20,7 @@ from ..running.backfill import progress as backfills
 from ..running.run import Report
 from ..running.runner import Runner
 from ..running.session import Session
-from ..running.storage import ensure_table, has_table
+from ..running.storage import Own, ensure_table, has_table
 from .held import names_of
 from .on_disk import Key
 
@@ -35,9 +35,8 @@ class Reversal(models.Model):
     back_to = models.CharField(max_length=255)  # what `migrate` is given to go on
     began_at = models.DateTimeField(default=now)
 
-    class Meta:
+    class Meta(Own):
         apps = Apps()
-        app_label = "safemigrations"
         db_table = "safemigrations_reversal"
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from ..errors import to_type
 from ..plans.steps import Plan
 from ..plans.stored import from_json
 from ..running.signed import Signed, refuse_unsigned
+from ..running.storage import Own
 
 
 class Status(models.TextChoices):
@@ -47,9 +48,8 @@ class Contract(Signed):
 
     signed = ("operation", "plan")  # not the migration: somebody may adopt the row
 
-    class Meta:
+    class Meta(Own):
         apps = Apps()
-        app_label = "safemigrations"
         db_table = "safemigrations_contract"
         constraints = (
             models.UniqueConstraint(fields=["app_label", "migration", "operation"], name="safemigrations_contract_key"),

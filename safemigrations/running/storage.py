@@ -25,6 +25,17 @@ from .signed import Signed
 PATIENCE = "2s"  # for the lock: nobody but commands of ours and a probe uses these tables
 
 
+class Own:
+    """The Meta of a table of this package's own.
+
+    Rows are written and deleted without signals, as those of a table between two others are. A receiver that listens to
+    every sender may look for something that only models of an app have.
+    """
+
+    app_label = "safemigrations"
+    auto_created = True
+
+
 def has_table(connection: BaseDatabaseWrapper, model: type[models.Model]) -> bool:
     """Is the table there? With all the columns that this version knows, then."""
     there = _columns(connection, model)

@@ -24,7 +24,7 @@ from ...plans.stored import from_json, to_json
 from ...postgres.names import regclass
 from ...postgres.values import literals
 from ..signed import Signed, refuse_unsigned
-from ..storage import ensure_table, has_table
+from ..storage import Own, ensure_table, has_table
 from .table import Part, columns_set, fetch, parts_of
 
 own_apps = Apps()
@@ -69,9 +69,8 @@ class Progress(Signed):
 
     signed = ("step", "parts")
 
-    class Meta:
+    class Meta(Own):
         apps = own_apps
-        app_label = "safemigrations"
         db_table = "safemigrations_backfill"
 
     def __str__(self) -> str:
@@ -111,9 +110,8 @@ class Section(models.Model):
     visited = models.FloatField(default=0)
     filled = models.BigIntegerField(default=0)
 
-    class Meta:
+    class Meta(Own):
         apps = own_apps
-        app_label = "safemigrations"
         db_table = "safemigrations_backfill_section"
 
     def __str__(self) -> str:
