@@ -14,11 +14,11 @@ from safemigrations.contracts import acts, chosen, queue, reversals
 from safemigrations.contracts.gate import Row
 from safemigrations.contracts.going import losses
 from safemigrations.contracts.judging import Judgement, judge, note
+from safemigrations.contracts.refusing import Refusing, listed
 from safemigrations.contracts.requirement import refusal
 from safemigrations.contracts.table import HOLDING, Contract, Status
 from safemigrations.errors import NotNow, to_type
 from safemigrations.hooks.executor import MigrationExecutor
-from safemigrations.management.refusing import Refusing, listed
 from safemigrations.running.preview import preview, shown
 from safemigrations.running.run import Report
 from safemigrations.running.session import Session

@@ -10,7 +10,7 @@ from django.utils.timezone import now
 
 from safemigrations.contracts import deciding
 from safemigrations.contracts.table import Contract
-from safemigrations.management.durations import duration, moment, shown_moment
+from safemigrations.durations import duration, moment, shown_moment
 
 HELP = "Postpone or skip rows of the contract, or take that back."
 ACTIONS = {

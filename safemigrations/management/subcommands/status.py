@@ -17,8 +17,8 @@ from safemigrations.contracts import queue, reversals
 from safemigrations.contracts.acts import Act, kept
 from safemigrations.contracts.table import HOLDING, Contract, Status
 from safemigrations.data import Data
+from safemigrations.durations import duration, shown_age, shown_moment
 from safemigrations.errors import to_type
-from safemigrations.management.durations import duration, shown_age, shown_moment
 
 HELP = "Print what is left for the contract in a database."
 

@@ -10,14 +10,14 @@ from textwrap import indent
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
-from safemigrations.contracts.gate import Wait, Why
-from safemigrations.contracts.judging import Judgement
-from safemigrations.contracts.releases import newer_that_knows
-from safemigrations.contracts.sessions import Seen
-from safemigrations.contracts.squashed import heir
-from safemigrations.contracts.table import Contract
-from safemigrations.errors import to_type
-from safemigrations.management.durations import shown_age, shown_moment
+from ..durations import shown_age, shown_moment
+from ..errors import to_type
+from .gate import Wait, Why
+from .judging import Judgement
+from .releases import newer_that_knows
+from .sessions import Seen
+from .squashed import heir
+from .table import Contract
 
 AT_MOST = 10  # sessions or migrations that are named
 
