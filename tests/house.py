@@ -32,9 +32,9 @@ ROOMS = [
     ("rehearsing",),
     ("console",),
     ("management",),
-    ("apps", "tasks", "django_tasks", "celery_tasks"),
+    ("apps", "tasks", "django_tasks", "celery_tasks", "testing", "pytest_plugin"),
 ]
-GROUND, TOP = "Settings, errors, values.", "What Django and task systems look for by its name."
+GROUND, TOP = "Settings, errors, values.", "What Django, task systems and tests look for by its name."
 
 
 def modules() -> list[Path]:

@@ -82,6 +82,7 @@ LATE = {
         "from safemigrations.management.contracting import Contracting",
     ],
     "plans/triggers.py": ["from .trigger_sql import FunctionSql, TriggerSql"],
+    "pytest_plugin.py": ["from . import testing"],
 }
 
 
