@@ -108,11 +108,12 @@ def _overlap(one: Contract, other: Contract) -> bool:
 
 
 def _claims(row: Contract) -> Iterator[Claim]:
-    """A twin as the column that it is."""
+    """A twin as the column that it is. Two foreign keys may point at one key, and need nothing of each other."""
     for step in row.steps:
         for claim in (*step.takes, *step.frees, *step.works_on):
             is_twin = claim.kind is Kind.TWIN
-            yield Claim(Kind.COLUMN, claim.table, claim.name, claim.schema) if is_twin else claim
+            if claim.kind is not Kind.KEY:
+                yield Claim(Kind.COLUMN, claim.table, claim.name, claim.schema) if is_twin else claim
 
 
 def _tables(row: Contract) -> set[str]:

@@ -53,9 +53,12 @@ def held_by(plan: Plan) -> frozenset[Claim]:
 
 
 def kept_by(plan: Plan) -> frozenset[Claim]:
-    """What its own migration must leave alone: what the plan removes, and the names of the tables that it looks for."""
+    """What its own migration must leave alone: what the plan removes, what the foreign keys that it makes or removes
+    point at, and the names of the tables that it looks for.
+    """
     renamed = [claim for step in plan for claim in step.takes]
-    return freed_by(plan) | {table for table in _tables(plan) if not table.is_in(renamed)}
+    keys = {claim for step in plan for claim in step.works_on if claim.kind is Kind.KEY}
+    return freed_by(plan) | keys | {table for table in _tables(plan) if not table.is_in(renamed)}
 
 
 def freed_by(plan: Plan) -> frozenset[Claim]:

@@ -23,6 +23,7 @@ from ..operations.filling import Answer
 from ..operations.rule import Context
 from ..typed import set_on
 from . import questioner
+from .keys_first import wait_for_keys
 from .moved_models import moves
 from .one_column import Succession, successions
 
@@ -36,6 +37,7 @@ class SafeMigrationsMixin(MigrationAutodetector):
     """Goes in front of whatever autodetector stands there: Django's, or django-pgtrigger's."""
 
     migrations: dict[str, list[Migration]]
+    generated_operations: dict[str, list[Any]]
 
     def __init__(self, from_state: ProjectState, to_state: ProjectState, questions: Any = None) -> None:
         super().__init__(from_state, to_state, questioner.wrap(questions, from_state, to_state))
@@ -60,6 +62,11 @@ class SafeMigrationsMixin(MigrationAutodetector):
         for each in self.successions:
             for operation in each.operations:
                 self.add_operation(each.app_label, operation)
+
+    def _sort_migrations(self) -> None:
+        stock: Any = super()
+        wait_for_keys(self.generated_operations, self.from_state, self.to_state)
+        stock._sort_migrations()
 
     def _optimize_migrations(self) -> None:
         stock: Any = super()

@@ -63,7 +63,9 @@ def conflict(
         return None  # going through the states of a large project takes as long as applying them
     for operation, at in situations(migration, state, connection):
         found = _first(_wanted(operation, at, run), [*own, *others])
-        if found := found or _first(_reworked(operation, at, run), others):
+        reworked = list(_reworked(operation, at, run))
+        keys = [claim for claim in reworked if claim.kind is Kind.KEY]
+        if found := found or _first(reworked, others) or _first(keys, own):
             claim, holder = found
             return Conflict(migration=migration, claim=claim, holder=holder, is_own=holder in own)
         own += _left_by(operation, at, run)

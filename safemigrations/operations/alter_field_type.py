@@ -28,7 +28,6 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.utils import get_references
 from django.db.models import Field
 
-from ..plans import claims
 from ..plans.casts import Cast, cast, numeric_of_both, parse
 from ..plans.claims import Claim, Claims
 from ..plans.column import Column
@@ -91,12 +90,15 @@ class ExpandAlterField(Change, AlterField):
         return change
 
     def reworks(self, at: Situation) -> Claims:
-        """Nor does a type change while a view has the table's old name."""
+        """Nor does a type change while a view has the table's old name, or while an open contract works on the column.
+
+        What an exchange makes again is as the new release has it. An open contract may still hold it as the old
+        release needs it: null is allowed, or the foreign key lets go.
+        """
         change = self._change(at)
         if change.renames_column:
             return ()
-        twins = self._exchange(at, change).twins
-        return tuple(claim for one in twins for claim in (one.claim, claims.view_of(one.column.table)))
+        return tuple(claim for twin in self._exchange(at, change).twins for claim in twin.claims)
 
     def expand(self, at: Situation) -> Plan:
         change = self._change(at)

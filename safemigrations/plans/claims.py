@@ -16,9 +16,11 @@ class Kind(StrEnum):
     COLUMN = "column"
     TWIN = "twin"  # a column that holds the same data as another until the contract
     CONSTRAINT = "constraint"
+    KEY = "key"  # a column, as the one that foreign keys point at
 
 
 PARTS_OF_A_TABLE = (Kind.COLUMN, Kind.TWIN, Kind.CONSTRAINT)  # and gone when it is
+NAMED_WITH_TABLE = (*PARTS_OF_A_TABLE, Kind.KEY)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Claim:
     schema: str = ""  # empty where the model leaves it to the search_path
 
     def __str__(self) -> str:
-        if self.kind in PARTS_OF_A_TABLE:
+        if self.kind in NAMED_WITH_TABLE:
             return f"{self.kind} {self.name} of {self.table}"
         return f"view of {self.table}" if self.kind is Kind.VIEW else f"{self.kind} {self.table or self.name}"
 
@@ -84,6 +86,10 @@ def constraint(table: str, name: str) -> Claim:
     return _of(Kind.CONSTRAINT, Name(table), name)
 
 
+def key(table: str, name: str) -> Claim:
+    return _of(Kind.KEY, Name(table), name)
+
+
 def _of(kind: Kind, table: Name, name: str = "") -> Claim:
     return Claim(kind, table.raw, name, table.schema)
 
@@ -98,7 +104,7 @@ def read(text: str, tables: Sequence[str]) -> Claim:
     kind = Kind(word)
     if kind is Kind.INDEX:
         return Claim(kind, name=rest, schema=Name(tables[0]).schema if tables else "")
-    if kind in PARTS_OF_A_TABLE:
+    if kind in NAMED_WITH_TABLE:
         table = _table_at_the_end(rest, tables)
         return Claim(kind, table, rest.removesuffix(f" of {table}"), _schema(table, tables))
     table = rest.removeprefix("of ") if kind is Kind.VIEW else rest

@@ -154,6 +154,7 @@ class Column(Data):
             done=column_missing(self.table, self.name),
             undo=undo,
             frees=(self.claim,),
+            works_on=self.points_at,
         )
 
     @property
@@ -167,6 +168,14 @@ class Column(Data):
     @property
     def parent(self) -> Name:
         return table_of(self.field.target_field.model)
+
+    @property
+    def points_at(self) -> Claims:
+        """The key that its foreign key points at, if it has one."""
+        if not self.has_foreign_key:
+            return ()
+        target = Name.from_django(self.field.target_field.column)
+        return (claims.key(self.parent, target.raw),)
 
     @property
     def default_of_all_rows(self) -> str:

@@ -114,8 +114,12 @@ class ForeignKey(Data):
         return Statement(
             why=f"{self.label}: {why}",
             sql=f"ALTER TABLE {self.table} {change}",
-            works_on=(self.column.claim,),
-            **{"locks": self.both(Lock.ACCESS_EXCLUSIVE), "instead": self._on_leaves(change), **rest},
+            **{
+                "locks": self.both(Lock.ACCESS_EXCLUSIVE),
+                "instead": self._on_leaves(change),
+                "works_on": (self.column.claim,),
+                **rest,
+            },
         )
 
     def _drop(self) -> Statement:
@@ -213,6 +217,7 @@ class ForeignKey(Data):
             locks=self.both(Lock.ACCESS_EXCLUSIVE),
             done=no_row(keys).unless(of_leaves),
             undo=undo,
+            works_on=self.column.points_at,
             instead=Instead(when=of_leaves, sql=self._drop_everywhere()),
         )
 
@@ -226,6 +231,7 @@ class ForeignKey(Data):
             f"DROP CONSTRAINT IF EXISTS {self.quoted}, {self.add_not_valid(self.on_delete)}",
             done=self._exists_or_of_leaves(),
             undo=(drop,),
+            works_on=(self.column.claim, *self.column.points_at),
         )
         return (exchange, *self.validate(on_failure=(drop,)))
 

@@ -17,8 +17,9 @@ from ..postgres.lock import Lock
 from ..postgres.names import Name, temporary_name
 from ..postgres.probe import Probe
 from ..postgres.values import differ, differ_in_0_1_0
+from . import claims
 from .casts import INTEGERS, Cast
-from .claims import Claim
+from .claims import Claim, Claims
 from .column import Column
 from .foreign_key import ForeignKey
 from .index_and_check import check_constraint
@@ -73,6 +74,13 @@ class Twin(Data):
     def claim(self) -> Claim:
         """What no later migration may change meanwhile."""
         return self.original.claim.twin
+
+    @property
+    def claims(self) -> Claims:
+        """What no open contract may hold."""
+        column = self.original
+        key = claims.key(column.table, column.name)
+        return (self.claim, column.claim, key, claims.view_of(column.table))
 
     # Before anything is touched.
 

@@ -84,7 +84,7 @@ def nothing_uses(model: type[Model], *, but_on_delete: str = "") -> Proof:
 def drop(editor: BaseDatabaseSchemaEditor, why: str, model: type[Model], state: ProjectState) -> Plan:
     """The table and those of its many-to-many fields, behind one LOCK of all that a DROP TABLE locks."""
     tables = _names(model)
-    parents = [column.parent for column in foreign_keys(editor, model, state)]
+    children = foreign_keys(editor, model, state)
     named = [*model._meta.indexes, *model._meta.constraints]
     return (
         nothing_uses(model),
@@ -92,13 +92,14 @@ def drop(editor: BaseDatabaseSchemaEditor, why: str, model: type[Model], state: 
         Together(
             why=f"{tables[-1].raw}: {why}",
             sql=tuple(f"DROP TABLE IF EXISTS {table}" for table in tables),
-            locks=dict.fromkeys([*parents, *tables], Lock.ACCESS_EXCLUSIVE),
+            locks=dict.fromkeys([*(child.parent for child in children), *tables], Lock.ACCESS_EXCLUSIVE),
             done=table_missing(tables[-1]),
             undo=(_create_again(editor, model, state),),
             frees=(
                 *map(claims.table, tables),
                 *(claims.index(tables[-1], Name.from_django(index.name).raw) for index in named),
             ),
+            works_on=tuple(key for child in children for key in child.points_at),
         ),
     )
 

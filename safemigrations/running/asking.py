@@ -119,7 +119,7 @@ class Asking:
                 raise
 
     def _ask_for_owner(self, step: Step) -> None:
-        claimed = {claim.quoted_table for claim in (*step.takes, *step.frees, *step.works_on) if claim.table}
+        claimed = {claim.quoted_table for claim in _altered(step) if claim.table}
         for table in dict.fromkeys([*claimed, *filter(None, [getattr(step, "table", "")])]):
             for role, owner in self.session.rows(owner_of_another(table)):
                 self.refuse(
@@ -140,6 +140,11 @@ class Asking:
             self.change(Claim(Kind.COLUMN, table.raw, column, table.schema) for column in columns)
             if not columns:  # a function says which
                 self.change([Claim(Kind.TABLE, table.raw, schema=table.schema)])
+
+
+def _altered(step: Step) -> list[Claim]:
+    """What only its owner may alter. A table that foreign keys point at isn't."""
+    return [claim for claim in (*step.takes, *step.frees, *step.works_on) if claim.kind is not Kind.KEY]
 
 
 def _is_named(claim: Claim, text: str) -> bool:
