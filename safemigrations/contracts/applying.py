@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ..running import ledger
 from ..running.asking import Asking
 from ..running.backfill import progress as backfills
 from ..running.runner import Runner
 from ..running.session import Session
 from . import queue, releases, reversals, unfinished
 
-__all__ = ["Asking", "Runner", "Session", "backfills", "queue", "releases", "reversals", "unfinished"]
+__all__ = ["Asking", "Runner", "Session", "backfills", "ledger", "queue", "releases", "reversals", "unfinished"]

@@ -20,6 +20,7 @@ from ..errors import StepFailed
 from ..plans.claims import Claim
 from ..plans.steps import Plan
 from ..plans.stored import to_json
+from ..running import ledger
 from ..running.foreseen import refuse_foreseen
 from ..running.run import Report
 from ..running.runner import Runner
@@ -145,8 +146,9 @@ def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]
 def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: Plan) -> None:
     row.status, row.attempts, row.started_at = Status.RUNNING, row.attempts + 1, now()
     row.save(using=connection.alias)
+    about = ledger.About(row.app_label, row.migration, ledger.Direction.CONTRACT, label=row.label)
     try:
-        with watching(connection, str(row), conf.max_wait()):
+        with ledger.entered(connection, about), watching(connection, str(row), conf.max_wait()):
             Runner(connection, report).run(plan)
     except BaseException as error:
         nameless = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.core.management.commands import migrate
 from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import AlterField, Migration, executor
 from django.db.migrations.state import ProjectState
 
@@ -111,18 +112,22 @@ class MigrationExecutor(executor.MigrationExecutor):
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
     ) -> ProjectState:
         apply = super().apply_migration
-        if fake or self.connection.vendor != "postgresql":
+        if self.connection.vendor != "postgresql":
+            return apply(state, migration, fake, fake_initial)
+        if fake:
+            _note_faked(self.connection, migration)
             return apply(state, migration, fake, fake_initial)
         run = current_run()
         look(self.connection)
         run.migration = migration
         if fake_initial and self.detect_soft_applied(state, migration)[0]:
             self._end_of_freshness(run)
+            _note_faked(self.connection, migration)
             return apply(state, migration, fake, fake_initial)
         if (migration.app_label, migration.name) in self.half_way:
             loaded().reversals.turn_round(self.connection, migration, run.report)
         run.created.update(created_by(migration))
-        with running(run), _in_one_transaction_if_possible(migration, run):
+        with running(run), _in_one_transaction_if_possible(migration, run), _in_the_ledger(self.connection, migration):
             if run.fresh:
                 return apply(state, migration, fake, fake_initial)
             self._make_room(migration, state, run)
@@ -133,7 +138,10 @@ class MigrationExecutor(executor.MigrationExecutor):
 
     def unapply_migration(self, state: ProjectState, migration: Migration, fake: bool = False) -> ProjectState:
         unapply = super().unapply_migration
-        if fake or self.connection.vendor != "postgresql":
+        if self.connection.vendor != "postgresql":
+            return unapply(state, migration, fake)
+        if fake:
+            _note_faked(self.connection, migration, "backwards")
             return unapply(state, migration, fake)
         run = current_run()
         look(self.connection)
@@ -148,7 +156,7 @@ class MigrationExecutor(executor.MigrationExecutor):
                 return unapply(state, migration, fake)
 
         refuse_foreseen(self.connection, steps_back_of(migration, state, self.connection, run))
-        with running(run), self._remembered(migration):
+        with running(run), self._remembered(migration), _in_the_ledger(self.connection, migration, "backwards"):
             state = self._guarded(migration, state, together)
         self._record_backfills(migration)
         run.changed |= bool(migration.operations)
@@ -222,6 +230,22 @@ class MigrationExecutor(executor.MigrationExecutor):
     def _record_backfills(self, migration: Migration) -> None:
         if any(isinstance(operation, Change) for operation in migration.operations):
             loaded().backfills.record(self.connection, migration.app_label, migration.name)
+
+
+@contextlib.contextmanager
+def _in_the_ledger(
+    connection: BaseDatabaseWrapper, migration: Migration, direction: str = "forwards"
+) -> Iterator[None]:
+    """The first run applies hundreds of migrations, each in a few milliseconds: it notes each with one statement."""
+    ledger = loaded().ledger
+    about = ledger.About(migration.app_label, migration.name, ledger.Direction(direction))
+    with ledger.entered(connection, about, as_a_whole=current_run().fresh):
+        yield
+
+
+def _note_faked(connection: BaseDatabaseWrapper, migration: Migration, direction: str = "forwards") -> None:
+    ledger = loaded().ledger
+    ledger.faked(connection, ledger.About(migration.app_label, migration.name, ledger.Direction(direction)))
 
 
 def _max_wait(migration: Migration) -> float | None:

@@ -18,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..errors import NeedsAutocommit, StepFailed
 from ..plans.indexes import AddUnique, BuildIndex, DropIndex
 from ..plans.steps import Backfill, Nothing, Online, Plan, Proof, Statement, Step, Together, Trial, reverse
+from . import ledger
 from .backfill.fill import fill
 from .indexes import build_index, drop_index
 from .one_at_a_time import look
@@ -102,6 +103,8 @@ class Runner:
         if isinstance(answer, Step):
             detail = EXECUTE[type(answer)](self.session, answer)
             current_run().changed |= not isinstance(answer, Nothing | Proof | Trial)
+            if not isinstance(answer, Nothing):
+                ledger.note(answer, time.monotonic() - began)
         else:
             detail = ""
             self._run(answer)

@@ -9,7 +9,7 @@ from django.db import DatabaseError, transaction
 from ..plans.indexes import AddUnique
 from ..plans.steps import Statement, Step, Together
 from ..postgres.lock import Lock
-from . import locks
+from . import ledger, locks
 from .blockers import Blocker
 from .run import Report
 from .session import Session
@@ -39,6 +39,7 @@ class Waits:
             )
 
     def summary(self) -> str:
+        ledger.waited(self.seconds)
         if not self.seconds:
             return ""
         who = f" for {self.last[0]}" if self.last else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import baseline, contract, lint, ready, status
+from . import baseline, contract, history, lint, ready, status
 
 SUBCOMMANDS: dict[str, ModuleType] = {
     "lint": lint,
@@ -12,4 +12,5 @@ SUBCOMMANDS: dict[str, ModuleType] = {
     "status": status,
     "contract": contract,
     "ready": ready,
+    "history": history,
 }

@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
 from ...errors import StepFailed, to_type
+from .. import ledger
 from ..foreseen import refuse_foreseen
 from ..run import Report, explain
 from ..session import Session
@@ -131,9 +132,11 @@ def _work_on(
     )
     session = Session(connection, report)
     work = Work(session, step, row, until=until, only_in_window=True, alone=alone)
+    about = ledger.About(row.app_label, row.migration, ledger.Direction.BACKFILL, label=row.label)
     try:
-        with session.ready():
+        with session.ready(), ledger.entered(connection, about):
             detail = work.run()
+            ledger.note(step, time.monotonic() - began)
     except Stopped as error:
         report.progress(step, str(error))
     except DatabaseError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ... import conf
 from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
+from .. import ledger
 from ..run import Run, current_run
 from ..session import Session
 from ..storage import refuse_others
@@ -55,6 +56,7 @@ def _at_once(session: Session, step: Backfill) -> str:
         filled += one.filled
     if refused := left.rows[len(known) :]:
         raise StepFailed(rejected(step, refused))
+    ledger.filled(filled)
     return news.summary(filled)
 
 

@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ... import conf
 from ...errors import LockNotAcquired, StepFailed
 from ...plans.steps import Backfill
+from .. import ledger
 from ..session import Session
 from . import progress as store
 from . import second as second_connection
@@ -83,6 +84,7 @@ class Work:
         finally:
             self.worker.let_go()
         self.progress.refresh_from_db(using=self.connection.alias)
+        ledger.filled(store.totals(self.connection, self.progress)[0] - self.meter.first[0])
         return self.news.summary(self.progress.filled)
 
     def _watch(self, stack: ExitStack) -> None:

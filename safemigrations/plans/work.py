@@ -1,0 +1,61 @@
+"""What kind of work a step is: how long it takes depends on that, and on the size of the table that it works on."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from .indexes import AddUnique, BuildIndex, DropIndex
+from .steps import Backfill, Online, Proof, Statement, Step, Together
+
+READ_BY = re.compile(r'\bFROM ("(?:[^"]|"")+"(?:\."(?:[^"]|"")+")?)')  # plans quote every name but those of catalogs
+
+
+class Work(StrEnum):
+    INSTANT = "instant"
+    SAMPLES = "reads a sample"
+    READS = "reads the table"
+    COMPARES = "reads the table and its parents"
+    FILLS = "writes every row"
+    COMPUTES = "writes every row in Python"
+    BUILDS = "builds an index"
+    REWRITES = "rewrites the table"
+    UNKNOWN = "not known"
+
+    @property
+    def grows(self) -> bool:
+        """Does it take longer the larger the table is?"""
+        return self not in (Work.INSTANT, Work.SAMPLES, Work.UNKNOWN)
+
+
+def work_of(step: Step) -> Work:
+    match step:
+        case Backfill():
+            return Work.COMPUTES if step.function else Work.FILLS
+        case BuildIndex():
+            return Work.BUILDS
+        case Proof():
+            return Work.READS if table_of(step) else Work.INSTANT
+        case Online():
+            return _of_online(step)
+    return Work.INSTANT
+
+
+def _of_online(step: Online) -> Work:
+    if step.sql.startswith("ANALYZE"):
+        return Work.SAMPLES
+    # Only a foreign key has violators that lack something elsewhere: a check can't look into another table.
+    return Work.COMPARES if "NOT EXISTS" in step.violators else Work.READS
+
+
+def table_of(step: Step) -> str:
+    """The table whose size matters, quoted; empty where a step works on none."""
+    match step:
+        case Backfill() | BuildIndex() | AddUnique() | DropIndex():
+            return step.table
+        case Proof():
+            found = READ_BY.search(step.query)
+            return step.pages_of or (found[1] if found else "")
+        case Statement() | Together() | Online():
+            return next(iter([*step.locks][-1:]), "")  # parents come first
+    return ""

@@ -1,0 +1,260 @@
+"""The ledger: which runs there were, and how long each of their steps took on tables of which size.
+
+People read it (`safemigrations history`), and the plan takes its rates from it. It never costs a migration: what can't
+be written, because the role has no right to or somebody holds the table, isn't. A row is written when a migration
+begins, one after each step, and the outcome at the end. So a run that was killed is there without its last step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from django.apps.registry import Apps
+from django.core.management.base import CommandError
+from django.db import Error, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.timezone import now
+
+from ..data import Data
+from ..plans.indexes import BuildIndex
+from ..plans.steps import Backfill, Step
+from ..plans.work import Work, table_of, work_of
+from ..postgres.names import Name, regclass
+from ..postgres.sizes import size_of
+from ..postgres.statements import shortened
+from ..postgres.values import literal
+from .run import sending
+from .storage import PATIENCE, Own, ensure_table, has_table
+
+own_apps = Apps()
+LONGEST = 500  # characters of an error that are kept
+# A pooler or the operator may have changed it; then the row has no mark.
+MARK = "coalesce(substring(current_setting('application_name') from 'safemig:([0-9a-f]{8})'), '')"
+
+
+class Direction(models.TextChoices):
+    FORWARDS = "forwards"
+    BACKWARDS = "backwards"
+    CONTRACT = "contract"
+    BACKFILL = "backfill"  # by `backfill run`, apart from its migration
+
+
+class Outcome(models.TextChoices):
+    RUNNING = "running"  # or killed
+    DONE = "done"
+    FAILED = "failed"
+    FAKED = "faked"
+
+
+class Entry(models.Model):
+    """One migration that was applied, taken back or contracted once, or a backfill that was worked on."""
+
+    key = models.UUIDField(primary_key=True)
+    app_label = models.CharField(max_length=255)
+    name = models.CharField(max_length=255)
+    direction = models.CharField(max_length=10, choices=Direction)
+    label = models.TextField(default="", db_default="", blank=True)  # of the row of the contract
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    error = models.TextField(default="", db_default="", blank=True)
+    started_at = models.DateTimeField(default=now)
+    ended_at = models.DateTimeField(null=True)
+    mark = models.CharField(max_length=8)  # of the release that ran it; empty where that is unknown
+    role = models.TextField()
+    digest = models.CharField(max_length=64, default="", db_default="", blank=True)  # of the migration's operations
+
+    class Meta(Own):
+        apps = own_apps
+        db_table = "safemigrations_history"
+
+    def __str__(self) -> str:
+        return f"{self.app_label}.{self.name}"
+
+
+class Noted(models.Model):
+    """A step that was done, with the size that its table had when it ended."""
+
+    id = models.BigAutoField(primary_key=True)
+    entry = models.UUIDField(db_index=True)
+    step = models.CharField(max_length=40)  # its class
+    work = models.CharField(max_length=40)  # a Work
+    label = models.TextField()
+    statement = models.TextField()
+    table = models.TextField(db_column="table_name")  # raw; empty where it works on none
+    rows = models.BigIntegerField(null=True, db_column="row_count")
+    bytes = models.BigIntegerField(null=True, db_column="byte_count")
+    built = models.BigIntegerField(null=True)  # bytes of the index
+    seconds = models.FloatField()
+    waited = models.FloatField()  # of these, for locks
+    ended_at = models.DateTimeField()
+
+    class Meta(Own):
+        apps = own_apps
+        db_table = "safemigrations_history_step"
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class About(Data):
+    """What an entry is about."""
+
+    app_label: str
+    name: str
+    direction: Direction
+    label: str = ""
+    digest: str = ""
+
+
+class Writer:
+    """Writes one entry and its steps. After the first failure it leaves the rest out."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, about: About) -> None:
+        self.connection, self.about = connection, about
+        self.key, self.started_at = uuid.uuid4(), now()
+        self.gave_up = self.begun = False
+        self.waited = 0.0  # seconds, in the step that is under way
+        self.filled: int | None = None  # rows, in the step that is under way
+
+    def begin(self, outcome: Outcome = Outcome.RUNNING) -> None:
+        self._trying(lambda: self._begin(outcome))
+
+    def _begin(self, outcome: Outcome) -> None:
+        ensure_table(self.connection, Entry)
+        ensure_table(self.connection, Noted)
+        values = {
+            "key": literal(str(self.key)),
+            "app_label": literal(self.about.app_label),
+            "name": literal(self.about.name),
+            "direction": literal(self.about.direction),
+            "label": literal(self.about.label),
+            "outcome": literal(outcome),
+            "started_at": literal(self.started_at.isoformat()),
+            "ended_at": "NULL" if outcome == Outcome.RUNNING else "now()",
+            "mark": MARK,
+            "role": "current_user",
+            "digest": literal(self.about.digest),
+        }
+        self._insert(Entry, values)
+        self.begun = True
+
+    def end(self, outcome: Outcome, error: str = "") -> None:
+        """One that was never begun is written as a whole."""
+        if not self.begun:
+            self.begin(outcome)
+            return
+        self._trying(
+            lambda: self._send(
+                f"UPDATE {Entry._meta.db_table} SET outcome = {literal(outcome)}, ended_at = clock_timestamp(),"
+                f" error = {literal(error[:LONGEST])} WHERE key = {literal(str(self.key))}"
+            )
+        )
+
+    def note(self, step: Step, seconds: float) -> None:
+        """A step has been done."""
+        work = Work.INSTANT if isinstance(step, Backfill) and self.filled is None else work_of(step)
+        values = self._values(step, work, seconds)
+        self.waited, self.filled = 0.0, None
+        if self.begun:
+            self._trying(lambda: self._insert(Noted, values))
+
+    def _values(self, step: Step, work: Work, seconds: float) -> dict[str, str]:
+        table = table_of(step)
+        built = regclass(Name(table).beside(step.name)) if isinstance(step, BuildIndex) else ""
+        rows, size = size_of(table) if table and work.grows else ("NULL", "NULL")
+        return {
+            "entry": literal(str(self.key)),
+            "step": literal(type(step).__name__),
+            "work": literal(work),
+            "label": literal(step.why),
+            "statement": literal(shortened("; ".join(step.statements))),
+            "table_name": literal(Name(table).raw if table else ""),
+            "row_count": rows if self.filled is None else str(self.filled),
+            "byte_count": size,
+            "built": f"pg_relation_size({built})" if built else "NULL",
+            "seconds": f"{seconds:.6f}",
+            "waited": f"{self.waited:.6f}",
+            "ended_at": "clock_timestamp()",
+        }
+
+    # Sending.
+
+    def _trying(self, write: Callable[[], None]) -> None:
+        """Within a transaction nothing is written: what fails there would end it."""
+        if self.gave_up or self.connection.in_atomic_block or not self.connection.get_autocommit():
+            return
+        try:
+            with sending():
+                write()
+        except (Error, CommandError):
+            self.gave_up = True
+
+    def _insert(self, model: type[models.Model], values: dict[str, str]) -> None:
+        names, expressions = ", ".join(f'"{name}"' for name in values), ", ".join(values.values())
+        self._send(f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({expressions})")
+
+    def _send(self, sql: str) -> None:
+        with self.connection.cursor() as cursor:  # both in one implicit transaction
+            cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'; {sql}")
+
+
+_current: ContextVar[Writer | None] = ContextVar("safemigrations_ledger", default=None)
+
+
+@contextlib.contextmanager
+def entered(connection: BaseDatabaseWrapper, about: About, *, as_a_whole: bool = False) -> Iterator[None]:
+    """Write what is done meanwhile into the ledger; `as_a_whole` with one statement at the end, and no step."""
+    writer = Writer(connection, about)
+    if not as_a_whole:
+        writer.begin()
+    token = _current.set(writer)
+    try:
+        yield
+    except BaseException as error:
+        writer.end(Outcome.FAILED, str(error) or type(error).__name__)
+        raise
+    else:
+        writer.end(Outcome.DONE)
+    finally:
+        _current.reset(token)
+
+
+def faked(connection: BaseDatabaseWrapper, about: About) -> None:
+    Writer(connection, about).end(Outcome.FAKED)
+
+
+def note(step: Step, seconds: float) -> None:
+    """A step has been done, in so many seconds."""
+    if writer := _current.get():
+        writer.note(step, seconds)
+
+
+def waited(seconds: float) -> None:
+    """The step that is under way has waited so long for a lock."""
+    if writer := _current.get():
+        writer.waited += seconds
+
+
+def filled(rows: int) -> None:
+    """The backfill that is under way has looked at so many rows."""
+    if writer := _current.get():
+        writer.filled = (writer.filled or 0) + rows
+
+
+def entries(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Entry]:
+    """Those of this database that match, oldest first; none where the table was never made."""
+    found = Entry._base_manager.using(connection.alias).order_by("started_at")
+    if connection.vendor != "postgresql" or not has_table(connection, Entry):
+        return found.none()
+    return found.filter(**filters)
+
+
+def steps(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Noted]:
+    """The steps that match, oldest first."""
+    found = Noted._base_manager.using(connection.alias).order_by("id")
+    if connection.vendor != "postgresql" or not has_table(connection, Noted):
+        return found.none()
+    return found.filter(**filters)
