@@ -33,6 +33,16 @@ def model_state(state: ProjectState, app_label: str, name: str) -> ModelState:
     return cast(ModelState, state.models[app_label, name.lower()])
 
 
+def without_classes(state: ProjectState) -> ProjectState:
+    """A copy in which no model is rendered as a class."""
+    return ProjectState({key: model.clone() for key, model in state.models.items()}, state.real_apps)
+
+
+def forget_classes(state: ProjectState) -> None:
+    """Else each later change of the state renders all that is related anew, which takes longer than all the rest."""
+    state.__dict__.pop("apps", None)
+
+
 def applied_state(executor: Any) -> ProjectState:
     """The state of all migrations that are applied."""
     return cast(ProjectState, executor._create_project_state(with_applied_migrations=True))

@@ -14,12 +14,14 @@ from django.db.migrations.state import ProjectState
 from ..operations.base import Change
 from ..operations.rule import Context, Level
 from ..operations.written import written
+from ..typed import forget_classes, without_classes
 from . import baseline, catalogue, disk, handwritten, rules, suspects
 from .decisions import Decisions
 from .finding import LintFinding, Older, Report, Stands, Unread
 from .handwritten import Handwritten
 from .hazard import Hazard, NotUnderstood
 from .history import Checked, History
+from .same_release import created_by, named_by
 from .source import Source
 
 OUTSIDE_TRANSACTION = "safemigrations.E090"
@@ -45,6 +47,7 @@ def report(files: set[Path] | None = None) -> Report:
         if migration.initial:
             created |= initial.setdefault(key[0], set())
             initial[key[0]] = created
+        created = created.union(*map(created_by, named_by(migration, history)))
         if key[0] in suspected and checked.is_read(key, migration):
             read_migration(migration, state, created, earlier, left_out if key in checked.older else found)
         else:
@@ -53,10 +56,6 @@ def report(files: set[Path] | None = None) -> Report:
     found.findings.extend(_several_leaves(history, suspected, checked))
     found.older.extend(_older(checked, left_out))
     return found
-
-
-def created_by(migration: Migration) -> set[str]:
-    return {each.name_lower for each in migration.operations if isinstance(each, migrations.CreateModel)}
 
 
 def findings() -> list[LintFinding]:
@@ -114,7 +113,9 @@ def _all_of_migration(
     if handwritten.has_any(migration):
         by_hand = Handwritten(migration, state.clone(), created, earlier)
     before = state
-    start = state.clone() if any(isinstance(op, migrations.RenameField) for op in migration.operations) else None
+    start = (
+        without_classes(state) if any(isinstance(op, migrations.RenameField) for op in migration.operations) else None
+    )
     for index, operation in enumerate(migration.operations):
         if by_hand:
             yield from _said(migration, index, by_hand.read(index, operation), unread)
@@ -127,6 +128,7 @@ def _all_of_migration(
         if known:
             context = Context(migration.app_label, kept, before, release, start)
             yield from _of_operation(migration, index, operation, context)
+            forget_classes(before)
 
 
 def _is_split(operation: Operation) -> TypeGuard[migrations.SeparateDatabaseAndState]:

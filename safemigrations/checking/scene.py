@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db.migrations.state import ModelState, ProjectState
-from django.db.models import CheckConstraint, Q, UniqueConstraint
+from django.db.models import CheckConstraint, Q
 
+from ..operations.unique_sets import unique_sets
 from ..plans.tables import db_table_of
 
 ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
@@ -36,13 +37,8 @@ class Table:
     def is_unique(self, columns: Iterable[str]) -> bool:
         """Does one value in each of these columns select one row at most?"""
         chosen = set(columns)
-        if any(field.primary_key or field.unique for column in chosen if (field := self.field(column))):
-            return True
         names = {self.name_of(column) for column in chosen} | ({"id"} & chosen)
-        sets = [set(each) for each in self.model.options.get("unique_together") or ()]
-        constraints = self.model.options.get("constraints", [])
-        sets += [set(c.fields) for c in constraints if isinstance(c, UniqueConstraint) and c.fields and not c.condition]
-        return any(each <= names for each in sets)
+        return any(each <= names for each in unique_sets(self.model))
 
     def checks_not_null(self, column: str) -> set[str]:
         """The checks of Meta.constraints that prove that the column has no null."""

@@ -21,10 +21,12 @@ from ..checking import rules
 from ..operations.base import Change
 from ..operations.filling import Answer
 from ..operations.rule import Context
-from ..typed import set_on
+from ..typed import forget_classes, set_on, without_classes
 from . import questioner
+from .going_models import sets_before_keys, what_is_over
 from .keys_first import wait_for_keys
 from .moved_models import moves
+from .new_tables import name_new_tables
 from .one_column import Succession, successions
 
 UNDECIDED = (
@@ -41,7 +43,8 @@ class SafeMigrationsMixin(MigrationAutodetector):
 
     def __init__(self, from_state: ProjectState, to_state: ProjectState, questions: Any = None) -> None:
         super().__init__(from_state, to_state, questioner.wrap(questions, from_state, to_state))
-        self.start, self.successions = from_state, list[Succession]()
+        # Django takes unique_together from the state of a model that goes, before anybody has asked about it.
+        self.start, self.successions = without_classes(from_state), list[Succession]()
 
     def _detect_changes(self, *args: Any, **kwargs: Any) -> dict[str, list[Migration]]:
         stock: Any = super()
@@ -50,7 +53,7 @@ class SafeMigrationsMixin(MigrationAutodetector):
         found = list(successions(self.from_state, self.to_state))
         self.successions = [each for each in found if questioner.is_succeeded(self.questioner, each)]
         if self.successions:
-            self.from_state = self.start.clone()
+            self.from_state = self.from_state.clone()
             for each in self.successions:
                 for operation in each.operations:
                     operation.state_forwards(each.app_label, self.from_state)
@@ -68,6 +71,12 @@ class SafeMigrationsMixin(MigrationAutodetector):
         wait_for_keys(self.generated_operations, self.from_state, self.to_state)
         stock._sort_migrations()
 
+    def generate_deleted_models(self) -> None:
+        stock: Any = super()
+        stock.generate_deleted_models()
+        for app_label, detected in self.generated_operations.items():
+            sets_before_keys(app_label, detected, self.old_model_keys - self.new_model_keys)
+
     def _optimize_migrations(self) -> None:
         stock: Any = super()
         stock._optimize_migrations()
@@ -75,6 +84,7 @@ class SafeMigrationsMixin(MigrationAutodetector):
             say = questioner.say if questioner.is_asking(self.questioner) else questioner.keep_quiet
             replace_unsafe(self.start, self.migrations, say)
             self.migrations = split(self.migrations)
+            name_new_tables(self.migrations)
 
 
 def replace_unsafe(
@@ -87,21 +97,26 @@ def replace_unsafe(
         for operation in part.operations
     ]
     created = {(app, op.name_lower) for app, op in release if isinstance(op, operations.CreateModel)}
-    state = ProjectState({key: model.clone() for key, model in from_state.models.items()}, from_state.real_apps)
+    state = without_classes(from_state)
     for app_label, part in in_order(migrations):
         replaced: list[Operation] = []
-        for operation in _tables_first(part.operations):
-            after = state.clone()
-            operation.state_forwards(app_label, after)
-            context = Context(app_label, state, after, release, from_state)
-            safe_form = _safe_form(operation, context, created, say)
-            replaced.extend(safe_form)
-            if safe_form == (operation,):
-                state = after
-                continue
-            for safe in safe_form:
-                safe.state_forwards(app_label, state)
+        for detected in _tables_first(part.operations):
+            for operation in (*what_is_over(detected, app_label, state), detected):
+                after = state.clone()
+                operation.state_forwards(app_label, after)
+                context = Context(app_label, state, after, release, from_state)
+                safe_form = _safe_form(operation, context, created, say)
+                replaced.extend(safe_form)
+                forget_classes(state)
+                forget_classes(after)
+                state = after if safe_form == (operation,) else _after(safe_form, app_label, state)
         set_on(part, operations=replaced)
+
+
+def _after(safe_form: Iterable[Operation], app_label: str, state: ProjectState) -> ProjectState:
+    for operation in safe_form:
+        operation.state_forwards(app_label, state)
+    return state
 
 
 def _tables_first(detected: Iterable[Operation]) -> list[Operation]:

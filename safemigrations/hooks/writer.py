@@ -15,9 +15,11 @@ from ..operations.base import Change
 from ..operations.written import PACKAGE, OperationWriter
 from ..typed import set_on
 from .autodetector import needs_a_transaction
+from .new_tables import as_written
 
 LINE = 89  # of Black, which Django runs over the file where it is installed, and a line break
 ATOMIC = "\n    atomic = False\n"
+DEPENDENCIES = "    dependencies = [\n"
 EMPTY = "    operations = [\n    ]\n"  # of makemigrations --empty; of --merge too, which has two dependencies
 HINT = """\
         # To fill rows, import Backfill from safemigrations.operations, set atomic = False above, and write
@@ -42,6 +44,7 @@ class MigrationWriter(writer.MigrationWriter):
         text = super().as_string()
         if not migration.atomic:
             text = _not_atomic(text, why_not_atomic(migration.operations) if ours else "")
+        text = text.replace(DEPENDENCIES, as_written(migration) + DEPENDENCIES, 1)
         if not migration.operations and not migration.replaces and len(migration.dependencies) < 2:
             text = text.replace(EMPTY, f"    operations = [\n{HINT}    ]\n")
         return _with_merged_imports(_marked(text))

@@ -12,7 +12,7 @@ then meets a constraint that it doesn't know. What it would always violate is re
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from .add_index import takes_over
 from .base import BUILDS, Change, Situation
 from .filling import is_expression
 from .rule import Context, Finding, Rule
+from .unique_sets import unique_sets
 
 
 class AddConstraintConcurrently(Change, AddConstraint):
@@ -92,15 +93,27 @@ def names_in(constraint: UniqueConstraint) -> set[str]:
     """The fields that have to differ."""
     if constraint.fields:
         return set(constraint.fields)
-    return {name for expression in constraint.expressions for name in _names(expression)}
+    return {name for expression in constraint.expressions for name in names_of(expression)}
 
 
-def _names(expression: Any) -> Iterable[str]:
+def _is_wider(
+    constraint: UniqueConstraint, names: Iterable[str], rows: dict[str, Carried], context: Context, model_name: str
+) -> bool:
+    """Are rows of the old release apart in the other fields? A set that goes stays until the contract."""
+    model = (context.start or context.before).models.get((context.app_label, model_name.lower()))
+    if model is None or constraint.nulls_distinct is False:
+        return False
+    return any(each <= set(names) - rows.keys() for each in unique_sets(model))
+
+
+def names_of(expression: Any) -> Iterator[str]:
+    """The fields that an expression names, without what follows in a relation."""
+    """The fields that an expression names."""
     if hasattr(expression, "name"):  # F
         yield expression.name.partition("__")[0]
     for source in getattr(expression, "get_source_expressions", list)():
         if source is not None:
-            yield from _names(source)
+            yield from names_of(source)
 
 
 def notice(context: Context, model_name: str, names: Iterable[str], constraint: UniqueConstraint) -> str:
@@ -118,7 +131,7 @@ def same_in_rows_of_old_code(
 ) -> str:
     """A field that this release adds and that has one value in all rows of the release before: they would collide."""
     rows = rows_of_old_code(context, model_name)
-    if _lets_old_rows_pass(constraint, names, rows):
+    if _lets_old_rows_pass(constraint, names, rows) or _is_wider(constraint, names, rows, context, model_name):
         return ""
     unlike = VARIED if constraint.nulls_distinct is False else EMPTY
     return next((name for name in sorted(names) if rows.get(name, VARIED) not in (VARIED, unlike)), "")
@@ -155,7 +168,7 @@ def _carried(operation: AddField) -> Carried:
 def _constant(value: Any) -> Carried:
     if isinstance(value, Value):
         return (value.value,)
-    varied = is_expression(value) and (any(_names(value)) or defaults.is_volatile(value))
+    varied = is_expression(value) and (any(names_of(value)) or defaults.is_volatile(value))
     return VARIED if varied else (value,)
 
 

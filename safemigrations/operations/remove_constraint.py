@@ -98,7 +98,7 @@ def find(operation: RemoveConstraint, context: Context) -> Finding | None:
     return Finding(
         f"{what} drops it at once: where upserts of the old release need it, they fail.",
         (later,),
-        notice="" if _stands_in_the_way(constraint) else notice,
+        notice="" if _stands_in_the_way(constraint) or context.deletes(operation.model_name) else notice,
         level="warning",
     )
 

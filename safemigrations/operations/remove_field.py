@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from django.db.migrations.operations import AddField, DeleteModel, RemoveField
+from django.db.migrations.operations import AddField, RemoveField
 from django.db.models import Field, UniqueConstraint
 
 from ..plans import claims, defaults, stock_claims, tables
@@ -298,7 +298,7 @@ KEEP_THE_COLUMN = (
 def find(operation: RemoveField, context: Context) -> Finding | None:
     field = context.model_before(operation.model_name).fields[operation.name]
     what = f"RemoveField {operation.name} of {operation.model_name}"
-    if not field.many_to_many and _goes_with_its_model(operation, context):
+    if not field.many_to_many and context.deletes(operation.model_name):
         return Finding(
             f"{what} drops the column at once: the old release names it in every SELECT and INSERT.",
             (RemoveFieldLater(operation.model_name, operation.name, with_model=True),),
@@ -342,15 +342,6 @@ def _taken_again(operation: RemoveField, field: Any, context: Context) -> str:
 def _same_column(name: str, field: Any, added: AddField) -> bool:
     column = bound(field, name).column
     return column is not None and column == bound(added.field, added.name).column
-
-
-def _goes_with_its_model(operation: RemoveField, context: Context) -> bool:
-    return any(
-        app_label == context.app_label
-        and isinstance(other, DeleteModel)
-        and other.name_lower == operation.model_name_lower
-        for app_label, other in context.release
-    )
 
 
 def _is_key(field: Field[Any, Any]) -> bool:

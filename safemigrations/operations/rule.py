@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from django.db.migrations.operations import DeleteModel
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
@@ -30,6 +31,13 @@ class Context(Data):
 
     def model_after(self, model_name: str) -> ModelState:
         return model_state(self.after, self.app_label, model_name)
+
+    def deletes(self, model_name: str) -> bool:
+        """Does the same release delete the model?"""
+        return any(
+            isinstance(other, DeleteModel) and (label, other.name_lower) == (self.app_label, model_name.lower())
+            for label, other in self.release
+        )
 
 
 class Finding(Data):
