@@ -20,6 +20,7 @@ from django.db.migrations.state import ProjectState
 
 from safemigrations.checking import findings
 from safemigrations.checking.finding import Report
+from safemigrations.checking.same_release import created_by
 
 from .corpus import Case, cases
 
@@ -74,7 +75,7 @@ def report(case: Case, folder: Path, number: int) -> Report:
             operation.state_forwards("shop", state)
         found = Report()
         migration = module.Migration("0002_case", "shop")
-        findings.read_migration(migration, state, findings.created_by(migration), [], found)
+        findings.read_migration(migration, state, created_by(migration), [], found)
     finally:
         del sys.modules[name]
     return found

@@ -39,6 +39,8 @@ class SafeMigrationsMixin(MigrationAutodetector):
     """Goes in front of whatever autodetector stands there: Django's, or django-pgtrigger's."""
 
     migrations: dict[str, list[Migration]]
+    old_model_keys: set[tuple[str, str]]
+    new_model_keys: set[tuple[str, str]]
     generated_operations: dict[str, list[Any]]
 
     def __init__(self, from_state: ProjectState, to_state: ProjectState, questions: Any = None) -> None:
