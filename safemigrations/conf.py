@@ -255,6 +255,41 @@ def baseline_file() -> str:
     return str(value)
 
 
+def _is_function(value: Any) -> bool:
+    return callable(value) or (isinstance(value, str) and "." in value)
+
+
+def rehearsal_seed() -> str | Callable[[], Any] | None:
+    """What makes the rows of a rehearsal that can't be generated: "module.function", or a function."""
+    value: str | Callable[[], Any] | None = _get("REHEARSAL_SEED", None)
+    if value is not None and not _is_function(value):
+        raise ImproperlyConfigured(
+            f"SAFEMIGRATIONS['REHEARSAL_SEED'] is {value!r}; write 'module.function' or a function."
+        )
+    return value
+
+
+def rehearsal_actions() -> list[str | Callable[[], Any]]:
+    """Requests of the project's own in a rehearsal: functions without arguments, or their names."""
+    value = _get("REHEARSAL_ACTIONS", [])
+    if not isinstance(value, list | tuple) or not all(map(_is_function, value)):
+        raise ImproperlyConfigured(
+            f"SAFEMIGRATIONS['REHEARSAL_ACTIONS'] is {value!r}; write a list such as ['shop.rehearsal.check_out']."
+        )
+    return list(value)
+
+
+def rehearsal_values() -> dict[str, str | Callable[[Any, int], Any]]:
+    """Class of a field, as "module.Class" -> a function of a field and a number that gives what it holds."""
+    value = _get("REHEARSAL_VALUES", {})
+    if not isinstance(value, Mapping) or not all(map(_is_function, [*value, *value.values()])):
+        raise ImproperlyConfigured(
+            f"SAFEMIGRATIONS['REHEARSAL_VALUES'] is {value!r}; write a dictionary such as "
+            "{'shop.fields.MoneyField': 'shop.rehearsal.money'}."
+        )
+    return dict(value)
+
+
 # Every public function of this module that needs no argument reads a key.
 
 READERS: list[Callable[[], Any]] = [

@@ -328,6 +328,35 @@ WRONG: dict[str, tuple[Any, list[Error]]] = {
         {"BASELINE_FILE": 5},
         [Error("SAFEMIGRATIONS['BASELINE_FILE'] is 5; write the path of a file.", id="safemigrations.E101")],
     ),
+    "rehearsal seed": (
+        {"REHEARSAL_SEED": 5},
+        [
+            Error(
+                "SAFEMIGRATIONS['REHEARSAL_SEED'] is 5; write 'module.function' or a function.",
+                id="safemigrations.E101",
+            )
+        ],
+    ),
+    "rehearsal actions": (
+        {"REHEARSAL_ACTIONS": "shop.rehearsal.check_out"},
+        [
+            Error(
+                "SAFEMIGRATIONS['REHEARSAL_ACTIONS'] is 'shop.rehearsal.check_out'; "
+                "write a list such as ['shop.rehearsal.check_out'].",
+                id="safemigrations.E101",
+            )
+        ],
+    ),
+    "rehearsal values": (
+        {"REHEARSAL_VALUES": {"shop.fields.MoneyField": 5}},
+        [
+            Error(
+                "SAFEMIGRATIONS['REHEARSAL_VALUES'] is {'shop.fields.MoneyField': 5}; write a dictionary such as "
+                "{'shop.fields.MoneyField': 'shop.rehearsal.money'}.",
+                id="safemigrations.E101",
+            )
+        ],
+    ),
     "two": (
         {"CONTRACT": 1, "NOTHING": 2},
         [

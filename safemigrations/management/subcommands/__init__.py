@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import baseline, contract, history, lint, ready, status
+from . import baseline, contract, history, lint, ready, rehearse, status
 
 SUBCOMMANDS: dict[str, ModuleType] = {
     "lint": lint,
@@ -13,4 +13,5 @@ SUBCOMMANDS: dict[str, ModuleType] = {
     "contract": contract,
     "ready": ready,
     "history": history,
+    "rehearse": rehearse,
 }

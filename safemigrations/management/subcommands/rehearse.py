@@ -1,0 +1,89 @@
+"""safemigrations rehearse: does the rollout of this release break one of the two that run meanwhile?"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from safemigrations.rehearsing import text
+from safemigrations.rehearsing.rehearsal import Wanted, rehearse
+from safemigrations.rehearsing.releases import new_release, old_release
+from safemigrations.rehearsing.result import Rehearsal
+
+HELP = "Play the rollout of this release on a scratch database, with requests of both releases."
+FORMATS: dict[str, Callable[[Rehearsal], str]] = {
+    "text": text.text,
+    "json": lambda rehearsal: json.dumps(rehearsal.as_dict(), indent=2, default=sorted),
+}
+
+
+def add_arguments(parser: CommandParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--old", metavar="REF", help="The old release, as git calls it; else where this branch left the default one."
+    )
+    where.add_argument("--old-path", metavar="FOLDER", help="The folder of the old release that manage.py lies in.")
+    parser.add_argument("--old-python", metavar="PYTHON", help="The interpreter of the old release.")
+    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+    parser.add_argument("--seconds", type=float, default=3, help="How long each release is alone, and both are.")
+    parser.add_argument("--clients", type=int, default=2, help="Processes of each release.")
+    parser.add_argument("--rows", type=int, default=20, help="Rows that each empty table gets.")
+    parser.add_argument("--apps", nargs="*", default=[], metavar="APP", help="Of what doesn't change, only these apps.")
+    parser.add_argument("--kill", type=int, default=0, metavar="N", help="Kill migrate N times in each phase, too.")
+    copy = parser.add_mutually_exclusive_group()
+    copy.add_argument("--from-dump", metavar="FILE", help="Begin with what pg_dump wrote.")
+    copy.add_argument("--template", metavar="DATABASE", help="Begin with a copy of a database on the same server.")
+    parser.add_argument(
+        "--forbid-host", action="append", default=[], metavar="HOST", help="Where no rehearsal may take place."
+    )
+    parser.add_argument("--format", choices=list(FORMATS), default="text")
+
+
+def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+    with _ended_by_signals() as stack:
+        old = old_release(stack, ref=options["old"], folder=options["old_path"], python=options["old_python"])
+        found = rehearse(_wanted(options), old, new_release(), stack)
+    command.stdout.write(FORMATS[options["format"]](found))
+    if found.findings:
+        raise CommandError(text.sentence(found))
+
+
+def _wanted(options: dict[str, Any]) -> Wanted:
+    return Wanted(
+        alias=options["database"],
+        seconds=options["seconds"],
+        clients=options["clients"],
+        kills=options["kill"],
+        rows=options["rows"],
+        apps=options["apps"],
+        forbidden=options["forbid_host"],
+        dump=options["from_dump"],
+        template=options["template"],
+    )
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[ExitStack]:
+    """A stack that is closed also after Ctrl-C and SIGTERM, and that neither of them interrupts then."""
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGINT)}
+    stack = ExitStack()
+    try:
+        yield stack
+    finally:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        stack.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: object) -> None:
+    if number == signal.SIGTERM:
+        raise SystemExit(128 + number)
+    raise KeyboardInterrupt

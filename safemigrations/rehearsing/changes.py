@@ -1,0 +1,230 @@
+"""What is different in the new release: its migrations, whom they touch, and what each release calls a thing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from django.db.migrations import Migration
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import RenameField, RenameModel, RunPython, RunSQL
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState, ProjectState
+
+from ..checking.source import Source
+from ..data import Data
+
+
+class Touched(Data):
+    """What an operation of a new migration has to do with, as the database calls it."""
+
+    app_label: str
+    migration: str
+    operation: int
+    description: str
+    file: str
+    line: int
+    model: str  # label, as it is called before the operation; empty for what names none
+    tables: frozenset[str] = frozenset()
+    columns: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()  # indexes, constraints
+    text: str = ""  # of SQL
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line} {self.description}"
+
+
+class Changes(Data):
+    """All of them, in the order in which they are applied."""
+
+    migrations: list[tuple[str, str]]
+    touched: list[Touched]
+    models: list[str]  # that change, as the old release calls them
+    made: frozenset[str]  # models that only the new release has
+    model_names: dict[str, str]  # the new release's -> the old one's
+    column_names: dict[str, str]  # "shop.order.sum", of the new release -> the attribute of the old one
+    filled: list[str]  # "shop.order.note": nullable in the old release only
+    targets: dict[str, str]  # app -> the old release's last migration of it, or "zero"
+
+    @property
+    def apps(self) -> list[str]:
+        return list(dict.fromkeys(label for label, _ in self.migrations))
+
+
+def changes_since(old: Collection[str]) -> Changes:
+    """`old` are the migrations of the old release: "shop.0001_initial"."""
+    loader = MigrationLoader(None)
+    new = [key for key in _order(loader) if not _is_known(loader.disk_migrations[key], old)]
+    state = ProjectState(real_apps=loader.unmigrated_apps)
+    touched: list[Touched] = []
+    names = _Names()
+    before: ProjectState | None = None
+    for key in _order(loader):
+        migration = loader.disk_migrations[key]
+        if key not in new:
+            migration.mutate_state(state, preserve=False)
+            continue
+        before = before or state.clone()
+        for index, operation in enumerate(migration.operations):
+            after = state.clone()
+            operation.state_forwards(migration.app_label, after)
+            touched += _touched(migration, index, operation, state, after)
+            names.note(migration.app_label, operation)
+            state = after
+    before = before or state
+    return Changes(
+        new,
+        touched,
+        _models(touched, names, before),
+        frozenset(names.old_model(".".join(key)) for key in state.models) - {".".join(key) for key in before.models},
+        names.models,
+        names.columns(state),
+        list(_filled(before, state, names)),
+        {label: _last(label, _order(loader), new) for label, _ in new},
+    )
+
+
+def _order(loader: MigrationLoader) -> list[tuple[str, str]]:
+    graph, order = loader.graph, dict[tuple[str, str], None]()
+    for leaf in graph.leaf_nodes():
+        order.update(dict.fromkeys(graph.forwards_plan(leaf)))
+    return [key for key in order if key in loader.disk_migrations]
+
+
+def _last(label: str, order: list[tuple[str, str]], new: Collection[tuple[str, str]]) -> str:
+    return ["zero", *(key[1] for key in order if key[0] == label and key not in new)][-1]
+
+
+def _is_known(migration: Migration, old: Collection[str]) -> bool:
+    """A squash is known to a release that has what it replaces."""
+    replaced = [".".join(key) for key in migration.replaces]
+    return str(migration) in old or bool(replaced and all(name in old for name in replaced))
+
+
+# What both releases call a thing.
+
+
+class _Names:
+    """Follows the renames from the first new migration on."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, str] = {}  # today's -> the old release's
+        self.fields: dict[tuple[str, str], str] = {}  # model in the old release, field of today -> field there
+
+    def note(self, app_label: str, operation: Operation) -> None:
+        if isinstance(operation, RenameModel):
+            old = f"{app_label}.{operation.old_name_lower}"
+            self.models[f"{app_label}.{operation.new_name_lower}"] = self.models.pop(old, old)
+        elif isinstance(operation, RenameField):
+            model = self.old_model(f"{app_label}.{operation.model_name_lower}")
+            first = self.fields.pop((model, operation.old_name), operation.old_name)
+            self.fields[model, operation.new_name] = first
+
+    def old_model(self, label: str) -> str:
+        return self.models.get(label, label)
+
+    def columns(self, state: ProjectState) -> dict[str, str]:
+        found = {}
+        for (app_label, name), model in state.models.items():
+            old = self.old_model(f"{app_label}.{name}")
+            for field, value in model.fields.items():
+                if first := self.fields.get((old, field)):
+                    attname, _ = _attname_column(field, value)
+                    found[f"{app_label}.{name}.{attname}"] = _attname_column(first, value)[0]
+        return found
+
+
+def _attname_column(name: str, field: Any) -> tuple[str, str]:
+    bound = field.clone()
+    bound.set_attributes_from_name(name)
+    attname, column = bound.get_attname_column()
+    return str(attname), str(column)
+
+
+def _models(touched: list[Touched], names: _Names, before: ProjectState) -> list[str]:
+    """Those that operations name; of SQL and functions, which could touch any, every one of their app."""
+    found = dict[str, None]()
+    for one in touched:
+        if one.model:
+            found[names.old_model(one.model)] = None
+        else:
+            found.update({f"{label}.{name}": None for label, name in before.models if label == one.app_label})
+    return list(found)
+
+
+def _filled(before: ProjectState, after: ProjectState, names: _Names) -> Iterator[str]:
+    for (label, name), model in after.models.items():
+        old_label, _, old_name = names.old_model(f"{label}.{name}").partition(".")
+        old = before.models.get((old_label, old_name))
+        for field, value in model.fields.items() if old else ():
+            first = names.fields.get((f"{old_label}.{old_name}", field), field)
+            was = old.fields.get(first) if old else None
+            if was is not None and was.null and not value.null:
+                yield f"{old_label}.{old_name}.{_attname_column(first, was)[0]}"
+
+
+# Whom an operation touches.
+
+
+def _touched(
+    migration: Migration, index: int, operation: Operation, before: ProjectState, after: ProjectState
+) -> Iterator[Touched]:
+    source = Source.of(migration)
+    label = migration.app_label
+    named = _named(operation)
+    states = [(state, state.models.get((label, name))) for name in named for state in (before, after)]
+    models = [(state, model) for state, model in states if model]
+    fields = {getattr(operation, key, None) for key in ("name", "old_name", "new_name")} if named else set()
+    together = getattr(operation, "option_value", None) or ()
+    fields |= {name for names in together if isinstance(names, tuple) for name in names}
+    constraint = getattr(operation, "constraint", None) or getattr(operation, "index", None)
+    columns = {
+        _attname_column(name, field)[1]
+        for _, model in models
+        for name, field in model.fields.items()
+        if name in fields and not field.many_to_many
+    }
+    yield Touched(
+        label,
+        migration.name,
+        index,
+        f"{type(operation).__name__}({_what(operation)})",
+        source.name,
+        source.line_of(index),
+        model=f"{label}.{named[0]}" if named else "",
+        tables=frozenset(_table(label, model) for _, model in models),
+        columns=frozenset(columns),
+        names=frozenset(filter(None, [getattr(constraint, "name", None), getattr(operation, "name", None)])),
+        text=_text(operation),
+    )
+
+
+def _named(operation: Operation) -> list[str]:
+    """The model that an operation is about, by each of its names."""
+    if isinstance(operation, RenameModel):
+        return [operation.old_name_lower, operation.new_name_lower]
+    if isinstance(operation, RunSQL | RunPython):
+        return []
+    name = getattr(operation, "model_name", None) or getattr(operation, "name", None)
+    return [name.lower()] if isinstance(name, str) else []
+
+
+def _what(operation: Operation) -> str:
+    if isinstance(operation, RunSQL | RunPython):
+        return str(getattr(getattr(operation, "code", None), "__name__", "…"))
+    if isinstance(operation, RenameModel | RenameField):
+        where = f"{operation.model_name}." if isinstance(operation, RenameField) else ""
+        return f"{where}{operation.old_name} to {operation.new_name}"
+    constraint = getattr(operation, "constraint", None) or getattr(operation, "index", None)
+    name = getattr(constraint, "name", None) or getattr(operation, "name", None)
+    model = getattr(operation, "model_name", None)
+    return ".".join(str(part) for part in (model, name) if part)
+
+
+def _table(label: str, model: ModelState) -> str:
+    return str(model.options.get("db_table") or f"{label}_{model.name.lower()}")
+
+
+def _text(operation: Operation) -> str:
+    return str(getattr(operation, "sql", "")) if isinstance(operation, RunSQL) else ""

@@ -1,0 +1,139 @@
+"""One database, clients of both releases, and what they do in a phase."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Any
+
+from .changes import Changes
+from .processes import Client, Ended, Processes
+from .requests import Failure
+from .result import Phase, series_of
+from .scratch import Names, Scratch
+
+EXCHANGED = 20  # rows of each model that one release shows the other
+
+
+class Stage:
+    """What all plays have in common."""
+
+    def __init__(
+        self, scratch: Scratch, old: Processes, new: Processes, changes: Changes, plan: dict[str, Any], clients: int
+    ) -> None:
+        self.scratch, self.old, self.new, self.changes, self.plan = scratch, old, new, changes, plan
+        self.clients, self.began = clients, time.time()
+        self.phases: list[Phase] = []
+        self.failures: list[tuple[Phase, Failure]] = []
+        self.started = 0
+
+
+class Play:
+    """A stage with a database of its own; its clients end when the stack is closed."""
+
+    def __init__(self, stage: Stage, names: Names, stack: ExitStack) -> None:
+        self.stage, self.names, self.stack = stage, names, stack
+        self.old: list[Client] = []
+        self.new: list[Client] = []
+        self.phase = Phase("", 0)
+
+    # Who is there.
+
+    def start_old(self) -> None:
+        self.old = self._start(self.stage.old, [{}, {}])
+
+    def start_new(self) -> None:
+        changes = self.stage.changes
+        self.new = self._start(self.stage.new, [changes.model_names, changes.column_names])
+
+    def stop_old(self) -> None:
+        self.old = self._stop(self.old)
+
+    def stop_new(self) -> None:
+        self.new = self._stop(self.new)
+
+    def _start(self, processes: Processes, known_as: list[dict[str, str]]) -> list[Client]:
+        clients = [processes.client() for _ in range(self.stage.clients)]
+        for client in clients:
+            self.stack.callback(client.stop)
+            self.stage.started += 1
+            release = client.release.name
+            client.call(
+                "prepare",
+                self.names,
+                self.stage.scratch.alias,
+                release,
+                self.stage.started,
+                known_as,
+                self.stage.plan,
+            )
+        return clients
+
+    def _stop(self, clients: list[Client]) -> list[Client]:
+        for client in clients:
+            client.call("leave")
+            client.stop()
+        return []
+
+    # What goes on.
+
+    def begin(self, name: str) -> None:
+        """A phase, until the next one begins."""
+        self.phase = Phase(name, round(time.time() - self.stage.began, 1))
+        self.stage.phases.append(self.phase)
+
+    def go_on(self, seconds: float, action: Callable[[], Ended] | None = None) -> Ended | None:
+        """Requests all the while an action takes, and for so many seconds at least."""
+        began, clients = time.time(), [*self.old, *self.new]
+        for client in clients:
+            client.send("play", began, "go_on")
+        try:
+            ended = action() if action else None
+            time.sleep(max(0.0, began + seconds - time.time()))
+        finally:
+            for client in clients:
+                client.send("pause")
+        for client in clients:
+            self._note(began, client.answer())
+            client.answer()
+        self.phase.seconds += time.time() - began
+        return ended
+
+    def ask(self, client: Client, method: str, *arguments: Any) -> Any:
+        """The answer to a method of its traffic."""
+        began = time.time()
+        answer = client.call("play", began, method, *arguments)
+        self._note(began, answer)
+        self.phase.seconds += time.time() - began
+        return answer["returned"]
+
+    def _note(self, began: float, answer: dict[str, Any]) -> None:
+        series = series_of(round(began - self.stage.began, 1), answer["buckets"])
+        self.phase.series += series
+        self.phase.requests += sum(requests for _, requests, _, _ in series)
+        self.phase.worst_wait = max([self.phase.worst_wait, *(wait for *_, wait in series)])
+        self.stage.failures += [(self.phase, Failure(**failure)) for failure in answer["failures"]]
+
+    # What one release does with the rows of the other.
+
+    def exchange(self) -> None:
+        """Each reads what the other wrote and changes it, as far as it knows the columns; deletes its parents."""
+        for one, other in self._pairs():
+            written = self.ask(one, "latest", EXCHANGED)
+            self.ask(other, "audit", written)
+            self.ask(one, "update_ledger", self.ask(other, "touch", written))
+            self.ask(one, "audit", self.ask(one, "latest", EXCHANGED))
+        for one, other in self._pairs():
+            families = [family for family in self.ask(one, "families") if family[0] not in self.stage.changes.made]
+            self.ask(one, "read_children", self.ask(other, "delete_parents_of", families))
+
+    def _pairs(self) -> Iterable[tuple[Client, Client]]:
+        return ((self.old[0], self.new[0]), (self.new[0], self.old[0]))
+
+    def written(self, clients: Iterable[Client]) -> list[Any]:
+        return [self.ask(client, "latest", EXCHANGED) for client in clients]
+
+    def audit(self, clients: list[Client], ledgers: Iterable[Any]) -> None:
+        for ledger in ledgers:
+            self.ask(clients[0], "audit", ledger)

@@ -1,0 +1,145 @@
+"""Processes of a release, as the rehearsal sees them: its commands, and its clients."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from ..data import Data
+from .channel import receive, send
+from .releases import Release
+
+
+class Ended(Data):
+    """What a command said and how it ended."""
+
+    status: int
+    output: str
+    seconds: float
+
+
+class Broken(CommandError):
+    """A process of the rehearsal itself failed: nothing that can be said of a release."""
+
+
+class Client:
+    """A process with the models of a release."""
+
+    def __init__(self, channel: socket.socket, release: Release) -> None:
+        self.channel, self.release = channel, release
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        self.send(method, *arguments)
+        return self.answer()
+
+    def send(self, method: str, *arguments: Any) -> None:
+        send(self.channel, [method, arguments])
+
+    def answer(self) -> Any:
+        try:
+            failed, answer = receive(self.channel)
+        except (EOFError, ConnectionError) as error:
+            raise Broken(f"A process of the {self.release.name} release has ended.") from error
+        if failed:
+            raise Broken(f"A process of the {self.release.name} release failed:\n{failed}")
+        return answer
+
+    def stop(self) -> None:
+        self.channel.close()
+
+
+class Processes:
+    """All processes of a release; they end when the stack is closed."""
+
+    def __init__(self, release: Release, stack: ExitStack, names: Mapping[str, str]) -> None:
+        self.release, self.stack = release, stack
+        self.log = stack.enter_context(_file())
+        self.server, theirs = socket.socketpair()
+        stack.callback(self.server.close)
+        command = [release.python, "-m", "safemigrations.rehearsing.worker", str(theirs.fileno())]
+        with theirs:
+            self.process = self._start(command, names, pass_fds=[theirs.fileno()])
+
+    def client(self) -> Client:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                socket.send_fds(self.server, [b"x"], [theirs.fileno()])
+            except OSError as error:
+                raise Broken(f"The {self.release.name} release can't be started:\n{self._said()}") from error
+        return Client(ours, self.release)
+
+    @contextmanager
+    def asked(self) -> Iterator[Client]:
+        """A client for a question."""
+        client = self.client()
+        try:
+            yield client
+        except Broken as error:
+            raise Broken(f"{error}\n{self._said()}") from error
+        finally:
+            client.stop()
+
+    def manage(self, names: Mapping[str, str], *arguments: str, module: str = "django") -> Ended:
+        """Run a command of the release to its end."""
+        begun = time.monotonic()
+        command = [self.release.python, "-m", module, *arguments]
+        with tempfile.TemporaryFile() as output, ExitStack() as stack:
+            process = self._start(command, names, output=output, stack=stack)
+            status = process.wait()
+            output.seek(0)
+            return Ended(status, output.read().decode(errors="replace"), time.monotonic() - begun)
+
+    def must(self, names: Mapping[str, str], *arguments: str, module: str = "django") -> Ended:
+        """The same, for what the rehearsal can't do without."""
+        ended = self.manage(names, *arguments, module=module)
+        if ended.status:
+            raise Broken(f"{' '.join(arguments)} of the {self.release.name} release failed:\n{ended.output}")
+        return ended
+
+    def _start(
+        self,
+        command: list[str],
+        names: Mapping[str, str],
+        *,
+        output: Any = None,
+        stack: ExitStack | None = None,
+        pass_fds: list[int] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """In a group of its own: Ctrl-C is for the rehearsal, which ends them all."""
+        process = subprocess.Popen(
+            command,
+            cwd=self.release.folder,
+            env=self.release.environment(names),
+            stdin=subprocess.DEVNULL,
+            stdout=output or self.log,
+            stderr=subprocess.STDOUT,
+            pass_fds=pass_fds or (),
+            start_new_session=True,
+        )
+        (stack or self.stack).callback(_kill, process)
+        return process
+
+    def _said(self) -> str:
+        self.log.seek(0)
+        return str(self.log.read().decode(errors="replace")[-4000:])
+
+
+def _file() -> Any:
+    return tempfile.TemporaryFile()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """It, and what it has started or forked."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,108 @@
+"""A rehearsal from its beginning to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ..checking.findings import report
+from ..data import Data
+from .changes import Changes, changes_since
+from .phases import Plays
+from .playing import Stage
+from .processes import Processes
+from .releases import Release
+from .result import Rehearsal
+from .rows import MADE_BY_DJANGO, label, rehearsed_models
+from .scratch import Scratch, restore
+from .verdict import Verdict
+
+SAMPLE = 10  # models that have nothing to do with the change
+
+
+class Wanted(Data):
+    """What a person has asked for."""
+
+    alias: str
+    seconds: float
+    clients: int
+    kills: int
+    rows: int
+    apps: Sequence[str]
+    forbidden: Sequence[str]
+    dump: str | None
+    template: str | None
+
+
+def rehearse(wanted: Wanted, old: Release, new: Release, stack: ExitStack) -> Rehearsal:
+    """Everything that it makes is gone when the stack is closed."""
+    begun = time.monotonic()
+    scratch = Scratch(stack, wanted.alias, wanted.forbidden)
+    releases = [Processes(release, stack, scratch.base) for release in (old, new)]
+    with releases[0].asked() as client:
+        known = client.call("look")
+    changes = changes_since(known["migrations"])
+    result = Rehearsal(old.title, new.title, scratch.title, [".".join(key) for key in changes.migrations])
+    if changes.migrations:
+        _play(wanted, scratch, releases, changes, result)
+    result.seconds = time.monotonic() - begun
+    return result
+
+
+def _play(
+    wanted: Wanted,
+    scratch: Scratch,
+    releases: Sequence[Processes],
+    changes: Changes,
+    result: Rehearsal,
+) -> None:
+    old, new = releases
+    _make_base(wanted, scratch, old, result)
+    stage = Stage(scratch, old, new, changes, _plan(wanted, changes), wanted.clients)
+    plays = Plays(stage, wanted.seconds, wanted.kills)
+    plays.play()
+    verdict = Verdict(changes, report().findings)
+    result.phases = stage.phases
+    result.findings = verdict.findings(stage.failures)
+    result.findings += map(verdict.of_broken, plays.broke)
+    result.findings += [finding for differs in plays.differs for finding in verdict.of_difference(differs)]
+    result.notes += plays.notes
+
+
+def _make_base(wanted: Wanted, scratch: Scratch, old: Processes, result: Rehearsal) -> None:
+    scratch.create(wanted.template)
+    if wanted.dump:
+        connection = scratch.connect(scratch.base)
+        restore(connection, Path(wanted.dump))
+    for alias in scratch.base:
+        old.must(scratch.base, "migrate", "--noinput", "--database", alias)
+    with old.asked() as client:
+        failed = client.call("fill", scratch.base, wanted.alias, wanted.rows)
+        client.call("leave")
+    result.notes += [f"No row of {model} could be made: {why}" for model, why in failed.items()]
+
+
+def _plan(wanted: Wanted, changes: Changes) -> dict[str, Any]:
+    """Whom the traffic is about, by the names of the old release: what the change reaches, and a sample of the rest."""
+    found = {changes.model_names.get(label(model), label(model)): model for model in rehearsed_models(wanted.alias)}
+    chosen = [name for name in found if name in changes.models or name in changes.made]
+    near = {label(one) for name in chosen for one in _neighbours(found[name])}
+    near = {changes.model_names.get(name, name) for name in near}
+    gone = [name for name in changes.models if name not in found]
+    others = [name for name in found if name not in near and name not in chosen]
+    others = [name for name in others if not wanted.apps or name.partition(".")[0] in wanted.apps]
+    sample = others[:: max(1, len(others) // SAMPLE)]
+    return {
+        "chosen": [*chosen, *gone],
+        "visited": [*sorted(near.difference(chosen, MADE_BY_DJANGO)), *sample],
+        "filled": changes.filled,
+    }
+
+
+def _neighbours(model: Any) -> list[Any]:
+    """What it points at, and what points at it."""
+    related = [field.related_model for field in model._meta.get_fields() if field.is_relation]
+    return [one for one in related if hasattr(one, "_meta") and not one._meta.auto_created]

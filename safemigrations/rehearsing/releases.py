@@ -1,0 +1,133 @@
+"""The two releases of a rehearsal: where their code lies, and how it is run.
+
+The old one is a `git worktree`, so nothing of the working tree is touched. It is run by the same interpreter, with the
+folders of its own tree in front of those of the working tree.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from django.core.management.base import CommandError
+
+from ..data import Data
+from .settings import OWN, SCRATCH
+
+
+class Release(Data):
+    """One state of the code."""
+
+    name: str  # "old" or "new"
+    title: str
+    folder: Path  # where its commands are run
+    path: tuple[str, ...]  # what stands first on sys.path
+    python: str
+    settings: str
+
+    def environment(self, names: Mapping[str, str]) -> dict[str, str]:
+        """For a process of it on the scratch databases of these names."""
+        return {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "safemigrations.rehearsing.settings",
+            OWN: self.settings,
+            SCRATCH: json.dumps(names),
+            "PYTHONPATH": os.pathsep.join(self.path),
+        }
+
+
+def new_release() -> Release:
+    here = Path.cwd().resolve()
+    top = Path(_git_top() or here)
+    return Release("new", "working tree", here, _path(top, top), sys.executable, settings_module())
+
+
+def old_release(
+    stack: ExitStack, *, ref: str | None = None, folder: str | None = None, python: str | None = None
+) -> Release:
+    """The tree of `ref`, which is removed when the stack is closed, or the one that lies in a folder."""
+    here = Path.cwd().resolve()
+    if folder:
+        top, tree, title = here, Path(folder).resolve(), folder
+    else:
+        commit, title = _commit(ref)
+        top = Path(git("rev-parse", "--show-toplevel")).resolve()
+        tree = _worktree(stack, top, commit)
+    there = tree / here.relative_to(top)
+    if not there.is_dir():
+        raise CommandError(f"The old release has no folder {there}.")
+    return Release("old", title, there, _path(top, tree), python or sys.executable, settings_module())
+
+
+def settings_module() -> str:
+    if module := os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return module
+    raise CommandError("A rehearsal starts processes with the settings module; set DJANGO_SETTINGS_MODULE.")
+
+
+def _own_path(top: Path) -> list[Path]:
+    """What this process imports from besides the interpreter's own folders: the tree itself, and PYTHONPATH."""
+    installed = {Path(folder).resolve() for folder in sysconfig.get_paths().values()}
+    given = {Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
+    entries = [Path(entry).resolve() for entry in sys.path]
+    own = [entry for entry in entries if entry in given or entry.is_relative_to(top)]
+    return [entry for entry in own if not any(entry.is_relative_to(folder) for folder in installed)]
+
+
+def _path(top: Path, tree: Path) -> tuple[str, ...]:
+    """The same in another tree: what lies in `top` lies in `tree` there."""
+    entries = _own_path(top)
+    moved = (tree / entry.relative_to(top) if entry.is_relative_to(top) else entry for entry in entries)
+    return tuple(map(str, moved))
+
+
+# git.
+
+
+def git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    except OSError as error:
+        raise CommandError(f"The old release is taken from git: {error}. Name its folder: --old-path") from error
+    if done.returncode:
+        raise CommandError(f"git {arguments[0]}: {done.stderr.strip() or 'no such commit'}")
+    return done.stdout.strip()
+
+
+def _commit(ref: str | None) -> tuple[str, str]:
+    """The commit of the old release, and what people call it; without `ref` where this branch left the default one."""
+    name = ref or _default_branch()
+    commit = git("rev-parse", "--verify", f"{ref}^{{commit}}") if ref else git("merge-base", "HEAD", name)
+    return commit, f"{commit[:7]} ({name})"
+
+
+def _default_branch() -> str:
+    for name in ("refs/remotes/origin/HEAD", "origin/main", "origin/master", "main", "master"):
+        try:
+            return git("rev-parse", "--abbrev-ref", "--verify", name)
+        except CommandError:
+            continue
+    raise CommandError("Which branch is released can't be told from git. Say which one: --old REF")
+
+
+def _git_top() -> str:
+    """Empty outside of git."""
+    try:
+        return git("rev-parse", "--show-toplevel")
+    except CommandError:
+        return ""
+
+
+def _worktree(stack: ExitStack, top: Path, commit: str) -> Path:
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="safemigrations-rehearsal-"))
+    tree = Path(folder).resolve() / "old"
+    stack.callback(git, "-C", str(top), "worktree", "remove", "--force", str(tree))
+    git("worktree", "add", "--detach", "--quiet", str(tree), commit)
+    return tree

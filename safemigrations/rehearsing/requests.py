@@ -1,0 +1,105 @@
+"""What is noted of requests: how many, how long their statements took, and what went wrong."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from .rows import label
+
+BUCKET = 0.1  # seconds
+VALUES = re.compile(r"'(?:[^']|'')*'|\(.*\)|\d+", re.DOTALL)
+
+
+@dataclass
+class Failure:
+    """A request that failed, or a value that is not what was written; equal ones are counted."""
+
+    release: str
+    model: str  # label of the model
+    action: str
+    kind: str  # SQLSTATE, or the class of the exception; "lost" for a value
+    message: str
+    table: str = ""
+    column: str = ""
+    constraint: str = ""
+    count: int = 1
+
+    @property
+    def signature(self) -> tuple[str, ...]:
+        """What two of the same reason have in common, also where their values differ."""
+        return self.model, self.action, self.kind, self.table, self.column, self.constraint, self.shape
+
+    @property
+    def shape(self) -> str:
+        """The message without its values."""
+        return VALUES.sub("", self.message.partition("\n")[0])
+
+
+class Requests:
+    """The requests of one process since it was asked last."""
+
+    def __init__(self, release: str) -> None:
+        self.release = release
+        self.begin(time.time())
+
+    def begin(self, at: float) -> None:
+        self.began, self.count, self.lost = at, 0, 0
+        self.failures: dict[tuple[str, ...], Failure] = {}
+        self.buckets: dict[int, list[float]] = {}  # tenth of a second -> requests, errors, longest statement
+
+    def answer(self) -> dict[str, Any]:
+        return {
+            "failures": [vars(failure) for failure in self.failures.values()],
+            "buckets": {str(number): bucket for number, bucket in self.buckets.items()},
+        }
+
+    @contextmanager
+    def request(self, model: Any, action: str) -> Iterator[None]:
+        """A request of this model, None for one of the project's own; what goes wrong is noted, not raised."""
+        self._bucket()[0] += 1
+        try:
+            yield
+        except Exception as error:
+            self.note(self.failure_of(model, action, error))
+
+    def note(self, failure: Failure) -> None:
+        self._bucket()[1] += 1
+        if known := self.failures.get(failure.signature):
+            known.count += 1
+        else:
+            self.failures[failure.signature] = failure
+
+    def lose(self, model: Any, field: Any, message: str) -> None:
+        _, column = field.get_attname_column()
+        table = model._meta.db_table
+        self.note(Failure(self.release, label(model), "read what was written", "lost", message, table, column))
+
+    def failure_of(self, model: Any, action: str, error: Exception) -> Failure:
+        said = getattr(error.__cause__ or error, "diag", None)
+        return Failure(
+            self.release,
+            label(model) if model else "",
+            action,
+            getattr(said, "sqlstate", None) or type(error).__name__,
+            (said and said.message_primary) or f"{type(error).__name__}: {str(error).strip()}",
+            (said and said.table_name) or (model._meta.db_table if model else ""),
+            (said and said.column_name) or "",
+            (said and said.constraint_name) or "",
+        )
+
+    def timed(self, execute: Callable[..., Any], *args: Any) -> Any:
+        """Goes around every statement."""
+        begun = time.monotonic()
+        try:
+            return execute(*args)
+        finally:
+            bucket = self._bucket()
+            bucket[2] = max(bucket[2], time.monotonic() - begun)
+
+    def _bucket(self) -> list[float]:
+        return self.buckets.setdefault(int((time.time() - self.began) / BUCKET), [0, 0, 0.0])

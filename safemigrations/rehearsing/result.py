@@ -1,0 +1,87 @@
+"""What a rehearsal has found: values that every output prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .changes import Touched
+from .requests import BUCKET
+
+
+@dataclass
+class Phase:
+    """A time in which one thing went on."""
+
+    name: str
+    began: float  # seconds since the rehearsal began
+    seconds: float = 0
+    requests: int = 0
+    errors: int = 0  # without those that the release makes on its own
+    lost: int = 0
+    worst_wait: float = 0  # seconds that one statement took
+    series: list[tuple[float, int, int, float]] = field(default_factory=list)  # when, requests, errors, worst wait
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass
+class Request:
+    """What failed, how often, and in which phases."""
+
+    model: str
+    action: str
+    phases: list[str]
+    count: int
+
+
+@dataclass
+class Finding:
+    """What went wrong, who caused it, and whom it hurt."""
+
+    kind: str  # "error", "lost", "wait", "migrate", "schema"
+    release: str  # whose requests it hurt; that of the command, for "migrate"
+    phase: str  # the first
+    message: str
+    sqlstate: str = ""
+    requests: list[Request] = field(default_factory=list)
+    cause: Touched | None = None
+    advice: str = ""  # of lint: what to write instead
+
+    @property
+    def count(self) -> int:
+        return sum(request.count for request in self.requests)
+
+    def as_dict(self) -> dict[str, Any]:
+        told = ("app_label", "migration", "operation", "description", "file", "line")
+        cause = self.cause and {name: getattr(self.cause, name) for name in told}
+        return {**vars(self), "requests": [dict(vars(request)) for request in self.requests], "cause": cause}
+
+
+@dataclass
+class Rehearsal:
+    """All of it."""
+
+    old: str
+    new: str
+    scratch: str
+    migrations: list[str]  # those that only the new release has
+    phases: list[Phase] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            **vars(self),
+            "phases": [phase.as_dict() for phase in self.phases],
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
+
+
+def series_of(began: float, buckets: dict[str, list[float]]) -> list[tuple[float, int, int, float]]:
+    return [
+        (round(began + int(number) * BUCKET, 1), int(requests), int(errors), wait)
+        for number, (requests, errors, wait) in sorted(buckets.items(), key=lambda item: int(item[0]))
+    ]

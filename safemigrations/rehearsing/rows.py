@@ -1,0 +1,129 @@
+"""Rows for models, with the parents that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, models, router, transaction
+from django.db.models.fields.proxy import OrderWrt
+
+from .values import Numbers
+
+# Rows of these come with the code, and what makes another one breaks them.
+MADE_BY_DJANGO = ("contenttypes.contenttype", "auth.permission", "sites.site")
+TRIES = 8
+SEEDS = 5  # rows that were there before, and that nobody deletes
+
+
+def rehearsed_models(alias: str) -> list[Any]:
+    """Those that have a table of their own in this database, parents before those that point at them."""
+    left = [
+        model
+        for model in apps.get_models(include_auto_created=False)
+        if model._meta.managed and not (model._meta.proxy or model._meta.swapped)
+        if not model.__module__.startswith("safemigrations.")
+        if router.allow_migrate_model(alias, model)
+    ]
+    ordered: list[Any] = []
+    while left:
+        ready = [model for model in left if not any(parent in left for parent in parents(model) - {model})]
+        ordered += ready or left[:1]  # two that point at each other
+        left = [model for model in left if model not in ordered]
+    return ordered
+
+
+def label(model: Any) -> str:
+    return str(model._meta.label_lower)
+
+
+def parents(model: Any) -> set[Any]:
+    relations = [field.remote_field for field in model._meta.concrete_fields if field.remote_field]
+    return {relation.model._meta.concrete_model for relation in relations}
+
+
+def sent(model: Any) -> list[Any]:
+    """The fields whose values come from whoever writes a row."""
+    return [
+        field
+        for field in model._meta.concrete_fields
+        if not (
+            isinstance(field, models.AutoField | OrderWrt)
+            or field.generated
+            or getattr(field, "auto_now", False)
+            or getattr(field, "auto_now_add", False)
+            or getattr(field.remote_field, "parent_link", False)
+        )
+    ]
+
+
+class Rows:
+    """Rows of one process, on one database."""
+
+    def __init__(self, numbers: Numbers, alias: str) -> None:
+        self.numbers, self.alias = numbers, alias
+        self.seeds: dict[Any, list[Any]] = {}
+
+    def values(self, model: Any, **given: Any) -> dict[str, Any]:
+        """What a release says about a row that it creates."""
+        fields = [field for field in sent(model) if field.name not in given]
+        chosen = [field for field in fields if not (self._has_default(field) and next(self.numbers.count) % 2)]
+        return {field.name: self.value(field) for field in chosen} | given
+
+    def value(self, field: Any) -> Any:
+        return self._parent(field) if field.remote_field else self.numbers.value(field)
+
+    def create(self, model: Any, **given: Any) -> Any:
+        """With other values where the database or the model refuses some; the last error where it refuses all."""
+        for left in reversed(range(TRIES)):
+            try:
+                with transaction.atomic(using=self.alias):
+                    return model._default_manager.using(self.alias).create(**self.values(model, **given))
+            except (DatabaseError, ValidationError):
+                if not left:
+                    raise
+        raise AssertionError(model)
+
+    def _has_default(self, field: Any) -> bool:
+        return field.has_db_default() or (field.has_default() and not field.unique and not field.remote_field)
+
+    def _parent(self, field: Any) -> Any:
+        model, number = field.remote_field.model._meta.concrete_model, next(self.numbers.count)
+        if field.null and (model is field.model or number % 2):
+            return None
+        seeds = self._seeds(model)
+        if seeds and not field.unique and (number % 3 or label(model) in MADE_BY_DJANGO):
+            return seeds[number % len(seeds)]
+        return self.create(model)
+
+    def _seeds(self, model: Any) -> list[Any]:
+        """Rows that nobody deletes. Keys that aren't counted don't tell which were there first."""
+        if model not in self.seeds:
+            counted = isinstance(model._meta.pk, models.AutoField) or label(model) in MADE_BY_DJANGO
+            self.seeds[model] = list(self.first_of(model)) if counted else []
+        return self.seeds[model]
+
+    def first_of(self, model: Any) -> Any:
+        return model._base_manager.using(self.alias).order_by("pk")[:SEEDS]
+
+
+def fill(rows: Rows, chosen: Iterable[Any], *, each: int) -> dict[str, str]:
+    """Some rows in every table that has none; returns model -> why it has none still."""
+    failed: dict[str, str] = {}
+    for model in chosen:
+        if label(model) in MADE_BY_DJANGO or model._base_manager.using(rows.alias).exists():
+            continue
+        try:
+            for _ in range(each):
+                _relate(rows, rows.create(model))
+        except Exception as error:  # whatever a save() of the project's raises
+            failed[label(model)] = f"{type(error).__name__}: {str(error).strip()}"
+    return failed
+
+
+def _relate(rows: Rows, row: Any) -> None:
+    for field in row._meta.local_many_to_many:
+        if field.remote_field.through._meta.auto_created:
+            getattr(row, field.name).set(list(rows.first_of(field.remote_field.model)))

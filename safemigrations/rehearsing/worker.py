@@ -1,0 +1,142 @@
+"""A process of one release. It loads the release's code once, and forks for each client that the rehearsal asks for.
+
+    python -m safemigrations.rehearsing.worker FD
+
+The rehearsal sends it a socket for each client; the client answers each message with one. Who started it is gone
+when the socket is closed: then it ends, whatever it was doing.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import django
+
+if __name__ == "__main__":
+    django.setup()
+
+from django.apps import apps
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
+
+from .. import conf
+from .channel import receive, send
+from .requests import Requests
+from .rows import Rows, fill, rehearsed_models
+from .traffic import Names, Traffic
+from .values import Numbers, found
+
+
+class Client:
+    """What one process does when it is asked; a method of this class, or of its traffic."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self.traffic: Traffic | None = None
+
+    def serve(self) -> None:
+        """Until the rehearsal has gone."""
+        while True:
+            method, arguments = receive(self.channel)
+            try:
+                answer = ["", self._find(method)(*arguments)]
+            except Exception:
+                answer = [traceback.format_exc(), None]
+            send(self.channel, answer)
+
+    def _find(self, method: str) -> Any:
+        return getattr(self, method, None) or getattr(self.traffic, method)
+
+    # What it may be asked.
+
+    def look(self) -> dict[str, Any]:
+        """What the code of this release is."""
+        loader = MigrationLoader(None)
+        return {
+            "migrations": sorted(".".join(key) for key in loader.disk_migrations),
+            "folders": {config.label: str(Path(config.path).resolve()) for config in apps.get_app_configs()},
+        }
+
+    def fill(self, names: dict[str, str], alias: str, each: int) -> dict[str, str]:
+        self._connect(names)
+        if seed := conf.rehearsal_seed():
+            found(seed)()
+        rows = Rows(Numbers("seed", 1), alias)
+        return fill(rows, rehearsed_models(alias), each=each)
+
+    def prepare(
+        self, names: dict[str, str], alias: str, release: str, number: int, known_as: list[dict[str, str]], plan: Any
+    ) -> None:
+        """Before the first request; `plan` are the models that it has to do with."""
+        self._connect(names)
+        requests = Requests(release)
+        connections[alias].execute_wrappers.append(requests.timed)
+        rows = Rows(Numbers(f"{release}{number}", (number + 1) * 1_000_000), alias)
+        self.traffic = Traffic(requests, rows, Names(*known_as), over=self._is_called, **plan)
+
+    def play(self, began: float, method: str, *arguments: Any) -> dict[str, Any]:
+        """Do something of the traffic in a phase that began at that time; what was noted meanwhile."""
+        assert self.traffic
+        self.traffic.requests.begin(began)
+        returned = getattr(self.traffic, method)(*arguments)
+        return {**self.traffic.requests.answer(), "returned": returned}
+
+    def pause(self) -> None:
+        """Nothing: who goes on until the next message arrives has stopped."""
+
+    def leave(self) -> None:
+        """Let no session stay behind."""
+        connections.close_all()
+
+    # How.
+
+    def _connect(self, names: dict[str, str]) -> None:
+        for alias, name in names.items():
+            connections[alias].close()
+            connections.settings[alias]["NAME"] = name
+
+    def _is_called(self) -> bool:
+        readable, _, _ = select.select([self.channel], [], [], 0)
+        return bool(readable)
+
+
+def serve(server: socket.socket) -> None:
+    """Fork for each client; returns at the end, in the process that was started."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that none of them has to be waited for
+    gc.freeze()
+    while True:
+        message, files, _, _ = socket.recv_fds(server, 1, 1)
+        if not message:
+            return
+        if not os.fork():
+            server.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _be_a_client(files[0])
+        os.close(files[0])
+
+
+def _be_a_client(file: int) -> None:
+    status = 1
+    try:
+        for connection in connections.all(initialized_only=True):
+            connection.connection = None  # that of the process that was forked, which may go on with it
+        with socket.socket(fileno=file) as channel, suppress(EOFError, ConnectionError):
+            Client(channel).serve()
+        connections.close_all()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as server:
+        serve(server)

@@ -1,0 +1,105 @@
+"""safemigrations rehearse: what breaks one of two releases is found, and said with the operation that did it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from .project import Project
+
+MODELS = """
+class Customer(models.Model):
+    name = models.CharField(max_length=50, unique=True)
+
+
+class Order(models.Model):
+    customer = models.ForeignKey(Customer, models.CASCADE)
+    number = models.CharField(max_length=20, unique=True)
+    pages = models.IntegerField(default=1)
+    state = models.CharField(max_length=9, choices=[("open", "Open"), ("paid", "Paid")], default="open")
+    note = models.TextField(null=True)
+"""
+TOTAL = MODELS + "    total = models.IntegerField(default=7)\n"
+QUICK = ("--seconds", "0.3", "--clients", "1", "--rows", "5")
+STOCK = """from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("shop", "0001_initial")]
+    operations = [
+        migrations.AddField("order", "total", models.IntegerField(default=7)),
+    ]
+"""
+
+
+def git(project: Project, *arguments: str) -> str:
+    name = ["-c", "user.name=tests", "-c", "user.email=tests@example.com", "-c", "init.defaultBranch=main"]
+    command = ["git", *name, *arguments]
+    return subprocess.run(command, cwd=project.folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def released(project):
+    """A shop in git, whose release is its branch main."""
+    project.write_models("shop", MODELS)
+    project.manage("makemigrations", "shop").check()
+    git(project, "init")
+    git(project, "add", ".")
+    git(project, "commit", "-m", "Release")
+    return project
+
+
+def rehearsed(project: Project, *arguments: str) -> tuple[int, Any]:
+    """The exit status, and what was found."""
+    done = project.manage("safemigrations", "rehearse", *QUICK, *arguments, "--format", "json")
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def left_behind(project: Project) -> tuple[list[Any], str]:
+    """Databases and worktrees."""
+    name = conninfo_to_dict(project.dsn)["dbname"]
+    databases = project.sql(f"SELECT datname FROM pg_database WHERE datname LIKE 'test\\_{str(name)[:20]}%'")
+    return databases, git(project, "worktree", "list", "--porcelain").partition("\n\n")[2]
+
+
+def test_a_stock_operation_that_breaks_the_old_release_is_named(released):
+    released.write_models("shop", TOTAL)
+    released.write_migration("shop", "0002_total", STOCK)
+    status, found = rehearsed(released)
+    assert status == 1
+    (finding,) = found["findings"]
+    assert (finding["kind"], finding["release"], finding["phase"]) == ("error", "old", "expand")
+    assert finding["message"] == 'null value in column "total" of relation "shop_order" violates not-null constraint'
+    assert {request["model"] for request in finding["requests"]} == {"shop.order"}
+    assert {"create()", "bulk_create()"} <= {request["action"] for request in finding["requests"]}
+    cause = finding["cause"]
+    assert (cause["file"], cause["line"], cause["description"]) == (
+        "shop/migrations/0002_total.py",
+        7,
+        "AddField(order.total)",
+    )
+    assert "AddFieldWithDefault(" in finding["advice"]
+    errors = {phase["name"]: phase["errors"] for phase in found["phases"]}
+    assert errors["old alone"] == errors["new alone"] == 0
+    assert errors["both releases"] > 0
+    assert left_behind(released) == ([], "")
+
+
+def test_what_makemigrations_writes_passes(released):
+    released.write_models("shop", TOTAL)
+    released.manage("makemigrations", "shop").check()
+    status, found = rehearsed(released)
+    assert (status, found["findings"], found["notes"]) == (0, [], [])
+    assert all(phase["requests"] > 0 and phase["series"] for phase in found["phases"])
+    assert left_behind(released) == ([], "")
+
+
+def test_the_same_migrations_are_nothing_to_rehearse(released):
+    done = released.manage("safemigrations", "rehearse").check()
+    assert "Both releases have the same migrations, so there is nothing to rehearse." in done.stdout
+    assert left_behind(released) == ([], "")
