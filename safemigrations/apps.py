@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from django.apps import AppConfig
 
 
@@ -22,3 +24,7 @@ class SafeMigrationsConfig(AppConfig):
         grouping.install()
         marks.install()
         quiet.install()
+        if "SAFEMIGRATIONS_REHEARSAL_TEMPLATES" in os.environ:
+            from .rehearsing import borrowed  # of the project's own tests in a rehearsal, and of nobody else
+
+            borrowed.install()

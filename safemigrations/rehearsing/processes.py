@@ -126,7 +126,7 @@ class Processes:
             pass_fds=pass_fds or (),
             start_new_session=True,
         )
-        (stack or self.stack).callback(_kill, process)
+        (stack or self.stack).callback(end, process)
         return process
 
     def _said(self) -> str:
@@ -138,7 +138,7 @@ def _file() -> Any:
     return tempfile.TemporaryFile()
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[Any]) -> None:
     """It, and what it has started or forked."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

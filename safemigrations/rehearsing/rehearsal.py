@@ -17,7 +17,8 @@ from .processes import Processes
 from .releases import Release
 from .result import Rehearsal
 from .rows import MADE_BY_DJANGO, label, rehearsed_models
-from .scratch import Scratch, restore
+from .scratch import Names, Scratch, restore
+from .suites import Suites
 from .verdict import Verdict
 
 SAMPLE = 10  # models that have nothing to do with the change
@@ -35,6 +36,7 @@ class Wanted(Data):
     forbidden: Sequence[str]
     dump: str | None
     template: str | None
+    tests: str | None  # a command
 
 
 def rehearse(wanted: Wanted, old: Release, new: Release, stack: ExitStack) -> Rehearsal:
@@ -47,7 +49,7 @@ def rehearse(wanted: Wanted, old: Release, new: Release, stack: ExitStack) -> Re
     changes = changes_since(known["migrations"])
     result = Rehearsal(old.title, new.title, scratch.title, [".".join(key) for key in changes.migrations])
     if changes.migrations:
-        _play(wanted, scratch, releases, changes, result)
+        _play(wanted, scratch, releases, changes, result, stack)
     result.seconds = time.monotonic() - begun
     return result
 
@@ -58,9 +60,13 @@ def _play(
     releases: Sequence[Processes],
     changes: Changes,
     result: Rehearsal,
+    stack: ExitStack,
 ) -> None:
     old, new = releases
-    _make_base(wanted, scratch, old, result)
+    clean = _make_base(wanted, scratch, old, result)
+    suites = Suites(scratch, old, new, wanted.tests or "", clean, stack)
+    if wanted.tests:
+        suites.begin()
     stage = Stage(scratch, old, new, changes, _plan(wanted, changes), wanted.clients)
     plays = Plays(stage, wanted.seconds, wanted.kills)
     plays.play()
@@ -70,19 +76,24 @@ def _play(
     result.findings += map(verdict.of_broken, plays.broke)
     result.findings += [finding for differs in plays.differs for finding in verdict.of_difference(differs)]
     result.notes += plays.notes
+    if wanted.tests:
+        result.findings += suites.findings()
 
 
-def _make_base(wanted: Wanted, scratch: Scratch, old: Processes, result: Rehearsal) -> None:
+def _make_base(wanted: Wanted, scratch: Scratch, old: Processes, result: Rehearsal) -> Names:
+    """What the old release makes; a copy without rows of the rehearsal, where tests are going to run."""
     scratch.create(wanted.template)
     if wanted.dump:
         connection = scratch.connect(scratch.base)
         restore(connection, Path(wanted.dump))
     for alias in scratch.base:
         old.must(scratch.base, "migrate", "--noinput", "--database", alias)
+    clean = scratch.copy() if wanted.tests else scratch.base
     with old.asked() as client:
         failed = client.call("fill", scratch.base, wanted.alias, wanted.rows)
         client.call("leave")
     result.notes += [f"No row of {model} could be made: {why}" for model, why in failed.items()]
+    return clean
 
 
 def _plan(wanted: Wanted, changes: Changes) -> dict[str, Any]:

@@ -56,6 +56,15 @@ class Scratch:
         for alias, name in self._distinct(names):
             self._drop(alias, name)
 
+    def drop_copies_of(self, names: Names) -> None:
+        """Those that a runner of tests has made of them, and left."""
+        for alias, name in self._distinct(names):
+            with connections[alias]._nodb_cursor() as cursor:
+                cursor.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [f"{name}_run"])
+                copies = [copy for (copy,) in cursor.fetchall()]
+            for copy in copies:
+                self._drop(alias, copy)
+
     def connect(self, names: Names) -> BaseDatabaseWrapper:
         """A connection of this process to the database; it is closed by who asks for it."""
         connection = self.connection.copy()
@@ -103,7 +112,7 @@ def _refuse(connection: BaseDatabaseWrapper, forbidden: Collection[str]) -> None
 def _name(connection: BaseDatabaseWrapper, key: str) -> str:
     test = str(connection.creation._get_test_db_name())  # type: ignore[attr-defined]
     ending = f"_rehearsal_{key}"
-    while len(test.encode()) > LONGEST - len(ending) - len("_99"):
+    while len(test.encode()) > LONGEST - len(ending) - len("_99_run_gw99"):
         test = test[:-1]
     return f"{test}{ending}"
 

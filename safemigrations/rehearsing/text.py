@@ -25,7 +25,8 @@ def lines(rehearsal: Rehearsal) -> Iterator[str]:
     yield ""
     yield sentence(rehearsal)
     for finding in rehearsal.findings:
-        yield from _finding(finding)
+        yield ""
+        yield from described(finding)
 
 
 def head(rehearsal: Rehearsal) -> str:
@@ -48,9 +49,8 @@ def sentence(rehearsal: Rehearsal) -> str:
     return f"{count} finding{'s' if count > 1 else ''}. It took {rehearsal.seconds:.0f} s."
 
 
-def _finding(finding: Finding) -> Iterator[str]:
-    yield ""
-    yield indent(f"{finding.message}", "  ").removeprefix("  ")
+def described(finding: Finding) -> Iterator[str]:
+    yield indent(finding.message, "  ").removeprefix("  ")
     times = f"{finding.count:,} times, " if finding.count > 1 else ""
     yield f"  {times}{PEOPLE[finding.release]}, {', '.join(phases_of(finding))}"
     for model, actions in by_model(finding).items():

@@ -6,12 +6,16 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from safemigrations.rehearsing import text
+from safemigrations.rehearsing.junit import junit
+from safemigrations.rehearsing.markdown import markdown
+from safemigrations.rehearsing.picture import picture
 from safemigrations.rehearsing.rehearsal import Wanted, rehearse
 from safemigrations.rehearsing.releases import new_release, old_release
 from safemigrations.rehearsing.result import Rehearsal
@@ -19,6 +23,8 @@ from safemigrations.rehearsing.result import Rehearsal
 HELP = "Play the rollout of this release on a scratch database, with requests of both releases."
 FORMATS: dict[str, Callable[[Rehearsal], str]] = {
     "text": text.text,
+    "junit": junit,
+    "markdown": markdown,
     "json": lambda rehearsal: json.dumps(rehearsal.as_dict(), indent=2, default=sorted),
 }
 
@@ -42,6 +48,10 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--forbid-host", action="append", default=[], metavar="HOST", help="Where no rehearsal may take place."
     )
+    parser.add_argument(
+        "--tests", metavar="COMMAND", help="Also run both releases' own tests, on the expanded and contracted schema."
+    )
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="Draw requests, errors and waits over time (SVG).")
     parser.add_argument("--format", choices=list(FORMATS), default="text")
 
 
@@ -49,6 +59,8 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     with _ended_by_signals() as stack:
         old = old_release(stack, ref=options["old"], folder=options["old_path"], python=options["old_python"])
         found = rehearse(_wanted(options), old, new_release(), stack)
+    if options["picture"]:
+        options["picture"].write_text(picture(found))
     command.stdout.write(FORMATS[options["format"]](found))
     if found.findings:
         raise CommandError(text.sentence(found))
@@ -65,6 +77,7 @@ def _wanted(options: dict[str, Any]) -> Wanted:
         forbidden=options["forbid_host"],
         dump=options["from_dump"],
         template=options["template"],
+        tests=options["tests"],
     )
 
 
