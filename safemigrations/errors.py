@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, NotSupportedError
 
+NOTHING_WAS_CHANGED = "Nothing was changed."  # as every refusal says it: after what was found, before what to do
+
 
 def to_type(command: str, alias: str | None) -> str:
     """The command of a message, for the database that it is about: in another one its numbers mean something else."""

@@ -80,6 +80,7 @@ LATE = {
     "management/commands/migrate.py": [
         "from safemigrations.management import back",
         "from safemigrations.management import back, leaving",
+        "from safemigrations.management import warning",
         "from safemigrations.management.contracting import Contracting",
     ],
     "plans/triggers.py": ["from .trigger_sql import FunctionSql, TriggerSql"],

@@ -5,9 +5,13 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from safemigrations.errors import StepFailed
+from safemigrations.running.one_at_a_time import OWN, WORK, one_at_a_time
+from safemigrations.running.session import Session
 from tests.project import Project
 from tests.shared_pooler import pooler
 
+LOCK = f"SELECT pg_advisory_lock({WORK})"
 MODEL = "class Item(models.Model):\n    pass\n"
 REFUSED = (
     "StepFailed: Database 'default' is reached through a pooler. Nothing was changed. A migrate holds locks and "
@@ -44,3 +48,24 @@ def test_a_direct_connection_is_none(project):
     project.write_models("shop", MODEL)
     project.manage("makemigrations").check()
     project.manage("migrate").check()
+
+
+def test_one_at_a_time_behind_a_pooler_that_keeps_sessions(tmp_path, dsn):
+    with pooler(dsn, mode="session") as pooled, psycopg.connect(dsn, autocommit=True) as session:
+        project = Project(tmp_path, pooled, SAFEMIGRATIONS={"POOLER": "session"})
+        project.write_models("shop", MODEL)
+        project.manage("makemigrations").check()
+        session.execute(f"SELECT pg_advisory_lock({OWN})")
+        second = project.start("migrate")
+        assert "is running here; waiting for it to end." in second.read_until("waiting for it to end")
+        session.execute(f"SELECT pg_advisory_unlock({OWN})")
+        assert second.wait().check().lines[-1] == "  Applying shop.0001_initial... OK"
+        assert session.execute(LEFT).fetchone() == (0,)
+
+
+def test_a_lock_that_stays_in_another_session_is_said(database, other_connection):
+    """Behind a pooler the unlock may come from another session than the lock."""
+    said = "stays in the session {}, which a pooler may give to others, and the next migrate would wait for it."
+    with pytest.raises(StepFailed) as error, one_at_a_time(database, print):
+        Session(database).rows(f"SELECT pg_advisory_unlock({WORK})"), other_connection.execute(LOCK)
+    assert said.format(other_connection.info.backend_pid) in str(error.value)

@@ -38,6 +38,7 @@ TYPED = {
         "safemigrations contract postpone 2 --reason because",
         "safemigrations contract skip 2 --reason because",
     ],
+    "safemigrations preflight{}": ["safemigrations preflight", "safemigrations preflight --contract"],
     "safemigrations backfill run": ["safemigrations backfill run"],
     "safemigrations backfill resume": ["safemigrations backfill resume"],
     "safemigrations backfill status": ["safemigrations backfill status"],

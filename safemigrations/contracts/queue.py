@@ -22,8 +22,10 @@ from ..plans.steps import Plan
 from ..plans.stored import to_json
 from ..running import ledger
 from ..running.foreseen import refuse_foreseen
+from ..running.rights import refuse_without_rights
 from ..running.run import Report
 from ..running.runner import Runner
+from ..running.session import Session
 from ..running.storage import ensure_table, has_table, refuse_others
 from ..running.watchdog import watching
 from . import reversals, unfinished
@@ -96,8 +98,9 @@ def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Con
     chosen = open_rows(connection) if only is None else list(only)
     refuse_used(connection, chosen)
     _refuse_unfilled(connection, chosen)
-    plans = _without_what_is_pointless(connection, chosen)
+    plans = plans_of(connection, chosen)
     refuse_foreseen(connection, (step for plan in plans for step in plan))
+    refuse_without_rights(Session(connection, report), (step for plan in plans for step in plan))
     for row, plan in zip(chosen, plans, strict=True):
         report.begin_row(str(row))
         _run(connection, row, report, plan)
@@ -110,7 +113,7 @@ def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Con
     return len(chosen)
 
 
-def _without_what_is_pointless(connection: BaseDatabaseWrapper, chosen: list[Contract]) -> list[Plan]:
+def plans_of(connection: BaseDatabaseWrapper, chosen: list[Contract]) -> list[Plan]:
     """The plan of each row without what it would do to a column that a later row drops, alone or with its table.
 
     The new release doesn't know that column any more: it must not meet a NOT NULL, nor miss a default, in between. A

@@ -18,7 +18,7 @@ from django.db.migrations.state import ProjectState
 
 from .. import conf
 from ..contracts import loaded
-from ..errors import StepFailed
+from ..errors import NOTHING_WAS_CHANGED, StepFailed
 from ..operations.base import Change
 from ..running.foreseen import refuse_foreseen
 from ..running.guard import Guard
@@ -28,7 +28,7 @@ from ..running.watchdog import watching
 from ..typed import set_on
 from . import freshness
 from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
-from .foreseeing import Foreseeing
+from .foreseeing import Foreseeing, is_unknown
 from .kept_triggers import put_triggers_back
 from .of_migration import (
     created_by,
@@ -40,7 +40,6 @@ from .of_migration import (
 )
 from .states import reaches_others, states_after, states_before, with_later_ones
 
-NOTHING_WAS_CHANGED = "Nothing was changed."  # as every refusal says it
 STAYS = "What this run did before stays, and is skipped the next time."
 
 
@@ -78,17 +77,28 @@ class MigrationExecutor(executor.MigrationExecutor):
         return state
 
     def _refuse_foreseen(self, plan: Sequence[tuple[Migration, bool]]) -> None:
-        if refusals := self.refusals(plan):
-            raise StepFailed("\n".join(refusals))
+        if not plan:
+            return
+        foreseeing = self.foresee(plan)
+        current_run().before(foreseeing.ahead)
+        if foreseeing.refusals:
+            raise StepFailed("\n".join(foreseeing.refusals))
 
     def refusals(self, plan: Sequence[tuple[Migration, bool]]) -> list[str]:
         """What is going to stop the plan, as far as that can be asked before its first step."""
-        if not any(isinstance(one, Change | AlterField) for migration, _ in plan for one in unwrapped(migration)):
-            return []  # going through the states of a large project takes as long as applying them
+        return self.foresee(plan).refusals
+
+    def foresee(self, plan: Sequence[tuple[Migration, bool]]) -> Foreseeing:
+        """Asked about the plan, unless nothing in it has to be: its states take as long as applying them."""
         foreseeing = Foreseeing(self.connection, Run())
-        if any(back for _, back in plan):
-            return foreseeing.backwards(states_before(self, plan))
-        return foreseeing.forwards(states_after(self, plan))
+        has_plans = any(isinstance(one, Change | AlterField) for migration, _ in plan for one in unwrapped(migration))
+        if not (has_plans or (plan and foreseeing.of_stock)):
+            foreseeing.ahead.of_others += [str(migration) for migration, _ in plan if is_unknown(migration)]
+        elif any(back for _, back in plan):
+            foreseeing.backwards(states_before(self, plan))
+        else:
+            foreseeing.forwards(states_after(self, plan))
+        return foreseeing
 
     def migration_plan(self, targets: Any, clean_start: bool = False) -> Any:
         """Django's; on the way forwards also with what was taken back half way, which isn't applied any more."""

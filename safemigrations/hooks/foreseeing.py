@@ -18,10 +18,14 @@ from ..plans.column import Column
 from ..plans.narrowing import narrowing
 from ..plans.steps import Proof
 from ..plans.stock_claims import taken_by
+from ..postgres.privileges import is_all_its_own
+from ..running.ahead import Ahead
 from ..running.run import Run
+from ..running.storage import OF_CONTRACTS
 from ..typed import field_of
 from .conflicts import conflict, taken_from_a_backfill
-from .of_migration import created_by, situations
+from .of_migration import created_by, situations, unwrapped
+from .stock_steps import stock_steps
 
 Planned = Iterable[tuple[Migration, ProjectState]]
 
@@ -32,9 +36,19 @@ class Foreseeing:
     def __init__(self, connection: BaseDatabaseWrapper, run: Run) -> None:
         self.connection, self.run = connection, run
         self.asking = loaded().Asking(loaded().Session(connection, run.report))
+        self.of_stock = matters_of_stock(connection)
 
-    def forwards(self, planned: Planned) -> list[str]:
-        """What will be refused; the states are those before each migration."""
+    @property
+    def refusals(self) -> list[str]:
+        return list(self.asking.refusals)
+
+    @property
+    def ahead(self) -> Ahead:
+        ahead: Ahead = self.asking.ahead
+        return ahead
+
+    def forwards(self, planned: Planned) -> None:
+        """The states are those before each migration."""
         holders = loaded().queue.holders(self.connection)
         self.run.freed = {claim for holder in holders for claim in holder.frees}
         left = loaded().unfinished.backfills(self.connection)
@@ -48,29 +62,39 @@ class Foreseeing:
                 self.run.migration = migration
                 if self._is_ours(operation, at):
                     later = operation.leaves(at, self.run)
+                    if later:
+                        self.asking.ask_for_own(*OF_CONTRACTS)
                     self.asking.ask(operation.expand(at) if later else (*operation.expand(at), *operation.contract(at)))
-        return list(self.asking.refusals)
 
-    def backwards(self, planned: Planned) -> list[str]:
+    def backwards(self, planned: Planned) -> None:
         self.asking.of_indexes = True
         for migration, state in planned:
             for operation, at in reversed(list(situations(migration, state, self.connection))):
                 self.run.migration = migration
                 if isinstance(operation, migrations.AlterField) and not isinstance(operation, Change):
                     self.asking.ask(narrowed_again(operation, at))
-                if self._is_ours(operation, at):
+                if self._is_ours(operation, at, back=True):
                     self.asking.ask(operation.way_back(at))
-        return list(self.asking.refusals)
 
-    def _is_ours(self, operation: Operation, at: Situation) -> TypeGuard[Change]:
+    def _is_ours(self, operation: Operation, at: Situation, *, back: bool = False) -> TypeGuard[Change]:
         """Has it plans? What others change is remembered."""
         if isinstance(operation, Change):
             return operation.has_plans(at, self.run)
-        if isinstance(operation, UNKNOWN) or not type(operation).__module__.startswith("django."):
+        if _is_unknown(operation):
             self.asking.anything = True
+            self.asking.ahead.add_migration_of_others(str(at.migration))
         else:
             self.asking.change(taken_by(operation, at.app_label, at.before))
+            if self.of_stock:
+                self.asking.ask_for_rights(stock_steps(operation, at, back=back))
         return False
+
+
+def matters_of_stock(connection: BaseDatabaseWrapper) -> bool:
+    """Is there a right that stock operations may lack, or a subscriber who has to know what they add?"""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT NOT ({is_all_its_own()}) OR EXISTS (SELECT FROM pg_publication)")
+        return bool(cursor.fetchone()[0])
 
 
 def narrowed_again(operation: migrations.AlterField, at: Situation) -> Iterator[Proof]:
@@ -79,6 +103,15 @@ def narrowed_again(operation: migrations.AlterField, at: Situation) -> Iterator[
     before, now = field_of(old, operation.name), field_of(new, operation.name)
     if before.column and now.column and operation.allow_migrate_model(at.connection.alias, new):
         yield from narrowing(Column(at.editor, new, now), Column(at.editor, old, before))
+
+
+def is_unknown(migration: Migration) -> bool:
+    """Does it run somebody's own code or SQL?"""
+    return any(_is_unknown(operation) and not isinstance(operation, Change) for operation in unwrapped(migration))
+
+
+def _is_unknown(operation: Operation) -> bool:
+    return isinstance(operation, UNKNOWN) or not type(operation).__module__.startswith("django.")
 
 
 UNKNOWN = (migrations.RunPython, migrations.RunSQL, SeparateDatabaseAndState)

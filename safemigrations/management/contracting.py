@@ -19,6 +19,8 @@ from safemigrations.contracts.requirement import refusal
 from safemigrations.contracts.table import HOLDING, Contract, Status
 from safemigrations.errors import NotNow, to_type
 from safemigrations.hooks.executor import MigrationExecutor
+from safemigrations.management import warning
+from safemigrations.running.ahead import Ahead
 from safemigrations.running.preview import preview, shown
 from safemigrations.running.run import Report
 from safemigrations.running.session import Session
@@ -150,6 +152,9 @@ class Contracting:
         self._ask(runs)
         for wait in judgement.verdict.forced:
             acts.keep(self.connection, self.contracts[wait.row.number], "force", because=wait.why.value)
+        if self.options["verbosity"]:
+            ahead = Ahead.of(step for contract in runs for step in contract.steps)
+            warning.warn(self.command, self.connection, ahead, ask=" --contract")
         self._say(self.command.style.MIGRATE_HEADING("Running the contract:"))
         queue.contract(self.connection, report, runs)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .names import regclass
+from collections.abc import Iterable
+
+from .names import Name, regclass
+from .values import literal, literals
 
 
 def others_who_write(table: str) -> str:
@@ -29,3 +32,52 @@ def foreign_owner(table: str, trusted: str) -> str:
         f" WHERE c.oid = {regclass(table)} AND NOT r.rolsuper AND r.rolname <> current_user"
         f" AND c.relowner IS DISTINCT FROM (SELECT relowner FROM pg_class WHERE oid = {regclass(trusted)})"
     )
+
+
+def owner_of_another(table: str) -> str:
+    """The current role, and the owner of the table, where the one isn't a member of the other."""
+    return (
+        "SELECT current_user::text, pg_get_userbyid(relowner)::text FROM pg_class"
+        f" WHERE oid = {regclass(table)} AND relkind IN ('r', 'p') AND NOT pg_has_role(relowner, 'USAGE')"
+    )
+
+
+def closed_schema(name: str) -> str:
+    """The current role, and the schema of this name, where the role may create nothing there.
+
+    That is the schema of the table that has the name; else the one that the name says, or the first of the search_path,
+    which is meant where there is no name.
+    """
+    schema = Name(name).schema
+    of_table = f"(SELECT relnamespace FROM pg_class WHERE oid = {regclass(name)})" if name else "NULL"
+    named = (
+        f"to_regnamespace({literal(Name.of(schema))})" if schema else "to_regnamespace(quote_ident(current_schema()))"
+    )
+    return (
+        "SELECT current_user::text, nspname::text FROM pg_namespace"
+        f" WHERE oid = coalesce({of_table}, {named}) AND NOT has_schema_privilege(oid, 'CREATE')"
+    )
+
+
+def closed_to_own_tables(tables: Iterable[str], beside: str) -> str:
+    """The current role, and the schema of the table `beside`, where these can't be made beside it and aren't there."""
+    return (
+        "SELECT current_user::text, n.nspname::text FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid"
+        f" WHERE c.oid = {regclass(beside)} AND NOT has_schema_privilege(n.oid, 'CREATE') AND EXISTS (SELECT"
+        f" FROM unnest(ARRAY[{literals(tables)}]) AS wanted WHERE wanted NOT IN"
+        " (SELECT relname FROM pg_class WHERE relnamespace = n.oid))"
+    )
+
+
+def is_all_its_own() -> str:
+    """Does the role own every table, and may it create in every schema? Tables of extensions don't count."""
+    return (
+        "SELECT NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        f" WHERE c.relkind IN ('r', 'p') AND {_OF_USERS} AND NOT pg_has_role(c.relowner, 'USAGE')"
+        " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid"
+        f" AND d.deptype = 'e')) AND NOT EXISTS (SELECT FROM pg_namespace n WHERE {_OF_USERS}"
+        " AND NOT has_schema_privilege(n.oid, 'CREATE'))"
+    )
+
+
+_OF_USERS = "NOT starts_with(n.nspname, 'pg_') AND n.nspname <> 'information_schema'"

@@ -108,11 +108,3 @@ def grants_to_carry_over(table: str, view: str) -> str:
         f" JOIN pg_attribute v ON v.attrelid = {regclass(view)} AND v.attname = t.attname, aclexplode(t.attacl) a"
         f" WHERE t.attrelid = {regclass(table)} AND t.attnum > 0) AS g"
     )
-
-
-def owner_of_another(table: str) -> str:
-    """The current role, and the owner of the table, where the one isn't a member of the other."""
-    return (
-        "SELECT current_user::text, pg_get_userbyid(relowner)::text FROM pg_class"
-        f" WHERE oid = {regclass(table)} AND relkind IN ('r', 'p') AND NOT pg_has_role(relowner, 'USAGE')"
-    )

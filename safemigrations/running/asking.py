@@ -14,17 +14,18 @@ from django.db import DatabaseError, transaction
 from ..errors import StepFailed
 from ..plans.claims import Claim, Kind
 from ..plans.duplicates import duplicates
-from ..plans.indexes import AddUnique, BuildIndex, DropIndex
-from ..plans.steps import Backfill, Online, Proof, Question, Statement, Step, Together, Trial, tables_of
+from ..plans.indexes import BuildIndex
+from ..plans.steps import Backfill, Online, Proof, Question, Step, Trial, tables_of
 from ..postgres.names import Name
-from ..postgres.tables import owner_of_another
+from .ahead import Ahead
 from .backfill.table import columns_set
 from .foreseen import refuse_foreseen
 from .proofs import contradictions, proof, trial
+from .rights import Rights
 from .run import sending
 from .session import Session
+from .storage import OF_BACKFILLS
 
-OF_OWNERS = (AddUnique, BuildIndex, DropIndex, Online, Statement, Together)
 OF_FOREIGN_KEYS = ("REFERENCES", "ON DELETE", "DROP CONSTRAINT")
 PARTS = (Kind.COLUMN, Kind.TWIN, Kind.CONSTRAINT)
 
@@ -34,6 +35,8 @@ class Asking:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.rights = Rights(session)
+        self.ahead = Ahead()
         self.refusals: list[str] = []
         self.changed: list[Claim] = []  # what earlier steps make, remove or fill
         self.exchanged: set[str] = set()  # tables whose foreign keys earlier steps add, drop or exchange; raw
@@ -46,6 +49,20 @@ class Asking:
         for step in steps:
             self._ask_step(step)
             self._remember(step)
+        if any(isinstance(step, Backfill) for step in steps):
+            self.ask_for_own(*OF_BACKFILLS)
+
+    def ask_for_rights(self, steps: Iterable[Step]) -> None:
+        """Of steps that somebody else sends."""
+        for step in steps:
+            self.ahead.add(step)
+            for refusal in self.rights.lacking(step):
+                self.refuse(refusal)
+
+    def ask_for_own(self, *tables: str) -> None:
+        """May the run make these tables of ours?"""
+        for refusal in self.rights.lacking_for_own(tables):
+            self.refuse(refusal)
 
     def refuse(self, text: str) -> None:
         if text not in self.refusals:
@@ -57,8 +74,7 @@ class Asking:
     # One step.
 
     def _ask_step(self, step: Step) -> None:
-        if isinstance(step, OF_OWNERS):
-            self._ask_for_owner(step)
+        self.ask_for_rights([step])
         text = self._text(step)
         if text and not self.anything and not self._has_changed(text):
             self._collect(lambda: self._answer(step))
@@ -118,16 +134,6 @@ class Asking:
             if not connection.is_usable():
                 raise
 
-    def _ask_for_owner(self, step: Step) -> None:
-        claimed = {claim.quoted_table for claim in _altered(step) if claim.table}
-        for table in dict.fromkeys([*claimed, *filter(None, [getattr(step, "table", "")])]):
-            for role, owner in self.session.rows(owner_of_another(table)):
-                self.refuse(
-                    f"The table {Name(table).raw} belongs to the role {owner}, which {role} isn't a member of, and only"
-                    f" its owner may alter it. Nothing was changed. Migrate as {owner}, or let somebody type: GRANT "
-                    f"{Name.of(owner)} TO {Name.of(role)}"
-                )
-
     # What comes before.
 
     def _remember(self, step: Step) -> None:
@@ -140,11 +146,6 @@ class Asking:
             self.change(Claim(Kind.COLUMN, table.raw, column, table.schema) for column in columns)
             if not columns:  # a function says which
                 self.change([Claim(Kind.TABLE, table.raw, schema=table.schema)])
-
-
-def _altered(step: Step) -> list[Claim]:
-    """What only its owner may alter. A table that foreign keys point at isn't."""
-    return [claim for claim in (*step.takes, *step.frees, *step.works_on) if claim.kind is not Kind.KEY]
 
 
 def _is_named(claim: Claim, text: str) -> bool:

@@ -18,7 +18,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import StepFailed
 from ..typed import server_version
-from . import locks
 from .another import another_connection
 from .backfill.failures import first_line, is_lost
 from .blockers import Blocker, session_of
@@ -27,8 +26,9 @@ from .pooler import refuse_pooler
 WORK = 7_283_946_510_022  # of the advisory lock on the connection that does the work; nobody else uses the constant
 OWN = WORK + 1  # of the one on a connection of its own
 POLL = 0.2  # seconds
+SOON = 2.0  # seconds in which the server ends a session that was closed
 KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10}  # seconds; firewalls forget connections that are silent
-TOO_MANY = "53300"
+PID = "SELECT pg_backend_pid()"
 
 Tell = Callable[[Blocker | None], Any]  # who is in the way; None: nobody any more
 
@@ -46,8 +46,10 @@ def one_at_a_time(connection: BaseDatabaseWrapper, waiting: Tell) -> Iterator[No
         yield
         return
     refuse_pooler(connection)
+    pid: int = _value(connection, PID)
     tell = _once(waiting)
     with _own_lock(connection, tell) as own, _work_lock(connection, tell):
+        refuse_lost_session(connection, pid, own)
         token = _own.set({**_own.get({}), connection.alias: own})
         try:
             yield
@@ -78,18 +80,25 @@ def _once(waiting: Tell) -> Tell:
 
 @contextlib.contextmanager
 def _own_lock(connection: BaseDatabaseWrapper, tell: Tell) -> Iterator[BaseDatabaseWrapper]:
-    own = another_connection(connection, KEEPALIVE)
-    own.settings_dict["AUTOCOMMIT"] = False
-    try:
-        _begin(own)
+    with second_connection(connection) as own:
         while not _value(own, f"SELECT pg_try_advisory_xact_lock({OWN})"):
             own.rollback()
             tell(_holder(connection))
             time.sleep(POLL)
             _begin(own)
         yield own
+
+
+@contextlib.contextmanager
+def second_connection(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """A connection for the lock, in its transaction. Raises StepFailed where none is free."""
+    own = another_connection(connection, KEEPALIVE)
+    own.settings_dict["AUTOCOMMIT"] = False
+    try:
+        _begin(own)
+        yield own
     except OperationalError as error:
-        if locks.sqlstate(error) != TOO_MANY:
+        if own.connection is not None:  # libpq gives no SQLSTATE for one that could not be opened
             raise
         raise StepFailed(
             f"migrate needs a second connection, for the lock that keeps another migrate out: {str(error).strip()}. "
@@ -98,6 +107,16 @@ def _own_lock(connection: BaseDatabaseWrapper, tell: Tell) -> Iterator[BaseDatab
     finally:
         with contextlib.suppress(Error):
             own.close()
+
+
+def refuse_lost_session(connection: BaseDatabaseWrapper, pid: int, own: BaseDatabaseWrapper) -> None:
+    """Raise StepFailed where a pooler has given this connection's session, `pid`, to somebody else, such as `own`."""
+    if pid == _value(own, PID) or pid != _value(connection, PID):
+        raise StepFailed(
+            f"The pooler before database {connection.alias!r} gives one session to several clients, so it is in "
+            "transaction mode, although POOLER says 'session'. Nothing was changed. Use the host and port of the "
+            "server itself for migrations, or let the pooler keep sessions (pool_mode = session)."
+        )
 
 
 def _begin(own: BaseDatabaseWrapper) -> None:
@@ -136,9 +155,30 @@ def _work_lock(connection: BaseDatabaseWrapper, tell: Tell) -> Iterator[None]:
         time.sleep(POLL)
     try:
         yield
-    finally:
+    except BaseException:
         if connection.is_usable():
-            _value(connection, f"SELECT pg_advisory_unlock({WORK})")
+            _value(connection, UNLOCK)
+        raise
+    if connection.is_usable() and not _value(connection, UNLOCK):
+        _refuse_to_leave_it(connection)
+
+
+UNLOCK = f"SELECT pg_advisory_unlock({WORK})"
+
+
+def _refuse_to_leave_it(connection: BaseDatabaseWrapper) -> None:
+    """This session isn't the one that took the lock. Raise StepFailed where that one keeps it.
+
+    One that a migration has closed is gone in a moment.
+    """
+    end = time.monotonic() + SOON
+    while pid := _value(connection, f"SELECT ({holders_of(WORK)} LIMIT 1)"):
+        if time.monotonic() > end:
+            raise StepFailed(
+                f"What was to be done is done. But the lock of this migrate stays in the session {pid}, which a pooler "
+                f"may give to others, and the next migrate would wait for it. Type: SELECT pg_terminate_backend({pid})"
+            )
+        time.sleep(POLL)
 
 
 def holders_of(key: int) -> str:

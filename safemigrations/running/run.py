@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,6 +14,7 @@ from django.db.migrations import Migration
 from .. import conf
 from ..plans.claims import Claim
 from ..plans.steps import Step
+from .ahead import Ahead
 from .blockers import Blocker
 from .locks import sqlstate
 from .settings import INSUFFICIENT_PRIVILEGE
@@ -56,6 +57,9 @@ def _may_be_hidden(step: Step, error: DatabaseError) -> bool:
     return bool(step.reads) and sqlstate(error) == INSUFFICIENT_PRIVILEGE
 
 
+def nothing_before(ahead: Ahead) -> None: ...
+
+
 @dataclass
 class Run:
     """What an operation needs to know about the `migrate` that runs it."""
@@ -67,6 +71,7 @@ class Run:
     freed: set[Claim] = field(default_factory=set)  # what open contracts are going to remove
     changed: bool = False  # has a step, or a migration, of this run changed anything?
     fills_at_once: bool = False  # the migration itself takes away what a backfill would need later
+    before: Callable[[Ahead], None] = nothing_before  # told what a run that isn't the first is going to do
 
     def is_alone(self, app_label: str, *models: str) -> bool:
         """Can no release but this run know the tables of these models?"""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import StepFailed
+from ..postgres.names import Name
 from .settings import READABLE, settled
 
 
@@ -18,14 +19,15 @@ def writable(connection: BaseDatabaseWrapper) -> Iterator[None]:
         yield
         return
     with settled(connection, READABLE):
-        _refuse_read_only(connection)
+        refuse_unwritable(connection)
         yield
 
 
-def _refuse_read_only(connection: BaseDatabaseWrapper) -> None:
+def refuse_unwritable(connection: BaseDatabaseWrapper) -> None:
+    """Raise StepFailed for a session that can't write, or not what every migrate writes."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool")
-        is_standby, is_read_only = cursor.fetchone()
+        cursor.execute(_STATE)
+        is_standby, is_read_only, missing, role = cursor.fetchone()
     if is_standby:
         raise StepFailed(
             f"The server of database {connection.alias!r} is a standby, which takes no writes. Nothing was changed. "
@@ -37,3 +39,15 @@ def _refuse_read_only(connection: BaseDatabaseWrapper) -> None:
             "was changed. Somebody may have frozen it for a move to another server. If nobody has, type: ALTER "
             "DATABASE ... RESET default_transaction_read_only; or set it to off for the role that migrates."
         )
+    if missing:
+        raise StepFailed(
+            f"The role {role} may not use the table django_migrations. Nothing was changed. Use the role that migrated "
+            f"here before, or let somebody type: GRANT {missing} ON django_migrations TO {Name.of(role)}"
+        )
+
+
+_STATE = """
+    SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool,
+        (SELECT string_agg(what, ', ') FROM unnest(ARRAY['SELECT', 'INSERT', 'DELETE']) AS what
+         WHERE NOT has_table_privilege(to_regclass('django_migrations'), what)), current_user::text
+"""

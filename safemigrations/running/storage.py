@@ -69,12 +69,9 @@ def _for_the_owner_alone(table: str) -> str:
     return for_each(others_who_write(table), revoke)
 
 
-OURS = (  # what they hold decides what is run
-    "safemigrations_contract",
-    "safemigrations_release",
-    "safemigrations_backfill",
-    "safemigrations_backfill_section",
-)
+OF_CONTRACTS = ("safemigrations_contract",)
+OF_BACKFILLS = ("safemigrations_backfill", "safemigrations_backfill_section")
+OURS = (*OF_CONTRACTS, "safemigrations_release", *OF_BACKFILLS)  # what they hold decides what is run
 
 
 def refuse_others(connection: BaseDatabaseWrapper) -> None:

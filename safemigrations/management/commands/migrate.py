@@ -20,7 +20,9 @@ from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.hooks.of_migration import created_by, situations
 from safemigrations.management import back_arguments
 from safemigrations.management.interruptible import Interruptible
+from safemigrations.management.targets import targets
 from safemigrations.operations.base import Change
+from safemigrations.running.ahead import Ahead
 from safemigrations.running.blockers import Blocker
 from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
@@ -95,7 +97,7 @@ class Command(Interruptible, migrate.Command):
         """Where a release that is there, or a newer one, needs what would be unapplied."""
         from safemigrations.management import back, leaving
 
-        going = back.unapplied_by(connection, lambda executor: self._targets(executor, options))
+        going = back.unapplied_by(connection, lambda executor: targets(executor, options))
         leaving.refuse_under_newer(connection, going)
         leaving.refuse_while_needed(connection, going)
 
@@ -105,7 +107,7 @@ class Command(Interruptible, migrate.Command):
         with (
             writable(connection),
             one_at_a_time(connection, self.tell_waiting),
-            running(Run(report=self.report)),
+            running(Run(report=self.report, before=lambda ahead: self.warn(connection, ahead))),
             closing(self.report),
         ):
             yield
@@ -121,6 +123,13 @@ class Command(Interruptible, migrate.Command):
             if is_first:
                 self._record_release(connection)
             self._print_left(connection)
+
+    def warn(self, connection: BaseDatabaseWrapper, ahead: Ahead) -> None:
+        """What is around, in a few lines, before the first step."""
+        from safemigrations.management import warning  # with its questions it takes 2 ms, and `check` loads this module
+
+        if self.verbosity:
+            warning.warn(self, connection, ahead)
 
     def tell_waiting(self, who: Blocker | None) -> None:
         if self.verbosity:
@@ -151,7 +160,7 @@ class Command(Interruptible, migrate.Command):
         executor = MigrationExecutor(connection)
         lines = [str(row) for row in loaded().queue.open_rows(connection)]
         if connection.vendor == "postgresql":
-            lines += _would_be_left(executor, self._targets(executor, options))
+            lines += _would_be_left(executor, targets(executor, options))
         if lines:
             self.stdout.write("Left for the contract:", self.style.MIGRATE_LABEL)
         for line in lines:
@@ -162,20 +171,10 @@ class Command(Interruptible, migrate.Command):
         executor = MigrationExecutor(connection)
         if connection.vendor != "postgresql" or executor.is_fresh():
             return
-        if refusals := executor.refusals(executor.migration_plan(self._targets(executor, options))):
+        if refusals := executor.refusals(executor.migration_plan(targets(executor, options))):
             self.stdout.write("Would be refused:", self.style.MIGRATE_LABEL)
         for refusal in refusals:
             self.stdout.write(indent(refusal, "  "))
-
-    def _targets(self, executor: MigrationExecutor, options: dict[str, Any]) -> list[Any]:
-        label, name = options["app_label"], options["migration_name"]
-        if not label:
-            return list(executor.loader.graph.leaf_nodes())
-        if not name:
-            return [key for key in executor.loader.graph.leaf_nodes() if key[0] == label]
-        if name == "zero":
-            return [(label, None)]
-        return [(label, executor.loader.get_migration_by_prefix(label, name).name)]
 
     def migration_progress_callback(self, action: str, migration: Any = None, fake: bool = False) -> None:
         if not isinstance(self.report, ConsoleReport):

@@ -11,8 +11,10 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations.errors import to_type
+from safemigrations.management import warning
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.subcommands import SUBCOMMANDS
+from safemigrations.running.ahead import Ahead
 from safemigrations.running.backfill import control, tasks
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.server import writable
@@ -74,6 +76,8 @@ class Command(Interruptible, BaseCommand):
             tasks.enqueue(system, connection.alias, workers)
             return
         with writable(connection), closing(self._report()) as report:
+            if steps := control.left(connection):
+                warning.warn(self, connection, Ahead.of(steps))
             control.run(connection, report, workers=workers)
 
     def _report(self) -> ConsoleReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import baseline, contract, history, lint, ready, rehearse, status
+from . import baseline, contract, history, lint, preflight, ready, rehearse, status
 
 SUBCOMMANDS: dict[str, ModuleType] = {
     "lint": lint,
@@ -14,4 +14,5 @@ SUBCOMMANDS: dict[str, ModuleType] = {
     "ready": ready,
     "history": history,
     "rehearse": rehearse,
+    "preflight": preflight,
 }

@@ -16,8 +16,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
 from ...errors import StepFailed, to_type
+from ...plans.steps import Backfill
 from .. import ledger
 from ..foreseen import refuse_foreseen
+from ..pooler import refuse_pooler
 from ..run import Report, explain
 from ..session import Session
 from ..storage import refuse_others
@@ -75,6 +77,11 @@ def steer(
     return found
 
 
+def left(connection: BaseDatabaseWrapper) -> list[Backfill]:
+    """What isn't finished."""
+    return [row.backfill for row in store.rows(connection, status__in=store.UNFINISHED)]
+
+
 def run(connection: BaseDatabaseWrapper, report: Report, *, workers: int) -> None:
     """Work on every backfill that isn't finished, with this many processes."""
     others = [_process(connection) for _ in range(workers - 1)]
@@ -103,6 +110,7 @@ def work_on_all(
     connection: BaseDatabaseWrapper, report: Report, *, until: float | None = None, alone: bool = True
 ) -> bool:
     """Work on what isn't finished, oldest first, and return whether all of it is; `until` as of time.monotonic()."""
+    refuse_pooler(connection)
     refuse_others(connection)
     failures: list[StepFailed] = []
     for row in store.rows(connection, status__in=store.UNFINISHED):

@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ... import conf
 from ...plans.steps import Backfill
 from ...postgres.names import regclass
+from ...postgres.surroundings import replicas_behind, slots_behind
 from ..another import another_connection
 from ..one_at_a_time import OWN, holders_of
 from .failures import first_line
@@ -100,9 +101,9 @@ class Watch:
 
 def reason_to_stop(connection: BaseDatabaseWrapper) -> str:
     lag, retained, queue = conf.backfill_replica_lag(), conf.backfill_retained_wal(), conf.backfill_archive_queue()
-    if lag and (found := fetch(connection, _REPLICAS.format(seconds=lag))):
+    if lag and (found := fetch(connection, replicas_behind(lag))):
         return "replica {} is {:.1f} s behind (BACKFILL_REPLICA_LAG)".format(*found[0])
-    if retained and (found := fetch(connection, _SLOTS.format(bytes=round(retained * 2**30)))):
+    if retained and (found := fetch(connection, slots_behind(round(retained * 2**30)))):
         return "replication slot {} retains {} (BACKFILL_RETAINED_WAL)".format(*found[0])
     if queue and (found := fetch(connection, _ARCHIVER.format(files=round(queue)))):
         return f"{found[0][0]} (BACKFILL_ARCHIVE_QUEUE)"
@@ -129,15 +130,6 @@ _OTHERS = (
     f" AND pid NOT IN ({holders_of(OWN)})"
     " AND (backend_type = 'client backend' OR backend_type IS NULL AND usesysid IS NOT NULL)"
     " AND (state IS DISTINCT FROM 'idle' OR state_change > clock_timestamp() - interval '{idle} s'))"
-)
-_REPLICAS = (
-    "SELECT coalesce(nullif(application_name, ''), host(client_addr), pid::text), extract(epoch FROM replay_lag)::float"
-    " FROM pg_stat_replication WHERE replay_lag > interval '{seconds} s' ORDER BY replay_lag DESC LIMIT 1"
-)
-_SLOTS = (
-    "SELECT slot_name, pg_size_pretty(retained) FROM (SELECT slot_name::text,"
-    " pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) AS retained FROM pg_replication_slots) AS slots"
-    " WHERE retained > {bytes} ORDER BY retained DESC LIMIT 1"
 )
 # The number of a WAL file is in the last two thirds of its name: https://www.postgresql.org/docs/current/wal-internals.html
 _ARCHIVER = """

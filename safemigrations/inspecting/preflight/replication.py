@@ -1,0 +1,87 @@
+"""Who reads this database by replication: replicas and slots that lag, subscribers that need a column first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ... import conf
+from ...postgres.names import Name
+from ...postgres.surroundings import (
+    publications,
+    replicas_behind,
+    slots_behind,
+    slots_without_reader,
+    subscriptions,
+)
+from ...running.ahead import Ahead
+from ...running.session import Session
+from .remark import Remark, Severity
+
+KEEPS = "It retains the WAL that a migration writes, until the disk is full."
+
+
+def lag(session: Session) -> Iterator[Remark]:
+    """By the limits at which backfills wait; and slots that nobody reads, whatever they retain."""
+    seconds, gigabytes = conf.backfill_replica_lag(), conf.backfill_retained_wal()
+    for replica, behind in session.rows(replicas_behind(seconds)) if seconds else ():
+        yield Remark(
+            "replica",
+            Severity.WARN,
+            f"The replica {replica} is {behind:.1f} s behind. Backfills wait for it (BACKFILL_REPLICA_LAG).",
+            "Look what holds it up: SELECT * FROM pg_stat_replication;",
+        )
+    for slot, retained in session.rows(slots_behind(round(gigabytes * 2**30))) if gigabytes else ():
+        yield Remark(
+            "replication_slot",
+            Severity.WARN,
+            f"The replication slot {slot} retains {retained} of WAL. Backfills wait for it (BACKFILL_RETAINED_WAL).",
+            "Look who reads it: SELECT * FROM pg_replication_slots;",
+        )
+    for slot, quoted, retained in session.rows(slots_without_reader()):
+        yield Remark(
+            "replication_slot",
+            Severity.WARN,
+            f"Nobody reads the replication slot {slot}, which retains {retained} of WAL by now. {KEEPS}",
+            f"Start its reader, or where it is left over, type: SELECT pg_drop_replication_slot({quoted});",
+        )
+
+
+def subscribers(session: Session, ahead: Ahead) -> Iterator[Remark]:
+    """Replication stops where a subscriber's table lacks a column that is published.
+
+    https://www.postgresql.org/docs/current/logical-replication-subscription.html
+    """
+    if not ahead.tables:
+        return
+    published = dict(session.rows(publications(sorted(ahead.tables))))
+    added = {table: [f"{sql.rstrip(';')};" for of, sql in ahead.columns if of == table] for table in published}
+    for table, names in published.items():
+        name, by = _raw(table), ", ".join(names)
+        if added[table]:
+            yield Remark(
+                "publication",
+                Severity.WARN,
+                f"{name} is published by {by}, and gets columns. A subscriber that lacks them stops.",
+                f"Type on each subscriber, first: {' '.join(added[table])}",
+            )
+        else:
+            yield Remark(
+                "publication",
+                Severity.NOTE,
+                f"{name} is published by {by}. What changes here changes at no subscriber by itself.",
+                "Give each subscriber what allows more (a table, a column) first, and what allows less afterwards.",
+            )
+    for table, names in session.rows(subscriptions(sorted(ahead.tables))):
+        yield Remark(
+            "subscription",
+            Severity.WARN,
+            f"The subscription {', '.join(names)} fills {_raw(table)}: rows that a new constraint rejects stop it, and "
+            "triggers don't see them.",
+            "Migrate here before the publisher gets a column, and after it has dropped one.",
+        )
+
+
+def _raw(table: str) -> str:
+    """For people."""
+    name = Name(table)
+    return ".".join(filter(None, [name.schema, name.raw]))

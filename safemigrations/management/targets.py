@@ -1,0 +1,20 @@
+"""Which migrations a command is about: what stands behind `migrate` on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from safemigrations.hooks.executor import MigrationExecutor
+
+
+def targets(executor: MigrationExecutor, options: Mapping[str, Any]) -> list[Any]:
+    """As Django finds them; those of `label zero` have no name."""
+    label, name = options["app_label"], options["migration_name"]
+    if not label:
+        return list(executor.loader.graph.leaf_nodes())
+    if not name:
+        return [key for key in executor.loader.graph.leaf_nodes() if key[0] == label]
+    if name == "zero":
+        return [(label, None)]
+    return [(label, executor.loader.get_migration_by_prefix(label, name).name)]

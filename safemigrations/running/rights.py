@@ -1,0 +1,93 @@
+"""Which rights a plan needs that the role hasn't, asked before its first step.
+
+Only the owner of a table may alter it. Who makes an index, a function or a view needs CREATE on its schema.
+https://www.postgresql.org/docs/current/ddl-priv.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..errors import StepFailed
+from ..plans.claims import Kind
+from ..plans.indexes import AddUnique, BuildIndex, DropIndex
+from ..plans.steps import Online, Statement, Step, Together
+from ..postgres.names import Name
+from ..postgres.privileges import closed_schema, closed_to_own_tables, owner_of_another
+from .session import Session
+
+OF_OWNERS = (AddUnique, BuildIndex, DropIndex, Online, Statement, Together)
+MAKES = re.compile(
+    r"^\s*CREATE (?!(OR REPLACE )?(CONSTRAINT )?TRIGGER)|^\s*DO .*\bCREATE |\bRENAME TO\b|\bAS IDENTITY\b"
+    r'|\bADD (CONSTRAINT "([^"]|"")+" )?(UNIQUE|EXCLUDE|PRIMARY KEY)\b(?! USING INDEX)',
+    re.DOTALL,
+)
+FUNCTION = re.compile(r"^\s*CREATE OR REPLACE FUNCTION ")
+DJANGO_MIGRATIONS = "django_migrations"
+
+
+class Rights:
+    """Asks each question once: rights don't change during a run."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.asked: dict[str, list[tuple[Any, ...]]] = {}
+
+    def lacking(self, step: Step) -> Iterator[str]:
+        """A sentence for each right that the step needs and the role hasn't."""
+        if not isinstance(step, OF_OWNERS):
+            return
+        lacking = [_not_owned(table, *row) for table in _altered(step) for row in self._rows(owner_of_another(table))]
+        lacking += [_closed(*row) for name in _made_beside(step) for row in self._rows(closed_schema(name))]
+        if lacking and step.is_needed(self.session):
+            yield from lacking
+
+    def lacking_for_own(self, tables: Iterable[str]) -> Iterator[str]:
+        """The same for tables of ours that are made when they are first used."""
+        query = closed_to_own_tables(tables, DJANGO_MIGRATIONS)
+        yield from (_closed(*row) for row in self._rows(query))
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        if query not in self.asked:
+            self.asked[query] = self.session.rows(query)
+        return self.asked[query]
+
+
+def refuse_without_rights(session: Session, plan: Iterable[Step]) -> None:
+    """Raise StepFailed, which says what to grant."""
+    rights = Rights(session)
+    if refusals := dict.fromkeys(text for step in plan for text in rights.lacking(step)):
+        raise StepFailed("\n".join(refusals))
+
+
+def _altered(step: Step) -> dict[str, None]:
+    """What only its owner may alter. A table that foreign keys point at isn't."""
+    claims = [claim for claim in (*step.takes, *step.frees, *step.works_on) if claim.kind is not Kind.KEY]
+    claimed = {claim.quoted_table for claim in claims if claim.table}
+    return dict.fromkeys([*sorted(claimed), *filter(None, [getattr(step, "table", "")])])
+
+
+def _made_beside(step: Step) -> Iterator[str]:
+    """The tables in whose schemas it makes something; a function is made in the first of the search_path."""
+    statements = [sql for sql in step.statements if MAKES.search(sql)]
+    if any(map(FUNCTION.match, statements)):
+        yield ""
+    if any(not FUNCTION.match(sql) for sql in statements):
+        yield from _altered(step)
+
+
+def _not_owned(table: str, role: str, owner: str) -> str:
+    return (
+        f"The table {Name(table).raw} belongs to the role {owner}, which {role} isn't a member of, and only its owner "
+        f"may alter it. Nothing was changed. Migrate as {owner}, or let somebody type: GRANT {Name.of(owner)} TO "
+        f"{Name.of(role)}"
+    )
+
+
+def _closed(role: str, schema: str) -> str:
+    return (
+        f"The role {role} may not create anything in the schema {schema}, where indexes, functions or tables are to be "
+        f"made. Nothing was changed. Let somebody type: GRANT CREATE ON SCHEMA {Name.of(schema)} TO {Name.of(role)}"
+    )

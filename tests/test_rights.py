@@ -1,0 +1,111 @@
+"""What a role may not do is found before the first step, with what somebody has to type; and then it goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tests.project import Project
+
+BOOK = "class Book(models.Model):\n    title = models.CharField(max_length=20)\n"
+INDEXED = BOOK.replace("20)", "20, db_index=True)")
+RETYPED = BOOK.replace("CharField(max_length=20)", "TextField()") + "    pages = models.IntegerField(default=1)\n"
+WITH_AUTHOR = BOOK + "\n\nclass Author(models.Model):\n    pass\n"
+NULLABLE = BOOK + "    note = models.TextField(null=True)\n"
+
+
+@pytest.fixture
+def poor(tmp_path: Path, dsn: str) -> Iterator[tuple[Project, str]]:
+    """A project of a role that owns its tables, as somebody gave them to it, and may create nothing; and its name."""
+    role = f"poor_{uuid4().hex[:8]}"
+    project = Project(tmp_path, make_conninfo(dsn, user=role))
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN; GRANT CREATE ON SCHEMA public TO {role}")
+        project.write_models("shop", BOOK)
+        project.manage("makemigrations").check()
+        project.manage("migrate").check()
+        admin.execute(f"REVOKE CREATE ON SCHEMA public FROM {role}")
+        yield project, role
+        admin.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def catalog(project: Project) -> list[tuple[object, ...]]:
+    return project.sql(
+        "SELECT relname, relkind, (SELECT count(*) FROM pg_attribute WHERE attrelid = c.oid) FROM pg_class c"
+        " WHERE relnamespace = 'public'::regnamespace UNION ALL SELECT proname, 'f', 0 FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
+    )
+
+
+@pytest.mark.parametrize(
+    "models", [INDEXED, RETYPED, WITH_AUTHOR], ids=["an index", "a twin and the queue", "a table of Django's own"]
+)
+def test_what_can_not_be_created_is_said_before_the_first_step(poor, dsn, models):
+    project, role = poor
+    project.write_models("shop", models)
+    project.manage("makemigrations").check()
+    before = catalog(project)
+    refused = project.manage("migrate")
+    grant = f'GRANT CREATE ON SCHEMA "public" TO "{role}"'
+    assert refused.stderr == (
+        f"StepFailed: The role {role} may not create anything in the schema public, where indexes, functions or tables "
+        f"are to be made. Nothing was changed. Let somebody type: {grant}\n"
+    )
+    assert catalog(project) == before
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(grant)
+    project.migrate_and_contract()
+
+
+def test_what_needs_no_such_right_goes_through(poor):
+    project, _ = poor
+    project.write_models("shop", NULLABLE)
+    project.manage("makemigrations").check()
+    project.manage("migrate").check()
+    assert project.sql("SELECT note FROM shop_book") == []
+
+
+def test_a_stock_operation_on_a_table_of_another_role(poor, dsn):
+    project, role = poor
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(f"ALTER TABLE shop_book OWNER TO CURRENT_USER; GRANT ALL ON shop_book TO {role}")
+        owner = admin.info.user
+    project.write_models("shop", NULLABLE)
+    project.manage("makemigrations").check()
+    before = catalog(project)
+    refused = project.manage("migrate")
+    assert refused.stderr == (
+        f"StepFailed: The table shop_book belongs to the role {owner}, which {role} isn't a member of, and only its "
+        f"owner may alter it. Nothing was changed. Migrate as {owner}, or let somebody type: GRANT "
+        f'"{owner}" TO "{role}"\n'
+    )
+    assert catalog(project) == before
+
+
+def test_a_change_that_sends_nothing_asks_for_nothing(poor, dsn):
+    project, role = poor
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(f"ALTER TABLE shop_book OWNER TO CURRENT_USER; GRANT ALL ON shop_book TO {role}")
+    project.write_models("shop", BOOK.replace("20)", "20, verbose_name='T')"))
+    project.manage("makemigrations").check()
+    project.manage("migrate").check()
+
+
+def test_a_contract_is_refused_before_its_first_step(poor, dsn):
+    project, role = poor
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(f"GRANT CREATE ON SCHEMA public TO {role}")
+        project.write_models("shop", RETYPED)
+        project.manage("makemigrations").check()
+        project.manage("migrate").check()
+        admin.execute("ALTER TABLE shop_book OWNER TO CURRENT_USER")
+        admin.execute(f"GRANT ALL ON shop_book TO {role}")
+    before = catalog(project)
+    refused = project.manage("migrate", "--contract", "--noinput")
+    assert (refused.returncode, refused.stderr.count("only its owner may alter it. Nothing was changed.")) == (1, 1)
+    assert catalog(project) == before
