@@ -83,6 +83,7 @@ LATE = {
         "from safemigrations.management import warning",
         "from safemigrations.management.contracting import Contracting",
     ],
+    "rehearsing/commands.py": ["from ..operations.base import Change"],
     "plans/triggers.py": ["from .trigger_sql import FunctionSql, TriggerSql"],
     "pytest_plugin.py": ["from . import testing"],
 }

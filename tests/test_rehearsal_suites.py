@@ -7,8 +7,9 @@ import json
 import pytest
 
 from .project import Project
+from .rehearsed import QUICK, git
 from .representatives import ONE_IN
-from .test_rehearse import MODELS, QUICK, STOCK, TOTAL, git, left_behind
+from .test_rehearse import MODELS, STOCK, TOTAL, left_behind
 
 TESTS = """
 from django.db import connection

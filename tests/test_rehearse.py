@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from .project import Project
+from .rehearsed import commit, git, rehearse
 
 MODELS = """
 class Customer(models.Model):
@@ -24,7 +23,6 @@ class Order(models.Model):
     note = models.TextField(null=True)
 """
 TOTAL = MODELS + "    total = models.IntegerField(default=7)\n"
-QUICK = ("--seconds", "0.3", "--clients", "1", "--rows", "5")
 STOCK = """from django.db import migrations, models
 
 
@@ -36,28 +34,13 @@ class Migration(migrations.Migration):
 """
 
 
-def git(project: Project, *arguments: str) -> str:
-    name = ["-c", "user.name=tests", "-c", "user.email=tests@example.com", "-c", "init.defaultBranch=main"]
-    command = ["git", *name, *arguments]
-    return subprocess.run(command, cwd=project.folder, check=True, capture_output=True, text=True).stdout
-
-
 @pytest.fixture
 def released(project):
     """A shop in git, whose release is its branch main."""
     project.write_models("shop", MODELS)
     project.manage("makemigrations", "shop").check()
-    git(project, "init")
-    git(project, "add", ".")
-    git(project, "commit", "-m", "Release")
+    commit(project)
     return project
-
-
-def rehearsed(project: Project, *arguments: str) -> tuple[int, Any]:
-    """The exit status, and what was found."""
-    done = project.manage("safemigrations", "rehearse", *QUICK, *arguments, "--format", "json")
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, json.loads(done.stdout)
 
 
 def left_behind(project: Project) -> tuple[list[Any], str]:
@@ -70,7 +53,7 @@ def left_behind(project: Project) -> tuple[list[Any], str]:
 def test_a_stock_operation_that_breaks_the_old_release_is_named(released):
     released.write_models("shop", TOTAL)
     released.write_migration("shop", "0002_total", STOCK)
-    status, found = rehearsed(released)
+    status, found = rehearse(released)
     assert status == 1
     (finding,) = found["findings"]
     assert (finding["kind"], finding["release"], finding["phase"]) == ("error", "old", "expand")
@@ -93,7 +76,7 @@ def test_a_stock_operation_that_breaks_the_old_release_is_named(released):
 def test_what_makemigrations_writes_passes(released):
     released.write_models("shop", TOTAL)
     released.manage("makemigrations", "shop").check()
-    status, found = rehearsed(released)
+    status, found = rehearse(released)
     assert (status, found["findings"], found["notes"]) == (0, [], [])
     assert all(phase["requests"] > 0 and phase["series"] for phase in found["phases"])
     assert left_behind(released) == ([], "")

@@ -12,6 +12,7 @@ from .processes import Client, Ended, Processes
 from .requests import Failure
 from .result import Phase, series_of
 from .scratch import Names, Scratch
+from .verdict import Verdict
 
 EXCHANGED = 20  # rows of each model that one release shows the other
 
@@ -20,12 +21,19 @@ class Stage:
     """What all plays have in common."""
 
     def __init__(
-        self, scratch: Scratch, old: Processes, new: Processes, changes: Changes, plan: dict[str, Any], clients: int
+        self,
+        scratch: Scratch,
+        old: Processes,
+        new: Processes,
+        changes: Changes,
+        plan: dict[str, Any],
+        clients: int,
+        tell: Callable[[Phase], None],
     ) -> None:
         self.scratch, self.old, self.new, self.changes, self.plan = scratch, old, new, changes, plan
-        self.clients, self.began = clients, time.time()
+        self.clients, self.tell, self.began = clients, tell, time.time()
+        self.verdict = Verdict(changes)
         self.phases: list[Phase] = []
-        self.failures: list[tuple[Phase, Failure]] = []
         self.started = 0
 
 
@@ -36,7 +44,8 @@ class Play:
         self.stage, self.names, self.stack = stage, names, stack
         self.old: list[Client] = []
         self.new: list[Client] = []
-        self.phase = Phase("", 0)
+        self.phase: Phase | None = None
+        stack.callback(self.end)
 
     # Who is there.
 
@@ -80,8 +89,14 @@ class Play:
 
     def begin(self, name: str) -> None:
         """A phase, until the next one begins."""
+        self.end()
         self.phase = Phase(name, round(time.time() - self.stage.began, 1))
         self.stage.phases.append(self.phase)
+
+    def end(self) -> None:
+        if self.phase:
+            self.stage.tell(self.phase)
+        self.phase = None
 
     def go_on(self, seconds: float, action: Callable[[], Ended] | None = None) -> Ended | None:
         """Requests all the while an action takes, and for so many seconds at least."""
@@ -97,7 +112,6 @@ class Play:
         for client in clients:
             self._note(began, client.answer())
             client.answer()
-        self.phase.seconds += time.time() - began
         return ended
 
     def ask(self, client: Client, method: str, *arguments: Any) -> Any:
@@ -105,15 +119,19 @@ class Play:
         began = time.time()
         answer = client.call("play", began, method, *arguments)
         self._note(began, answer)
-        self.phase.seconds += time.time() - began
         return answer["returned"]
 
     def _note(self, began: float, answer: dict[str, Any]) -> None:
-        series = series_of(round(began - self.stage.began, 1), answer["buckets"])
-        self.phase.series += series
-        self.phase.requests += sum(requests for _, requests, _, _ in series)
-        self.phase.worst_wait = max([self.phase.worst_wait, *(wait for *_, wait in series)])
-        self.stage.failures += [(self.phase, Failure(**failure)) for failure in answer["failures"]]
+        assert self.phase
+        phase, since = self.phase, began - self.stage.began
+        phase.seconds = time.time() - self.stage.began - phase.began
+        series = series_of(round(since, 1), answer["buckets"])
+        phase.series += series
+        phase.requests += sum(requests for _, requests, _, _ in series)
+        wait, *where = answer["longest"]
+        if wait > phase.worst_wait:
+            phase.worst_wait, phase.waited = wait, (answer["release"], *where)
+        self.stage.verdict.note(phase, [Failure(**failure) for failure in answer["failures"]])
 
     # What one release does with the rows of the other.
 

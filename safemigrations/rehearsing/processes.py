@@ -27,7 +27,7 @@ class Ended(Data):
     seconds: float
 
 
-class Broken(CommandError):
+class NotRehearsed(CommandError):
     """A process of the rehearsal itself failed: nothing that can be said of a release."""
 
 
@@ -48,9 +48,9 @@ class Client:
         try:
             failed, answer = receive(self.channel)
         except (EOFError, ConnectionError) as error:
-            raise Broken(f"A process of the {self.release.name} release has ended.") from error
+            raise NotRehearsed(f"A process of the {self.release.name} release has ended.") from error
         if failed:
-            raise Broken(f"A process of the {self.release.name} release failed:\n{failed}")
+            raise NotRehearsed(f"A process of the {self.release.name} release failed:\n{failed}")
         return answer
 
     def stop(self) -> None:
@@ -67,7 +67,7 @@ class Processes:
         stack.callback(self.server.close)
         command = [release.python, "-m", "safemigrations.rehearsing.worker", str(theirs.fileno())]
         with theirs:
-            self.process = self._start(command, names, pass_fds=[theirs.fileno()])
+            self.process = self._start(command, names, [theirs.fileno()])
 
     def client(self) -> Client:
         ours, theirs = socket.socketpair()
@@ -75,7 +75,7 @@ class Processes:
             try:
                 socket.send_fds(self.server, [b"x"], [theirs.fileno()])
             except OSError as error:
-                raise Broken(f"The {self.release.name} release can't be started:\n{self._said()}") from error
+                raise NotRehearsed(f"The {self.release.name} release can't be started:\n{self._said()}") from error
         return Client(ours, self.release)
 
     @contextmanager
@@ -84,49 +84,45 @@ class Processes:
         client = self.client()
         try:
             yield client
-        except Broken as error:
-            raise Broken(f"{error}\n{self._said()}") from error
+        except NotRehearsed as error:
+            raise NotRehearsed(f"{error}\n{self._said()}") from error
         finally:
             client.stop()
 
-    def manage(self, names: Mapping[str, str], *arguments: str, module: str = "django") -> Ended:
-        """Run a command of the release to its end."""
+    def manage(self, names: Mapping[str, str], *arguments: str, how: str = "", kill_after: int = 0) -> Ended:
+        """Run a command of the release to its end; `how` is a method of worker.Command."""
         begun = time.monotonic()
-        command = [self.release.python, "-m", module, *arguments]
-        with tempfile.TemporaryFile() as output, ExitStack() as stack:
-            process = self._start(command, names, output=output, stack=stack)
-            status = process.wait()
-            output.seek(0)
-            return Ended(status, output.read().decode(errors="replace"), time.monotonic() - begun)
+        client = self.client()
+        try:
+            status, output = client.call("manage", names, arguments, how, kill_after)
+        except NotRehearsed:
+            if not kill_after:
+                raise
+            status, output = -signal.SIGKILL, ""
+        finally:
+            client.stop()
+        return Ended(status, output, time.monotonic() - begun)
 
-    def must(self, names: Mapping[str, str], *arguments: str, module: str = "django") -> Ended:
+    def must(self, names: Mapping[str, str], *arguments: str, how: str = "") -> Ended:
         """The same, for what the rehearsal can't do without."""
-        ended = self.manage(names, *arguments, module=module)
+        ended = self.manage(names, *arguments, how=how)
         if ended.status:
-            raise Broken(f"{' '.join(arguments)} of the {self.release.name} release failed:\n{ended.output}")
+            raise NotRehearsed(f"{' '.join(arguments)} of the {self.release.name} release failed:\n{ended.output}")
         return ended
 
-    def _start(
-        self,
-        command: list[str],
-        names: Mapping[str, str],
-        *,
-        output: Any = None,
-        stack: ExitStack | None = None,
-        pass_fds: list[int] | None = None,
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, command: list[str], names: Mapping[str, str], pass_fds: list[int]) -> subprocess.Popen[bytes]:
         """In a group of its own: Ctrl-C is for the rehearsal, which ends them all."""
         process = subprocess.Popen(
             command,
             cwd=self.release.folder,
             env=self.release.environment(names),
             stdin=subprocess.DEVNULL,
-            stdout=output or self.log,
+            stdout=self.log,
             stderr=subprocess.STDOUT,
-            pass_fds=pass_fds or (),
+            pass_fds=pass_fds,
             start_new_session=True,
         )
-        (stack or self.stack).callback(end, process)
+        self.stack.callback(end, process)
         return process
 
     def _said(self) -> str:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from .. import conf
 from ..checking.findings import report
 from ..data import Data
+from . import text
 from .changes import Changes, changes_since
 from .phases import Plays
 from .playing import Stage
 from .processes import Processes
-from .releases import Release
-from .result import Rehearsal
+from .releases import Release, refuse_other_code
+from .result import Phase, Rehearsal
 from .rows import MADE_BY_DJANGO, label, rehearsed_models
 from .scratch import Names, Scratch, restore
 from .suites import Suites
-from .verdict import Verdict
+from .verdict import advise
 
 SAMPLE = 10  # models that have nothing to do with the change
 
@@ -39,17 +41,19 @@ class Wanted(Data):
     tests: str | None  # a command
 
 
-def rehearse(wanted: Wanted, old: Release, new: Release, stack: ExitStack) -> Rehearsal:
-    """Everything that it makes is gone when the stack is closed."""
+def rehearse(wanted: Wanted, old: Release, new: Release, stack: ExitStack, say: Callable[[str], None]) -> Rehearsal:
+    """Everything that it makes is gone when the stack is closed. `say` is told line by line what happens."""
     begun = time.monotonic()
     scratch = Scratch(stack, wanted.alias, wanted.forbidden)
     releases = [Processes(release, stack, scratch.base) for release in (old, new)]
     with releases[0].asked() as client:
         known = client.call("look")
+    refuse_other_code(old, new, known["folders"])
     changes = changes_since(known["migrations"])
     result = Rehearsal(old.title, new.title, scratch.title, [".".join(key) for key in changes.migrations])
+    say(text.head(result))
     if changes.migrations:
-        _play(wanted, scratch, releases, changes, result, stack)
+        _play(wanted, scratch, releases, changes, result, stack, lambda phase: say(text.line_of(phase)))
     result.seconds = time.monotonic() - begun
     return result
 
@@ -61,20 +65,23 @@ def _play(
     changes: Changes,
     result: Rehearsal,
     stack: ExitStack,
+    tell: Callable[[Phase], None],
 ) -> None:
     old, new = releases
     clean = _make_base(wanted, scratch, old, result)
     suites = Suites(scratch, old, new, wanted.tests or "", clean, stack)
     if wanted.tests:
         suites.begin()
-    stage = Stage(scratch, old, new, changes, _plan(wanted, changes), wanted.clients)
+    stage = Stage(scratch, old, new, changes, _plan(wanted, changes), wanted.clients, tell)
     plays = Plays(stage, wanted.seconds, wanted.kills)
     plays.play()
-    verdict = Verdict(changes, report().findings)
     result.phases = stage.phases
-    result.findings = verdict.findings(stage.failures)
-    result.findings += map(verdict.of_broken, plays.broke)
-    result.findings += [finding for differs in plays.differs for finding in verdict.of_difference(differs)]
+    result.findings = [
+        *stage.verdict.found.values(),
+        *stage.verdict.of_waits(stage.phases, conf.max_wait() or float("inf")),
+        *plays.findings,
+    ]
+    advise(result.findings, report().findings)
     result.notes += plays.notes
     if wanted.tests:
         result.findings += suites.findings()

@@ -27,6 +27,7 @@ class Release(Data):
 
     name: str  # "old" or "new"
     title: str
+    root: Path  # of all its code
     folder: Path  # where its commands are run
     path: tuple[str, ...]  # what stands first on sys.path
     python: str
@@ -46,7 +47,7 @@ class Release(Data):
 def new_release() -> Release:
     here = Path.cwd().resolve()
     top = Path(_git_top() or here)
-    return Release("new", "working tree", here, _path(top, top), sys.executable, settings_module())
+    return Release("new", "working tree", top, here, _path(top, top), sys.executable, settings_module())
 
 
 def old_release(
@@ -63,7 +64,19 @@ def old_release(
     there = tree / here.relative_to(top)
     if not there.is_dir():
         raise CommandError(f"The old release has no folder {there}.")
-    return Release("old", title, there, _path(top, tree), python or sys.executable, settings_module())
+    return Release("old", title, tree, there, _path(top, tree), python or sys.executable, settings_module())
+
+
+def refuse_other_code(old: Release, new: Release, apps: Mapping[str, str]) -> None:
+    """Raise CommandError where the old release has loaded an app of the new one's code; `apps` are their folders."""
+    for label, folder in apps.items():
+        path = Path(folder)
+        if path.is_relative_to(new.root) and not path.is_relative_to(old.root) and not _is_installed(path):
+            raise CommandError(
+                f"The old release has loaded the app {label} from {folder}, which is code of the new one. How is it "
+                "found: by an installed package, or by settings with a path in them? Name another interpreter: "
+                "--old-python"
+            )
 
 
 def settings_module() -> str:
@@ -74,11 +87,14 @@ def settings_module() -> str:
 
 def _own_path(top: Path) -> list[Path]:
     """What this process imports from besides the interpreter's own folders: the tree itself, and PYTHONPATH."""
-    installed = {Path(folder).resolve() for folder in sysconfig.get_paths().values()}
     given = {Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
     entries = [Path(entry).resolve() for entry in sys.path]
     own = [entry for entry in entries if entry in given or entry.is_relative_to(top)]
-    return [entry for entry in own if not any(entry.is_relative_to(folder) for folder in installed)]
+    return [entry for entry in own if not _is_installed(entry)]
+
+
+def _is_installed(path: Path) -> bool:
+    return any(path.is_relative_to(Path(folder).resolve()) for folder in sysconfig.get_paths().values())
 
 
 def _path(top: Path, tree: Path) -> tuple[str, ...]:

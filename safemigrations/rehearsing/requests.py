@@ -45,10 +45,12 @@ class Requests:
 
     def __init__(self, release: str) -> None:
         self.release = release
+        self.current = ("", "")
         self.begin(time.time())
 
     def begin(self, at: float) -> None:
-        self.began, self.count, self.lost = at, 0, 0
+        self.began = at
+        self.longest: tuple[float, str, str] = (0, "", "")  # seconds of a statement, model, action
         self.failures: dict[tuple[str, ...], Failure] = {}
         self.buckets: dict[int, list[float]] = {}  # tenth of a second -> requests, errors, longest statement
 
@@ -56,12 +58,15 @@ class Requests:
         return {
             "failures": [vars(failure) for failure in self.failures.values()],
             "buckets": {str(number): bucket for number, bucket in self.buckets.items()},
+            "longest": self.longest,
+            "release": self.release,
         }
 
     @contextmanager
     def request(self, model: Any, action: str) -> Iterator[None]:
         """A request of this model, None for one of the project's own; what goes wrong is noted, not raised."""
         self._bucket()[0] += 1
+        self.current = (label(model) if model else "", action)
         try:
             yield
         except Exception as error:
@@ -98,8 +103,9 @@ class Requests:
         try:
             return execute(*args)
         finally:
-            bucket = self._bucket()
-            bucket[2] = max(bucket[2], time.monotonic() - begun)
+            bucket, seconds = self._bucket(), time.monotonic() - begun
+            bucket[2] = max(bucket[2], seconds)
+            self.longest = max(self.longest, (seconds, *self.current))
 
     def _bucket(self) -> list[float]:
         return self.buckets.setdefault(int((time.time() - self.began) / BUCKET), [0, 0, 0.0])

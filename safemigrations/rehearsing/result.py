@@ -21,6 +21,7 @@ class Phase:
     lost: int = 0
     worst_wait: float = 0  # seconds that one statement took
     series: list[tuple[float, int, int, float]] = field(default_factory=list)  # when, requests, errors, worst wait
+    waited: tuple[str, str, str] = ("", "", "")  # release, model and action of the statement that took longest
 
     def as_dict(self) -> dict[str, Any]:
         return dict(vars(self))

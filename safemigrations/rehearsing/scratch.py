@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 from collections.abc import Collection
@@ -17,6 +18,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 LONGEST = 63  # bytes of a name
 LARGE = 200 * 1024 * 1024  # bytes from which copying the files takes less time than writing every page to the WAL
 
+LOCK = 0x7265_6873  # "rehs", as the first half of an advisory lock
+KEY = re.compile(r"([0-9a-f]{6})(_.*)?$")
 ARCHIVE = b"PGDMP"  # how one of pg_dump's begins that isn't SQL
 
 Names = dict[str, str]  # alias -> name of its database
@@ -32,6 +35,9 @@ class Scratch:
         self.connection = connections[alias]
         _refuse(self.connection, forbidden)
         self.base: Names = self._names()
+        self.server: Any = stack.enter_context(self.connection._nodb_cursor())
+        self._take_lock()
+        self._drop_left()
 
     @property
     def title(self) -> str:
@@ -70,6 +76,20 @@ class Scratch:
         connection = self.connection.copy()
         connection.settings_dict["NAME"] = names[self.alias]
         return connection
+
+    def _take_lock(self) -> None:
+        """For as long as this process is there: so others see that these databases are in use."""
+        self.server.execute("SELECT pg_advisory_lock(%s, %s)", [LOCK, int(self.key, 16)])
+
+    def _drop_left(self) -> None:
+        """What rehearsals that were killed have left here."""
+        begins = self.title.removesuffix(self.key)
+        self.server.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [begins])
+        for (name,) in self.server.fetchall():
+            if key := KEY.match(name.removeprefix(begins)):
+                self.server.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK, int(key[1], 16)])
+                if self.server.fetchone()[0] and key[1] != self.key:
+                    self._drop(self.alias, name)
 
     def _distinct(self, names: Names) -> list[tuple[str, str]]:
         """Each database once, with the first alias that reaches it."""

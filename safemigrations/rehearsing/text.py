@@ -12,17 +12,15 @@ PEOPLE = {"old": "of the old release", "new": "of the new release"}
 
 
 def text(rehearsal: Rehearsal) -> str:
-    return "\n".join(lines(rehearsal))
+    """What is left to be said when head and phases were told."""
+    return "\n".join(_lines(rehearsal))
 
 
-def lines(rehearsal: Rehearsal) -> Iterator[str]:
-    yield head(rehearsal)
+def _lines(rehearsal: Rehearsal) -> Iterator[str]:
     if not rehearsal.migrations:
         yield "Both releases have the same migrations, so there is nothing to rehearse."
         return
-    yield from map(line_of, rehearsal.phases)
     yield from (f"Note: {note}" for note in rehearsal.notes)
-    yield ""
     yield sentence(rehearsal)
     for finding in rehearsal.findings:
         yield ""

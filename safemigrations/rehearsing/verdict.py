@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from ..checking.finding import LintFinding
 from .changes import Changes, Touched
-from .phases import Broke, Differs
 from .requests import Failure
 from .result import Finding, Phase, Request
 
@@ -21,19 +21,30 @@ APPLYING = re.compile(r"(?:Applying|Unapplying) (\w+)\.(\w+)\.\.\.")
 class Verdict:
     """Findings, each once, with the operation that caused it."""
 
-    def __init__(self, changes: Changes, lint: Sequence[LintFinding]) -> None:
-        self.changes, self.lint = changes, lint
+    def __init__(self, changes: Changes) -> None:
+        self.changes = changes
+        self.quiet: set[tuple[str, ...]] = set()  # what a release does wrong when it is alone
+        self.found: dict[tuple[str, ...], Finding] = {}
 
-    def findings(self, failures: Sequence[tuple[Phase, Failure]]) -> list[Finding]:
-        """Also counts them in their phases. What a release does wrong on its own is left out."""
-        quiet = {(failure.release, failure.signature) for phase, failure in failures if _is_quiet(phase, failure)}
-        found: dict[tuple[str, ...], Finding] = {}
-        for phase, failure in failures:
-            if phase.name not in QUIET.values() and (failure.release, failure.signature) not in quiet:
+    def note(self, phase: Phase, failures: Iterable[Failure]) -> None:
+        """Also counts them in their phase."""
+        for failure in failures:
+            if phase.name == QUIET[failure.release]:
+                self.quiet.add((failure.release, *failure.signature))
+            elif (failure.release, *failure.signature) not in self.quiet:
                 key = (failure.release, failure.kind, failure.table, failure.shape)
-                finding = found.setdefault(key, self._of_failure(phase, failure))
-                _count(finding, phase, failure)
-        return list(found.values())
+                _count(self.found.setdefault(key, self._of_failure(phase, failure)), phase, failure)
+
+    def of_waits(self, phases: Sequence[Phase], limit: float) -> Iterator[Finding]:
+        """Who waited for longer than that, where nobody does without the change."""
+        if max((phase.worst_wait for phase in phases if phase.name in QUIET.values()), default=0) > limit:
+            return
+        for phase in phases:
+            if phase.worst_wait > limit:
+                release, model, action = phase.waited
+                cause = best(self.changes.touched, set(), model)
+                say = f"A statement took {phase.worst_wait:.1f} s; MAX_WAIT is {limit:g} s."
+                yield Finding("wait", release, phase.name, say, "", [Request(model, action, [phase.name], 1)], cause)
 
     def _of_failure(self, phase: Phase, failure: Failure) -> Finding:
         cause = cause_of(failure, self.changes.touched)
@@ -44,30 +55,29 @@ class Verdict:
             phase.name,
             failure.message,
             "" if is_lost else failure.kind,
-            [],
-            cause,
-            self._advice(cause),
+            cause=cause,
         )
 
-    def of_broken(self, broke: Broke) -> Finding:
+    def of_broken(self, phase: str, output: str) -> Finding:
         """A command that failed, with the migration that it was at."""
-        at = APPLYING.findall(broke.ended.output)
+        at = APPLYING.findall(output)
         cause = next((one for one in self.changes.touched if at and (one.app_label, one.migration) == at[-1]), None)
-        said = _end_of(broke.ended.output)
-        return Finding("migrate", "new", broke.phase, said, cause=cause, advice=self._advice(cause))
+        return Finding("migrate", "new", phase, _end_of(output), cause=cause)
 
-    def of_difference(self, differs: Differs) -> Iterator[Finding]:
-        for name, (there, here) in differs.objects.items():
-            say = f"{name} is not {differs.expected}: {here or 'missing'} instead of {there or 'none'}"
+    def of_differences(self, phase: str, expected: str, objects: Mapping[str, tuple[Any, Any]]) -> Iterator[Finding]:
+        """A schema that isn't as it should be: name of an object -> what it should be, what it is."""
+        for name, (there, here) in objects.items():
+            say = f"{name} is not {expected}: {here or 'missing'} instead of {there or 'none'}"
             cause = best(self.changes.touched, set(re.findall(r"\w+", name)), "")
-            yield Finding("schema", "new", differs.phase, say, cause=cause)
+            yield Finding("schema", "new", phase, say, cause=cause)
 
-    def _advice(self, cause: Touched | None) -> str:
-        if not cause:
-            return ""
-        place = (cause.app_label, cause.migration, cause.operation)
-        texts = [one.hint for one in self.lint if (one.app_label, one.migration, one.operation) == place]
-        return texts[0] if texts else ""
+
+def advise(findings: Iterable[Finding], lint: Iterable[LintFinding]) -> None:
+    """Add to each finding what lint says about its operation."""
+    hints = {(one.app_label, one.migration, one.operation): one.hint for one in reversed(list(lint))}
+    for finding in findings:
+        if cause := finding.cause:
+            finding.advice = hints.get((cause.app_label, cause.migration, cause.operation), "")
 
 
 def _count(finding: Finding, phase: Phase, failure: Failure) -> None:
@@ -79,10 +89,6 @@ def _count(finding: Finding, phase: Phase, failure: Failure) -> None:
             request.phases += [] if phase.name in request.phases else [phase.name]
             return
     finding.requests.append(Request(failure.model, failure.action, [phase.name], failure.count))
-
-
-def _is_quiet(phase: Phase, failure: Failure) -> bool:
-    return phase.name == QUIET[failure.release]
 
 
 def cause_of(failure: Failure, touched: Iterable[Touched]) -> Touched | None:

@@ -29,6 +29,7 @@ from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 
 from .. import conf
+from . import commands
 from .channel import receive, send
 from .requests import Requests
 from .rows import Rows, fill, rehearsed_models
@@ -65,6 +66,11 @@ class Client:
             "migrations": sorted(".".join(key) for key in loader.disk_migrations),
             "folders": {config.label: str(Path(config.path).resolve()) for config in apps.get_app_configs()},
         }
+
+    def manage(self, names: dict[str, str], arguments: list[str], how: str, kill_after: int) -> tuple[int, str]:
+        """Run a command; its exit status, and what it has written."""
+        self._connect(names)
+        return commands.run(arguments, stock=how == "stock", kill_after=kill_after)
 
     def fill(self, names: dict[str, str], alias: str, each: int) -> dict[str, str]:
         self._connect(names)

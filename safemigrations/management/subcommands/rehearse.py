@@ -58,12 +58,23 @@ def add_arguments(parser: CommandParser) -> None:
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     with _ended_by_signals() as stack:
         old = old_release(stack, ref=options["old"], folder=options["old_path"], python=options["old_python"])
-        found = rehearse(_wanted(options), old, new_release(), stack)
+        found = rehearse(_wanted(options), old, new_release(), stack, _teller(command, options))
     if options["picture"]:
         options["picture"].write_text(picture(found))
     command.stdout.write(FORMATS[options["format"]](found))
     if found.findings:
         raise CommandError(text.sentence(found))
+
+
+def _teller(command: BaseCommand, options: dict[str, Any]) -> Callable[[str], None]:
+    """People read along; programs get it all at the end."""
+
+    def tell(line: str) -> None:
+        if options["format"] == "text":
+            command.stdout.write(line)
+            command.stdout.flush()
+
+    return tell
 
 
 def _wanted(options: dict[str, Any]) -> Wanted:
