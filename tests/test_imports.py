@@ -80,10 +80,17 @@ LATE = {
     "management/commands/migrate.py": [
         "from safemigrations.management import back",
         "from safemigrations.management import back, leaving",
+        "from safemigrations.management import planning",
         "from safemigrations.management import warning",
         "from safemigrations.management.contracting import Contracting",
     ],
     "rehearsing/commands.py": ["from ..operations.base import Change"],
+    "inspecting/plan/of_sql.py": [
+        "from ...checking.sql.effects import COSTS",
+        "from ...checking.sql.parse import Unparsed, parse",
+        "from ...checking.sql.reader import needs_no_transaction, remember",
+        "from ...checking.sql.statements import effects",
+    ],
     "plans/triggers.py": ["from .trigger_sql import FunctionSql, TriggerSql"],
     "pytest_plugin.py": ["from . import testing"],
 }

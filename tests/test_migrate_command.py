@@ -193,11 +193,22 @@ def test_plan_lists_what_would_be_left(shop):
         "Planned operations:\n"
         "shop.0002_size\n"
         "    Add field size to item; the database knows its default until the contract\n"
+        '      ALTER TABLE "shop_item" ADD COLUMN "size" integer NOT NULL DEFAULT 0\n'
+        "        instant, ACCESS EXCLUSIVE on shop_item for a moment\n"
+        "    Risk: low\n"
+        "    The way back loses: what is written into item.size\n"
         "shop.0003_note\n"
         "    Remove field note from item; dropped by the contract\n"
+        "      asks the catalog 1 question first\n"
+        '      ALTER TABLE "shop_item" ALTER COLUMN "note" SET DEFAULT \'\'\n'
+        "        instant, ACCESS EXCLUSIVE on shop_item for a moment\n"
+        "    Risk: low\n"
+        "    Will go for good: column note of shop_item: about N rows\n"
+        "    The way back loses: after the contract, what was in item.note\n"
     )
     left = "Left for the contract:\n" + LEFT_SIZE + LEFT_NOTE
-    assert shop.manage("migrate", "--plan").check().stdout == operations + left
+    said = shop.manage("migrate", "--plan").check().stdout
+    assert re.sub(r"about \d+ rows?", "about N rows", said) == operations + left  # the statistics come a little later
     assert queue(shop) is None
     shop.manage("migrate").check()
     nothing = "Planned operations:\n  No planned migration operations.\n"

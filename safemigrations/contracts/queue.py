@@ -6,7 +6,7 @@ The table is made when it is first used, as MigrationRecorder makes django_migra
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import models
@@ -113,7 +113,7 @@ def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Con
     return len(chosen)
 
 
-def plans_of(connection: BaseDatabaseWrapper, chosen: list[Contract]) -> list[Plan]:
+def plans_of(connection: BaseDatabaseWrapper, chosen: Sequence[Contract]) -> list[Plan]:
     """The plan of each row without what it would do to a column that a later row drops, alone or with its table.
 
     The new release doesn't know that column any more: it must not meet a NOT NULL, nor miss a default, in between. A

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from django.apps import apps
 from django.apps.registry import Apps
-from django.db import models, router
+from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.utils.timezone import now
 
 from .. import conf
+from ..running.ledger import is_migrated
 from ..running.storage import Own, ensure_table, has_table
 from .marks import own_mark
 from .on_disk import Key
@@ -50,9 +51,9 @@ def names_known() -> frozenset[Key]:
 
 def record(connection: BaseDatabaseWrapper) -> Release | None:
     """Note that the code which runs here has migrated this database; None where it may have no table there."""
-    used = apps.get_models(include_auto_created=True)
-    if connection.vendor != "postgresql" or not any(router.allow_migrate_model(connection.alias, one) for one in used):
+    if connection.vendor != "postgresql" or not is_migrated(connection):
         return None
+    used = apps.get_models(include_auto_created=True)
     ensure_table(connection, Release)
     values = {
         "label": conf.release(),

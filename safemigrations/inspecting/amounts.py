@@ -24,3 +24,12 @@ def seconds(number: float) -> str:
     if number < 120:
         return f"{number:.0f} s"
     return f"{number / 60:.0f} min" if number < 7200 else f"{number / 3600:.1f} h"
+
+
+def span(low: float, high: float) -> str:
+    """Seconds from and to: 0.2 to 1.5 s."""
+    first, last = seconds(low), seconds(high)
+    if first == last:
+        return first
+    (number, unit), (_, other) = first.split(), last.split()
+    return f"{number if unit == other else first} to {last}"

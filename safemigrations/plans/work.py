@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 
+from ..postgres.lock import Lock
 from .indexes import AddUnique, BuildIndex, DropIndex
 from .steps import Backfill, Online, Proof, Statement, Step, Together
 
@@ -59,3 +61,19 @@ def table_of(step: Step) -> str:
         case Statement() | Together() | Online():
             return next(iter([*step.locks][-1:]), "")  # parents come first
     return ""
+
+
+def locks_of(step: Step) -> Mapping[str, Lock]:
+    """What it locks, but for ACCESS SHARE, which only ACCESS EXCLUSIVE minds; the tables are quoted."""
+    match step:
+        case Statement() | Together() | Online():
+            return step.locks
+        case AddUnique():
+            return {step.table: Lock.ACCESS_EXCLUSIVE}
+        case BuildIndex():
+            return {step.table: Lock.SHARE_UPDATE_EXCLUSIVE}
+        case DropIndex():
+            return {step.table: Lock.SHARE_UPDATE_EXCLUSIVE if step.concurrently else Lock.ACCESS_EXCLUSIVE}
+        case Backfill():
+            return {step.table: Lock.ROW_EXCLUSIVE}
+    return {}

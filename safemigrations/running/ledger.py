@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from django.apps import apps
 from django.apps.registry import Apps
 from django.core.management.base import CommandError
-from django.db import Error, models
+from django.db import Error, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
@@ -115,7 +116,8 @@ class Writer:
     def __init__(self, connection: BaseDatabaseWrapper, about: About) -> None:
         self.connection, self.about = connection, about
         self.key, self.started_at = uuid.uuid4(), now()
-        self.gave_up = self.begun = False
+        self.begun = False
+        self.gave_up = not is_migrated(connection)
         self.waited = 0.0  # seconds, in the step that is under way
         self.filled: int | None = None  # rows, in the step that is under way
 
@@ -199,6 +201,12 @@ class Writer:
     def _send(self, sql: str) -> None:
         with self.connection.cursor() as cursor:  # both in one implicit transaction
             cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'; {sql}")
+
+
+def is_migrated(connection: BaseDatabaseWrapper) -> bool:
+    """Does the project have any table in this database? Elsewhere it makes none of ours, either."""
+    used = apps.get_models(include_auto_created=True)
+    return any(router.allow_migrate_model(connection.alias, model) for model in used)
 
 
 _current: ContextVar[Writer | None] = ContextVar("safemigrations_ledger", default=None)

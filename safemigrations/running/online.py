@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 from django.db import DatabaseError, IntegrityError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..plans.indexes import BuildIndex
 from ..plans.steps import Online, Step
@@ -76,13 +77,18 @@ def wait_for_long_writers(session: Session, step: BuildIndex) -> None:
 
 
 def _tell_old_snapshots(session: Session, step: Step) -> None:
-    """CONCURRENTLY waits until every older snapshot is gone; say whose."""
-    old = session.rows(
-        "SELECT pid, application_name, backend_type, coalesce(state, ''),"
-        " extract(epoch FROM clock_timestamp() - xact_start)::float, query FROM pg_stat_activity"
-        " WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()"
-        " AND backend_type <> 'autovacuum worker'"
-        f" AND xact_start < clock_timestamp() - interval '{LONG_TRANSACTION} s'"
-    )
-    if blockers := [Blocker(*row) for row in old]:
-        session.report.waiting(step, blockers, 0)
+    if found := old_snapshots(session.connection):
+        session.report.waiting(step, found, 0)
+
+
+def old_snapshots(connection: BaseDatabaseWrapper) -> list[Blocker]:
+    """CONCURRENTLY waits until every older snapshot is gone: whose those are."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, application_name, backend_type, coalesce(state, ''),"
+            " extract(epoch FROM clock_timestamp() - xact_start)::float, query FROM pg_stat_activity"
+            " WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()"
+            " AND backend_type <> 'autovacuum worker'"
+            f" AND xact_start < clock_timestamp() - interval '{LONG_TRANSACTION} s'"
+        )
+        return [Blocker(*row) for row in cursor.fetchall()]

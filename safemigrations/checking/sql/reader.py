@@ -38,7 +38,7 @@ def learn(texts: Iterable[str], scene: Scene) -> None:
     for text in texts:
         for statement in parse(text):
             if isinstance(statement, Statement):
-                _remember(statement, scene)
+                remember(statement, scene)
 
 
 def _judge(statement: Statement, scene: Scene) -> Iterator[Said]:
@@ -57,7 +57,7 @@ def _judge(statement: Statement, scene: Scene) -> Iterator[Said]:
     for effect in found:
         if COSTS[effect.kind].lock in STOPS_WRITERS:
             scene.hold(effect.table, COSTS[effect.kind].lock, shortened(statement.text))
-    _remember(statement, scene)
+    remember(statement, scene)
 
 
 def _of_effect(statement: Statement, effect: Effect, scene: Scene) -> Iterator[Hazard]:
@@ -130,7 +130,7 @@ def needs_no_transaction(statement: Statement) -> bool:
 # Checks that prove that a column has no null.
 
 
-def _remember(statement: Statement, scene: Scene) -> None:
+def remember(statement: Statement, scene: Scene) -> None:
     if not isinstance(statement.node, ast.AlterTableStmt):
         return
     table = statement.node.relation.relname

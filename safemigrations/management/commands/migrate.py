@@ -28,7 +28,7 @@ from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report, Run, running
 from safemigrations.running.server import writable
-from safemigrations.typed import applied_state
+from safemigrations.typed import applied_state, set_on
 
 
 class Command(Interruptible, migrate.Command):
@@ -52,6 +52,11 @@ class Command(Interruptible, migrate.Command):
             action="store_true",
             help="The contract and the way back: go past what holds them up, such as sessions that need what goes.",
         )
+        parser.add_argument(
+            "--fail-on",
+            choices=["low", "medium", "high"],
+            help="With --plan: exit with 1 when the risk of one of its migrations is that high.",
+        )
         back_arguments.add_arguments(parser)
 
     def check(self, *args: Any, **kwargs: Any) -> None:
@@ -67,13 +72,25 @@ class Command(Interruptible, migrate.Command):
             self._go_back(connection, options)
         elif options["contract"] and not options["check_unapplied"]:
             self._contract(connection, options)
-        elif options["plan"] or options["check_unapplied"]:
+        elif options["plan"]:
+            self._plan(connection, *args, **options)
+        elif options["check_unapplied"]:
             super().handle(*args, **options)
-            if options["plan"]:
-                self._print_planned_contracts(connection, options)
-                self._print_refusals(connection, options)
         else:
             self._migrate(connection, *args, **options)
+
+    def _plan(self, connection: BaseDatabaseWrapper, *args: Any, **options: Any) -> None:
+        # With what it asks it takes as long to load as the contract, and `check` loads this module.
+        from safemigrations.management import planning
+
+        facts = planning.planned(connection, targets(MigrationExecutor(connection), options))
+        set_on(self, describe_operation=planning.describing(self.describe_operation, facts))
+        super().handle(*args, **options)
+        for note in facts.notes:
+            self.stdout.write(note)
+        self._print_planned_contracts(connection, options)
+        self._print_refusals(connection, options)
+        planning.refuse_risk(facts, options["fail_on"])
 
     def _contract(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         # With the runner and the queue it takes 35 ms, and `check` loads this module.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import baseline, contract, history, lint, preflight, ready, rehearse, status
+from . import baseline, contract, history, lint, plan, preflight, ready, rehearse, status
 
 SUBCOMMANDS: dict[str, ModuleType] = {
     "lint": lint,
     "baseline": baseline,
     "status": status,
     "contract": contract,
+    "plan": plan,
     "ready": ready,
     "history": history,
     "rehearse": rehearse,
