@@ -149,7 +149,8 @@ def test_a_row_whose_backend_was_ended_is_run_again(database, log, other_connect
     other_connection.execute("COMMIT")
     (row,) = queue.open_rows(database)
     assert row.status == Status.FAILED
-    assert row.last_error.startswith("log 1 failed: terminating connection due to administrator command\n")
+    told = row.last_error.replace("consuming input failed: ", "")  # so psycopg before 3.3 begins
+    assert told.startswith("log 1 failed: terminating connection due to administrator command\n")
     assert queue.contract(database, Report()) == 1
     assert log() == [1]
     assert queue.rows(database).get().attempts == 2
