@@ -352,11 +352,15 @@ def test_plan_shows_what_would_run_and_changes_nothing(tmp_path, at):
         "Goes for good: column note of shop_item: about 0 rows",
         SIZE,
         "  -- shop_item: size needs no default in the database any more",
+        "  --   instant, ACCESS EXCLUSIVE on shop_item for a moment",
         '  ALTER TABLE "shop_item" ALTER COLUMN "size" DROP DEFAULT;',
+        "  -- Risk: low",
         NOTE,
         "  -- shop_item: no function of your triggers takes note from a row (looked up when it is run)",
         "  -- shop_item: drop column note",
+        "  --   instant, ACCESS EXCLUSIVE on shop_item for a moment",
         '  ALTER TABLE "shop_item" DROP COLUMN IF EXISTS "note";',
+        "  -- Risk: medium",
     ]
     old = three_releases.tree(tmp_path, new.dsn, 1)
     assert "Not now:\n" in old.manage("migrate", "--contract", "--plan").check().stdout

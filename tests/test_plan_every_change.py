@@ -11,8 +11,7 @@ import pytest
 from django.db import connection
 
 from safemigrations.contracts import queue
-from safemigrations.inspecting.plan.facts import StepFacts
-from safemigrations.inspecting.plan.of_steps import LATER
+from safemigrations.inspecting.plan.facts import LATER, StepFacts
 from safemigrations.inspecting.plan.planning import Planning
 from safemigrations.plans.steps import Step
 from safemigrations.plans.work import locks_of

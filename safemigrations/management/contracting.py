@@ -19,11 +19,13 @@ from safemigrations.contracts.requirement import refusal
 from safemigrations.contracts.table import HOLDING, Contract, Status
 from safemigrations.errors import NotNow, to_type
 from safemigrations.hooks.executor import MigrationExecutor
+from safemigrations.inspecting.plan import as_text
+from safemigrations.inspecting.plan.facts import PlanFacts
+from safemigrations.inspecting.plan.planning import Planning
 from safemigrations.management import warning
+from safemigrations.management.planning import refuse_risk
 from safemigrations.running.ahead import Ahead
-from safemigrations.running.preview import preview, shown
 from safemigrations.running.run import Report
-from safemigrations.running.session import Session
 
 NOT_WITH = {"fake": "--fake", "fake_initial": "--fake-initial", "prune": "--prune", "run_syncdb": "--run-syncdb"}
 NOTHING = "Nothing is left for the contract."
@@ -58,12 +60,12 @@ class Contracting:
         judgement = judge(self.connection, rows, forced=self.options["force"])
         runs = [self.contracts[row.number] for row in judgement.verdict.runs]
         self._say_what_goes(runs)
-        for contract in runs:
-            self._say(f"{contract}")
-            for step in preview(Session(self.connection, Report()), contract.steps):
-                self._say("\n".join(f"  {line}" for line in shown(step)))
+        facts = Planning(self.connection).contracts(runs)
+        for contract, one in zip(runs, facts, strict=True):
+            self._say("\n".join([f"{contract}", *as_text.in_full(one)]))
         if judgement.verdict.waits:
             self._say(f"Not now:\n{self._refusing(judgement).text(judgement.verdict.waits)}")
+        refuse_risk(PlanFacts(self.connection.alias, facts), self.options["fail_on"])
 
     # What the command is about.
 

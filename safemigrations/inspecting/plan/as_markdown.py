@@ -51,7 +51,7 @@ def _migration(migration: MigrationFacts) -> str:
 
 def _row(step: StepFacts) -> str:
     statements = "<br>".join(f"`{_cell(sql)}`" for sql in step.statements) or _cell(step.why)
-    return f"| {statements} | {_cell('done already' if step.is_done else as_text.said(step))} |"
+    return f"| {statements} | {_cell(as_text.said(step))} |"
 
 
 def _cell(text: str) -> str:

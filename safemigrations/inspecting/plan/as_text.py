@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ...plans.work import Work
 from ...postgres.names import Name
 from .. import amounts
-from .facts import Expected, MigrationFacts, OperationFacts, PlanFacts, StepFacts, Waits
+from .facts import LATER, Expected, MigrationFacts, OperationFacts, PlanFacts, StepFacts, Waits
 from .risk import risk_of
 
 LEAST, MOST = 60, 120  # columns
@@ -49,6 +49,23 @@ def after(migration: MigrationFacts, *, below_django: bool = False) -> list[str]
     return [wrapped for line in lines for wrapped in _wrapped(line, 4)]
 
 
+def in_full(migration: MigrationFacts) -> list[str]:
+    """Each step with its reason, what it comes to, and all of its SQL; what goes for good is said elsewhere."""
+    lines = [line for step in migration.steps for line in _in_full(step)]
+    lines += [f"  -- {line}" for line in about(migration) if not line.startswith("Goes")]
+    return [*lines, f"  -- Risk: {risk_of(migration)}"]
+
+
+def _in_full(step: StepFacts) -> Iterator[str]:
+    why = " ".join(step.why.splitlines())  # a value that it quotes may have several lines
+    if step.kind == "Proof" or not step.statements:
+        yield f"  -- {why} ({LATER})"
+        return
+    yield f"  -- {why}"
+    yield f"  --   {said(step)}"
+    yield from (f"  {line}" for sql in step.statements for line in f"{sql};".splitlines())
+
+
 def about(migration: MigrationFacts) -> Iterator[str]:
     if sources := dict.fromkeys(str(step.time.source) for step in migration.steps if step.time):
         yield f"Times: {', '.join(sources)}"
@@ -65,8 +82,7 @@ def about(migration: MigrationFacts) -> Iterator[str]:
 
 
 def _of_step(step: StepFacts) -> list[str]:
-    statement = _statement(step)
-    facts = "done already" if step.is_done else said(step)
+    statement, facts = _statement(step), said(step)
     if not statement:
         return _wrapped(facts if facts == step.why else f"{step.why}: {facts}", 6)
     return [f"      {statement}", *_wrapped(facts, 8)]
@@ -74,6 +90,8 @@ def _of_step(step: StepFacts) -> list[str]:
 
 def said(step: StepFacts) -> str:
     """What a step comes to, in a line."""
+    if step.is_done:
+        return "done already"
     if step.work is Work.UNKNOWN and not step.locks:
         return step.note
     note = f" ({step.note})" if step.note else ""

@@ -91,9 +91,9 @@ class Asked:
 
     # How fast it is.
 
-    def cost(self, query: str) -> float | None:
-        """What the planner thinks of it."""
-        found = self.rows(f"EXPLAIN (FORMAT JSON) {query}", PLAIN)
+    def cost(self, query: str, *, plain: bool = True) -> float | None:
+        """What the planner thinks of it; not `plain`, with indexes and several processes."""
+        found = self.rows(f"EXPLAIN (FORMAT JSON) {query}", PLAIN if plain else "")
         if not found:
             return None
         plan = json.loads(found[0][0]) if isinstance(found[0][0], str) else found[0][0]

@@ -11,6 +11,8 @@ from ...plans.work import Work
 from ...postgres.lock import Lock
 from ...postgres.names import Name
 
+LATER = "looked up when it is run"
+
 
 class Waits(StrEnum):
     """Who waits while a step is done."""

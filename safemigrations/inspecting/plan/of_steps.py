@@ -13,10 +13,9 @@ from ...plans.work import Work, locks_of, table_of, work_of
 from ...running.preview import preview
 from ...running.run import sending
 from .asked import Asked
-from .facts import Size, StepFacts
+from .facts import LATER, Size, StepFacts
 from .times import Times
 
-LATER = "looked up when it is run"
 NOT_THERE = "its table isn't there yet"
 
 

@@ -21,6 +21,7 @@ TO_BEGIN = 0.1  # seconds that a step takes whatever its size: it looks for lock
 
 # What a time may differ by from the one that was measured, downwards and upwards: caches, other sessions, checkpoints.
 OF_SAME, OF_OTHERS = (1.8, 2.0), (3.0, 3.0)
+FEWER = 3.0  # times less, as fewer rows may be left to fill than the last time
 OF_SAMPLE: dict[Work, tuple[float, float]] = {
     Work.READS: (3.0, 3.0),
     Work.COMPARES: (4.0, 3.0),
@@ -78,7 +79,8 @@ class Times:
         by_bytes = work in BY_BYTES
         amount = size.bytes if by_bytes else size.rows
         rates = [(one.seconds - one.waited) / ((one.bytes if by_bytes else one.rows) or 1) for one in noted[:LAST]]
-        return _between(min(rates) * amount, max(rates) * amount, source, factors)
+        fewer = FEWER if work in (Work.FILLS, Work.COMPUTES) else 1.0
+        return _between(min(rates) * amount / fewer, max(rates) * amount, source, factors)
 
     # From a sample.
 
@@ -92,8 +94,14 @@ class Times:
             # The first reads what isn't in the cache perhaps, as the step would.
             if ratio and (found := self.asked.seconds([sample.part] * 3)):
                 slow, fast = ratio * max(found) * writing, ratio * min(found) * writing
+                fast *= self._quicker(sample) if isinstance(step, Proof) else 1.0
                 return _between(fast, slow, source, OF_SAMPLE[work])
         return None
+
+    def _quicker(self, sample: Sample) -> float:
+        """What a query that people's indexes, or several processes, may answer costs of what reading costs."""
+        plain, whole = self.asked.cost(sample.whole), self.asked.cost(sample.whole, plain=False)
+        return min(1.0, whole / plain) if whole and plain else 1.0
 
     def _ratio(self, sample: Sample) -> float | None:
         """How many times as much the whole is."""

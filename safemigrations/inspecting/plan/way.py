@@ -28,9 +28,15 @@ def in_the_way(connection: BaseDatabaseWrapper, steps: Sequence[StepFacts]) -> l
 def _strongest(steps: Iterable[StepFacts]) -> dict[str, Lock]:
     found: dict[str, Lock] = {}
     for step in steps:
-        for table, lock in {} if step.is_done else step.locks.items():
-            found[table] = max(lock, found.get(table, lock), key=lambda one: one.strength)
+        for table, lock in () if step.is_done else step.locks.items():
+            # CONCURRENTLY begins with a wait for everybody who writes to the table.
+            wanted = _stronger(lock, Lock.SHARE) if step.work is Work.BUILDS else lock
+            found[table] = _stronger(wanted, found.get(table, wanted))
     return found
+
+
+def _stronger(first: Lock, second: Lock) -> Lock:
+    return max(first, second, key=lambda lock: lock.strength)
 
 
 def _waits_for_snapshots(step: StepFacts) -> bool:
