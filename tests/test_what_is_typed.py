@@ -27,6 +27,7 @@ TYPED = {
     "migrate --to-release MARK": ["migrate --to-release v1"],
     "sqlmigrate APP MIGRATION --backwards": ["sqlmigrate shop 0002_size --backwards"],
     "showmigrations": ["showmigrations"],
+    "safemigrations accept {} {}": ["safemigrations accept shop 0001"],
     "safemigrations history --last 0": ["safemigrations history --last 0"],
     "safemigrations status": ["safemigrations status"],
     "safemigrations contract {} {}": [

@@ -28,6 +28,7 @@ from ..running.watchdog import watching
 from ..typed import set_on
 from . import freshness
 from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
+from .digest import digest
 from .foreseeing import Foreseeing, is_unknown
 from .kept_triggers import put_triggers_back
 from .of_migration import (
@@ -247,15 +248,18 @@ def _in_the_ledger(
     connection: BaseDatabaseWrapper, migration: Migration, direction: str = "forwards"
 ) -> Iterator[None]:
     """The first run applies hundreds of migrations, each in a few milliseconds: it notes each with one statement."""
-    ledger = loaded().ledger
-    about = ledger.About(migration.app_label, migration.name, ledger.Direction(direction))
-    with ledger.entered(connection, about, as_a_whole=current_run().fresh):
+    with loaded().ledger.entered(connection, _about(migration, direction), as_a_whole=current_run().fresh):
         yield
 
 
 def _note_faked(connection: BaseDatabaseWrapper, migration: Migration, direction: str = "forwards") -> None:
+    loaded().ledger.faked(connection, _about(migration, direction))
+
+
+def _about(migration: Migration, direction: str) -> Any:
     ledger = loaded().ledger
-    ledger.faked(connection, ledger.About(migration.app_label, migration.name, ledger.Direction(direction)))
+    said = digest(migration) if direction == "forwards" and current_run().keeps_digests else ""
+    return ledger.About(migration.app_label, migration.name, ledger.Direction(direction), digest=said)
 
 
 def _max_wait(migration: Migration) -> float | None:

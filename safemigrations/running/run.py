@@ -71,6 +71,7 @@ class Run:
     freed: set[Claim] = field(default_factory=set)  # what open contracts are going to remove
     changed: bool = False  # has a step, or a migration, of this run changed anything?
     fills_at_once: bool = False  # the migration itself takes away what a backfill would need later
+    keeps_digests: bool = True  # a test database is made too often, and nobody asks it later
     before: Callable[[Ahead], None] = nothing_before  # told what a run that isn't the first is going to do
 
     def is_alone(self, app_label: str, *models: str) -> bool:

@@ -26,7 +26,7 @@ from safemigrations.running.ahead import Ahead
 from safemigrations.running.blockers import Blocker
 from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
-from safemigrations.running.run import Report, Run, running
+from safemigrations.running.run import Report, Run, current_run, running
 from safemigrations.running.server import writable
 from safemigrations.typed import applied_state, set_on
 
@@ -131,6 +131,7 @@ class Command(Interruptible, migrate.Command):
 
     def _migrate(self, connection: BaseDatabaseWrapper, *args: Any, **options: Any) -> None:
         with self.alone(connection):
+            current_run().keeps_digests = not options["run_syncdb"]  # as only a test database is made
             is_first = not MigrationRecorder(connection).has_table()
             if not is_first:  # at once: a run that is killed leaves rows that only this release knows
                 self._record_release(connection)

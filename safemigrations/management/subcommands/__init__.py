@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import baseline, contract, history, lint, plan, preflight, ready, rehearse, status
+from . import accept, baseline, contract, history, lint, plan, preflight, ready, rehearse, status
 
 SUBCOMMANDS: dict[str, ModuleType] = {
     "lint": lint,
@@ -16,4 +16,5 @@ SUBCOMMANDS: dict[str, ModuleType] = {
     "history": history,
     "rehearse": rehearse,
     "preflight": preflight,
+    "accept": accept,
 }
