@@ -24,6 +24,7 @@ from django.apps.registry import Apps
 from django.conf import settings
 from django.contrib.auth.management import create_permissions
 from django.contrib.contenttypes.management import create_contenttypes
+from django.contrib.postgres.signals import get_citext_oids, get_hstore_oids
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import AmbiguityError
@@ -37,6 +38,7 @@ from .postgres.names import Name
 from .running.another import another_connection
 from .running.run import Report
 
+NUMBERS_OF_TYPES: tuple[Any, ...] = (get_hstore_oids, get_citext_oids)
 LONGEST = 40  # bytes of the test database's name that are in the names of ours, of which PostgreSQL keeps 63
 
 
@@ -178,17 +180,19 @@ def _taken_over(outside: BaseDatabaseWrapper, name: str) -> Iterator[BaseDatabas
     own.settings_dict["NAME"] = name
     before, connections.settings[alias] = connections.settings[alias], own.settings_dict
     connections[alias] = own
-    _forget_content_types()
+    _forget()
     try:
         yield own
     finally:
-        _forget_content_types()
+        _forget()
         own.close()
         connections[alias], connections.settings[alias] = outside, before
 
 
-def _forget_content_types() -> None:
-    """Their manager remembers the keys of another database."""
+def _forget() -> None:
+    """What Django remembers of another database: keys of content types, numbers of types that extensions bring."""
+    for remembered in NUMBERS_OF_TYPES:
+        remembered.cache_clear()
     if apps.is_installed("django.contrib.contenttypes"):
         manager: Any = apps.get_model("contenttypes", "ContentType")._default_manager
         manager.clear_cache()

@@ -82,6 +82,17 @@ def test_what_makemigrations_writes_passes(released):
     assert left_behind(released) == ([], "")
 
 
+def test_the_real_database_is_never_reached(released):
+    """It need not be there; and django.contrib.postgres connects to the alias of every new connection."""
+    entries = {**released.settings["DATABASES"]["default"], "NAME": "nowhere"}
+    released.set(DATABASES={"default": entries}, INSTALLED_APPS=["safemigrations", "shop", "django.contrib.postgres"])
+    released.write_models("shop", TOTAL.replace("default=7", "null=True"))
+    released.write_migration("shop", "0002_total", STOCK.replace("default=7", "null=True"))
+    status, found = rehearse(released)
+    assert (status, found["findings"]) == (0, [])
+    assert found["scratch"].startswith("test_nowhere_rehearsal")
+
+
 def test_the_same_migrations_are_nothing_to_rehearse(released):
     done = released.manage("safemigrations", "rehearse").check()
     assert "Both releases have the same migrations, so there is nothing to rehearse." in done.stdout

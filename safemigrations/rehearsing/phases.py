@@ -68,6 +68,7 @@ class Plays:
             self._run(play, "expand", "migrate")
             play.begin("both releases")
             play.start_new()
+            play.ask(play.new[0], "find_nulls")  # in rows of the old release alone
             play.go_on(self.seconds)
             play.exchange()
             written = play.written([*play.old, *play.new])

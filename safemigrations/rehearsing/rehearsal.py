@@ -95,6 +95,7 @@ def _make_base(wanted: Wanted, scratch: Scratch, old: Processes, result: Rehears
         restore(connection, Path(wanted.dump))
     for alias in scratch.base:
         old.must(scratch.base, "migrate", "--noinput", "--database", alias)
+        old.must(scratch.base, "createcachetable", "--database", alias)  # as for a test database
     clean = scratch.copy() if wanted.tests else scratch.base
     with old.asked() as client:
         failed = client.call("fill", scratch.base, wanted.alias, wanted.rows)

@@ -33,6 +33,7 @@ class Scratch:
         self.number = 0
         self.key = secrets.token_hex(3)
         self.connection = connections[alias]
+        stack.callback(connections.__setitem__, alias, self.connection)
         _refuse(self.connection, forbidden)
         self.base: Names = self._names()
         self.server: Any = stack.enter_context(self.connection._nodb_cursor())
@@ -72,9 +73,12 @@ class Scratch:
                 self._drop(alias, copy)
 
     def connect(self, names: Names) -> BaseDatabaseWrapper:
-        """A connection of this process to the database; it is closed by who asks for it."""
+        """A connection of this process to the database, and by its alias from now on; who asks for it closes it."""
         connection = self.connection.copy()
         connection.settings_dict["NAME"] = names[self.alias]
+        connections[self.alias] = (
+            connection  # who hears of a new connection, such as contrib.postgres, goes by the alias
+        )
         return connection
 
     def _take_lock(self) -> None:

@@ -13,9 +13,10 @@ from .result import Finding, Phase, Request
 
 OLD_ALONE, NEW_ALONE = "old alone", "new on the schema of stock operations"
 QUIET = {"old": OLD_ALONE, "new": NEW_ALONE}
+WORD = re.compile(r"\w+")
 QUOTED = re.compile(r'"([^"]+)"')
 DOTTED = re.compile(r"column (\w+)\.(\w+) does not exist")
-APPLYING = re.compile(r"(?:Applying|Unapplying) (\w+)\.(\w+)\.\.\.")
+APPLYING = re.compile(r"^  (?:Applying (\w+)\.(\w+)|Unapplying (\w+)\.(\w+)|(\w+)\.(\w+)  )", re.MULTILINE)
 
 
 class Verdict:
@@ -59,16 +60,18 @@ class Verdict:
         )
 
     def of_broken(self, phase: str, output: str) -> Finding:
-        """A command that failed, with the migration that it was at."""
-        at = APPLYING.findall(output)
-        cause = next((one for one in self.changes.touched if at and (one.app_label, one.migration) == at[-1]), None)
-        return Finding("migrate", "new", phase, _end_of(output), cause=cause)
+        """A command that failed, with the operation that it was at: of a migration, or of a row of the contract."""
+        said = _end_of(output)
+        at = [tuple(filter(None, found)) for found in APPLYING.findall(output)]
+        there = [one for one in self.changes.touched if at and (one.app_label, one.migration) == at[-1]]
+        cause = best(there, set(WORD.findall(said)), "") or next(iter(there), None)
+        return Finding("migrate", "new", phase, said, cause=cause)
 
     def of_differences(self, phase: str, expected: str, objects: Mapping[str, tuple[Any, Any]]) -> Iterator[Finding]:
         """A schema that isn't as it should be: name of an object -> what it should be, what it is."""
         for name, (there, here) in objects.items():
             say = f"{name} is not {expected}: {here or 'missing'} instead of {there or 'none'}"
-            cause = best(self.changes.touched, set(re.findall(r"\w+", name)), "")
+            cause = best(self.changes.touched, set(WORD.findall(say)), "")
             yield Finding("schema", "new", phase, say, cause=cause)
 
 
