@@ -23,9 +23,11 @@ import yaml
 from botocore.session import get_session
 from botocore.stub import Stubber
 from botocore.validate import validate_parameters
+from django.core.management.base import CommandParser
 from honcho.environ import parse_procfile
 from psycopg.conninfo import make_conninfo
 
+from safemigrations.management.subcommands import rehearse
 from tests import three_releases
 from tests.conftest import on_server
 
@@ -97,6 +99,7 @@ def test_the_probe_asks_the_view(path):
     ("schema", "name"),
     [
         ("vendor.github-workflows", "github-actions.yml"),
+        ("vendor.github-workflows", "rehearsal.yml"),
         ("vendor.gitlab-ci", "gitlab-ci.yml"),
         ("vendor.compose-spec", "compose/compose.yaml"),
     ],
@@ -242,6 +245,23 @@ def test_github_tries_the_contract_again(commands, tmp_path):
         0,
         [" ".join(CONTRACT), "sleep 300", " ".join(CONTRACT)],
     )
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_github_rehearses_and_keeps_what_was_said(commands, tmp_path, status):
+    job = yaml.safe_load((RECIPES / "rehearsal.yml").read_text())["jobs"]["rehearse"]
+    (step,) = [step["run"] for step in job["steps"] if step.get("name") == "Rehearse"]
+    (tmp_path / "step.sh").write_text(step)
+    commands("python", f"echo found; exit {status}")
+    where = {"GITHUB_BASE_REF": "main", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    ended, (called,) = run(tmp_path / "step.sh", folder=tmp_path, **where)
+    assert ended == status
+    assert (tmp_path / "summary").read_text() == "found\n"
+    _, _, *arguments = called.split()
+    parser = CommandParser()
+    rehearse.add_arguments(parser)
+    options = parser.parse_args(arguments[arguments.index("rehearse") + 1 :])
+    assert (options.old, options.format, str(options.picture)) == ("origin/main", "markdown", "rehearsal.svg")
 
 
 # The database.
