@@ -97,3 +97,39 @@ def test_the_same_migrations_are_nothing_to_rehearse(released):
     done = released.manage("safemigrations", "rehearse").check()
     assert "Both releases have the same migrations, so there is nothing to rehearse." in done.stdout
     assert left_behind(released) == ([], "")
+
+
+CIRCLE = """
+class House(models.Model):
+    key = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    owner = models.OneToOneField("Person", models.CASCADE, null=True, related_name="+")
+
+
+class Person(models.Model):
+    key = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    house = models.ForeignKey(House, models.CASCADE)
+
+
+class Chicken(models.Model):
+    key = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    egg = models.ForeignKey("Egg", models.CASCADE, related_name="+")
+
+
+class Egg(models.Model):
+    key = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    chicken = models.ForeignKey(Chicken, models.CASCADE, related_name="+")
+"""
+
+
+def test_models_that_need_each_other(released):
+    released.write_models("shop", "import uuid\n" + MODELS + CIRCLE)
+    released.manage("makemigrations", "shop").check()
+    commit(released)
+    released.write_models("shop", "import uuid\n" + MODELS + CIRCLE + "    size = models.IntegerField(null=True)\n")
+    released.manage("makemigrations", "shop").check()
+    status, found = rehearse(released)
+    assert (status, found["findings"]) == (0, [])
+    assert found["notes"] == [
+        "No row of shop.chicken could be made: NoValue: Making a row of shop.chicken needs rows without end.",
+        "No row of shop.egg could be made: NoValue: Making a row of shop.egg needs rows without end.",
+    ]

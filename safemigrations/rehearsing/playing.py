@@ -147,7 +147,9 @@ class Play:
             self.ask(one, "read_children", self.ask(other, "delete_parents_of", families))
 
     def _pairs(self) -> Iterable[tuple[Client, Client]]:
-        return ((self.old[0], self.new[0]), (self.new[0], self.old[0]))
+        """A release that is alone meets itself."""
+        old, new = (self.old or self.new)[0], (self.new or self.old)[0]
+        return ((old, new), (new, old))
 
     def written(self, clients: Iterable[Client]) -> list[Any]:
         return [self.ask(client, "latest", EXCHANGED) for client in clients]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from .scratch import Names, Scratch, restore
 from .suites import Suites
 from .verdict import advise
 
+NAMED = 3  # models in one note
 SAMPLE = 10  # models that have nothing to do with the change
 
 
@@ -100,8 +101,16 @@ def _make_base(wanted: Wanted, scratch: Scratch, old: Processes, result: Rehears
     with old.asked() as client:
         failed = client.call("fill", scratch.base, wanted.alias, wanted.rows)
         client.call("leave")
-    result.notes += [f"No row of {model} could be made: {why}" for model, why in failed.items()]
+    result.notes += _unmade(failed)
     return clean
+
+
+def _unmade(failed: Mapping[str, str]) -> Iterator[str]:
+    """Each reason once."""
+    for why in dict.fromkeys(failed.values()):
+        models = [model for model, reason in failed.items() if reason == why]
+        more = f" and {len(models) - NAMED} more" if len(models) > NAMED else ""
+        yield f"No row of {', '.join(models[:NAMED])}{more} could be made: {why}"
 
 
 def _plan(wanted: Wanted, changes: Changes) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, models, router, transaction
 from django.db.models.fields.proxy import OrderWrt
 
-from .values import Numbers
+from .values import NoValue, Numbers
 
 # Rows of these come with the code, and what makes another one breaks them.
 MADE_BY_DJANGO = ("contenttypes.contenttype", "auth.permission", "sites.site")
 TRIES = 8
+DEEPEST = 12  # rows, each of which needs the next one
 SEEDS = 5  # rows that were there before, and that nobody deletes
 
 
@@ -63,7 +64,7 @@ class Rows:
     """Rows of one process, on one database."""
 
     def __init__(self, numbers: Numbers, alias: str) -> None:
-        self.numbers, self.alias = numbers, alias
+        self.numbers, self.alias, self.depth = numbers, alias, 0  # how many rows wait for their parents
         self.seeds: dict[Any, list[Any]] = {}
 
     def values(self, model: Any, **given: Any) -> dict[str, Any]:
@@ -77,6 +78,24 @@ class Rows:
 
     def create(self, model: Any, **given: Any) -> Any:
         """With other values where the database or the model refuses some; the last error where it refuses all."""
+        if self.depth == DEEPEST:
+            raise NoValue(f"Making a row of {label(model)} needs rows without end.")
+        self.depth += 1
+        try:
+            return self._create(model, given)
+        finally:
+            self.depth -= 1
+
+    def create_parent(self, model: Any) -> Any:
+        """The same; what else its save() raises says that rows of the model can't be made up, and nothing more."""
+        try:
+            return self.create(model)
+        except (DatabaseError, NoValue):
+            raise
+        except Exception as error:
+            raise NoValue(f"No row of {label(model)} could be made: {type(error).__name__}: {error}") from error
+
+    def _create(self, model: Any, given: dict[str, Any]) -> Any:
         for left in reversed(range(TRIES)):
             try:
                 with transaction.atomic(using=self.alias):
@@ -91,12 +110,12 @@ class Rows:
 
     def _parent(self, field: Any) -> Any:
         model, number = field.remote_field.model._meta.concrete_model, next(self.numbers.count)
-        if field.null and (model is field.model or number % 2):
+        if field.null and (model is field.model or number % 2 or self.depth > 1):
             return None
         seeds = self._seeds(model)
         if seeds and not field.unique and (number % 3 or label(model) in MADE_BY_DJANGO):
             return seeds[number % len(seeds)]
-        return self.create(model)
+        return self.create_parent(model)
 
     def _seeds(self, model: Any) -> list[Any]:
         """Rows that nobody deletes. Keys that aren't counted don't tell which were there first."""

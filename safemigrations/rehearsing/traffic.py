@@ -280,7 +280,7 @@ class Traffic:
         known = (models.SET_NULL, models.CASCADE, models.PROTECT, models.DO_NOTHING)
         if self.names.model(parent) in self.known and parent is not model and on_delete in known:
             with self.request(model, f"create({field.name}=…)"):
-                of = self.rows.create(parent)
+                of = self.rows.create_parent(parent)
                 row = self.rows.create(model, **{field.name: of})
                 yield [self.names.model(model), str(row.pk), field.name, self.names.model(parent), str(of.pk)]
 
