@@ -672,9 +672,11 @@ def test_sqlmigrate_prints_both_halves(shop):
     assert shop.manage("sqlmigrate", "shop", "0002").check().stdout == (
         "--\n-- Add field size to item; the database knows its default until the contract\n--\n"
         "-- shop_item: add column size, 0 for every row\n"
+        "--     instant, ACCESS EXCLUSIVE on shop_item\n"
         'ALTER TABLE "shop_item" ADD COLUMN "size" integer NOT NULL DEFAULT 0;\n'
         "-- Left for the contract:\n"
         "--   shop_item: size needs no default in the database any more\n"
+        "--       instant, ACCESS EXCLUSIVE on shop_item\n"
         '--   ALTER TABLE "shop_item" ALTER COLUMN "size" DROP DEFAULT;\n'
     )
     assert queue(shop) is None
@@ -685,7 +687,9 @@ def test_sqlmigrate_prints_the_way_back(shop):
     assert shop.manage("sqlmigrate", "shop", "0002", "--backwards").check().stdout == (
         "--\n-- Add field size to item; the database knows its default until the contract\n--\n"
         "-- shop_item: size defaults to 0\n"
+        "--     instant, ACCESS EXCLUSIVE on shop_item\n"
         'ALTER TABLE "shop_item" ALTER COLUMN "size" SET DEFAULT 0;\n'
         "-- shop_item: drop column size\n"
+        "--     instant, ACCESS EXCLUSIVE on shop_item\n"
         'ALTER TABLE "shop_item" DROP COLUMN IF EXISTS "size";\n'
     )

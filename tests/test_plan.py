@@ -360,3 +360,34 @@ def test_spans(low, high, text):
 @pytest.mark.parametrize(("number", "text"), [(900, "900 bytes"), (98304, "96 kB"), (2.5 * 1024**3, "2.5 GB")])
 def test_sizes(number, text):
     assert amounts.size(number) == text
+
+
+# sqlmigrate.
+
+
+def test_sqlmigrate_says_what_each_statement_locks(shop):
+    stock = 'migrations.AddField("book", "isbn", models.TextField(null=True))'
+    shop.write_migration("shop", "0002_hand", BY_HAND.format(f"{stock}, {INDEX}"))
+    assert shop.manage("sqlmigrate", "shop", "0002").check().lines == [
+        "BEGIN;",
+        "--",
+        "-- Add field isbn to book",
+        "--",
+        "--     instant, ACCESS EXCLUSIVE on shop_book for a moment",
+        'ALTER TABLE "shop_book" ADD COLUMN "isbn" text NULL;',
+        "--",
+        "-- Raw SQL operation",
+        "--",
+        "--     builds an index, everybody waits (SHARE on shop_book)",
+        "CREATE INDEX by_hand ON shop_book (pages);",
+        "COMMIT;",
+    ]
+
+
+def test_sqlmigrate_says_what_each_step_locks(shop):
+    release(shop, INDEXED, "indexed")
+    assert shop.manage("sqlmigrate", "shop", "0002").check().lines[3:] == [
+        "-- shop_book: index shop_book_pages_d177e4d8",
+        "--     builds an index, SHARE UPDATE EXCLUSIVE on shop_book",
+        'CREATE INDEX CONCURRENTLY "shop_book_pages_d177e4d8" ON "shop_book" ("pages");',
+    ]

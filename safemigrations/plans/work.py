@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from ..postgres.lock import Lock
+from ..postgres.names import Name
 from .indexes import AddUnique, BuildIndex, DropIndex
 from .steps import Backfill, Online, Proof, Statement, Step, Together
 
@@ -61,6 +62,12 @@ def table_of(step: Step) -> str:
         case Statement() | Together() | Online():
             return next(iter([*step.locks][-1:]), "")  # parents come first
     return ""
+
+
+def in_words(step: Step) -> str:
+    """The kind of work and the locks, which the step alone tells."""
+    locks = ", ".join(f"{lock} on {Name(table).raw}" for table, lock in locks_of(step).items())
+    return f"{work_of(step)}, {locks or 'no lock'}"
 
 
 def locks_of(step: Step) -> Mapping[str, Lock]:

@@ -172,7 +172,7 @@ class Writer:
             "step": literal(type(step).__name__),
             "work": literal(work),
             "label": literal(step.why),
-            "statement": literal(shortened("; ".join(step.statements))),
+            "statement": literal(statement_of(step)),
             "table_name": literal(Name(table).raw if table else ""),
             "row_count": rows if self.filled is None else str(self.filled),
             "byte_count": size,
@@ -201,6 +201,11 @@ class Writer:
     def _send(self, sql: str) -> None:
         with self.connection.cursor() as cursor:  # both in one implicit transaction
             cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'; {sql}")
+
+
+def statement_of(step: Step) -> str:
+    """As it stands in the ledger."""
+    return shortened("; ".join(step.statements))
 
 
 def is_migrated(connection: BaseDatabaseWrapper) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 
 from django.db import DatabaseError, transaction
 
 from ..errors import StepFailed
 from ..plans.steps import Plan, Proof, Question, Step, tables_of
+from ..plans.work import in_words
 from ..postgres.columns import column_not_null
 from ..postgres.names import Name
 from .run import sending
@@ -17,6 +20,7 @@ from .session import Session
 PATIENCE = "lock_timeout = '200ms'; SET LOCAL statement_timeout = '5s'"
 
 
+FACTS = "--     "  # what a line of facts begins with
 DROPS_NOT_NULL = re.compile(r"ALTER TABLE (.+) ALTER COLUMN (.+) DROP NOT NULL;")
 
 
@@ -62,6 +66,19 @@ def _answer(session: Session, step: Step, after: Sequence[str]) -> Step | Plan:
         return step
 
 
+_told: ContextVar[bool] = ContextVar("safemigrations_facts", default=False)
+
+
+@contextlib.contextmanager
+def telling_facts() -> Iterator[None]:
+    """Say of each step that is shown what kind of work it is, and what it locks."""
+    token = _told.set(True)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
 def shown(step: Step) -> Iterator[str]:
     """The lines that a person reads: the reason, and the SQL."""
     why = " ".join(step.why.splitlines())  # a value that it quotes may have several lines
@@ -69,4 +86,6 @@ def shown(step: Step) -> Iterator[str]:
         yield f"-- {why} (looked up when it is run)"
     elif step.statements:
         yield f"-- {why}"
+        if _told.get():
+            yield f"{FACTS}{in_words(step)}"
         yield from (line for sql in step.statements for line in f"{sql};".splitlines())

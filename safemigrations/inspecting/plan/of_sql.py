@@ -44,10 +44,13 @@ CHANGES_ROWS = ("rows", "copied rows", "every row", "some rows")
 
 
 class OfSql:
-    """Reads the statements of one migration in their order; `made` are the tables that the plan makes, raw."""
+    """Reads the statements of one migration in their order; `made` are the tables that the plan makes, raw.
 
-    def __init__(self, asked: Asked, scene: Scene, made: Iterable[str]) -> None:
-        self.asked, self.times, self.scene = asked, Times(asked), scene
+    Where nobody is `asked`, sizes and times stay unknown.
+    """
+
+    def __init__(self, asked: Asked | None, scene: Scene, made: Iterable[str]) -> None:
+        self.asked, self.scene = asked, scene
         self.scene.made.update(made)
         self.names = {
             Name.from_django(db_table_of(model)).raw: Name.from_django(db_table_of(model))
@@ -105,14 +108,15 @@ class OfSql:
     def _measured(self, facts: StepFacts) -> StepFacts:
         if facts.work is Work.UNKNOWN:
             return replace(facts, note="how many rows it is about isn't known")
-        if not facts.work.grows:
+        asked = self.asked
+        if not facts.work.grows or asked is None:
             return facts
-        size = self.asked.size(facts.table)
+        size = asked.size(facts.table)
         if size is None:
             return replace(facts, note=NOT_THERE)
-        time = self.times.expect(facts.work, facts.table, size)
-        built = self.asked.size_of_index(facts.table, facts.statements[0]) if facts.work is Work.BUILDS else None
-        disk = {Work.BUILDS: 2 * (built or 0), Work.FILLS: size.bytes, Work.REWRITES: self.asked.total(facts.table)}
+        time = Times(asked).expect(facts.work, facts.table, size)
+        built = asked.size_of_index(facts.table, facts.statements[0]) if facts.work is Work.BUILDS else None
+        disk = {Work.BUILDS: 2 * (built or 0), Work.FILLS: size.bytes, Work.REWRITES: asked.total(facts.table)}
         note = "" if time else "how long it takes isn't known"
         return replace(facts, size=size, time=time, built=built, disk=disk.get(facts.work), note=note)
 
