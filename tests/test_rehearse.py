@@ -133,3 +133,27 @@ def test_models_that_need_each_other(released):
         "No row of shop.chicken could be made: NoValue: Making a row of shop.chicken needs rows without end.",
         "No row of shop.egg could be made: NoValue: Making a row of shop.egg needs rows without end.",
     ]
+
+
+OWN_WAYS = """
+class Ticket(models.Model):
+    number = models.CharField(max_length=20, null=True)
+    title = models.CharField(max_length=50)
+
+    def save(self, *args, **kwargs):
+        with transaction.atomic(durable=True):
+            self.number = self.number or "T-1"
+            super().save(*args, **kwargs)
+"""
+
+
+def test_what_a_release_does_on_its_own_is_no_finding(released):
+    """A save() that no transaction may surround, and that writes something else than it was given."""
+    released.write_models("shop", "from django.db import transaction\n" + MODELS + OWN_WAYS)
+    released.manage("makemigrations", "shop").check()
+    commit(released)
+    changed = OWN_WAYS.replace("    title", "    size = models.IntegerField(null=True)\n    title")
+    released.write_models("shop", "from django.db import transaction\n" + MODELS + changed)
+    released.manage("makemigrations", "shop").check()
+    status, found = rehearse(released)
+    assert (status, found["findings"]) == (0, [])

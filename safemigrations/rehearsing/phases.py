@@ -58,14 +58,14 @@ class Plays:
             play.begin("new on the schema of stock operations")
             play.start_new()
             play.go_on(self.seconds / 2)
-            play.exchange()
+            play.measure()
 
     def _rollout(self) -> None:
         with self._play() as play:
             play.begin("old alone")
             play.start_old()
             play.go_on(self.seconds)
-            play.exchange()
+            play.measure()
             play.begin("expand")
             self._run(play, "expand", "migrate")
             play.begin("both releases")

@@ -133,6 +133,12 @@ class Play:
             phase.worst_wait, phase.waited = wait, (answer["release"], *where)
         self.stage.verdict.note(phase, [Failure(**failure) for failure in answer["failures"]])
 
+    def measure(self) -> None:
+        """Each request at least once, however long that takes: what goes wrong while a release is alone is its own."""
+        for client in (*self.old, *self.new):
+            self.ask(client, "round")
+        self.exchange()
+
     # What one release does with the rows of the other.
 
     def exchange(self) -> None:
