@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import StepFailed
 from ..plans.claims import Kind
 from ..plans.indexes import AddUnique, BuildIndex, DropIndex
-from ..plans.steps import Online, Statement, Step, Together
+from ..plans.steps import Online, Question, Statement, Step, Together
 from ..postgres.names import Name
 from ..postgres.privileges import closed_schema, closed_to_own_tables, owner_of_another
 from .session import Session
@@ -37,9 +37,8 @@ class Rights:
 
     def lacking(self, step: Step) -> Iterator[str]:
         """A sentence for each right that the step needs and the role hasn't."""
-        if not isinstance(step, OF_OWNERS):
-            return
-        lacking = [_not_owned(table, *row) for table in _altered(step) for row in self._rows(owner_of_another(table))]
+        owned = _altered(step) if isinstance(step, OF_OWNERS) else ()
+        lacking = [_not_owned(table, *row) for table in owned for row in self._rows(owner_of_another(table))]
         lacking += [_closed(*row) for name in _made_beside(step) for row in self._rows(closed_schema(name))]
         if lacking and step.is_needed(self.session):
             yield from lacking
@@ -70,7 +69,12 @@ def _altered(step: Step) -> dict[str, None]:
 
 
 def _made_beside(step: Step) -> Iterator[str]:
-    """The tables in whose schemas it makes something; a function is made in the first of the search_path."""
+    """The tables in whose schemas it makes something; a function is made in the first of the search_path.
+
+    A question tries indexes, or comes to making or renaming some.
+    """
+    if isinstance(step, Question):
+        yield from _altered(step)
     statements = [sql for sql in step.statements if MAKES.search(sql)]
     if any(map(FUNCTION.match, statements)):
         yield ""
