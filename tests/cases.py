@@ -395,6 +395,11 @@ CASES: Sequence[Case] = (
     Case("add_field_now", _add(models.DateTimeField(default=timezone.now)), rows_differ=True),
     Case("add_field_auto_now_add", _add(models.DateTimeField(auto_now_add=True)), rows_differ=True),
     Case("add_field_auto_now", _add(models.DateField(auto_now=True)), rows_differ=True),
+    Case(
+        "add_field_auto_now_indexed",
+        _add(models.DateTimeField(auto_now=True, null=True, db_index=True)),
+        rows_differ=True,
+    ),
     Case("add_field_positive", _add(models.PositiveIntegerField(default=0))),
     Case("add_field_db_index", _add(_text(default="x", db_index=True))),
     Case("add_field_foreign_key", _add(_points_at("Tag", default=1, on_delete=models.PROTECT))),

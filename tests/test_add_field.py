@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, models
-from django.db.migrations import CreateModel, RemoveField
+from django.db.migrations import (
+    AddConstraint,
+    AddField,
+    AddIndex,
+    AlterField,
+    AlterUniqueTogether,
+    CreateModel,
+    RemoveField,
+)
 
+from safemigrations.checking.rules import find
 from safemigrations.operations import AddFieldConcurrently
+from safemigrations.operations.rule import Context
 from safemigrations.operations.written import written
 
 from .sections import Specimen, by_name
@@ -252,3 +263,64 @@ def test_a_field_without_a_value_for_the_rows_of_the_old_release_fails_at_import
         "AddFieldConcurrently book.extra: rows of the old release would have no value. Use "
         "AddFieldWithDefault or AddFieldNullableThenBackfill, or let the field be null."
     )
+
+
+# The end is the stock operation's own.
+
+
+@pytest.mark.parametrize("option", ["auto_now", "auto_now_add"])
+def test_rows_that_are_there_get_the_moment(database, option):
+    """As effective_default() has it, which knows more than has_default()."""
+    shop = Shop(database, book())
+    shop.model().objects.create(title="Emma")
+    shop.migrate(add(models.DateTimeField(null=True, db_index=True, **{option: True}), "made"))
+    assert shop.model().objects.get().made is not None
+    assert shop.columns()["made"] == "timestamp with time zone"
+
+
+PLACE = f"Place {os.getpid()}"  # all databases of the server share them
+IN_TABLESPACE = {
+    "unique": AddField("book", "code", models.IntegerField(null=True, unique=True, db_tablespace=PLACE)),
+    "unique text": AddField("book", "code", models.TextField(null=True, unique=True, db_tablespace=PLACE)),
+    "indexed text": AddField("book", "code", models.TextField(null=True, db_index=True, db_tablespace=PLACE)),
+    "unique later": AlterField("book", "title", models.CharField(max_length=100, unique=True, db_tablespace=PLACE)),
+    "index": AddIndex("book", models.Index(fields=["title"], name="titles", db_tablespace=PLACE)),
+    "unique constraint": AddConstraint("book", models.UniqueConstraint(fields=["title"], name="titles")),
+    "unique index": AddConstraint(
+        "book", models.UniqueConstraint(fields=["title"], name="titles", condition=models.Q(id__gt=3))
+    ),
+    "unique together": AlterUniqueTogether("book", {("title", "id")}),
+}
+
+
+@pytest.fixture
+def tablespace(database, connect):
+    """A tablespace inside of the data directory."""
+    connection = connect()
+    connection.execute("SET allow_in_place_tablespaces = on")
+    connection.execute(f"CREATE TABLESPACE \"{PLACE}\" LOCATION ''")
+    yield PLACE
+    connection.execute("DROP SCHEMA public CASCADE")
+    connection.execute(f'DROP TABLESPACE "{PLACE}"')
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["", "of the table"])
+@pytest.mark.parametrize("stock", IN_TABLESPACE.values(), ids=IN_TABLESPACE)
+def test_an_index_lies_where_the_stock_operation_puts_it(database, tablespace, stock, whole):
+    ends = []
+    for safe in (False, True):
+        shop = Shop(database, book(db_tablespace=tablespace) if whole else book())
+        after = shop.state.clone()
+        stock.state_forwards("shop", after)
+        found = find(stock, Context("shop", shop.state, after)) if safe else None
+        shop.migrate(*(found[1].replacement if found else (stock,)))
+        ends.append(
+            shop.execute(
+                "SELECT c.relname, s.spcname, pg_get_indexdef(c.oid) FROM pg_class c"
+                " JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace"
+                " WHERE i.indrelid = 'shop_book'::regclass ORDER BY 1"
+            )
+        )
+        assert bool(found) == safe
+        shop.execute("DROP TABLE shop_book, django_migrations CASCADE")
+    assert ends[0] == ends[1]

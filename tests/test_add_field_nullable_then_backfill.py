@@ -13,11 +13,12 @@ from django.db.models.functions import Coalesce, Concat, Upper
 from django.test import override_settings
 
 from safemigrations.errors import NotComputable, StepFailed
-from safemigrations.operations import AddFieldNullableThenBackfill
+from safemigrations.operations import AddFieldNullableThenBackfill, Backfill
 from safemigrations.operations.filling import path_of
 from safemigrations.operations.written import written
 from safemigrations.plans.triggers import NO_VALUE
 
+from .contention import Told
 from .shop import (
     AWKWARD,
     KEY,
@@ -527,3 +528,58 @@ def test_the_old_release_fails_only_after_the_contract(database):
     shop.contract()
     with pytest.raises(IntegrityError, match='null value in column "shout"'):
         old.objects.create(title="too late")
+
+
+class Monitor(models.CharField):  # type: ignore[type-arg]
+    """As MonitorField of django-model-utils, it looks at another field of every instance that is made."""
+
+    def contribute_to_class(self, cls: Any, name: str, *args: Any, **kwargs: Any) -> None:
+        super().contribute_to_class(cls, name, *args, **kwargs)
+        models.signals.post_init.connect(self.look, sender=cls)
+
+    def look(self, instance: Any, **kwargs: Any) -> None:
+        assert instance.title, "a row without a title"
+
+
+def test_a_default_that_takes_no_row_makes_no_instance(database):
+    shop = Shop(database, book())
+    shop.model().objects.create(title="Emma")
+    shop.migrate(by(field=Monitor(max_length=9, default=number)))
+    shop.execute("INSERT INTO shop_book (title) VALUES ('Ida')")
+    shop.contract()
+    assert len(shop.execute("SELECT DISTINCT shout FROM shop_book")) == 2
+
+
+TOUCH = """
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN NEW.title = NEW.title || '!'; RETURN NEW; END $$;
+CREATE TRIGGER touch BEFORE UPDATE ON shop_book FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER other AFTER UPDATE OF title ON shop_book FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER inserted BEFORE INSERT ON shop_book FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER disabled BEFORE UPDATE ON shop_book FOR EACH ROW EXECUTE FUNCTION touch();
+ALTER TABLE shop_book DISABLE TRIGGER disabled;
+"""
+
+
+@pytest.mark.parametrize("operation", [EXPRESSION, FUNCTION], ids=["expression", "function"])
+def test_the_plan_says_which_triggers_fire_for_each_row(database, operation):
+    """What they set, as the time of the last change, changes in every row that is filled."""
+    shop = Shop(database, book())
+    shop.model().objects.create(title="Emma")
+    shop.execute(TOUCH)
+    assert "shop_book: fill shout of the rows that are there; your trigger touch fires for each\n" in shop.plan(
+        operation
+    )
+    report = Told()
+    shop.migrate(operation, report=report)
+    assert "shop_book: fill shout of the rows that are there; your trigger touch fires for each" in dict(
+        report.finished
+    )
+
+
+def test_a_trigger_of_another_column_does_not_fire(database):
+    shop = Shop(database, book(("shout", models.TextField(default="x"))))
+    shop.execute(TOUCH)
+    shop.execute("CREATE TRIGGER audit AFTER UPDATE OF shout ON shop_book FOR EACH ROW EXECUTE FUNCTION touch()")
+    assert "; your triggers audit and touch fire for each\n" in shop.plan(Backfill("book", set={"shout": "y"}))
+    assert "; your triggers other and touch fire for each\n" in shop.plan(Backfill("book", set={"title": "y"}))

@@ -267,3 +267,14 @@ def test_wrong_arguments_fail_at_import(field, backfill, failure):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         SetNotNullLater("book", "note", field, backfill=backfill)
     assert str(caught.value) == f"SetNotNullLater book.note: {failure}"
+
+
+def test_a_text_that_may_be_blank_is_filled_as_django_fills_it(database):
+    """With the empty text, which effective_default() gives without a default."""
+    shop = Shop(database, book(("note", models.CharField(max_length=9, null=True, blank=True))))
+    shop.execute("INSERT INTO shop_book (title) VALUES ('Emma')")
+    shop.migrate(SetNotNullLater("book", "note", models.CharField(max_length=9, blank=True)))
+    shop.execute("INSERT INTO shop_book (title) VALUES ('Ida')")
+    shop.contract()
+    assert shop.execute("SELECT note FROM shop_book") == ["", ""]
+    assert shop.columns()["note"] == "character varying(9) NOT NULL"

@@ -13,17 +13,16 @@ from typing import Any
 
 from django.db.backends.base.features import BaseDatabaseFeatures
 
+from ..running.comparable import is_comparable
 from ..typed import set_on
-
-# Types that PostgreSQL can't compare, and so can't group by.
-NOT_COMPARABLE = {"json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle"}
 
 
 def _lists_all_columns(features: Any, model: Any) -> bool:
     connection = features.connection
     if connection.vendor != "postgresql" or not model._meta.managed:
         return False
-    return not any(field.db_type(connection) in NOT_COMPARABLE for field in model._meta.concrete_fields)
+    types = [field.db_type(connection) for field in model._meta.concrete_fields]
+    return all(is_comparable(connection, type_) for type_ in types if type_)
 
 
 def install() -> None:

@@ -81,10 +81,11 @@ class AddFieldConcurrently(Change, AddField):
     def _bare_column(self, column: Column) -> Plan:
         """The default of a nullable field is for the rows that are there. Django drops it from the database at once."""
         null, field, why = column.field.null, column.field, f"add column {column.name}"
-        if field.has_db_default() or not field.has_default() or field.default is None:
+        if field.has_db_default() or not defaults.fills(field):
             default = defaults.sql(column.editor.connection, field) if field.has_db_default() else ""
             return column.add(why, null=null, default=default)
-        default = defaults.one_value(column.editor.connection, field)
+        of_rows = defaults.sql if defaults.is_dated(field) else defaults.one_value
+        default = of_rows(column.editor.connection, field)
         (add,) = column.add(f"{why}, {default} for the rows that are there", null=null, default=default)
         assert isinstance(add, Together)
         return (replace(add, sql=(*add.sql, *column.drop_default().statements)),)

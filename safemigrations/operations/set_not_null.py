@@ -73,7 +73,7 @@ class SetNotNullLater(Change, AlterField):
 
     @property
     def _fills(self) -> bool:
-        return self.backfill is not None or has_value(self.field)
+        return self.backfill is not None or defaults.fills(self.field)
 
     @property
     def _calls_python(self) -> bool:
@@ -154,16 +154,11 @@ class SetNotNullLater(Change, AlterField):
         )
 
 
-def has_value(field: Any) -> bool:
-    """Does the field itself say what fills a row that is null?"""
-    return field.has_db_default() or (field.has_default() and field.default is not None)
-
-
 def gives_one_value(field: Field[Any, Any], backfill: Any) -> bool:
     """Would all rows get the same value?"""
     if backfill is not None:
         return not is_expression(backfill) and not is_function(backfill)
-    return has_value(field) and defaults.kind(field) is DefaultKind.INSTANT
+    return defaults.fills(field) and defaults.kind(field) is DefaultKind.INSTANT
 
 
 def fills_twice(operation: AlterField, *, was_unique: bool) -> str:

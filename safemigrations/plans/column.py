@@ -231,7 +231,9 @@ class Column(Data):
         if not self.field.unique:
             return ()
         name = object_name(self.label, self.name, "key")
-        return unique_constraint(self.table, name, (self.quoted,))
+        # The stock builder knows it only here: a constraint that is added later has none.
+        tablespace = self.field.db_tablespace or self.model._meta.db_tablespace
+        return unique_constraint(self.table, name, (self.quoted,), tablespace=Name.of(tablespace) if tablespace else "")
 
     @property
     def check_condition(self) -> str:

@@ -64,48 +64,57 @@ def _equivalents() -> dict[tuple[Callable[..., Any], str], Equivalent]:
     }
 
 
-CONVERSIONS = ("from_db_value", "get_prep_value", "get_db_prep_value", "get_db_prep_save", "db_type", "pre_save")
+STORAGE = ("from_db_value", "get_prep_value", "get_db_prep_value", "get_db_prep_save", "db_type")
+CONVERSIONS = (*STORAGE, "pre_save")
 
 
-def is_plain(field: Field[Any, Any]) -> bool:
+def is_plain(field: Field[Any, Any], methods: tuple[str, ...] = CONVERSIONS) -> bool:
     """Does the database hold the field's values as Django's own class of that internal type does?"""
     stock = next((cls for cls in type(field).__mro__ if cls.__module__.startswith("django.")), Field)
-    return all(getattr(type(field), name, None) is getattr(stock, name, None) for name in CONVERSIONS)
+    return all(getattr(type(field), name, None) is getattr(stock, name, None) for name in methods)
+
+
+def is_dated(field: Field[Any, Any]) -> bool:
+    """Is it auto_now or auto_now_add, and has no other default?"""
+    automatic = getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
+    return bool(automatic) and not field.has_default()
 
 
 def _equivalent(field: Field[Any, Any]) -> Equivalent | None:
     """The equivalent of a field's callable default, or of what auto_now and auto_now_add do."""
-    if not is_plain(field):
-        return None
     internal = field.get_internal_type()
-    if field.has_default():
-        if not callable(field.default):
-            return None
-        try:
-            return _equivalents().get((field.default, internal))
-        except TypeError:  # an unhashable callable
-            return None
-    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+    if is_dated(field) and is_plain(field, STORAGE):  # Django fills rows with the moment, whatever pre_save() does
         return {
             "DateTimeField": Equivalent(NOW, DefaultKind.INSTANT),
             "DateField": _local("date"),
             "TimeField": _local("time"),
         }.get(internal)
-    return None
+    if not (is_plain(field) and field.has_default() and callable(field.default)):
+        return None
+    try:
+        return _equivalents().get((field.default, internal))
+    except TypeError:  # an unhashable callable
+        return None
 
 
 def kind(field: Field[Any, Any]) -> DefaultKind:
-    """What sort of value fills the rows that lack one; touches no database."""
+    """What sort of value fills the rows that lack one; touches no database. As Django's effective_default() has it."""
     if field.has_db_default():
         return DefaultKind.VOLATILE if is_volatile(field.db_default) else DefaultKind.INSTANT
     if known := _equivalent(field):
         return known.kind
     if not field.has_default():
         empty = not field.null and field.blank and field.empty_strings_allowed
-        return DefaultKind.INSTANT if empty else DefaultKind.NONE
+        return DefaultKind.INSTANT if empty or is_dated(field) else DefaultKind.NONE
     if callable(field.default) and field.default not in PURE:
         return DefaultKind.PYTHON
     return DefaultKind.INSTANT
+
+
+def fills(field: Field[Any, Any]) -> bool:
+    """Does a row that lacks a value get one that isn't null?"""
+    is_none = not field.has_db_default() and field.has_default() and field.default is None
+    return kind(field) is not DefaultKind.NONE and not is_none
 
 
 def is_volatile(expression: Any) -> bool:

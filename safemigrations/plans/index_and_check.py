@@ -40,6 +40,7 @@ def unique_constraint(
     *,
     deferrable: str = "",
     nulls_distinct: str = "",
+    tablespace: str = "",
 ) -> Plan:
     """UNIQUE over columns as they stand in a statement: the index is built without blocking, the constraint takes it
     over.
@@ -59,6 +60,7 @@ def unique_constraint(
         columns=columns,
         deferrable=deferrable,
         nulls_distinct=nulls_distinct,
+        tablespace=tablespace,
         done=exists,
         undo=(drop,),
     )

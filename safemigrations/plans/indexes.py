@@ -84,13 +84,15 @@ class AddUnique(Step):
     columns: tuple[str, ...]  # quoted
     deferrable: str = ""
     nulls_distinct: str = ""
+    tablespace: str = ""  # quoted; empty for the default one
 
     transactional: ClassVar[bool] = False
 
     @property
     def definition(self) -> str:
         """Of the index, after the table's name."""
-        return f"({', '.join(self.columns)}){self.nulls_distinct}"
+        place = f" TABLESPACE {self.tablespace}" if self.tablespace else ""
+        return f"({', '.join(self.columns)}){self.nulls_distinct}{place}"
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -101,7 +103,8 @@ class AddUnique(Step):
         if not _is_partitioned(database, self.table):
             return self
         # First, because it refuses columns that don't include the partition key before anything is built.
-        columns = f"({', '.join(self.columns)})"
+        place = f" USING INDEX TABLESPACE {self.tablespace}" if self.tablespace else ""
+        columns = f"({', '.join(self.columns)}){place}"
         add = f"ALTER TABLE ONLY {self.table} ADD CONSTRAINT {Name.of(self.name)}"
         whole = Statement(
             why=f"{self.why}: the partitioned table's own, empty until its partitions are attached",

@@ -17,6 +17,7 @@ from ..postgres.columns import column_missing
 from ..postgres.lock import Lock
 from ..postgres.names import Name
 from ..postgres.probe import NEVER, Probe
+from ..postgres.triggers import fired_by_update
 from .claims import Claim, Claims, Kind
 
 
@@ -224,6 +225,17 @@ class Backfill(Step):
             column = f"{self.function.column} = " if self.function.column else ""
             return (f"-- UPDATE {self.table} SET {column}{name} WHERE {self.guard}",)
         return (f"UPDATE {self.table} SET {self.assign} WHERE {self.guard}",)
+
+    def discover(self, database: Database) -> Step:
+        """The same, saying which triggers of the project fire: what they set, as the time of a change, changes too."""
+        set_here = (*self.sets, *((self.function.column,) if self.function and self.function.column else ()))
+        about = [self.altered_column.name] if self.altered_column else []
+        found = database.rows(fired_by_update(self.table, [*(Name(column).raw for column in set_here), *about]))
+        if not found:
+            return self
+        names = " and ".join(name for (name,) in found)
+        fire = f"your trigger {names} fires" if len(found) == 1 else f"your triggers {names} fire"
+        return replace(self, why=f"{self.why}; {fire} for each")
 
 
 class Instead(Data):

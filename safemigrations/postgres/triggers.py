@@ -38,6 +38,19 @@ def is_ours(trigger: str) -> str:
     return f"starts_with({trigger}.tgname, {literal(LAST)})"
 
 
+def fired_by_update(table: str, columns: Iterable[str]) -> str:
+    """The names of the triggers, not of ours, that fire for each row whose columns (raw names) an UPDATE sets."""
+    names = ", ".join(literal(column) for column in columns)
+    of_columns = (
+        "EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.tgrelid AND a.attnum = ANY (t.tgattr)"
+        f" AND a.attname IN ({names or 'NULL'}))"
+    )
+    return (
+        f"SELECT DISTINCT t.tgname::text {_functions_of(table)} AND t.tgenabled IN ('O', 'A') AND t.tgtype & 17 = 17"
+        f" AND (t.tgattr = '' OR {of_columns}) ORDER BY 1"
+    )
+
+
 def functions_naming(table: str, column: str) -> str:
     """The functions of the table's triggers that take a column of NEW or OLD without looking whether it is there."""
     uses = rf"\m(new|old)\s*\.\s*{_as_written(column)}"

@@ -13,12 +13,20 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.models import Model
 from django.db.models.expressions import RawSQL
 
+from ...data import Data
 from ...errors import StepFailed
 from ...plans.steps import Backfill, RowFunction
 from ...postgres.names import Name
 from ...typed import compose, field_of
 from .rows import Rows
 from .table import Key, condition, fetch, texts
+
+
+class KeyAlone(Data):
+    """A row for a function that takes none. No model is made of it: its fields might look at what wasn't read."""
+
+    pk: Any
+
 
 TRIES_IN_VAIN = 100  # at rows that change between being read and being written
 
@@ -88,10 +96,10 @@ class ComputedRows(Rows):
             if values := self._prepared(instance, self._computed(instance)):
                 yield key, versions[key][1], values
 
-    def _instances(self, versions: Mapping[tuple[str, ...], tuple[Any, str]]) -> Iterable[tuple[Any, Model]]:
+    def _instances(self, versions: Mapping[tuple[str, ...], tuple[Any, str]]) -> Iterable[tuple[Any, Model | KeyAlone]]:
         """Instances by their keys as text: what a field makes of its value in Python needn't be equal to anything."""
         if not self.function.takes_row:
-            return [(key, self.model(pk=pk)) for key, (pk, _) in versions.items()]
+            return [(key, KeyAlone(pk)) for key, (pk, _) in versions.items()]
         columns = [f"{self.step.table}.{column}" for column in self.step.key]
         names = [f"safemigrations_key{number}" for number in range(len(columns))]
         as_text = [RawSQL(f"{column}::text".replace("%", "%%"), ()) for column in columns]
@@ -99,7 +107,7 @@ class ComputedRows(Rows):
         rows = self.model._base_manager.using(self.connection.alias).annotate(**dict(zip(names, as_text, strict=True)))
         return ((tuple(getattr(row, name) for name in names), row) for row in rows.extra(where=[where]))
 
-    def _computed(self, instance: Model) -> dict[str, Any]:
+    def _computed(self, instance: Model | KeyAlone) -> dict[str, Any]:
         try:
             value = self.compute(instance) if self.function.takes_row else self.compute()
             return dict(value or {}) if self.function.many else {self.function.field: value}
@@ -109,10 +117,10 @@ class ComputedRows(Rows):
                 "filled stay filled. Mend the function and run the same command again."
             ) from error
 
-    def _prepared(self, instance: Model, values: dict[str, Any]) -> dict[str, Any]:
+    def _prepared(self, instance: Model | KeyAlone, values: dict[str, Any]) -> dict[str, Any]:
         return {name: self._prepared_value(instance, name, value) for name, value in values.items()}
 
-    def _prepared_value(self, instance: Model, name: str, value: Any) -> Any:
+    def _prepared_value(self, instance: Model | KeyAlone, name: str, value: Any) -> Any:
         """As the database takes it. Raises StepFailed for what the column can't hold."""
         field = field_of(self.model, name)
         if self.function.many and field not in self.model._meta.local_concrete_fields:
