@@ -51,6 +51,11 @@ def applied_state(executor: Any) -> ProjectState:
 # The connection.
 
 
+def is_configured(connection: Any) -> bool:
+    """Has it an engine? "default" of a project whose every database has another name has none."""
+    return str(connection.vendor) != "unknown"
+
+
 def compose(connection: Any, sql: Any, params: Any) -> str:
     """The statement with its parameters written into it."""
     return str(connection.ops.compose_sql(sql, params))

@@ -268,12 +268,19 @@ def test_a_field_without_a_value_for_the_rows_of_the_old_release_fails_at_import
 # The end is the stock operation's own.
 
 
-@pytest.mark.parametrize("option", ["auto_now", "auto_now_add"])
-def test_rows_that_are_there_get_the_moment(database, option):
+@pytest.mark.parametrize(
+    "field",
+    [
+        models.DateTimeField(null=True, db_index=True, auto_now=True),
+        models.DateTimeField(null=True, db_index=True, auto_now_add=True),
+    ],
+    ids=["auto_now", "auto_now_add"],
+)
+def test_rows_that_are_there_get_the_moment(database, field):
     """As effective_default() has it, which knows more than has_default()."""
     shop = Shop(database, book())
     shop.model().objects.create(title="Emma")
-    shop.migrate(add(models.DateTimeField(null=True, db_index=True, **{option: True}), "made"))
+    shop.migrate(add(field, "made"))
     assert shop.model().objects.get().made is not None
     assert shop.columns()["made"] == "timestamp with time zone"
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import chain
 
-from django.apps import apps
-from django.conf import settings
-from django.db import connections, router
 from django.db.migrations.operations import AlterField, DeleteModel, RenameModel, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.models import ModelOptionOperation
-from django.db.migrations.state import ModelState
 
 from ..operations import (
     add_check_constraint,
@@ -36,6 +32,7 @@ from ..operations import (
     set_not_null,
 )
 from ..operations.base import Change
+from ..operations.home import home_of, is_made_by_migrations
 from ..operations.parts import Part, split
 from ..operations.rule import LEVELS, Context, Finding, Rule
 
@@ -70,7 +67,7 @@ def find(operation: Operation, context: Context) -> tuple[Rule, Finding] | None:
     if isinstance(operation, Change) or not model_name:
         return None
     state = context.before.models.get((context.app_label, model_name.lower()))
-    if state is None or not _is_a_table_of_ours(state):
+    if state is None or not is_made_by_migrations(state) or home_of(state) is None:
         return None
     found = _ask(operation, context)
     return _of_parts(operation, context) if not found and type(operation) is AlterField else found
@@ -110,30 +107,3 @@ def model_named_by(operation: Operation) -> str:
     if isinstance(operation, ModelOptionOperation | DeleteModel | RenameModel):
         return str(operation.name)
     return str(getattr(operation, "model_name", None) or "")
-
-
-def _is_a_table_of_ours(state: ModelState) -> bool:
-    """Is this model's table made by migrations, and in a PostgreSQL database?
-
-    Where no database is PostgreSQL, as on a laptop with SQLite, the migrations are written for the one that is.
-    """
-    options = state.options
-    if options.get("proxy") or not options.get("managed", True) or _is_swapped(state):
-        return False
-    aliases = [alias for alias in connections if connections[alias].vendor == "postgresql"] or list(connections)
-    return any(
-        router.allow_migrate(alias, state.app_label, model_name=state.name_lower, **_hints(state)) for alias in aliases
-    )
-
-
-def _hints(state: ModelState) -> dict[str, object]:
-    try:
-        return {"model": apps.get_model(state.app_label, state.name)}
-    except LookupError:  # a model that the code no longer has
-        return {}
-
-
-def _is_swapped(state: ModelState) -> bool:
-    setting = str(state.options.get("swappable") or "")
-    label = f"{state.app_label}.{state.name}".lower()
-    return bool(setting) and str(getattr(settings, setting, "") or label).lower() != label

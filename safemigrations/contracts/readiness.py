@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.apps import apps
+from django.db import DEFAULT_DB_ALIAS, Error, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.connection import ConnectionDoesNotExist
 
 from ..data import Data
+from ..typed import is_configured
 from .marks import own_mark
 from .on_disk import Key, on_disk
 from .releases import names_known
@@ -54,9 +56,16 @@ class Readiness(Data):
 
 
 def readiness(aliases: Collection[str] = ()) -> list[Readiness]:
-    """The answer for each database; where none is named, for "default" and for every other one ever migrated."""
-    answers = [_recent(alias) for alias in aliases or connections]
-    return [answer for answer in answers if aliases or answer.migrated or answer.database == DEFAULT_DB_ALIAS]
+    """The answer for each database; where none is named, for "default" and for every other one ever migrated.
+
+    Not for a "default" without an engine, or in which the routers let no model live.
+    """
+    answers = [_recent(alias) for alias in aliases or connections if is_configured(connections[alias])]
+    return [answer for answer in answers if aliases or answer.migrated or _is_used_default(answer.database)]
+
+
+def _is_used_default(alias: str) -> bool:
+    return alias == DEFAULT_DB_ALIAS and any(router.allow_migrate_model(alias, one) for one in apps.get_models())
 
 
 _answers: dict[str, tuple[float, Readiness]] = {}

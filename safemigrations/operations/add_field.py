@@ -144,7 +144,7 @@ def find(operation: AddField, context: Context) -> Finding | None:
     safe = AddFieldConcurrently
     if operation.field.many_to_many:
         return _find_many_to_many(what, operation)
-    if not (has_column(operation) and (harm := _harm(operation.field))):
+    if not (has_column(operation, context) and (harm := _harm(operation.field))):
         return None
     return Finding(
         f"{what} {harm}.",

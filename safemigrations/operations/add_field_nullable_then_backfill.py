@@ -159,7 +159,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
 
 
 def find(operation: AddField, context: Context) -> Finding | None:
-    if not has_column(operation):
+    if not has_column(operation, context):
         return None
     field, what = operation.field, f"AddField {operation.name} of {operation.model_name}"
     computed = isinstance(field.default, Answer) or defaults.kind(field) is DefaultKind.PYTHON

@@ -17,7 +17,6 @@ import copy
 import dataclasses
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.operations import AddField, AlterField
 from django.db.models import Field
 from django.db.models.fields import AutoFieldMixin
@@ -168,7 +167,7 @@ def find(operation: AddField, context: Context) -> Finding | None:
     field, what = operation.field, f"AddField {operation.name} of {operation.model_name}"
     if field.generated or isinstance(field, AUTO) or field.primary_key:
         return _refused(what, field)
-    if not has_column(operation):
+    if not has_column(operation, context):
         return None
     kind = defaults.kind(field)
     if kind in (DefaultKind.NONE, DefaultKind.PYTHON) or (field.null and kind is not DefaultKind.VOLATILE):
@@ -212,11 +211,13 @@ def _refused(what: str, field: Any) -> Finding | None:
     )
 
 
-def has_column(operation: AddField) -> bool:
+def has_column(operation: AddField, context: Context) -> bool:
     field = bound(operation.field, operation.name)
     if field.many_to_many or field.column is None:
         return False
-    return bool(field.remote_field) or field.db_parameters(connections[DEFAULT_DB_ALIAS])["type"] is not None
+    return (
+        bool(field.remote_field) or field.db_parameters(context.connection_of(operation.model_name))["type"] is not None
+    )
 
 
 AUTO: Any = AutoFieldMixin

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AlterField
 from django.db.migrations.state import ProjectState
@@ -322,7 +321,7 @@ def alteration_in(context: Context, operation: AlterField) -> Alteration | None:
     if old.many_to_many or operation.field.many_to_many:
         return None
     return Alteration(
-        connections[DEFAULT_DB_ALIAS],
+        context.connection_of(operation.model_name),
         _unbound(old, operation, context, context.before),
         form_in(context, operation, operation.field),
     )
@@ -334,7 +333,7 @@ def form_in(context: Context, operation: AlterField, field: Field[Any, Any]) -> 
 
 
 def _unbound(field: Field[Any, Any], operation: AlterField, context: Context, state: ProjectState) -> Form:
-    form, connection = bound(field, operation.name), connections[DEFAULT_DB_ALIAS]
+    form, connection = bound(field, operation.name), context.connection_of(operation.model_name)
     if not form.remote_field:
         return Form(form, form.db_parameters(connection)["type"] or "", ("", ""))
     key = resolve_relation(form.remote_field.model, context.app_label, operation.model_name.lower())

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import DeleteModel
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 from ..data import Data
 from ..typed import model_state
+from .home import home_of
 
 # error: requests fail or wait. warning: they may. note: the harm is real and small.
 Level = Literal["error", "warning", "note"]
@@ -31,6 +34,10 @@ class Context(Data):
 
     def model_after(self, model_name: str) -> ModelState:
         return model_state(self.after, self.app_label, model_name)
+
+    def connection_of(self, model_name: str) -> BaseDatabaseWrapper:
+        """How its database spells types; the default one's way where only others take the model."""
+        return home_of(self.model_before(model_name)) or connections[DEFAULT_DB_ALIAS]
 
     def deletes(self, model_name: str) -> bool:
         """Does the same release delete the model?"""
