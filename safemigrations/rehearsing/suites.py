@@ -17,7 +17,7 @@ from pathlib import Path
 from django.core.management.base import CommandError
 
 from . import borrowed
-from .processes import Processes, end
+from .processes import NotRehearsed, Processes, end
 from .releases import Release
 from .result import Finding
 from .scratch import Names, Scratch
@@ -25,6 +25,10 @@ from .scratch import Names, Scratch
 Failed = dict[str, str]  # test -> what it said
 COMMAND = "the command itself"
 LAST = 20  # lines of what it wrote
+NOT_TAKEN = (
+    "made no test database that could be taken over. Does it make one, and is safemigrations in the INSTALLED_APPS of "
+    "its settings?"
+)
 
 
 class Suites:
@@ -44,6 +48,12 @@ class Suites:
             raise CommandError(f"--tests: {self.command} of the old release {self.known[COMMAND]}")
 
     def findings(self) -> Iterator[Finding]:
+        try:
+            yield from self._findings()
+        except NotRehearsed as error:
+            yield Finding("migrate", "new", "tests", str(error))
+
+    def _findings(self) -> Iterator[Finding]:
         expanded = self._after(self.clean, "migrate")
         yield from self._of(self.old, expanded, "tests of the old release, expanded")
         yield from self._of(self.new, expanded, "tests of the new release, expanded")
@@ -69,7 +79,7 @@ class Suites:
         self.scratch.drop_copies_of(names)  # a runner that keeps its databases would find them the next time
         noted = [json.loads(line) for line in lines]
         if not any("database" in note for note in noted):
-            raise CommandError(_NOT_TAKEN.format(command=self.command, release=processes.release.name, said=output))
+            return {COMMAND: f"{NOT_TAKEN} It said:\n{output}"}
         failed = {note["test"]: note["message"] for note in noted if "test" in note}
         return failed if failed or not status else {COMMAND: f"ended with {status}:\n{output}"}
 
@@ -91,9 +101,3 @@ class Suites:
         self.stack.callback(end, process)
         output, _ = process.communicate()
         return process.returncode, "\n".join(output.strip().splitlines()[-LAST:])
-
-
-_NOT_TAKEN = (
-    "--tests: {command} of the {release} release made no test database that could be taken over. Does it make one, and "
-    "is safemigrations in the INSTALLED_APPS of its settings? It said:\n{said}"
-)
