@@ -165,6 +165,7 @@ class Project:
             "PYTHONPATH": str(ROOT),
             # A model file that is written twice within a second would be taken from the first one's bytecode.
             "PYTHONDONTWRITEBYTECODE": "1",
+            "COLUMNS": "80",  # as wide as where there is no terminal
         }
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:

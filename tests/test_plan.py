@@ -27,6 +27,7 @@ from safemigrations.postgres.lock import Lock
 from tests.cases import CASES, LABEL
 from tests.lock_modes import bare, locks_of
 from tests.project import Project
+from tests.representatives import classes_of_operations, representatives
 
 BEFORE = """class Book(models.Model):
     title = models.TextField(null=True)
@@ -230,7 +231,7 @@ def test_without_a_grammar_the_plan_says_how_to_get_it(shop, database, monkeypat
     assert facts.work is Work.UNKNOWN
 
 
-STOCK = [case for case in CASES if case.safe]
+STOCK = representatives(classes_of_operations, [case for case in CASES if case.safe])
 
 
 @pytest.mark.parametrize("case", STOCK, ids=repr)
