@@ -11,6 +11,7 @@ from django.db import DataError, models, transaction
 from django.db.backends.base.features import BaseDatabaseFeatures
 from django.db.migrations import CreateModel
 from django.db.models import Count
+from psycopg.pq import TransactionStatus
 
 from safemigrations.hooks import grouping
 from safemigrations.running import comparable
@@ -146,3 +147,7 @@ def test_nobody_is_asked_while_nothing_is_connected_or_after_an_error(database):
         assert not comparable.is_comparable(database, "mood")
         transaction.set_rollback(True)
     assert comparable.is_comparable(database, "mood")
+
+
+def test_the_numbers_of_libpq():
+    assert (comparable.IDLE, comparable.INTRANS) == (TransactionStatus.IDLE, TransactionStatus.INTRANS)

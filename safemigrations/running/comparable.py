@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from psycopg.pq import TransactionStatus
+# As libpq numbers them, outside of a transaction and in one without an error. To import psycopg for their names would
+# load it where a laptop with SQLite starts.
+IDLE, INTRANS = 0, 2
 
 # The types of Django's fields. Of any other, as a domain, only the catalog knows.
 COMPARABLE = {
@@ -49,7 +51,7 @@ def _answer(connection: Any, type_: str) -> bool:
     there = connection.connection
     if key in _answers:
         return _answers[key]
-    if there is None or there.info.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+    if there is None or there.info.transaction_status not in (IDLE, INTRANS):
         return False
     with there.cursor() as cursor:  # its own, so that it isn't among the queries that a test counts
         ((_answers[key],),) = cursor.execute(EQUALITY, [type_]).fetchall()
