@@ -279,6 +279,16 @@ def rehearsal_actions() -> list[str | Callable[[], Any]]:
     return list(value)
 
 
+def verify_ignore() -> list[str]:
+    """Patterns of tables, and of their parts, whose drift `safemigrations verify` leaves out."""
+    value = _get("VERIFY_IGNORE", ())
+    if isinstance(value, str) or not all(isinstance(pattern, str) for pattern in value):
+        raise ImproperlyConfigured(
+            f"SAFEMIGRATIONS['VERIFY_IGNORE'] is {value!r}; write a list of patterns such as ['shop_report*']."
+        )
+    return list(value)
+
+
 def rehearsal_values() -> dict[str, str | Callable[[Any, int], Any]]:
     """Class of a field, as "module.Class" -> a function of a field and a number that gives what it holds."""
     value = _get("REHEARSAL_VALUES", {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import accept, baseline, contract, history, lint, plan, preflight, ready, rehearse, status
+from . import accept, baseline, contract, history, lint, plan, preflight, ready, rehearse, status, verify
 
 SUBCOMMANDS: dict[str, ModuleType] = {
     "lint": lint,
@@ -17,4 +17,5 @@ SUBCOMMANDS: dict[str, ModuleType] = {
     "rehearse": rehearse,
     "preflight": preflight,
     "accept": accept,
+    "verify": verify,
 }

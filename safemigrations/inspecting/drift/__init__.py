@@ -1,0 +1,1 @@
+"""Drift: differences between what the migrations say and what the database has."""

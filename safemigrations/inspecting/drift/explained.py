@@ -1,0 +1,123 @@
+"""What explains a difference: a contract that is left or skipped, a backfill at work, SQL of the migrations."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration, RunPython, RunSQL
+
+from ...contracts import queue, reversals
+from ...contracts.table import HOLDING
+from ...data import Data
+from ...plans import claims
+from ...plans.claims import Claim
+from ...plans.steps import Plan, nested, tables_of
+from ...plans.stored import from_json
+from ...postgres.names import COPY, Name
+from ...running.backfill import progress
+from ...running.backfill.table import columns_set
+from .line import Line
+
+
+class Explained(Data):
+    """What open contracts and backfills hold, free, are about, and the texts of their steps."""
+
+    held: set[Claim]
+    freed: set[Claim]
+    tables: set[Name]
+    texts: list[str]
+    half_way_back: Sequence[reversals.Reversal] = ()
+    is_complete: bool = True  # False where this role may not read it
+
+    def is_held(self, line: Line) -> bool:
+        claimed = any(claim.is_in(self.held) or claim.goes_with(self.freed) for claim in _claims_of(line))
+        return claimed or (line.is_of_part and self._is_spelled(line.name))
+
+    def _is_spelled(self, name: str) -> bool:
+        """Some steps look for an index or a constraint by the names that it may have."""
+        spelled = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+        return any(map(spelled.search, self.texts))
+
+    def mentions(self, table: Name, name: str) -> bool:
+        """Is an object of ours needed by one of them? Copies of indexes are known by what they are of."""
+        if name.startswith(COPY):
+            return any(table.raw == one.raw for one in self.tables)
+        return any(name in text for text in self.texts)
+
+
+def _claims_of(line: Line) -> Iterator[Claim]:
+    table, name = line.table, line.name
+    for place, column in (*((table, column) for column in line.columns), *line.parents):
+        yield claims.column(place, column)
+        yield claims.column(place, column).twin
+    if name:
+        yield claims.constraint(table, name)
+        yield claims.index(table, name)
+    else:
+        yield claims.table(table)
+
+
+def explained(connection: BaseDatabaseWrapper) -> Explained:
+    found = Explained(set(), set(), set(), [], reversals.begun(connection))
+    for row in queue.rows(connection, status__in=HOLDING):
+        _hold(found, from_json(row.plan), row.plan)  # nothing of it is run, so its signature doesn't matter
+    for backfill in progress.rows(connection, status__in=progress.UNFINISHED):
+        step = backfill.backfill
+        found.held.update(claims.column(step.table, name) for name in columns_set(step))
+        _hold(found, (step,), backfill.step)
+    return found
+
+
+def _hold(found: Explained, plan: Plan, stored: Any) -> None:
+    found.held.update(claim for step in plan for claim in (*step.takes, *step.frees, *step.works_on))
+    found.freed.update(claim for step in plan for claim in step.frees)
+    found.tables.update(Name(table) for step in nested(plan) for table in tables_of(step))
+    found.texts.extend(_texts(stored))
+
+
+def _texts(stored: Any) -> Iterator[str]:
+    if isinstance(stored, str):
+        yield stored
+    elif isinstance(stored, list | dict):
+        for item in stored.values() if isinstance(stored, dict) else stored:
+            yield from _texts(item)
+
+
+class Said:
+    """What the migrations say in SQL or in Python, of which their state knows nothing."""
+
+    def __init__(self, migrations: Iterable[Migration]) -> None:
+        self.text = "\n".join(text for one in migrations for text in _said(one.operations))
+
+    def names(self, line: Line) -> bool:
+        """What is said of a column's default or nullability has to stand in one statement with it."""
+        if line.kind in ("index_unknown", "constraint_unknown", "column_unknown"):
+            return bool(re.search(rf"(?<!\w){re.escape(line.name)}(?!\w)", self.text))
+        words = {"column_default": "default", "column_null": "null"}.get(line.kind)
+        named = rf"(?<!\w){re.escape(line.name)}(?!\w)[^;]*\b{words}\b"
+        return bool(words and re.search(named, self.text, re.IGNORECASE))
+
+
+def _said(operations: Iterable[Any]) -> Iterator[str]:
+    for operation in operations:
+        if isinstance(operation, RunSQL):
+            yield from _sql(operation.sql)
+        elif isinstance(operation, RunPython):
+            yield _source(operation.code)
+        yield from _said(getattr(operation, "database_operations", ()))
+
+
+def _sql(sql: Any) -> Iterator[str]:
+    for one in [sql] if isinstance(sql, str) else sql:
+        yield f"{one if isinstance(one, str) else one[0]};"
+
+
+def _source(function: Any) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # made at run time, or not of Python
+        return ""

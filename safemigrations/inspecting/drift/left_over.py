@@ -1,0 +1,41 @@
+"""Objects of ours that nothing needs any more: no open contract, no skipped one, no backfill at work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...plans.steps import Step, Together
+from ...plans.temporary import removal
+from ...postgres import left_over
+from ...postgres.lock import Lock
+from ...postgres.names import Name
+from ...postgres.temporary import NOT_NULL, temporary_objects
+from ...running.session import Session
+from .explained import Explained
+from .line import Line
+
+
+def left_overs(session: Session, explained: Explained) -> Iterator[Line]:
+    for kind, place, name, function in session.rows(left_over.objects()):
+        table = Name(place.partition("(")[0])
+        if not explained.mentions(table, name):
+            yield _line(table, name, kind, (_drop(kind, place, name, function),))
+    for found in session.rows(temporary_objects()):
+        kind, table, name, _ = found
+        place = Name(table)
+        if kind != NOT_NULL and name.startswith("safemig_") and not explained.mentions(place, name):
+            yield _line(place, name, kind, removal([found]))
+
+
+def _line(table: Name, name: str, kind: str, repair: tuple[Step, ...]) -> Line:
+    return Line("left_over", table, name, f"{kind} {name} is left over: nothing needs it any more", repair)
+
+
+def _drop(kind: str, place: str, name: str, function: str) -> Step:
+    sql: tuple[str, ...] = {
+        "column": (f"ALTER TABLE {place} DROP COLUMN {Name.of(name)}",),
+        "trigger": (f"DROP TRIGGER {Name.of(name)} ON {place}", f"DROP FUNCTION {function}"),
+        "function": (f"DROP FUNCTION {place}",),
+        "view": (f"DROP VIEW {place}",),
+    }[kind]
+    return Together(why="repair", sql=sql, locks={place: Lock.ACCESS_EXCLUSIVE})

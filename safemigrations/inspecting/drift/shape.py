@@ -1,0 +1,96 @@
+"""The shape of a table as values, which compare: what the migrations lead to, and what the database has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...data import Data
+
+
+class Column(Data):
+    """Texts are as the catalog spells them, and empty where there is nothing. Sequences are oids."""
+
+    name: str
+    type: str
+    collation: str
+    not_null: bool
+    default: str  # of a generated column, its expression
+    identity: str
+    generated: str
+    comment: str
+    drawn: int | None = None  # the sequence that its default draws from
+    owned: int | None = None  # the sequence that belongs to it
+
+    @property
+    def is_numbered(self) -> bool:
+        return bool(self.identity or self.drawn)
+
+    @property
+    def plain_default(self) -> str:
+        return "" if self.generated or self.drawn else self.default
+
+    @property
+    def expression(self) -> str:
+        return self.default if self.generated else ""
+
+
+class Index(Data):
+    """Also the one behind a constraint: its kind is then contype, and its name is that of the constraint."""
+
+    name: str
+    definition: str
+    unique: bool
+    valid: bool
+    tablespace: str
+    kind: str  # "", "p", "u" or "x"
+    constraint: str
+    deferrable: bool
+    deferred: bool
+    columns: list[str]
+    keys: list[str]
+    nulls_not_distinct: bool
+
+    @property
+    def what(self) -> tuple[Any, ...]:
+        """What it is, whatever it is called, and wherever it is stored."""
+        return (self.definition, self.unique, self.kind, self.deferrable, self.deferred)
+
+    @property
+    def noun(self) -> str:
+        nouns = {"p": "primary key", "u": "unique constraint", "x": "exclusion constraint"}
+        return nouns.get(self.kind, "unique index" if self.unique else "index")
+
+
+class Constraint(Data):
+    """A check or a foreign key."""
+
+    name: str
+    kind: str  # "c" or "f"
+    expression: str
+    columns: list[str]
+    parent: int  # oid
+    parent_columns: list[str]
+    on_update: str
+    on_delete: str
+    match: str
+    deferrable: bool
+    deferred: bool
+    enforced: bool
+
+    @property
+    def what(self) -> tuple[Any, ...]:
+        """What it is, whatever it is called."""
+        return tuple(value for name, value in vars(self).items() if name != "name")
+
+    @property
+    def noun(self) -> str:
+        return "foreign key" if self.kind == "f" else "check"
+
+
+class Table(Data):
+    """All of it."""
+
+    comment: str
+    columns: dict[str, Column]
+    indexes: list[Index]
+    constraints: list[Constraint]

@@ -1,0 +1,90 @@
+"""Is the database what the migrations say? Each source gives lines; what is explained or ignored is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from django.db import DatabaseError
+from django.utils.timezone import now
+
+from ... import conf
+from ...contracts import queue
+from ...data import Data
+from ...durations import shown_age
+from ...errors import StepFailed, to_type
+from ...postgres.names import Name
+from ...running.settings import settled
+from . import repairs
+from .anywhere import invalid_indexes, not_valid_constraints
+from .explained import Explained, Said, explained
+from .inspection import Inspection
+from .left_over import left_overs
+from .line import Line
+from .tables import of_tables
+
+
+class Drift(Data):
+    """What an inspection found."""
+
+    lines: list[tuple[Line, list[str]]]  # each with the statements that repair it
+    notes: list[str]  # what could not be looked at
+    compared: int  # tables
+
+
+def find(inspection: Inspection, ignore: Sequence[str] = ()) -> Drift:
+    patterns = [*conf.verify_ignore(), *ignore]
+    with settled(inspection.connection):
+        known = _known(inspection)
+        found = (line for source in SOURCES for line in source(inspection, known))
+        lines = [line for line in found if not line.is_ignored(patterns) and not known.is_held(line)]
+        said = Said(inspection.applied() if lines else ())
+        left = [line for line in lines if not said.names(line)]
+        shown = [(line, repairs.statements(inspection.session, line.repair)) for line in left]
+    return Drift(shown, inspection.notes, inspection.compared)
+
+
+def _known(inspection: Inspection) -> Explained:
+    try:
+        return explained(inspection.connection)
+    except (DatabaseError, StepFailed) as error:
+        reason = str(error).strip().partition("\n")[0]
+        inspection.note(f"What is left for the contract, and may explain a line, could not be read: {reason}")
+        return Explained(set(), set(), set(), [], is_complete=False)
+
+
+# The sources.
+
+
+def of_ways_back(inspection: Inspection, known: Explained) -> Iterator[Line]:
+    for one in known.half_way_back:
+        yield Line("half_way_back", Name.of(str(one)), "", one.explanation)
+
+
+def of_anything(inspection: Inspection, known: Explained) -> Iterator[Line]:
+    """Also of tables that no model has."""
+    if not inspection.is_whole:
+        return
+    yield from invalid_indexes(inspection.session)
+    yield from not_valid_constraints(inspection.session)
+    if known.is_complete:  # else what is needed would look as if it were left over
+        yield from left_overs(inspection.session, known)
+
+
+def of_contracts(inspection: Inspection, known: Explained) -> Iterator[Line]:
+    """Those that nobody runs, postpones or skips."""
+    if inspection.older_than is None or not known.is_complete:
+        return
+    for row in queue.open_rows(inspection.connection):
+        waited = now() - row.created_at
+        if waited > inspection.older_than and not (row.until and row.until > now()):
+            command = to_type(f"migrate {row.app_label} {row.migration} --contract", inspection.connection.alias)
+            text = f"has waited for the contract for {shown_age(waited)}: {row.label}"
+            yield Line("contract_old", Name.of(f"{row.app_label}.{row.migration}"), "", text, command=command)
+
+
+SOURCES: list[Callable[[Inspection, Explained], Iterator[Line]]] = [
+    of_ways_back,
+    of_tables,
+    of_anything,
+    of_contracts,
+]

@@ -1,0 +1,34 @@
+"""Columns, triggers, functions and views of ours, wherever they are."""
+
+from __future__ import annotations
+
+from .names import LAST, PREFIX
+from .tables import is_marked
+from .triggers import is_ours
+from .values import literal
+
+
+def objects() -> str:
+    """Each as its kind, its table as in a statement, its raw name, and the function that goes with a trigger.
+
+    Functions and views are their own place.
+    """
+    place = "format('%I.%I', n.nspname, c.relname)"
+    in_schema = "JOIN pg_namespace n ON n.oid ="
+    others = "n.nspname !~ '^pg_'"
+    prefix = literal(PREFIX)
+    return (
+        f"SELECT 'column', {place}, a.attname::text, '' FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+        f" {in_schema} c.relnamespace WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND NOT a.attisdropped"
+        f" AND starts_with(a.attname, {prefix}) AND {others}"
+        f" UNION ALL SELECT 'trigger', {place}, t.tgname::text, t.tgfoid::regprocedure::text"
+        f" FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+        f" {in_schema} c.relnamespace WHERE {is_ours('t')} AND NOT t.tgisinternal AND t.tgparentid = 0 AND {others}"
+        f" UNION ALL SELECT 'view', {place}, c.relname::text, '' FROM pg_class c {in_schema} c.relnamespace"
+        f" WHERE c.relkind = 'v' AND {others} AND {is_marked('c.oid')}"
+        " UNION ALL SELECT 'function', format('%I.%I(%s)', n.nspname, p.proname,"
+        " pg_get_function_identity_arguments(p.oid)), p.proname::text, ''"
+        f" FROM pg_proc p {in_schema} p.pronamespace WHERE {others}"
+        f" AND (starts_with(p.proname, {prefix}) OR starts_with(p.proname, {literal(LAST)}))"
+        " AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgfoid = p.oid) ORDER BY 1, 2, 3"
+    )
