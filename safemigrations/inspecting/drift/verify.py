@@ -14,6 +14,7 @@ from ...durations import shown_age
 from ...errors import StepFailed, to_type
 from ...postgres.names import Name
 from ...running.settings import settled
+from ..edited import edited
 from . import repairs
 from .anywhere import invalid_indexes, not_valid_constraints
 from .explained import Explained, Said, explained
@@ -77,9 +78,15 @@ def of_contracts(inspection: Inspection, known: Explained) -> Iterator[Line]:
     for row in queue.open_rows(inspection.connection):
         waited = now() - row.created_at
         if waited > inspection.older_than and not (row.until and row.until > now()):
-            command = to_type(f"migrate {row.app_label} {row.migration} --contract", inspection.connection.alias)
+            command = to_type(f"migrate {row.app_label} {row.migration} --contract --only", inspection.connection.alias)
             text = f"has waited for the contract for {shown_age(waited)}: {row.label}"
             yield Line("contract_old", Name.of(f"{row.app_label}.{row.migration}"), "", text, command=command)
+
+
+def of_files(inspection: Inspection, known: Explained) -> Iterator[Line]:
+    """Applied migrations whose file was edited, or is gone."""
+    for one in edited(inspection.connection) if inspection.is_whole and known.is_complete else ():
+        yield Line("edited", Name.of(f"{one.app_label}.{one.name}"), "", one.found, command=one.do)
 
 
 SOURCES: list[Callable[[Inspection, Explained], Iterator[Line]]] = [
@@ -87,4 +94,5 @@ SOURCES: list[Callable[[Inspection, Explained], Iterator[Line]]] = [
     of_tables,
     of_anything,
     of_contracts,
+    of_files,
 ]
