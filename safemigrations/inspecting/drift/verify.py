@@ -48,9 +48,14 @@ def _known(inspection: Inspection) -> Explained:
     try:
         return explained(inspection.connection)
     except (DatabaseError, StepFailed) as error:
-        reason = str(error).strip().partition("\n")[0]
-        inspection.note(f"What is left for the contract, and may explain a line, could not be read: {reason}")
+        inspection.note(
+            f"What is left for the contract, and may explain a line, could not be read: {_first_line(error)}"
+        )
         return Explained(set(), set(), set(), [], is_complete=False)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 # The sources.
@@ -85,7 +90,12 @@ def of_contracts(inspection: Inspection, known: Explained) -> Iterator[Line]:
 
 def of_files(inspection: Inspection, known: Explained) -> Iterator[Line]:
     """Applied migrations whose file was edited, or is gone."""
-    for one in edited(inspection.connection) if inspection.is_whole and known.is_complete else ():
+    try:
+        found = list(edited(inspection.connection)) if inspection.is_whole else []
+    except (DatabaseError, StepFailed) as error:
+        inspection.note(f"Whether files of applied migrations were edited could not be read: {_first_line(error)}")
+        return
+    for one in found:
         yield Line("edited", Name.of(f"{one.app_label}.{one.name}"), "", one.found, command=one.do)
 
 
