@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import time
 from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from .project import Project
+from testproject.postgres import DEFAULT_VERSION, binaries
+
+from .project import Project, Running
 from .rehearsed import commit, git, rehearse
+from .representatives import ONE_IN
 
 MODELS = """
 class Customer(models.Model):
@@ -73,10 +80,10 @@ def test_a_stock_operation_that_breaks_the_old_release_is_named(released):
     assert left_behind(released) == ([], "")
 
 
-def test_what_makemigrations_writes_passes(released):
+def test_what_makemigrations_writes_passes_also_when_migrate_is_killed(released):
     released.write_models("shop", TOTAL)
     released.manage("makemigrations", "shop").check()
-    status, found = rehearse(released)
+    status, found = rehearse(released, "--kill", "2")
     assert (status, found["findings"], found["notes"]) == (0, [], [])
     assert all(phase["requests"] > 0 and phase["series"] for phase in found["phases"])
     assert left_behind(released) == ([], "")
@@ -157,3 +164,88 @@ def test_what_a_release_does_on_its_own_is_no_finding(released):
     released.manage("makemigrations", "shop").check()
     status, found = rehearse(released)
     assert (status, found["findings"]) == (0, [])
+
+
+@pytest.fixture
+def changed(released):
+    """A new release is in the working tree."""
+    released.write_models("shop", TOTAL)
+    released.manage("makemigrations", "shop").check()
+    return released
+
+
+def in_the_middle(project: Project) -> Running:
+    """A rehearsal whose requests have begun."""
+    running = project.start("safemigrations", "rehearse", "--seconds", "60", "--clients", "1", group=True)
+    running.read_until("Scratch database")
+    name, end = str(conninfo_to_dict(project.dsn)["dbname"]), time.monotonic() + 15
+    # Only clients stay connected to a copy of the base, which has a number.
+    query = f"SELECT FROM pg_stat_activity WHERE datname LIKE 'test\\_{name[:20]}%rehearsal%' AND datname LIKE '%\\__'"
+    while not project.sql(query):
+        assert time.monotonic() < end, project.sql("SELECT datname, application_name FROM pg_stat_activity")
+    return running
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill -TERM"])
+def test_nothing_stays_behind_when_it_is_ended(changed, number):
+    running = in_the_middle(changed)
+    os.kill(running.process.pid, number)
+    assert running.wait().returncode == 128 + number
+    assert left_behind(changed) == ([], "")
+
+
+def test_what_a_killed_rehearsal_leaves_is_dropped_by_the_next_one(changed):
+    in_the_middle(changed).kill()
+    assert left_behind(changed)[0]
+    git(changed, "checkout", "--quiet", "--", ".")
+    git(changed, "clean", "-fdq")
+    changed.manage("safemigrations", "rehearse").check()
+    assert left_behind(changed)[0] == []
+
+
+def test_what_a_release_does_wrong_when_it_is_alone_is_no_finding(released):
+    released.write(
+        "shop/rehearsal.py",
+        "from shop.models import Customer\n\n\n"
+        "def seed():\n    Customer.objects.create(name='seeded')\n\n\n"
+        "def look():\n    assert Customer.objects.get(name='seeded')\n\n\n"
+        "def fail():\n    raise ValueError('as ever')\n",
+    )
+    actions = {
+        "REHEARSAL_SEED": "shop.rehearsal.seed",
+        "REHEARSAL_ACTIONS": ["shop.rehearsal.look", "shop.rehearsal.fail"],
+    }
+    released.set(SAFEMIGRATIONS=actions)
+    git(released, "add", ".")
+    git(released, "commit", "-m", "Actions")
+    released.write_models("shop", TOTAL)
+    released.write_migration("shop", "0002_total", STOCK)
+    status, found = rehearse(released)
+    assert (status, len(found["findings"])) == (1, 1), found["findings"]
+    assert 'null value in column "total"' in found["findings"][0]["message"]
+
+
+@pytest.mark.parametrize("how", ["--template", "--from-dump"] if ONE_IN == 1 else ["--from-dump"])
+def test_a_copy_of_real_data(changed, how, tmp_path, monkeypatch):
+    git(changed, "stash", "--include-untracked")
+    changed.manage("migrate").check()
+    changed.sql("INSERT INTO shop_customer (name) SELECT 'real' || n FROM generate_series(1, 300) AS n")
+    git(changed, "stash", "pop")
+    given = str(conninfo_to_dict(changed.dsn)["dbname"])
+    if how == "--from-dump":
+        programs = binaries(os.environ.get("SAFEMIGRATIONS_TEST_PG", DEFAULT_VERSION))
+        monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+        given = str(changed.folder / ".git" / "dump")
+        subprocess.run([programs / "pg_dump", "-Fc", "-d", changed.dsn, "-f", given], check=True)
+    status, found = rehearse(changed, how, given)
+    assert (status, found["findings"]) == (0, [])
+    (count,) = changed.sql("SELECT count(*) FROM shop_customer")[0]
+    assert count == 300
+
+
+def test_a_host_may_be_forbidden(changed):
+    host = changed.settings["DATABASES"]["default"]["HOST"]
+    done = changed.manage("safemigrations", "rehearse", "--forbid-host", host)
+    assert done.returncode == 1
+    assert done.stderr == f"CommandError: No rehearsal on {host}: --forbid-host names it.\n"
+    assert left_behind(changed) == ([], "")

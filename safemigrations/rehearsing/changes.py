@@ -26,6 +26,7 @@ class Touched(Data):
     line: int
     model: str  # label, as it is called before the operation; empty for what names none
     tables: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()  # tables that are not there afterwards
     columns: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()  # indexes, constraints
     text: str = ""  # of SQL
@@ -45,6 +46,7 @@ class Changes(Data):
     model_names: dict[str, str]  # the new release's -> the old one's
     column_names: dict[str, str]  # "shop.order.sum", of the new release -> the attribute of the old one
     filled: list[str]  # "shop.order.note": nullable in the old release only
+    unique: list[str]  # relations that are unique in one of the releases, as each of them calls it
     targets: dict[str, str]  # app -> the old release's last migration of it, or "zero"
 
     @property
@@ -81,6 +83,7 @@ def changes_since(old: Collection[str]) -> Changes:
         names.models,
         names.columns(state),
         list(_filled(before, state, names)),
+        [*_unique(before), *(_unique(state))],
         {label: _last(label, _order(loader), new) for label, _ in new},
     )
 
@@ -164,6 +167,13 @@ def _filled(before: ProjectState, after: ProjectState, names: _Names) -> Iterato
                 yield f"{old_label}.{old_name}.{_attname_column(first, was)[0]}"
 
 
+def _unique(state: ProjectState) -> Iterator[str]:
+    for (label, name), model in state.models.items():
+        for field, value in model.fields.items():
+            if value.is_relation and value.unique:
+                yield f"{label}.{name}.{field}"
+
+
 # Whom an operation touches.
 
 
@@ -179,6 +189,7 @@ def _touched(
     together = getattr(operation, "option_value", None) or ()
     fields |= {name for names in together if isinstance(names, tuple) for name in names}
     constraint = getattr(operation, "constraint", None) or getattr(operation, "index", None)
+    gone = _tables(label, named, before) - _tables(label, named, after)
     columns = {
         _attname_column(name, field)[1]
         for _, model in models
@@ -193,7 +204,8 @@ def _touched(
         source.name,
         source.line_of(index),
         model=f"{label}.{named[0]}" if named else "",
-        tables=frozenset(_table(label, model) for _, model in models),
+        tables=frozenset(_table(label, model) for _, model in models) | gone,
+        gone=gone,
         columns=frozenset(columns),
         names=frozenset(filter(None, [getattr(constraint, "name", None), getattr(operation, "name", None)])),
         text=_text(operation),
@@ -224,6 +236,15 @@ def _what(operation: Operation) -> str:
 
 def _table(label: str, model: ModelState) -> str:
     return str(model.options.get("db_table") or f"{label}_{model.name.lower()}")
+
+
+def _tables(label: str, named: list[str], state: ProjectState) -> frozenset[str]:
+    """Those of these models, and of their many-to-many fields."""
+    found = set()
+    for model in filter(None, (state.models.get((label, name)) for name in named)):
+        many = [name for name, field in model.fields.items() if field.many_to_many]
+        found |= {_table(label, model), *(f"{_table(label, model)}_{name}" for name in many)}
+    return frozenset(found)
 
 
 def _text(operation: Operation) -> str:

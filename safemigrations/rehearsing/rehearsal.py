@@ -127,6 +127,7 @@ def _plan(wanted: Wanted, changes: Changes) -> dict[str, Any]:
         "chosen": [*chosen, *gone],
         "visited": [*sorted(near.difference(chosen, MADE_BY_DJANGO)), *sample],
         "filled": changes.filled,
+        "unique": changes.unique,
     }
 
 

@@ -32,7 +32,12 @@ class Failure:
 
     @property
     def signature(self) -> tuple[str, ...]:
-        """What two of the same reason have in common, also where their values differ."""
+        """What two of the same reason have in common, also where their values differ.
+
+        Generated values may be such that a constraint refuses them, whatever is done with them.
+        """
+        if self.constraint:
+            return self.kind, self.constraint
         return self.model, self.action, self.kind, self.table, self.column, self.constraint, self.shape
 
     @property

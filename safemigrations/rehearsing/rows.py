@@ -8,6 +8,7 @@ from typing import Any
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, models, router, transaction
+from django.db.models import CheckConstraint
 from django.db.models.fields.proxy import OrderWrt
 
 from .values import NoValue, Numbers
@@ -66,9 +67,26 @@ class Rows:
     def __init__(self, numbers: Numbers, alias: str) -> None:
         self.numbers, self.alias, self.depth = numbers, alias, 0  # how many rows wait for their parents
         self.seeds: dict[Any, list[Any]] = {}
+        self.unique: frozenset[str] = frozenset()  # "shop.order.invoice": relations that one release says are unique
 
     def values(self, model: Any, **given: Any) -> dict[str, Any]:
-        """What a release says about a row that it creates."""
+        """What a release says about a row that it creates, as its own check constraints want it."""
+        for _ in range(TRIES):
+            values = self._values(model, given)
+            if self._is_allowed(model, values):
+                break
+        return values
+
+    def _is_allowed(self, model: Any, values: dict[str, Any]) -> bool:
+        for constraint in model._meta.constraints:
+            if isinstance(constraint, CheckConstraint):
+                try:
+                    constraint.validate(model, model(**values), using=self.alias)
+                except ValidationError:
+                    return False
+        return True
+
+    def _values(self, model: Any, given: dict[str, Any]) -> dict[str, Any]:
         fields = [field for field in sent(model) if field.name not in given]
         chosen = [field for field in fields if not (self._has_default(field) and next(self.numbers.count) % 2)]
         return {field.name: self.value(field) for field in chosen} | given
@@ -113,7 +131,8 @@ class Rows:
         if field.null and (model is field.model or number % 2 or self.depth > 1):
             return None
         seeds = self._seeds(model)
-        if seeds and not field.unique and (number % 3 or label(model) in MADE_BY_DJANGO):
+        unique = field.unique or f"{label(field.model)}.{field.name}" in self.unique
+        if seeds and not unique and (number % 3 or label(model) in MADE_BY_DJANGO):
             return seeds[number % len(seeds)]
         return self.create_parent(model)
 

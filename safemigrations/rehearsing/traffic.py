@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, transaction
-from django.db.models import Count, F, UniqueConstraint
+from django.db.models import CheckConstraint, Count, F, Q, UniqueConstraint
 
 from .. import conf
 from .ledger import Ledger, cell, same
@@ -49,9 +49,11 @@ class Traffic:
         chosen: Sequence[str],
         visited: Sequence[str],
         filled: Sequence[str] = (),
+        unique: Sequence[str] = (),
         over: Callable[[], bool] = lambda: False,
     ) -> None:
         self.requests, self.rows, self.names, self.over = requests, rows, names, over
+        rows.unique = frozenset(unique)
         self.filled = frozenset(filled)  # "shop.order.note": columns in which a null may get a value
         self.known = {names.model(model): model for model in rehearsed_models(rows.alias)}
         self.chosen = [self.known[name] for name in chosen if name in self.known]
@@ -140,9 +142,9 @@ class Traffic:
         return None, None  # type: ignore[unreachable]  # a request swallows its error
 
     def changes(self, model: Any) -> dict[str, Any]:
-        """New values for what is plain: no key, no relation, nothing that is unique."""
-        together = {name for names in unique_sets(model) for name in names}
-        plain = [f for f in sent(model) if not f.remote_field and not f.unique and f.name not in together]
+        """New values for what is plain: no key, no relation, nothing that is unique or checked."""
+        bound = {name for names in unique_sets(model) for name in names} | checked(model)
+        plain = [f for f in sent(model) if not f.remote_field and not f.unique and f.name not in bound]
         return {field.name: self.rows.value(field) for field in plain}
 
     def save(self, row: Any) -> None:
@@ -170,6 +172,7 @@ class Traffic:
             if counts and field.name in self.changes(model):
                 with self.request(model, f"update({field.name}=F(…) + 1)"):
                     self.manager(model).filter(pk=row.pk).update(**{field.name: F(field.name) + 1})
+                    self.ledger.get(self.key(row), {}).pop(self.names.column(field), None)
                     self.wrote(self.manager(model).get(pk=row.pk), [field.name])
 
     def lock_and_save(self, row: Any) -> None:
@@ -255,8 +258,7 @@ class Traffic:
 
     def delete_parents(self, model: Any) -> None:
         """Parents of rows of its own, as their ON DELETE has it."""
-        for family in self.families(model):
-            self.delete_parent(family)
+        for family in filter(self.delete_parent, self.families(model)):
             child, pk, name, *_ = family
             field = self.known[child]._meta.get_field(name)
             with self.request(model, f"read after its {name} was deleted"):
@@ -278,13 +280,13 @@ class Traffic:
         parent = field.remote_field.model._meta.concrete_model
         on_delete = field.remote_field.on_delete
         known = (models.SET_NULL, models.CASCADE, models.PROTECT, models.DO_NOTHING)
-        if self.names.model(parent) in self.known and parent is not model and on_delete in known:
+        if self.names.model(parent) in self.known and on_delete in known:
             with self.request(model, f"create({field.name}=…)"):
                 of = self.rows.create_parent(parent)
                 row = self.rows.create(model, **{field.name: of})
                 yield [self.names.model(model), str(row.pk), field.name, self.names.model(parent), str(of.pk)]
 
-    def delete_parent(self, family: Family) -> None:
+    def delete_parent(self, family: Family) -> bool:
         """Of a child that is its own or the other release's; a relation that is protected goes first."""
         child, pk, name, parent, parent_pk = family
         model, known = self.known[parent], self.known.get(child)
@@ -293,13 +295,12 @@ class Traffic:
             if known and field and field.remote_field.on_delete in (models.PROTECT, models.DO_NOTHING):
                 known._base_manager.using(self.rows.alias).filter(pk=pk).delete()
             model._base_manager.using(self.rows.alias).get(pk=parent_pk).delete()
+            return True
+        return False  # type: ignore[unreachable]  # a request swallows its error
 
     def delete_parents_of(self, families: Sequence[Family]) -> list[Family]:
-        """Those whose parent this release knows; they are returned."""
-        known = [family for family in families if family[3] in self.known]
-        for family in known:
-            self.delete_parent(family)
-        return known
+        """Those whose parent this release knows; whose is gone is returned."""
+        return [family for family in families if family[3] in self.known and self.delete_parent(family)]
 
     def read_children(self, families: Sequence[Family]) -> None:
         """Whatever has become of them, reading them is no error; and nothing points at what is gone."""
@@ -369,6 +370,13 @@ class Traffic:
                         found += sum(value is None for value in every.values_list(field.attname, flat=True)[:1000])
                         if found:
                             self.requests.lose(model, field, f"{field.attname} is null in {found} rows")
+
+
+def checked(model: Any) -> set[str]:
+    """Fields that a check constraint compares with something."""
+    checks = [constraint for constraint in model._meta.constraints if isinstance(constraint, CheckConstraint)]
+    conditions = [check.condition for check in checks if isinstance(check.condition, Q)]
+    return {name for condition in conditions for name in condition.referenced_base_fields}
 
 
 def _field(model: Any, name: str) -> Any:

@@ -181,7 +181,7 @@ def literals_of(model: Any) -> dict[str, list[Any]]:
 
 
 def _collect(condition: Any, collected: dict[str, list[Any]]) -> None:
-    for child in condition.children if isinstance(condition, Q) else ():
+    for child in condition.children if isinstance(condition, Q) and not condition.negated else ():
         if isinstance(child, Q):
             _collect(child, collected)
         elif isinstance(child, tuple):
