@@ -63,7 +63,8 @@ def test_a_stock_operation_that_breaks_the_old_release_is_named(released):
     status, found = rehearse(released)
     assert status == 1
     (finding,) = found["findings"]
-    assert (finding["kind"], finding["release"], finding["phase"]) == ("error", "old", "expand")
+    assert (finding["kind"], finding["release"]) == ("error", "old")
+    assert finding["phase"] in ("expand", "both releases")
     assert finding["message"] == 'null value in column "total" of relation "shop_order" violates not-null constraint'
     assert {request["model"] for request in finding["requests"]} == {"shop.order"}
     assert {"create()", "bulk_create()"} <= {request["action"] for request in finding["requests"]}
@@ -84,7 +85,7 @@ def test_what_makemigrations_writes_passes_also_when_migrate_is_killed(released)
     released.write_models("shop", TOTAL)
     released.manage("makemigrations", "shop").check()
     status, found = rehearse(released, "--kill", "2")
-    assert (status, found["findings"], found["notes"]) == (0, [], [])
+    assert (found["findings"], found["notes"], status) == ([], [], 0)
     assert all(phase["requests"] > 0 and phase["series"] for phase in found["phases"])
     assert left_behind(released) == ([], "")
 
@@ -178,9 +179,11 @@ def in_the_middle(project: Project) -> Running:
     """A rehearsal whose requests have begun."""
     running = project.start("safemigrations", "rehearse", "--seconds", "60", "--clients", "1", group=True)
     running.read_until("Scratch database")
-    name, end = str(conninfo_to_dict(project.dsn)["dbname"]), time.monotonic() + 15
+    name, end = str(conninfo_to_dict(project.dsn)["dbname"]), time.monotonic() + 60
     # Only clients stay connected to a copy of the base, which has a number.
-    query = f"SELECT FROM pg_stat_activity WHERE datname LIKE 'test\\_{name[:20]}%rehearsal%' AND datname LIKE '%\\__'"
+    query = (
+        f"SELECT pid FROM pg_stat_activity WHERE datname LIKE 'test\\_{name[:20]}%rehearsal%' AND datname LIKE '%\\__'"
+    )
     while not project.sql(query):
         assert time.monotonic() < end, project.sql("SELECT datname, application_name FROM pg_stat_activity")
     return running

@@ -76,9 +76,8 @@ class Scratch:
         """A connection of this process to the database, and by its alias from now on; who asks for it closes it."""
         connection = self.connection.copy()
         connection.settings_dict["NAME"] = names[self.alias]
-        connections[self.alias] = (
-            connection  # who hears of a new connection, such as contrib.postgres, goes by the alias
-        )
+        # Who hears of a new connection, such as contrib.postgres, goes by the alias.
+        connections[self.alias] = connection
         return connection
 
     def _take_lock(self) -> None:

@@ -65,14 +65,15 @@ class Traffic:
     # What a process is asked to do.
 
     def go_on(self) -> None:
-        """Until the next message arrives."""
+        """Until the next message arrives, but everything once: what is asked of a phase is what can go wrong in it."""
+        self.round(lambda: False)
         while not self.over():
-            self.round()
+            self.round(self.over)
 
-    def round(self) -> None:
+    def round(self, over: Callable[[], bool]) -> None:
         for model in self.chosen:
             self.use(model)
-            if self.over():
+            if over():
                 return
         for model in self.visited:
             self.visit(model)
