@@ -117,7 +117,7 @@ UNHARMED = [
     "unique_field_becomes_constraint",
     "unique_together_becomes_constraint",
 ]
-FEW = ("rename_field", "set_not_null", "alter_field_wider")
+FEW = ("rename_field", "add_index")
 
 
 def chosen() -> list[Case]:
