@@ -66,11 +66,12 @@ class Traffic:
 
     def go_on(self) -> None:
         """Until the next message arrives, but everything once: what is asked of a phase is what can go wrong in it."""
-        self.round(lambda: False)
+        self.round()
         while not self.over():
             self.round(self.over)
 
-    def round(self, over: Callable[[], bool]) -> None:
+    def round(self, over: Callable[[], bool] = lambda: False) -> None:
+        """Everything once, unless it is over before."""
         for model in self.chosen:
             self.use(model)
             if over():
