@@ -342,7 +342,8 @@ class Traffic:
             name, _, pk = key.partition(" ")
             if name in self.known:
                 model = self.known[name]
-                self.save(model(pk=model._meta.pk.to_python(pk)))
+                with self.request(model, "get()"):
+                    self.save(self.manager(model).get(pk=pk))
         changed, self.ledger = self.ledger, before
         return changed
 
