@@ -180,12 +180,15 @@ def test_connections_that_are_few(shop, dsn):
         ExitStack() as open,
     ):
         project = as_role(shop, conninfo)
+        sessions = f"FROM pg_stat_activity WHERE usename = '{name}'"
         few = one(project, "connections")
         assert few["found"].startswith("1 connection of 2 are free by the limit of the role")
         assert few["do"] == f'ALTER ROLE "{name}" CONNECTION LIMIT 5;'
+        wait_for(dsn, f"SELECT count(*) = 0 {sessions}")  # the server ends them a moment later
         open.enter_context(psycopg.connect(conninfo))
         second = one(project, "second_connection", status=1)
         assert second["found"].startswith("migrate needs a second connection")
+        wait_for(dsn, f"SELECT count(*) = 1 {sessions}")
         shop.sql(few["do"])
         assert "connections" not in names(remarks(project))
 

@@ -20,23 +20,23 @@ def of_server(connection: BaseDatabaseWrapper) -> list[Remark]:
 def of_plan(connection: BaseDatabaseWrapper, ahead: Ahead, refusals: Iterable[str] = ()) -> list[Remark]:
     """What refuses this plan, and what is around it; before the command has taken its lock."""
     found = [Remark.of_refusal("plan", text) for text in refusals]
-    found += _around(Session(connection), ahead, holds_lock=False)
+    asked = Session(connection)
+    found += [*_around(asked, ahead, holds_lock=False), *session.pooler(asked)]
+    found += [*others.hidden(asked), *others.triggers(asked)]
     return sorted(found, key=lambda remark: list(Severity).index(remark.severity))
 
 
 def warnings(connection: BaseDatabaseWrapper, ahead: Ahead) -> list[Remark]:
-    """What a run that has its lock says before its first step."""
+    """What a run that has its lock says before its first step. What is only good to know isn't asked."""
     around = _around(Session(connection), ahead, holds_lock=True)
     return [remark for remark in around if remark.severity is Severity.WARN]
 
 
 def _around(asked: Session, ahead: Ahead, *, holds_lock: bool) -> Iterator[Remark]:
-    yield from session.pooler(asked)
     yield from session.free(asked, ahead, holds_lock=holds_lock)
     yield from session.ended_by_timeouts(asked, ahead)
     yield from others.transactions(asked)
     yield from others.prepared(asked)
     yield from replication.lag(asked)
     yield from replication.subscribers(asked, ahead)
-    yield from others.triggers(asked)
     yield from disk.room(asked, ahead)

@@ -32,16 +32,15 @@ def transactions(session: Session, older_than: float = OLD) -> Iterator[Remark]:
             Severity.WARN,
             f"{len(found) - NAMED} more transactions are older than {older_than:.0f} s.",
         )
-    yield from _hidden(session)
 
 
-def _hidden(session: Session) -> Iterator[Remark]:
-    ((hidden, role),) = session.rows(f"SELECT ({hidden_sessions()}), current_user::text")
-    if hidden:
+def hidden(session: Session) -> Iterator[Remark]:
+    ((many, role),) = session.rows(f"SELECT ({hidden_sessions()}), current_user::text")
+    if many:
         yield Remark(
             "old_transaction",
             Severity.NOTE,
-            f"The role {role} can't see what {hidden} sessions of other roles are at, nor since when.",
+            f"The role {role} can't see what {many} sessions of other roles are at, nor since when.",
             f"GRANT pg_read_all_stats TO {Name.of(role)};",
         )
 

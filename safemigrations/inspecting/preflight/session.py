@@ -83,9 +83,9 @@ def free(session: Session, ahead: Ahead, *, holds_lock: bool) -> Iterator[Remark
     """Are there connections for the lock, for the watchdog, and for the watch of a backfill?"""
     wanted = {"its lock": not holds_lock, "its watchdog": conf.max_wait() is not None, "its backfill": ahead.fills}
     needs = [what for what, is_wanted in wanted.items() if is_wanted]
-    ((role, database),) = session.rows(where_and_who())
     for what, left, limit in session.rows(free_connections()):
         if left < len(needs):
+            ((role, database),) = session.rows(where_and_who())
             more = _more(what, role, database, limit)
             yield Remark("connections", Severity.WARN, _few(what, max(0, left), limit, needs), more)
 
