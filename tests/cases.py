@@ -53,6 +53,8 @@ from safemigrations.operations import (
     ValidateConstraintLater,
 )
 
+from . import citext
+
 LABEL = "shop"
 
 
@@ -70,6 +72,13 @@ def _number(value: Any) -> Any:
 
 def _digit(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
+
+
+class CaseInsensitive(models.TextField):  # type: ignore[type-arg]
+    """A text whose case counts for nothing, as projects spell it since Django has no such field any more."""
+
+    def db_type(self, connection: Any) -> str:
+        return "citext"
 
 
 class Case:
@@ -148,6 +157,7 @@ VISIT = CreateModel(
 )
 
 BASE: Sequence[Operation] = (
+    citext.CREATE,
     CreateModel(
         "Customer",
         [
@@ -462,6 +472,13 @@ CASES: Sequence[Case] = (
     Case("add_field_many_to_many_to_itself", _add(models.ManyToManyField("shop.Order"))),
     Case("alter_field_choices", _alter("channel", models.CharField(max_length=30, choices=[("web", "W")])), safe=True),
     Case("alter_field_wider", _alter("channel", models.CharField(max_length=50)), safe=True),
+    Case("alter_field_wider_in_index_with_condition", AlterField("price", "memo", models.CharField(max_length=50))),
+    Case(
+        "alter_field_wider_that_is_pointed_at",
+        AlterField("currency", "code", models.CharField(max_length=50, unique=True)),
+    ),
+    Case("alter_field_text_that_is_pointed_at", AlterField("currency", "code", models.TextField(unique=True))),
+    Case("alter_field_text_without_case", _alter("number", CaseInsensitive(unique=True))),
     Case("alter_field_may_be_null", _alter("weight", models.IntegerField(null=True)), safe=True),
     Case(
         "alter_field_db_default",

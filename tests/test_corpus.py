@@ -40,6 +40,7 @@ SHOP = [
             ("state", models.CharField(max_length=10, null=True)),
             ("note", models.TextField()),
             ("total", models.DecimalField(max_digits=8, decimal_places=2)),
+            ("tax", models.DecimalField(max_digits=8, decimal_places=2)),
             ("pieces", models.IntegerField(null=True)),
             ("source", models.CharField(max_length=10, db_default="web")),
             ("placed", models.DateTimeField()),

@@ -35,7 +35,7 @@ from ..plans.new_type import Exchange, Retyped
 from ..plans.steps import Plan, Together
 from ..plans.two_names import TwoNames
 from ..plans.two_types import TwoTypes
-from .alteration import Alteration, alteration_at, described
+from .alteration import Alteration, alteration_at, described, is_instant
 from .base import Change, Situation
 from .parts import Part
 from .rename_field import is_of_composite_key, no_second_name
@@ -82,7 +82,7 @@ class ExpandAlterField(Change, AlterField):
 
     def _change(self, at: Situation) -> Alteration:
         change = alteration_at(at, self.model_name, self.name)
-        if not change.rewrites or _others(change):
+        if not (change.rewrites or change.changes_type) or _others(change):
             raise ValueError(
                 f"ExpandAlterField {self.model_name}.{self.name} gives a column another type, collation or name and "
                 "does nothing else. Use AlterField for the rest, before it, or let makemigrations write them."
@@ -170,6 +170,11 @@ def _harm(change: Alteration) -> str:
         return (
             f"gives its column another name ({change.old.field.column} becomes {change.new.field.column}): the old "
             "release names it in every query."
+        )
+    if change.is_relied_on and is_instant(change.old.type, change.new.type):
+        return (
+            "gives its column another type: an index, a check or a foreign key that relies on it is made anew while "
+            "nobody can use the table."
         )
     return (
         "gives its column another type: PostgreSQL rewrites the table, and those that point at it, while nobody can "

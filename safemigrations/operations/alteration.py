@@ -6,6 +6,7 @@ answers are the same: those of BaseDatabaseSchemaEditor._alter_field().
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -15,12 +16,11 @@ from django.db.migrations.utils import resolve_relation
 from django.db.models import Field
 
 from ..data import Data
-from ..plans.casts import is_wider, parse
+from ..plans.casts import is_wider, parse, text_of
 from ..plans.column import bound
 from .base import Situation
+from .relied_on import Relied
 from .rule import Context
-
-TEXT = ("varchar", "text", "citext")  # types whose indexes come with one for LIKE
 
 
 class Form(Data):
@@ -46,6 +46,7 @@ class Alteration(Data):
     connection: BaseDatabaseWrapper
     old: Form
     new: Form
+    relied: Relied | None = None  # where a rule asks: what relies on the column may take its time
 
     @property
     def tightens_null(self) -> bool:
@@ -144,7 +145,18 @@ class Alteration(Data):
     @property
     def retypes(self) -> bool:
         """Does the column get a type, or a collation, that PostgreSQL has to compute?"""
-        return self.changes_collation or (self.changes_type and not is_instant(self.old.type, self.new.type))
+        return self.changes_collation or (self.changes_type and not self._is_instant)
+
+    @property
+    def _is_instant(self) -> bool:
+        return is_instant(self.old.type, self.new.type) and not (self.has_wider_type and self.is_relied_on)
+
+    @property
+    def is_relied_on(self) -> bool:
+        """Would something be made anew for the new type, though the column itself costs nothing?"""
+        if not self.relied:
+            return False
+        return replace(self.relied, old_type=self.old.type, new_type=self.new.type).is_made_anew
 
     @property
     def rewrites(self) -> bool:
@@ -181,7 +193,7 @@ class Alteration(Data):
     @property
     def changes_text(self) -> bool:
         """Would an index for LIKE, if there is one, be of another type?"""
-        return _text(self.old.type) != _text(self.new.type)
+        return text_of(self.old.type) != text_of(self.new.type)
 
     @property
     def changes_comment(self) -> bool:
@@ -225,10 +237,6 @@ WORK = (
 def _has_index(field: Any) -> bool:
     """Does the field have the index of db_index=True? Where the field is unique, the index of UNIQUE serves for it."""
     return bool(field.db_index and not field.unique)
-
-
-def _text(type_: str) -> str:
-    return next((text for text in TEXT if type_.startswith(text)), "")
 
 
 def described(field: Any) -> str:
@@ -324,7 +332,15 @@ def alteration_in(context: Context, operation: AlterField) -> Alteration | None:
         context.connection_of(operation.model_name),
         _unbound(old, operation, context, context.before),
         form_in(context, operation, operation.field),
+        _relied(old, operation, context),
     )
+
+
+def _relied(field: Any, operation: AlterField, context: Context) -> Relied | None:
+    """A foreign key has the type of what it points at, and changes it with that."""
+    key = context.app_label, operation.model_name_lower
+    related = field.remote_field or operation.field.remote_field
+    return None if related else Relied(context.before, key, operation.name, "", "")
 
 
 def form_in(context: Context, operation: AlterField, field: Field[Any, Any]) -> Form:

@@ -204,7 +204,8 @@ OF_EVERY_TYPE = ("null", "_unique", "db_index", "db_comment")
 
 def _as_before(change: Alteration) -> Any:
     """The old type with the rest of the new form."""
-    if change.changes_text and (change.new.field.db_index or change.new.field.unique) and change.has_wider_type:
+    like = change.changes_text and (change.new.field.db_index or change.new.field.unique)
+    if like and change.has_wider_type and not change.is_relied_on:
         return _without_limit(change.new.field, getattr(change.old.field, "db_collation", None))
     field = _without_check(change.old.field) if change.removes_check else change.old.field.clone()
     for name in OF_EVERY_TYPE:

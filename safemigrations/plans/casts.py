@@ -35,6 +35,12 @@ def parse(type_: str) -> tuple[str, tuple[int, ...]]:
     return re.sub(r"\s*\([^)]*\)", "", type_).strip(), size
 
 
+def text_of(type_: str) -> str:
+    """Which of the text types it is, if it is one. Django makes another index for LIKE for each, or none."""
+    name, _ = parse(type_)
+    return name if name in TEXTS else ""
+
+
 def is_wider(old: str, new: str) -> bool:
     """Does the new type hold every value of the old one, as the same value?"""
     (old_name, old_size), (new_name, new_size) = parse(old), parse(new)

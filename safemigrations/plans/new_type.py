@@ -72,7 +72,10 @@ class Exchange(Data):
         forth, back = (column.back, column.forth) if self.backwards else (column.forth, column.back)
         old, new = _under(column.old, "old"), _under(column.new, "new")
         twin, former = (old, new) if self.backwards else (new, old)
-        return Twin(original=before, column=twin, successor=after, former=former, cast=forth, back=back)
+        # Django makes the index for LIKE of what is altered, and drops that of what points at it.
+        points = column != self.columns[0]
+        likes = (self.backwards, not self.backwards) if points else (True, True)
+        return Twin(original=before, column=twin, successor=after, former=former, cast=forth, back=back, likes=likes)
 
     def _by_table(self) -> dict[Name, list[Twin]]:
         tables: dict[Name, list[Twin]] = {}
@@ -100,12 +103,13 @@ class Exchange(Data):
             *(twin.nothing_stuck(twins) for twin in twins),
             *self._indexes_fit(),
             *(step for twin in twins for step in twin.every_value_fits()),
+            *(step for twin in twins for step in twin.values_stay_unique()),
             *(step for twin in twins for step in twin.sequence_fits()),
         )
 
     def _indexes_fit(self) -> Iterator[Step]:
         for twins in self._by_table().values():
-            yield try_types([(one.original, one.successor) for one in twins], done=twins[0].over)
+            yield try_types([(one.original, one.successor) for one in twins], but=_likes(twins), done=twins[0].over)
 
     def begin(self) -> Plan:
         return (*(twin.add() for twin in self.twins), *(twin.fill() for twin in self.twins))
@@ -130,9 +134,12 @@ class Exchange(Data):
                 f" {', '.join(twin.original.name for twin in twins)}",
                 table=table,
                 twins=tuple((twin.original.name, twin.column.name) for twin in twins),
+                but=_likes(twins),
                 done=twins[0].over,
                 works_on=(twins[0].original.claim,),
             )
+            for twin in twins:
+                yield from twin.like_index(_scope(table, twins))
 
     # The moment itself.
 
@@ -178,11 +185,20 @@ def _let_go(twin: Twin) -> Iterator[str]:
 
 def _take_over(table: Name, twins: list[Twin]) -> Iterator[str]:
     """The indexes and constraints of the twins get the names of those of the originals."""
-    scope = scope_of_copies(table, [twin.original.name for twin in twins])
+    scope = _scope(table, twins)
     yield exchange_checks(table, scope)
     yield exchange_primary_key(table, scope)
     yield exchange_indexes(table, scope)
     yield drop_unique(table, scope)
+
+
+def _scope(table: Name, twins: list[Twin]) -> str:
+    return scope_of_copies(table, [twin.original.name for twin in twins])
+
+
+def _likes(twins: list[Twin]) -> str:
+    """A query for the indexes for LIKE that another type has no use for."""
+    return " UNION ".join(filter(None, (twin.former_like_index for twin in twins)))
 
 
 def _exchange_names(twin: Twin) -> Iterator[str]:

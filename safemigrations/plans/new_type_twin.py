@@ -10,19 +10,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from django.db.backends.ddl_references import Statement as Reference
+
 from ..data import Data
 from ..postgres.columns import column_is, column_missing, column_not_null, sequence_beyond
 from ..postgres.dependents import stuck_to_column
+from ..postgres.indexes import index_of_field
 from ..postgres.lock import Lock
-from ..postgres.names import Name, temporary_name
+from ..postgres.names import Name, name_of_copy, temporary_name
 from ..postgres.probe import Probe
 from ..postgres.values import differ, differ_in_0_1_0
+from ..typed import like_index_sql
 from . import claims
-from .casts import INTEGERS, Cast
+from .casts import INTEGERS, Cast, text_of
 from .claims import Claim, Claims
 from .column import Column
 from .foreign_key import ForeignKey
-from .index_and_check import check_constraint
+from .index_and_check import build_index, check_constraint, name_in
 from .not_null import not_null
 from .steps import Backfill, Plan, Proof, Together
 from .takeover import carry
@@ -42,6 +46,7 @@ class Twin(Data):
     former: Column
     cast: Cast
     back: Cast
+    likes: tuple[bool, bool] = (True, True)  # do the twin and the original have the index for LIKE of their types?
 
     @property
     def table(self) -> Name:
@@ -111,6 +116,26 @@ class Twin(Data):
                 failure=(
                     f"Rows of {column.label} have a {column.name} that {type_} can't hold: {keys} {{rows}}. "
                     "Nothing was lost. Mend them, then run the same command again."
+                ),
+                done=self.over,
+                works_on=(column.claim,),
+            ),
+        )
+
+    def values_stay_unique(self) -> Plan:
+        """To citext, values are the same that differ by case."""
+        column, type_ = self.original, self.successor.type
+        if not column.field.unique or text_of(type_) != "citext" or text_of(column.type) == type_:
+            return ()
+        value = f"CAST({column.quoted} AS {type_})"
+        return (
+            Proof(
+                why=f"{column.label}: no two rows have the same {column.name} as {type_}",
+                query=f"SELECT {value} FROM {column.table} WHERE {column.quoted} IS NOT NULL"
+                " GROUP BY 1 HAVING count(*) > 1",
+                failure=(
+                    f"Rows of {column.label} have a {column.name} that is another row's, too, as {type_}: {{rows}}. "
+                    "Nothing was changed. Mend them, then run the same command again."
                 ),
                 done=self.over,
                 works_on=(column.claim,),
@@ -212,6 +237,25 @@ class Twin(Data):
         by_hand = column_not_null(self.table, self.original.name)
         return tuple(replace(step, only_where=_both(by_hand, step.only_where)) for step in plan)
 
+    @property
+    def former_like_index(self) -> str:
+        """A query for the original's index for LIKE, which a twin of another kind of text doesn't get."""
+        another = text_of(self.original.type) != text_of(self.successor.type)
+        return index_of_field(self.table, self.original.name, name="_like") if another else ""
+
+    def like_index(self, scope: str) -> Plan:
+        """The one of its own type, under the name by which it is exchanged; if there is nothing to exchange, its own.
+
+        `scope` is that of the other copies of the table.
+        """
+        reference, own, former = map(_like_index, (self.column, self.successor, self.original))
+        of_twin, of_original = self.likes
+        if not (self.former_like_index and of_twin and reference and own):
+            return ()
+        name = name_of_copy(scope, name_in(former).raw) if of_original and former else name_in(own).raw
+        index = build_index(f"{self.label}: index for LIKE, for {self.column.name}", self.table, reference)
+        return self._unless_over((replace(index, name=name, takes=(), undo=()),))
+
     def foreign_key(self) -> Plan:
         return self._unless_over(ForeignKey(self.column).add())
 
@@ -232,6 +276,10 @@ class Twin(Data):
             done=self.over,
             works_on=(original.claim,),
         )
+
+
+def _like_index(column: Column) -> Reference | None:
+    return like_index_sql(column.editor, column.model, column.field)
 
 
 def _both(one: Probe, other: Probe | None) -> Probe:

@@ -9,6 +9,7 @@ from pglast import ast
 from pglast.stream import RawStream
 
 from ...data import Data
+from ...operations.relied_on import Relied
 from ...plans.casts import is_wider, parse
 from ..scene import Scene
 
@@ -193,6 +194,10 @@ def _alter_type(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
     found = scene.table(table)
     old = known_type(found.field(command.name)) if found else ""
     instant = old and command.def_.raw_default is None and is_instant(old, new)
+    if found and instant and old != new:
+        key = found.model.app_label, found.model.name_lower
+        relied = Relied(scene.state, key, found.name_of(command.name), old, new)
+        instant = not relied.is_made_anew_with_it
     yield Effect("brief" if instant else "ALTER TYPE", table, command.name)
 
 
