@@ -40,7 +40,8 @@ from tests.shop import KEY
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+TOP = [ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")]
+PAGES = [*TOP, DOCS / "llms.txt", *sorted(DOCS.glob("*.md"))]
 ALL = [getattr(safemigrations.operations, name) for name in safemigrations.operations.__all__]
 # Backfill is written by people; no operation of Django's becomes one.
 OPERATIONS = [operation for operation in ALL if operation is not Backfill]
@@ -103,15 +104,15 @@ def test_a_page_names_every_argument(operation):
 
 
 def test_every_operation_is_listed():
-    for text in (page("index"), (ROOT / "README.md").read_text()):
+    for text in (page("index"), page("covered")):
         assert [operation.__name__ for operation in ALL if f"`{operation.__name__}`" not in text] == []
 
 
 def test_every_setting_is_described():
     headings = set(re.findall(r"^## `(\w+)`$", page("settings"), re.MULTILINE))
-    in_readme = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    in_table = set(re.findall(r"^\| `([A-Z_]+)` \|", page("settings"), re.MULTILINE))
     assert headings == conf.KEYS
-    assert in_readme == conf.KEYS
+    assert in_table == conf.KEYS
 
 
 def test_the_defaults_are_the_real_ones():
@@ -291,8 +292,8 @@ def telling(text: ast.expr) -> str:
     return " ".join(parts[0].split(". ")[0].split()) if parts else ""
 
 
-def test_the_operators_page_has_every_message():
-    told = " ".join(page("deploying").split())
+def test_the_operators_pages_have_every_message():
+    told = " ".join(f"{page('deploying')} {page('when_it_fails')}".split())
     assert {where: telling(text) for where, text in messages() if telling(text) not in told} == {}
 
 
@@ -353,5 +354,5 @@ def test_the_subcommands_are_those_that_exist():
         env={"PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "tests.settings", "PATH": ""},
     ).stdout
     exist = set(re.findall(r"^    (\w+) ", help_text, re.MULTILINE))
-    told = set(re.findall(r"^\| `safemigrations (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    told = set(re.findall(r"^\| `safemigrations (\w+)", page("commands"), re.MULTILINE))
     assert told == exist != set()
