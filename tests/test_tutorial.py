@@ -70,8 +70,8 @@ def plain(printed: str) -> str:
 
 
 def test_the_tutorial(database, dsn, tmp_path):
-    entry = settings_for(dsn, conninfo_to_dict(dsn)["dbname"])
-    shell, folder = Shell(tmp_path), tmp_path
+    entry = settings_for(dsn, str(conninfo_to_dict(dsn)["dbname"]))
+    shell = Shell(tmp_path)
     shell.type(f"mkdir {tmp_path}/tutorial && cd {tmp_path}/tutorial")
     for what, text in parts():
         if not what.startswith("$ "):

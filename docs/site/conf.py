@@ -20,6 +20,8 @@ suppress_warnings = ["misc.highlighting_failure"]  # a page may show a piece of 
 
 html_theme = "furo"
 html_title = f"safemigrations {version}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_extra_path = ["../llms.txt"]
