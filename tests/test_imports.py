@@ -91,6 +91,7 @@ LATE = {
         "from ...checking.sql.reader import needs_no_transaction, remember",
         "from ...checking.sql.statements import effects",
     ],
+    "postgres/snapshot.py": ["import psycopg"],
     "plans/triggers.py": ["from .trigger_sql import FunctionSql, TriggerSql"],
     "pytest_plugin.py": ["from . import testing"],
 }

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
-import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+if TYPE_CHECKING:
+    import psycopg
 
 Snapshot = dict[str, dict[str, Any]]
 
@@ -108,6 +110,8 @@ def snapshot(connection: BaseDatabaseWrapper) -> Snapshot:
 @contextmanager
 def prepared(connection: BaseDatabaseWrapper) -> Iterator[psycopg.Cursor]:
     """A cursor whose statements are planned once in a session: planning takes longer than reading the catalog."""
+    import psycopg  # where it has no libpq this can't be done; what asks no PostgreSQL works there
+
     connection.ensure_connection()
     session = connection.connection
     session.prepare_threshold = 0
