@@ -40,6 +40,10 @@ def shown_age(age: timedelta) -> str:
     return f"{max(0, int(age.total_seconds()))} s"
 
 
+def shown_seconds(seconds: float) -> str:
+    return shown_age(timedelta(seconds=seconds))
+
+
 def shown_moment(moment: datetime) -> str:
     """In the time zone of the project."""
     return f"{localtime(moment) if is_aware(moment) else moment:%Y-%m-%d %H:%M}"

@@ -32,7 +32,7 @@ ROOMS = [
     ("rehearsing",),
     ("console",),
     ("management",),
-    ("apps", "tasks", "django_tasks", "celery_tasks", "testing", "pytest_plugin"),
+    ("apps", "models", "admin", "tasks", "django_tasks", "celery_tasks", "testing", "pytest_plugin"),
 ]
 GROUND, TOP = "Settings, errors, values.", "What Django, task systems and tests look for by its name."
 

@@ -45,6 +45,7 @@ TYPED = {
     "safemigrations backfill resume": ["safemigrations backfill resume"],
     "safemigrations backfill status": ["safemigrations backfill status"],
     "safemigrations backfill cancel": ["safemigrations backfill cancel"],
+    "safemigrations backfill {} {}": ["safemigrations backfill pause 1", "safemigrations backfill pace 1 --rest 0"],
     "safemigrations backfill cancel {}": ["safemigrations backfill cancel 1"],
 }
 TYPE = """

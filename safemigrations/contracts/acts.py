@@ -1,4 +1,4 @@
-"""What people decided about rows of the contract queue: kept with who, when and why, also when the row is gone."""
+"""What people decided about contract rows and backfills: kept with who, when and why, also when the row is gone."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
+from ..running.backfill.progress import AbstractProgress
 from ..running.storage import Own, ensure_table, has_table
 from .marks import own_mark
-from .table import Contract
+from .table import AbstractContract
 
 
-class Act(models.Model):
+class AbstractAct(models.Model):
     """One decision about one row."""
 
     app_label = models.CharField(max_length=255)
@@ -31,21 +32,33 @@ class Act(models.Model):
     os_user = models.TextField()  # user@host
     mark = models.CharField(max_length=8)  # of the release whose command it was
 
-    class Meta(Own):
-        apps = Apps()
-        db_table = "safemigrations_act"
+    class Meta:
+        abstract = True
 
     def __str__(self) -> str:
         return f"{self.act} {self.app_label}.{self.migration}  {self.label}"
 
 
-def keep(connection: BaseDatabaseWrapper, row: Contract, act: str, *, reason: str = "", **details: Any) -> None:
+class Act(AbstractAct):
+    class Meta(Own):
+        apps = Apps()
+        db_table = "safemigrations_act"
+
+
+def keep(
+    connection: BaseDatabaseWrapper,
+    row: AbstractContract | AbstractProgress,
+    act: str,
+    *,
+    reason: str = "",
+    **details: Any,
+) -> None:
     """Remember what was done to a row; `details` are values that JSON knows."""
     ensure_table(connection, Act)
     Act._base_manager.using(connection.alias).create(
         app_label=row.app_label,
         migration=row.migration,
-        operation=row.operation,
+        operation=row.operation if isinstance(row, AbstractContract) else f"backfill {row.digest}",
         label=row.label,
         act=act,
         reason=reason,
@@ -54,6 +67,16 @@ def keep(connection: BaseDatabaseWrapper, row: Contract, act: str, *, reason: st
         os_user=f"{_os_user()}@{socket.gethostname()}",
         mark=own_mark(),
     )
+
+
+def ensure(connection: BaseDatabaseWrapper) -> None:
+    """Make the table, where it isn't there."""
+    ensure_table(connection, Act)
+
+
+def by(user: str) -> dict[str, str]:
+    """The detail that says who asked for it on a page; whoever types a command is the user of the process."""
+    return {"user": user} if user else {}
 
 
 def kept(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Act]:

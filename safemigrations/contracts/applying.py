@@ -7,6 +7,6 @@ from ..running.asking import Asking
 from ..running.backfill import progress as backfills
 from ..running.runner import Runner
 from ..running.session import Session
-from . import queue, releases, reversals, unfinished
+from . import acts, queue, releases, reversals, unfinished
 
-__all__ = ["Asking", "Runner", "Session", "backfills", "ledger", "queue", "releases", "reversals", "unfinished"]
+__all__ = ["Asking", "Runner", "Session", "acts", "backfills", "ledger", "queue", "releases", "reversals", "unfinished"]

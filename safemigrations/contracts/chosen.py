@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from django.core.management.base import CommandError
 from django.db.migrations.loader import MigrationLoader
 
+from ..data import Data
 from ..plans.claims import Claim, Kind
 from ..plans.steps import nested, tables_of
 from ..postgres.names import Name
@@ -70,6 +71,7 @@ def _resolved(names: Iterable[Key], label: str, prefix: str) -> Key:
 
 
 def as_rows(contracts: Sequence[Contract]) -> list[Row]:
+    works = [_Work.of(one) for one in contracts]
     return [
         Row(
             number=one.pk,
@@ -77,10 +79,10 @@ def as_rows(contracts: Sequence[Contract]) -> list[Row]:
             status=one.status,
             since=one.created_at,
             until=one.until,
-            tables=frozenset(Name(table).raw for table in _tables(one)) | {claim.table for claim in _claims(one)},
-            needs=frozenset(other.pk for other in contracts if other.pk != one.pk and _needs(one, other)),
+            tables=work.all_tables,
+            needs=frozenset(other.number for other in works if other is not work and work.needs(other)),
         )
-        for one in contracts
+        for one, work in zip(contracts, works, strict=True)
     ]
 
 
@@ -92,29 +94,48 @@ def with_needs(rows: Sequence[Row], numbers: Collection[int]) -> list[Row]:
     return [row for row in rows if row.number in wanted]
 
 
-def _needs(row: Contract, other: Contract) -> bool:
-    """An earlier one that works on the same; a later one that drops what this works on."""
-    if other.pk < row.pk:
-        return _overlap(row, other)
-    dropped = dropped_by(other.steps)
-    return any(claim.goes_with(dropped) for step in row.steps for claim in step.works_on)
+class _Work(Data):
+    """What a row works on, read from its plan once: it is compared with every other row."""
 
+    number: int
+    claims: list[Claim]  # a twin as the column that it is
+    works_on: list[Claim]
+    dropped: list[Claim]
+    tables: frozenset[str]  # quoted, as its statements name them
+    all_tables: frozenset[str]  # raw, also of its claims
 
-def _overlap(one: Contract, other: Contract) -> bool:
-    ones, others = list(_claims(one)), list(_claims(other))
-    if not (ones and others):  # plans from before claims: whatever shares a table
-        return bool(_tables(one) & _tables(other))
-    return any(claim.goes_with(others) for claim in ones) or any(claim.goes_with(ones) for claim in others)
+    @classmethod
+    def of(cls, row: Contract) -> _Work:
+        claims = list(_claims(row))
+        tables = frozenset(str(table) for step in nested(row.steps) for table in tables_of(step))
+        return cls(
+            number=row.pk,
+            claims=claims,
+            works_on=[claim for step in row.steps for claim in step.works_on],
+            dropped=dropped_by(row.steps),
+            tables=tables,
+            all_tables=frozenset({*(Name(table).raw for table in tables), *(claim.table for claim in claims)}),
+        )
+
+    def needs(self, other: _Work) -> bool:
+        """An earlier one that works on the same; a later one that drops what this works on."""
+        if self.all_tables.isdisjoint(other.all_tables):
+            return False
+        if other.number < self.number:
+            return self._overlaps(other)
+        return any(claim.goes_with(other.dropped) for claim in self.works_on)
+
+    def _overlaps(self, other: _Work) -> bool:
+        if not (self.claims and other.claims):  # plans from before claims: whatever shares a table
+            return not self.tables.isdisjoint(other.tables)
+        mine, theirs = self.claims, other.claims
+        return any(claim.goes_with(theirs) for claim in mine) or any(claim.goes_with(mine) for claim in theirs)
 
 
 def _claims(row: Contract) -> Iterator[Claim]:
-    """A twin as the column that it is. Two foreign keys may point at one key, and need nothing of each other."""
+    """Two foreign keys may point at one key, and need nothing of each other."""
     for step in row.steps:
         for claim in (*step.takes, *step.frees, *step.works_on):
             is_twin = claim.kind is Kind.TWIN
             if claim.kind is not Kind.KEY:
                 yield Claim(Kind.COLUMN, claim.table, claim.name, claim.schema) if is_twin else claim
-
-
-def _tables(row: Contract) -> set[str]:
-    return {str(table) for step in nested(row.steps) for table in tables_of(step)}

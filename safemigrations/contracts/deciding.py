@@ -18,27 +18,27 @@ from .table import HOLDING, Contract, Status
 
 
 def postpone(
-    connection: BaseDatabaseWrapper, numbers: Sequence[int], *, until: datetime | None, reason: str
+    connection: BaseDatabaseWrapper, numbers: Sequence[int], *, until: datetime | None, reason: str, user: str = ""
 ) -> list[Contract]:
-    """Keep rows from running until a moment; None: until somebody resumes them."""
+    """Keep rows from running until a moment; None: until somebody resumes them. `user`: who asked for it on a page."""
 
     def change(row: Contract) -> None:
         row.status, row.until, row.reason = Status.POSTPONED, until, reason
 
     details = {"until": until.isoformat()} if until else {}
-    return _each(connection, numbers, change, "postpone", reason, **details)
+    return _each(connection, numbers, change, "postpone", reason, **acts.by(user), **details)
 
 
-def skip(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str) -> list[Contract]:
+def skip(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str, user: str = "") -> list[Contract]:
     """Never run these rows, until somebody resumes them. What they would remove stays."""
 
     def change(row: Contract) -> None:
         row.status, row.until, row.reason = Status.SKIPPED, None, reason
 
-    return _each(connection, numbers, change, "skip", reason)
+    return _each(connection, numbers, change, "skip", reason, **acts.by(user))
 
 
-def resume(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str) -> list[Contract]:
+def resume(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str, user: str = "") -> list[Contract]:
     """Take back that they were postponed or skipped."""
 
     def change(row: Contract) -> None:
@@ -46,7 +46,7 @@ def resume(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: s
             raise CommandError(f"Row {row.pk} is neither postponed nor skipped: {row}. {_look(connection)}")
         row.status, row.until, row.reason = Status.FAILED if row.is_begun else Status.PENDING, None, ""
 
-    return _each(connection, numbers, change, "resume", reason)
+    return _each(connection, numbers, change, "resume", reason, **acts.by(user))
 
 
 def adopt(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, migration: str, reason: str) -> list[Contract]:

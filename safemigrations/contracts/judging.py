@@ -42,8 +42,13 @@ def note(connection: BaseDatabaseWrapper) -> None:
         quiet.ensure(connection)
 
 
-def judge(connection: BaseDatabaseWrapper, rows: Sequence[Row], *, forced: bool) -> Judgement:
-    """Looks for nobody where no row may run anyway, only once where that is forced."""
+def judge(
+    connection: BaseDatabaseWrapper, rows: Sequence[Row], *, forced: bool = False, watching: float | None = None
+) -> Judgement:
+    """Looks for nobody where no row may run anyway, only once where that is forced.
+
+    `watching`: for so many seconds, instead of GATE_WATCH.
+    """
     by, known, others = rules(forced=forced), names_known_to(connection), Others((), {}, {}, own_mark())
     verdict = decide(rows, known, others, by, now())
     if not verdict.runs or by.is_open:
@@ -53,6 +58,7 @@ def judge(connection: BaseDatabaseWrapper, rows: Sequence[Row], *, forced: bool)
     def says_no(seen: Sequence[Seen]) -> bool:
         return not decide(rows, known, others.with_sessions(seen), by, now()).runs
 
-    seen = watch(connection, 0 if forced else conf.gate_watch(), says_no)
+    seconds = conf.gate_watch() if watching is None else watching
+    seen = watch(connection, 0 if forced else seconds, says_no)
     others = others.with_sessions(seen)
     return Judgement(decide(rows, known, others, by, now()), others, by)

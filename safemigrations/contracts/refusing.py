@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from itertools import groupby
 from textwrap import indent
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
-from ..durations import shown_age, shown_moment
+from ..durations import shown_age, shown_moment, shown_seconds
 from ..errors import to_type
 from .gate import Wait, Why
 from .judging import Judgement
@@ -39,12 +38,12 @@ class Refusing:
     def text(self, waits: Iterable[Wait]) -> str:
         """Rows that wait for the same reason stand above it."""
         lines = list[str]()
-        for reason, group in groupby(((self._reason(wait), wait) for wait in waits), key=lambda pair: pair[0]):
+        for reason, group in groupby(((self.reason(wait), wait) for wait in waits), key=lambda pair: pair[0]):
             lines += [f"{self.contracts[wait.row.number]}" for _, wait in group]
             lines.append(indent(reason, "  "))
         return "\n".join(lines)
 
-    def _reason(self, wait: Wait) -> str:
+    def reason(self, wait: Wait) -> str:
         row, number = self.contracts[wait.row.number], wait.row.number
         match wait.why:
             case Why.SKIPPED:
@@ -109,10 +108,6 @@ class Refusing:
 
 
 def _times(session: Seen) -> list[str]:
-    connected = [f"connected for {_age(session.connected)}"] if session.connected is not None else []
-    state = [f"{session.state} for {_age(session.changed or 0)}"] if session.state else []
+    connected = [f"connected for {shown_seconds(session.connected)}"] if session.connected is not None else []
+    state = [f"{session.state} for {shown_seconds(session.changed or 0)}"] if session.state else []
     return [", ".join([*connected, *state])] if connected or state else []
-
-
-def _age(seconds: float) -> str:
-    return shown_age(timedelta(seconds=seconds))

@@ -19,7 +19,7 @@ from .marks import own_mark
 from .on_disk import Key
 
 
-class Release(models.Model):
+class AbstractRelease(models.Model):
     """What `migrate` noted about the code that it ran with."""
 
     mark = models.CharField(max_length=8, unique=True)
@@ -30,15 +30,20 @@ class Release(models.Model):
     first_seen = models.DateTimeField(default=now)
     last_seen = models.DateTimeField(default=now)
 
-    class Meta(Own):
-        apps = Apps()
-        db_table = "safemigrations_release"
+    class Meta:
+        abstract = True
 
     def __str__(self) -> str:
         return f"release {self.label} ({self.mark})" if self.label else f"release {self.mark}"
 
     def knows(self, app_label: str, migration: str) -> bool:
         return migration in self.migrations.get(app_label, ())
+
+
+class Release(AbstractRelease):
+    class Meta(Own):
+        apps = Apps()
+        db_table = "safemigrations_release"
 
 
 def names_known() -> frozenset[Key]:

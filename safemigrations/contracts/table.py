@@ -28,7 +28,7 @@ OPEN = (Status.PENDING, Status.RUNNING, Status.FAILED, Status.POSTPONED)
 HOLDING = (*OPEN, Status.SKIPPED)
 
 
-class Contract(Signed):
+class AbstractContract(Signed):
     """The contract plan of one operation of one migration."""
 
     app_label = models.CharField(max_length=255)
@@ -48,12 +48,8 @@ class Contract(Signed):
 
     signed = ("operation", "plan")  # not the migration: somebody may adopt the row
 
-    class Meta(Own):
-        apps = Apps()
-        db_table = "safemigrations_contract"
-        constraints = (
-            models.UniqueConstraint(fields=["app_label", "migration", "operation"], name="safemigrations_contract_key"),
-        )
+    class Meta:
+        abstract = True
 
     def __str__(self) -> str:
         return f"{self.app_label}.{self.migration}  {self.label}"
@@ -71,7 +67,16 @@ class Contract(Signed):
         return from_json(self.plan)
 
 
-def how_to_trust(row: Contract) -> str:
+class Contract(AbstractContract):
+    class Meta(Own):
+        apps = Apps()
+        db_table = "safemigrations_contract"
+        constraints = (
+            models.UniqueConstraint(fields=["app_label", "migration", "operation"], name="safemigrations_contract_key"),
+        )
+
+
+def how_to_trust(row: AbstractContract) -> str:
     trust = to_type(f"safemigrations contract trust {row.pk}", row._state.db)
     look = f"SELECT jsonb_pretty(plan) FROM safemigrations_contract WHERE id = {row.pk}"
     return f"If the plan is right ({look}), type: {trust} --reason ..."

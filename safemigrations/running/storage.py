@@ -44,6 +44,12 @@ def has_table(connection: BaseDatabaseWrapper, model: type[models.Model]) -> boo
     return bool(there)
 
 
+def is_up_to_date(connection: BaseDatabaseWrapper, model: type[models.Model]) -> bool:
+    """Is the table there with all the columns that this version knows? Asks, and never adds one."""
+    there = _columns(connection, model)
+    return bool(there) and all(field.column in there for field in _fields(model))
+
+
 def ensure_table(connection: BaseDatabaseWrapper, model: type[models.Model]) -> None:
     if has_table(connection, model):
         return

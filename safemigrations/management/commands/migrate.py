@@ -157,7 +157,8 @@ class Command(Interruptible, migrate.Command):
 
     def _record_release(self, connection: BaseDatabaseWrapper) -> None:
         try:
-            loaded().releases.record(connection)
+            if loaded().releases.record(connection):
+                loaded().acts.ensure(connection)  # a page of the admin makes no table
         except DatabaseError as error:  # a role without rights, which had nothing to migrate
             text = f"This release could not be noted in safemigrations_release: {str(error).strip()}"
             self.stderr.write(self.style.WARNING(text))

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from safemigrations.contracts.steering import steer
 from safemigrations.errors import to_type
 from safemigrations.management import warning
 from safemigrations.management.interruptible import Interruptible
@@ -68,7 +69,7 @@ class Command(Interruptible, BaseCommand):
                 self._print_backfills(connection, options["number"])
             case action:
                 pace = {name: options.get(name) for name in ("batch_seconds", "rate", "rest")}
-                for row in control.steer(connection, action, options["number"], pace):
+                for row in steer(connection, action, options["number"], pace):
                     self.stdout.write(f"{control.ACTIONS[action]}: {row}")
 
     def _run_backfills(self, connection: BaseDatabaseWrapper, workers: int, system: str | None) -> None:

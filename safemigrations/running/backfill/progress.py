@@ -42,7 +42,7 @@ class Status(models.TextChoices):
 UNFINISHED = (Status.PENDING, Status.RUNNING, Status.PAUSED, Status.FAILED)
 
 
-class Progress(Signed):
+class AbstractProgress(Signed):
     """A backfill and how far it is."""
 
     digest = models.CharField(max_length=64, unique=True)  # of what is filled, and how
@@ -69,17 +69,11 @@ class Progress(Signed):
 
     signed = ("step", "parts")
 
-    class Meta(Own):
-        apps = own_apps
-        db_table = "safemigrations_backfill"
+    class Meta:
+        abstract = True
 
     def __str__(self) -> str:
         return self.label
-
-    def copied(self) -> Progress:
-        """The same row for another thread, which refreshes its own."""
-        values = {field.attname: getattr(self, field.attname) for field in self._meta.concrete_fields}
-        return Progress.from_db(self._state.db, list(values), list(values.values()))
 
     @property
     def backfill(self) -> Backfill:
@@ -90,6 +84,17 @@ class Progress(Signed):
     @property
     def all_parts(self) -> list[Part]:
         return [Part(**part) for part in self.parts]
+
+
+class Progress(AbstractProgress):
+    class Meta(Own):
+        apps = own_apps
+        db_table = "safemigrations_backfill"
+
+    def copied(self) -> Progress:
+        """The same row for another thread, which refreshes its own."""
+        values = {field.attname: getattr(self, field.attname) for field in self._meta.concrete_fields}
+        return Progress.from_db(self._state.db, list(values), list(values.values()))
 
 
 class Section(models.Model):

@@ -1,0 +1,181 @@
+"""What the pages say of rows beyond their columns: why they wait, how far they are, who is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.timezone import now
+
+from ..contracts import chosen, deciding, queue
+from ..contracts.going import losses
+from ..contracts.judging import judge
+from ..contracts.marks import own_mark
+from ..contracts.refusing import Refusing
+from ..contracts.releases import Release, recorded
+from ..contracts.sessions import look
+from ..contracts.steering import steer
+from ..contracts.table import HOLDING, Contract
+from ..data import Data
+from ..durations import shown_age, shown_seconds
+from ..errors import StepFailed
+from ..running.backfill import control
+from ..running.backfill.pace import seconds_closed
+from ..running.backfill.progress import AbstractProgress, Section, Status
+from ..running.preview import shown
+from ..running.storage import is_up_to_date
+
+REJECTED_SHOWN = 100  # rejected rows of one backfill
+
+
+# The contract queue.
+
+
+def answers_of_the_gate(connection: BaseDatabaseWrapper) -> dict[int, str]:
+    """Why rows may not run at this moment, by their number; one that may isn't among them. Looks once."""
+    contracts = _rows(connection, status__in=HOLDING)
+    try:
+        rows = chosen.as_rows(contracts)
+    except StepFailed as error:  # a row that nobody with SECRET_KEY has written: none runs
+        return {one.pk: str(error) for one in contracts}
+    judgement = judge(connection, rows, watching=0)
+    words = Refusing(connection, {one.pk: one for one in contracts}, judgement)
+    return {wait.row.number: words.reason(wait) for wait in judgement.verdict.waits}
+
+
+def _rows(connection: BaseDatabaseWrapper, **filters: Any) -> list[Contract]:
+    """Never adds a column, as queue.rows() does."""
+    return list(queue.rows(connection, **filters)) if is_up_to_date(connection, Contract) else []
+
+
+def lost_with(connection: BaseDatabaseWrapper, number: int) -> list[str]:
+    """What goes for good when this row runs, with its rows and sizes."""
+    plans = [row.steps for row in _rows(connection, pk=number) if row.is_signed]
+    return [str(loss) for loss in losses(connection, plans)]
+
+
+def lines_of(connection: BaseDatabaseWrapper, number: int) -> str:
+    """What this row sends, with the reasons, as its plan says it: nothing is asked."""
+    rows = (row for row in _rows(connection, pk=number) if row.is_signed)
+    return "\n".join(line for row in rows for step in row.steps for line in shown(step))
+
+
+# Backfills.
+
+
+class Speed(Data):
+    """How far a backfill is and how fast; a share is None where nobody knows how many rows there are."""
+
+    share: float | None
+    filled: int
+    rows_a_second: float
+    seconds_left: float | None
+
+
+def speed(row: AbstractProgress, visited: int, filled: int) -> Speed:
+    """On average since it was begun."""
+    seconds = ((row.finished_at or now()) - row.started_at).total_seconds() if row.started_at else 0
+    share = min(1.0, visited / row.estimate) if row.estimate else None
+    is_over = row.status == Status.DONE
+    left = (row.estimate - visited) * seconds / visited if seconds and visited and not is_over else None
+    return Speed(1.0 if is_over else share, filled, filled / seconds if seconds else 0.0, left and max(left, 0.0))
+
+
+class Working(Data):
+    """A backfill as it is now."""
+
+    status: str
+    speed: Speed
+    workers: int
+    why: str  # it waits; empty where it doesn't
+
+
+def working(connection: BaseDatabaseWrapper, rows: Sequence[AbstractProgress]) -> dict[int, Working]:
+    """By their number; three queries for all of them."""
+    sums = _sums(connection, rows)
+    owners = _owners(connection, rows)
+    found = {}
+    for row in rows:
+        visited, filled = sums.get(row.pk, (0, 0))
+        workers = owners[row.pk]
+        status = control.STOPPED if row.status == Status.RUNNING and not workers else row.status
+        told = speed(row, row.visited + visited, row.filled + filled)
+        found[row.pk] = Working(status, told, workers, _why(row, status))
+    return found
+
+
+def _sums(connection: BaseDatabaseWrapper, rows: Sequence[AbstractProgress]) -> Mapping[int, tuple[int, int]]:
+    if not is_up_to_date(connection, Section):
+        return {}
+    numbers = tuple(row.pk for row in rows)
+    sections = Section._base_manager.using(connection.alias).filter(progress__in=numbers)
+    sums = Counter[tuple[int, str]]()
+    for progress, visited, filled in sections.values_list("progress", "visited", "filled"):
+        sums[progress, "visited"] += int(visited)
+        sums[progress, "filled"] += filled
+    return {number: (sums[number, "visited"], sums[number, "filled"]) for number in numbers}
+
+
+def _owners(connection: BaseDatabaseWrapper, rows: Sequence[AbstractProgress]) -> Counter[int]:
+    """How many sessions that are still there have a section of each backfill."""
+    running = [row.pk for row in rows if row.status == Status.RUNNING]
+    if not running or not is_up_to_date(connection, Section):
+        return Counter()
+    there = {session.pid for session in look(connection)}
+    sections = Section._base_manager.using(connection.alias).filter(progress__in=running)
+    pairs = set(sections.values_list("progress", "owner"))
+    return Counter(progress for progress, owner in pairs if owner in there)
+
+
+def _why(row: AbstractProgress, status: str) -> str:
+    closed = seconds_closed()
+    match status:
+        case Status.RUNNING | control.STOPPED | Status.PENDING if closed:
+            return f"the time window opens in {shown_seconds(closed)} (BACKFILL_WINDOW)"
+        case control.STOPPED:
+            return "nobody works on it now"
+        case Status.PENDING:
+            return "nobody has begun it"
+        case Status.PAUSED:
+            return "somebody has paused it"
+        case Status.FAILED:
+            return row.last_error
+    return ""
+
+
+def rejected(row: AbstractProgress) -> list[tuple[Any, str]]:
+    """The keys of rows that it comes back to, and why; the first of them."""
+    return [(key, error or "locked by somebody") for _, key, error in row.left[:REJECTED_SHOWN]]
+
+
+def sections_of(connection: BaseDatabaseWrapper, row: AbstractProgress) -> list[Section]:
+    if not is_up_to_date(connection, Section):
+        return []
+    return list(Section._base_manager.using(connection.alias).filter(progress=row.pk).order_by("pk"))
+
+
+# Releases.
+
+
+def connected(connection: BaseDatabaseWrapper) -> Counter[str]:
+    """How many sessions each mark has at this moment, the one that asks included."""
+    return Counter([own_mark(), *(session.mark for session in look(connection) if session.mark)])
+
+
+def unknown_marks(connection: BaseDatabaseWrapper) -> list[str]:
+    """The marks of sessions whose release never migrated here."""
+    return sorted(set(connected(connection)) - set(_recorded(connection)))
+
+
+def _recorded(connection: BaseDatabaseWrapper) -> Iterable[str]:
+    return recorded(connection) if is_up_to_date(connection, Release) else ()
+
+
+def how_long_ago(moment: datetime) -> str:
+    return shown_age(now() - moment)
+
+
+__all__ = ["deciding", "own_mark", "steer"]

@@ -1,0 +1,30 @@
+"""What people decide about backfills: to pause, resume or cancel them, or to change their pace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..running.backfill import control
+from ..running.backfill.progress import Progress
+from . import acts
+
+
+def steer(
+    connection: BaseDatabaseWrapper,
+    action: str,
+    number: int | None,
+    pace: Mapping[str, float | None],
+    *,
+    reason: str = "",
+    user: str = "",
+) -> list[Progress]:
+    """Change one backfill, or all that can be changed so, and keep who did it; `user`: on a page."""
+    given = {name: value for name, value in pace.items() if value is not None}
+    with transaction.atomic(using=connection.alias):
+        found = control.steer(connection, action, number, given)
+        for row in found:
+            acts.keep(connection, row, action, reason=reason, **acts.by(user), **given)
+    return found
