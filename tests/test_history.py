@@ -70,6 +70,19 @@ def test_each_run_is_noted_with_its_steps(shop):
     assert re.fullmatch("[0-9a-f]{8}", runs[-1]["release"])
 
 
+def test_every_row_that_was_filled_is_counted_where_no_statistics_say_how_many_there_are(project):
+    project.write_models("shop", "class Item(models.Model):\n    name = models.CharField(max_length=10)\n")
+    project.manage("makemigrations", "--name", "first").check()
+    project.manage("migrate").check()
+    project.sql("ALTER TABLE shop_item SET (autovacuum_enabled = off)")
+    project.sql("INSERT INTO shop_item (name) SELECT 'n' || n FROM generate_series(1, 20_000) n")
+    project.write_models("shop", "class Item(models.Model):\n    title = models.CharField(max_length=10)\n")
+    project.manage("makemigrations", "--name", "title", input="y\n").check()
+    project.manage("migrate").check()
+    (copied,) = (step["rows"] for step in history(project)[-1]["steps"] if step["step"] == "Backfill")
+    assert copied == 20_000
+
+
 def test_a_way_back_and_what_is_faked_are_noted(shop):
     release(shop, INDEXED, "indexed")
     shop.manage("migrate").check()

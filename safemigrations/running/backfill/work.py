@@ -84,8 +84,13 @@ class Work:
         finally:
             self.worker.let_go()
         self.progress.refresh_from_db(using=self.connection.alias)
-        ledger.filled(store.totals(self.connection, self.progress)[0] - self.meter.first[0])
+        self._note()
         return self.news.summary(self.progress.filled)
+
+    def _note(self) -> None:
+        """How many rows were looked at is an estimate; all that were filled are among them."""
+        visited, filled = store.totals(self.connection, self.progress)
+        ledger.filled(max(visited - self.meter.first[0], filled - self.meter.first[1]))
 
     def _watch(self, stack: ExitStack) -> None:
         helped = self._may_be_helped()
