@@ -19,14 +19,17 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import IntegerRangeField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import connection, models
-from django.db.migrations import CreateModel, Migration, RunSQL
+from django.db.migrations import CreateModel, Migration, RunPython, RunSQL
 from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.models import CheckConstraint, Deferrable, F, Index, Q, UniqueConstraint
 from django.db.models.functions import Lower, Upper
 
+from safemigrations.inspecting.drift.expected import expected
 from safemigrations.inspecting.drift.inspection import Inspection
 from safemigrations.inspecting.drift.line import Line
 from safemigrations.inspecting.drift.verify import find
+from safemigrations.inspecting.drift.wanted import wanted
+from safemigrations.running.session import Session
 
 from .cases import PARTITIONED, VISIT, key
 from .conftest import Connect, create_database, forget, new_database, on_server
@@ -502,3 +505,31 @@ def assert_nobody_waits(connect: Connect, line: Line) -> None:
 
 def test_nothing_is_drift_where_nothing_was_done(database):
     assert found() == []
+
+
+def code_point_order(apps: Any, schema_editor: Any) -> None:
+    schema_editor.execute('ALTER TABLE shop_author ALTER COLUMN code TYPE varchar(9) COLLATE "C"')
+
+
+def test_what_the_migrations_say_in_python_is_no_drift(database, monkeypatch):
+    database.cursor().execute('ALTER TABLE shop_author ALTER code TYPE varchar(9) COLLATE "C"')
+    assert [line.text for line, _ in found()] == [
+        'column code has collation "C", where the migrations say the collation of its type'
+    ]
+    monkeypatch.setattr(Inspection, "applied", lambda self: [_by_hand()])
+    assert found() == []
+
+
+def _by_hand() -> Migration:
+    migration = Migration("0002_by_hand", "shop")
+    migration.operations = [RunPython(code_point_order)]  # type: ignore[misc]
+    return migration
+
+
+def test_an_index_that_stands_twice_in_the_state_is_made_once(database):
+    state = Inspection(connection).state()
+    state.models["shop", "book"].options["indexes"] *= 2
+    session = Session(connection)
+    models_there = wanted("default", state, {"shop"})
+    made = expected(session, models_there, {})
+    assert made.unknown == {}

@@ -28,7 +28,7 @@ from .read import read
 from .shape import Constraint, Table
 from .wanted import Wanted, parents
 
-AT_ONCE = 40  # tables
+AT_ONCE = 80  # tables
 SETTINGS = ("LOCAL lock_timeout = '2s'", "LOCAL statement_timeout = '60s'", "LOCAL temp_tablespaces = ''")
 
 
@@ -142,12 +142,14 @@ def _editor(connection: Any) -> Any:
         return name.temporary if isinstance(name, Place) else base.quote_name(self, name)
 
     def create_model(self: Any, model: Any) -> None:
-        """A many-to-many table is made for its own sake."""
-        fields, model._meta.local_many_to_many = model._meta.local_many_to_many, []
+        """A many-to-many table is made for its own sake; an index that RenameIndex has left twice in a state, once."""
+        options = model._meta
+        fields, indexes = options.local_many_to_many, options.indexes
+        options.local_many_to_many, options.indexes = [], list({one.name: one for one in indexes}.values())
         try:
             base.create_model(self, model)
         finally:
-            model._meta.local_many_to_many = fields
+            options.local_many_to_many, options.indexes = fields, indexes
 
     editor = type("Editor", (base,), {"quote_name": quote_name, "create_model": create_model})
     return editor(connection, collect_sql=True, atomic=False)

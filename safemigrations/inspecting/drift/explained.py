@@ -87,6 +87,9 @@ def _texts(stored: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
+SAID = {"column_default": "default", "column_null": "null", "column_collation": "collate"}  # in one statement with it
+
+
 class Said:
     """What the migrations say in SQL or in Python, of which their state knows nothing."""
 
@@ -97,7 +100,7 @@ class Said:
         """What is said of a column's default or nullability has to stand in one statement with it."""
         if line.kind in ("index_unknown", "constraint_unknown", "column_unknown"):
             return bool(re.search(rf"(?<!\w){re.escape(line.name)}(?!\w)", self.text))
-        words = {"column_default": "default", "column_null": "null"}.get(line.kind)
+        words = SAID.get(line.kind)
         named = rf"(?<!\w){re.escape(line.name)}(?!\w)[^;]*\b{words}\b"
         return bool(words and re.search(named, self.text, re.IGNORECASE))
 
