@@ -83,7 +83,7 @@ def _play(
         *plays.findings,
     ]
     advise(result.findings, report().findings)
-    result.notes += plays.notes
+    result.notes += [*plays.notes, *stage.verdict.notes()]
     if wanted.tests:
         result.findings += suites.findings()
 

@@ -12,6 +12,7 @@ from .requests import Failure
 from .result import Finding, Phase, Request
 
 OLD_ALONE, NEW_ALONE = "old alone", "new on the schema of stock operations"
+UNIQUE_VIOLATION = "23505"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 QUIET = {"old": OLD_ALONE, "new": NEW_ALONE}
 WORD = re.compile(r"\w+")
 QUOTED = re.compile(r'"([^"]+)"')
@@ -26,15 +27,31 @@ class Verdict:
         self.changes = changes
         self.quiet: set[tuple[str, ...]] = set()  # what a release does wrong when it is alone
         self.found: dict[tuple[str, ...], Finding] = {}
+        self.repeated: set[str] = set()  # unique constraints that values repeat by chance
 
     def note(self, phase: Phase, failures: Iterable[Failure]) -> None:
         """Also counts them in their phase."""
         for failure in failures:
             if phase.name == QUIET[failure.release]:
                 self.quiet.add((failure.release, *failure.signature))
+            elif self._is_by_chance(failure):
+                self.repeated.add(failure.constraint)
             elif (failure.release, *failure.signature) not in self.quiet:
                 key = (failure.release, failure.kind, failure.table, failure.shape)
                 _count(self.found.setdefault(key, self._of_failure(phase, failure)), phase, failure)
+
+    def notes(self) -> Iterator[str]:
+        """What is no finding, and worth a word."""
+        if self.repeated:
+            yield (
+                f"Generated values repeat in {', '.join(sorted(self.repeated))}, whose tables the change leaves alone. "
+                "REHEARSAL_VALUES can make others."
+            )
+
+    def _is_by_chance(self, failure: Failure) -> bool:
+        """A unique key of a table that no operation touches can't refuse a value because of the change."""
+        reaches = any(failure.table in one.tables or not one.model for one in self.changes.touched)
+        return failure.kind == UNIQUE_VIOLATION and not reaches
 
     def of_waits(self, phases: Sequence[Phase], limit: float) -> Iterator[Finding]:
         """Who waited for longer than that. A machine that is busy makes everybody wait, also without the change."""
