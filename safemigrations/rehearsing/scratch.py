@@ -15,6 +15,8 @@ from django.core.management.base import CommandError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ..running.another import another_connection
+
 LONGEST = 63  # bytes of a name
 LARGE = 200 * 1024 * 1024  # bytes from which copying the files takes less time than writing every page to the WAL
 
@@ -74,7 +76,7 @@ class Scratch:
 
     def connect(self, names: Names) -> BaseDatabaseWrapper:
         """A connection of this process to the database, and by its alias from now on; who asks for it closes it."""
-        connection = self.connection.copy()
+        connection = another_connection(self.connection)  # Django keeps one pool for an alias, whatever the database
         connection.settings_dict["NAME"] = names[self.alias]
         # Who hears of a new connection, such as contrib.postgres, goes by the alias.
         connections[self.alias] = connection

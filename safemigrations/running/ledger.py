@@ -195,7 +195,7 @@ class Writer:
             self.gave_up = True
 
     def _insert(self, model: type[models.Model], values: dict[str, str]) -> None:
-        names, expressions = ", ".join(f'"{name}"' for name in values), ", ".join(values.values())
+        names, expressions = ", ".join(map(Name.of, values)), ", ".join(values.values())
         self._send(f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({expressions})")
 
     def _send(self, sql: str) -> None:
