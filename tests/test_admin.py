@@ -138,10 +138,12 @@ def test_whoever_may_only_see_gets_no_button_and_can_not_post(site):
     assert "paused" in site.manage("safemigrations", "backfill", "status").stdout
 
 
-def test_an_act_needs_a_post_and_a_name_that_there_is(site):
+def test_an_act_needs_a_post_a_name_that_there_is_and_a_row_that_it_fits(site):
     assert ask(site, "root", "backfill/1/act/resume/").status == 405
     assert ask(site, "root", "backfill/1/act/explode/", {}).status == 404
     assert ask(site, "root", "backfill/7/act/resume/", {}).status == 404
+    said = ask(site, "root", "backfill/1/act/pause/", {}).said
+    assert said == ["Nothing was changed: shop_item: copy name to title is paused."]
 
 
 def test_a_backfill_is_steered_and_three_places_keep_it(site):

@@ -203,6 +203,9 @@ class OwnTable(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no argum
 
     def _act(self, request: HttpRequest, act: Act, row: Any) -> None:
         form = act.form(request.POST)
+        if row.status not in act.possible_in:  # it may have gone on since the page was shown
+            messages.error(request, f"Nothing was changed: {row} is {row.status}.")
+            return
         if not form.is_valid():
             wrong = "; ".join(f"{name}: {' '.join(map(str, errors))}" for name, errors in form.errors.items())
             messages.error(request, f"Nothing was changed. {wrong}")
