@@ -117,6 +117,13 @@ def test_the_queue_says_who_needs_what_goes(site, dsn):
     assert "It may run." not in page.text
 
 
+def test_a_row_that_nobody_has_signed_stops_no_page(site, dsn):
+    with psycopg.connect(dsn) as session:
+        session.execute("UPDATE safemigrations_contract SET signature = '' WHERE id = 2")
+    assert "isn't signed with the SECRET_KEY" in ask(site, "root", "contractrow/").plain
+    assert "DROP COLUMN" not in ask(site, "root", "contractrow/2/change/").plain
+
+
 def test_a_backfill_says_how_far_it_is_and_why_it_waits(site):
     page = ask(site, "root", "backfill/")
     assert "40 %, 8,000 rows filled" in page.text
