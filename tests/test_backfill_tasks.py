@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import fcntl
 import io
+import json
 import os
 import pty
 import re
@@ -16,6 +17,7 @@ import sys
 import termios
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -77,17 +79,42 @@ def status(project: Project) -> str:
     return str(project.sql("SELECT status FROM safemigrations_backfill")[0][0])
 
 
+WAITS = (
+    "backfills that this contract needs aren't finished:\n  backfill 1, shop_item: fill twin (pending, 0%)\n"
+    "Finish them with: python manage.py safemigrations backfill run. Where nobody needs them any more: "
+    "python manage.py safemigrations backfill cancel 1"
+)
+
+
 def test_processes_fill_and_the_contract_waits_for_them(project):
     left_by_migrate(project)
     project.write_migration("shop", "0003_note", CONTRACT)
     project.manage("migrate").check()
     refused = project.manage("migrate", "--contract")
-    assert refused.returncode == 1
+    assert refused.returncode == 75
     assert refused.stderr == (
-        "StepFailed: Backfills that this contract needs aren't finished: shop_item: fill twin. Nothing was changed. "
-        "Finish them with: python manage.py safemigrations backfill run. Where nobody needs them any more: "
-        "python manage.py safemigrations backfill cancel 1\n"
+        "NotNow: the gate holds rows back.\nshop.0003_note  drop note of shop_item\n"
+        f"{indent(WAITS, '  ')}\nWhen that is over, run the same command again.\n"
     )
+    assert project.manage("safemigrations", "status").check().lines == [
+        "Left for the contract in database default: 1",
+        "     1  pending       0 s  shop.0003_note  drop note of shop_item",
+        *indent(f"not now: {WAITS}", " " * 8).splitlines(),
+        "Backfills that aren't finished: 1",
+        "     1  pending     0%  0 rows  shop_item: fill twin",
+    ]
+    assert json.loads(project.manage("safemigrations", "status", "--format", "json").stdout)["backfills"] == [
+        {
+            "number": 1,
+            "app": "shop",
+            "migration": "0002_fill",
+            "label": "shop_item: fill twin",
+            "status": "pending",
+            "share": 0.0,
+            "rows": 0,
+            "last_error": "",
+        }
+    ]
     project.manage("safemigrations", "backfill", "run", "--workers", "2").check()
     assert filled(project) == ROWS
     project.migrate_and_contract()

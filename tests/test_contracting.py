@@ -394,6 +394,16 @@ def test_on_a_terminal_it_asks(tmp_path, at):
         assert (result.returncode, open_rows(new)) == (1 if left else 0, left)
 
 
+def test_on_a_terminal_nobody_is_asked_about_what_would_be_refused(tmp_path, at):
+    new = three_releases.tree(tmp_path, at("v2"), 2)
+    report = "note = models.TextField()\n    class Meta:\n        managed = False\n        db_table = 'shop_item'\n"
+    new.write_models("shop", f"class Report(models.Model):\n    {report}")
+    result = _on_a_terminal(new, "y", "migrate", "--contract")
+    assert "would drop the column note of shop_item, which the model shop.Report of this code uses" in result.stderr
+    assert "Run it?" not in result.stdout
+    assert (result.returncode, open_rows(new)) == (1, 2)
+
+
 def _on_a_terminal(project: Project, answer: str, *args: str) -> Result:
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())

@@ -42,6 +42,10 @@ def command(capsys, *args):
     return capsys.readouterr().out
 
 
+NOBODY = "this code has no such migration. If it is of a newer release, run the contract with the code of that release."
+UNKNOWN = f"        not now: {NOBODY} No release that has it was noted\n"
+
+
 def status(capsys, *args):
     """What status prints, without its first line, times and names of users."""
     text = command(capsys, "status", *args).partition("\n")[2]
@@ -60,7 +64,7 @@ def test_a_row_is_postponed_for_some_time(rows, capsys):
     assert status(capsys) == (
         "     1  postponed     0 s  shop.0001  change 1\n"
         "        THEN  postpone, until THEN, by WHO: the sale\n"
-        "     2  pending       0 s  shop.0002  change 2\n"
+        f"     2  pending       0 s  shop.0002  change 2\n{UNKNOWN}"
     )
 
 
@@ -92,7 +96,7 @@ def test_a_row_is_resumed_as_it_was(rows, database, capsys):
     assert (first.status, first.reason, first.until) == (Status.PENDING, "", None)
     assert (second.status, second.last_error) == (Status.FAILED, "no")
     assert status(capsys).startswith(
-        "     1  pending       0 s  shop.0001  change 1\n"
+        f"     1  pending       0 s  shop.0001  change 1\n{UNKNOWN}"
         "        THEN  skip, by WHO: a report reads it\n"
         "        THEN  resume, by WHO: it is gone\n"
     )
@@ -133,13 +137,16 @@ def test_status_as_json(rows, capsys):
     found = json.loads(command(capsys, "status", "--format", "json"))
     first, second = found["rows"]
     assert found["database"] == "default"
-    assert {name: second[name] for name in ("number", "app", "migration", "label", "status", "until", "acts")} == {
+    assert {
+        name: second[name] for name in ("number", "app", "migration", "label", "status", "until", "waits_for", "acts")
+    } == {
         "number": 2,
         "app": "shop",
         "migration": "0002",
         "label": "change 2",
         "status": "pending",
         "until": None,
+        "waits_for": UNKNOWN.partition("not now: ")[2].strip(),
         "acts": [],
     }
     (act,) = first["acts"]

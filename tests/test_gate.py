@@ -11,6 +11,8 @@ from safemigrations.contracts.gate import Others, Row, Rules, Verdict, Why, deci
 from safemigrations.contracts.releases import Release
 from safemigrations.contracts.sessions import Seen
 from safemigrations.contracts.table import Status
+from safemigrations.contracts.unfinished import Unfinished
+from safemigrations.plans.steps import Backfill
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 OLD, NEW, STRANGER = "0000000a", "0000000b", "0000000c"
@@ -47,6 +49,20 @@ def verdict(*rows: Row, sessions=(), remembered=None, releases=None, known=KNOWN
 def why(found: Verdict) -> dict[int, Why]:
     assert {wait.row.number for wait in found.waits}.isdisjoint(one.number for one in found.runs)
     return {wait.row.number: wait.why for wait in found.waits}
+
+
+def test_a_row_waits_for_a_backfill_that_needs_what_goes_whatever_is_forced():
+    fill = Unfinished(
+        number=1,
+        label="shop_item: fill size",
+        app_label="shop",
+        migration="0002",
+        step=Backfill(why="fill", table='"shop_item"', key=('"id"',), assign='"size" = 0', guard="TRUE"),
+        has_table=True,
+    )
+    found = verdict(row(1, unfilled=(fill,)), row(2), forced=True)
+    assert (why(found), found.says_no) == ({1: Why.UNFILLED}, True)
+    assert why(verdict(row(unfilled=(fill,)), is_open=True)) == {1: Why.UNFILLED}
 
 
 def test_what_nobody_needs_runs():

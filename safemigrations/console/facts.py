@@ -10,19 +10,17 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
-from ..contracts import chosen, deciding, queue
+from ..contracts import deciding, queue
+from ..contracts.answers import answers
 from ..contracts.going import losses
-from ..contracts.judging import judge
 from ..contracts.marks import own_mark
-from ..contracts.refusing import Refusing
 from ..contracts.releases import Release, recorded
 from ..contracts.sessions import look
 from ..contracts.steering import steer
 from ..contracts.table import HOLDING, Contract
 from ..data import Data
 from ..durations import shown_age, shown_seconds
-from ..errors import StepFailed
-from ..running.backfill import control
+from ..running.backfill import standing
 from ..running.backfill.pace import seconds_closed
 from ..running.backfill.progress import AbstractProgress, Section, Status
 from ..running.preview import shown
@@ -36,14 +34,8 @@ REJECTED_SHOWN = 100  # rejected rows of one backfill
 
 def answers_of_the_gate(connection: BaseDatabaseWrapper) -> dict[int, str]:
     """Why rows may not run at this moment, by their number; one that may isn't among them. Looks once."""
-    contracts = _rows(connection, status__in=HOLDING)
-    try:
-        rows = chosen.as_rows(contracts)
-    except StepFailed as error:  # a row that nobody with SECRET_KEY has written: none runs
-        return {one.pk: str(error) for one in contracts}
-    judgement = judge(connection, rows, watching=0)
-    words = Refusing(connection, {one.pk: one for one in contracts}, judgement)
-    return {wait.row.number: words.reason(wait) for wait in judgement.verdict.waits}
+    found = answers(connection, _rows(connection, status__in=HOLDING))
+    return {number: answer.reason for number, answer in found.items()}
 
 
 def _rows(connection: BaseDatabaseWrapper, **filters: Any) -> list[Contract]:
@@ -101,7 +93,7 @@ def working(connection: BaseDatabaseWrapper, rows: Sequence[AbstractProgress]) -
     for row in rows:
         visited, filled = sums.get(row.pk, (0, 0))
         workers = owners[row.pk]
-        status = control.STOPPED if row.status == Status.RUNNING and not workers else row.status
+        status = standing.STOPPED if row.status == Status.RUNNING and not workers else row.status
         told = speed(row, row.visited + visited, row.filled + filled)
         found[row.pk] = Working(status, told, workers, _why(row, status))
     return found
@@ -133,9 +125,9 @@ def _owners(connection: BaseDatabaseWrapper, rows: Sequence[AbstractProgress]) -
 def _why(row: AbstractProgress, status: str) -> str:
     closed = seconds_closed()
     match status:
-        case Status.RUNNING | control.STOPPED | Status.PENDING if closed:
+        case Status.RUNNING | standing.STOPPED | Status.PENDING if closed:
             return f"the time window opens in {shown_seconds(closed)} (BACKFILL_WINDOW)"
-        case control.STOPPED:
+        case standing.STOPPED:
             return "nobody works on it now"
         case Status.PENDING:
             return "nobody has begun it"

@@ -15,6 +15,7 @@ from .gate import Row
 from .on_disk import Key
 from .queue import dropped_by
 from .table import Contract
+from .unfinished import Unfinished, needed_by
 
 
 class Target:
@@ -70,7 +71,9 @@ def _resolved(names: Iterable[Key], label: str, prefix: str) -> Key:
     raise CommandError(f"No migration of {label!r} begins with {prefix!r}, and no row of the contract belongs to one.")
 
 
-def as_rows(contracts: Sequence[Contract]) -> list[Row]:
+def as_rows(contracts: Sequence[Contract], backfills: Sequence[Unfinished]) -> list[Row]:
+    """`backfills`: those of the database that aren't finished."""
+    own = [step for one in contracts for step in one.steps] if backfills else []
     works = [_Work.of(one) for one in contracts]
     return [
         Row(
@@ -81,6 +84,7 @@ def as_rows(contracts: Sequence[Contract]) -> list[Row]:
             until=one.until,
             tables=work.all_tables,
             needs=frozenset(other.number for other in works if other is not work and work.needs(other)),
+            unfilled=needed_by(one.steps, backfills, own),
         )
         for one, work in zip(contracts, works, strict=True)
     ]

@@ -15,6 +15,7 @@ from .on_disk import Key
 from .releases import Release
 from .sessions import Seen
 from .table import Status
+from .unfinished import Unfinished
 
 
 class Row(Data):
@@ -27,6 +28,7 @@ class Row(Data):
     until: datetime | None  # of a postponed row; None: until somebody resumes it
     tables: frozenset[str]  # that its plan works on
     needs: frozenset[int]  # the rows that have to run before it, or together with it
+    unfilled: tuple[Unfinished, ...] = ()  # backfills that aren't finished, and need what goes
 
     @property
     def is_postponed(self) -> bool:
@@ -80,6 +82,7 @@ class Why(Enum):
     SKIPPED = "skipped"
     POSTPONED = "postponed"
     UNKNOWN = "its migration is unknown"
+    UNFILLED = "a backfill needs what goes"
     YOUNG = "it is too young"
     SESSIONS = "sessions need what goes"
     UNMARKED = "sessions without a mark"
@@ -93,7 +96,7 @@ class Why(Enum):
     @property
     def is_the_gate(self) -> bool:
         """Does the gate say no, and not people, nor another row?"""
-        return self.can_be_forced or self is Why.UNKNOWN
+        return self.can_be_forced or self in (Why.UNKNOWN, Why.UNFILLED)
 
 
 class Wait(Data):
@@ -143,6 +146,8 @@ def _wait(row: Row, known: AbstractSet[Key], others: Others, rules: Rules, now: 
         return Wait(row, Why.POSTPONED)
     if row.key not in known:
         return Wait(row, Why.UNKNOWN)
+    if row.unfilled:
+        return Wait(row, Why.UNFILLED)
     if rules.is_open:
         return None
     if now - row.since < rules.after:

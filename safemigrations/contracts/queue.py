@@ -93,14 +93,8 @@ def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
 
 def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Contract] | None = None) -> int:
     """Run these rows, or all that is left, oldest first, and return how many. Stops at the first that fails."""
-    refuse_others(connection)
-    reversals.refuse_contract(connection)
     chosen = open_rows(connection) if only is None else list(only)
-    refuse_used(connection, chosen)
-    _refuse_unfilled(connection, chosen)
-    plans = plans_of(connection, chosen)
-    refuse_foreseen(connection, (step for plan in plans for step in plan))
-    refuse_without_rights(Session(connection, report), (step for plan in plans for step in plan))
+    plans = foresee(connection, report, chosen)
     for row, plan in zip(chosen, plans, strict=True):
         report.begin_row(str(row))
         _run(connection, row, report, plan)
@@ -111,6 +105,18 @@ def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Con
         if plan != row.steps:  # only now has what was left out become pointless
             _finish(connection, row)
     return len(chosen)
+
+
+def foresee(connection: BaseDatabaseWrapper, report: Report, chosen: Sequence[Contract]) -> list[Plan]:
+    """The plans of these rows. Raises whatever is going to stop them, before anything is changed."""
+    refuse_others(connection)
+    reversals.refuse_contract(connection)
+    refuse_used(connection, chosen)
+    _refuse_unfilled(connection, chosen)
+    plans = plans_of(connection, chosen)
+    refuse_foreseen(connection, (step for plan in plans for step in plan))
+    refuse_without_rights(Session(connection, report), (step for plan in plans for step in plan))
+    return plans
 
 
 def plans_of(connection: BaseDatabaseWrapper, chosen: Sequence[Contract]) -> list[Plan]:
@@ -136,10 +142,8 @@ def dropped_by(plan: Plan) -> list[Claim]:
 
 def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]) -> None:
     """A backfill that isn't finished still reads and fills what the contract forbids or drops."""
-    held = {claim for row in chosen for claim in held_by(row.steps)}
-    own = [step for row in chosen for step in row.steps]
-    unfilled = [one for one in unfinished.backfills(connection) if one.needs_one_of(held) and not one.is_in(own)]
-    if unfilled:
+    steps = tuple(step for row in chosen for step in row.steps)
+    if unfilled := unfinished.needed_by(steps, unfinished.backfills(connection), steps):
         raise StepFailed(
             f"Backfills that this contract needs aren't finished: {'; '.join(map(str, unfilled))}. Nothing was changed."
             f" {unfinished.how_to_end(connection, unfilled)}"

@@ -11,12 +11,14 @@ from django.utils.timezone import now
 
 from ..durations import shown_age, shown_moment, shown_seconds
 from ..errors import to_type
+from ..running.backfill.standing import standings
 from .gate import Wait, Why
 from .judging import Judgement
 from .releases import newer_that_knows
 from .sessions import Seen
 from .squashed import heir
 from .table import Contract
+from .unfinished import Unfinished, how_to_end
 
 AT_MOST = 10  # sessions or migrations that are named
 
@@ -53,6 +55,8 @@ class Refusing:
                 return f"postponed until {until}: {row.reason or 'no reason given'}"
             case Why.UNKNOWN:
                 return self._unknown(row)
+            case Why.UNFILLED:
+                return self._unfilled(wait.row.unfilled)
             case Why.YOUNG:
                 age, after = now() - row.created_at, self.judgement.rules.after
                 return f"left {shown_age(age)} ago, and CONTRACT_AFTER is {shown_age(after)}"
@@ -84,6 +88,12 @@ class Refusing:
                 else "No release that has it was noted"
             )
         )
+
+    def _unfilled(self, backfills: Sequence[Unfinished]) -> str:
+        numbers = [one.number for one in backfills]
+        lines = [f"  backfill {one}" for one in standings(self.connection, pk__in=numbers)]
+        head = "backfills that this contract needs aren't finished:"
+        return "\n".join([head, *lines, how_to_end(self.connection, backfills)])
 
     def _command(self, act: str, number: int) -> str:
         return to_type(f"safemigrations contract {act} {number}", self.connection.alias)

@@ -10,13 +10,13 @@ from django.db.migrations import Migration
 from ..data import Data
 from ..errors import to_type
 from ..plans.claims import Claim, Kind
-from ..plans.steps import Backfill, Step
+from ..plans.steps import Backfill, Plan, Step
 from ..postgres.names import Name
 from ..postgres.tables import is_table
 from ..running.backfill import progress
 from ..running.backfill.progress import does
 from ..running.backfill.table import fetch
-from .held import names_of
+from .held import held_by, names_of
 
 
 class Unfinished(Data):
@@ -78,6 +78,12 @@ def backfills(connection: BaseDatabaseWrapper) -> list[Unfinished]:
         for row in found
         for step in [row.backfill]
     ]
+
+
+def needed_by(plan: Plan, found: Iterable[Unfinished], own: Iterable[Step]) -> tuple[Unfinished, ...]:
+    """Those that still read or fill what the plan forbids or drops, but for those that are among the steps `own`."""
+    held, own = held_by(plan), tuple(own)
+    return tuple(one for one in found if one.needs_one_of(held) and not one.is_in(own))
 
 
 def refusal(connection: BaseDatabaseWrapper, migration: Migration, claim: Claim, backfill: Unfinished) -> str:

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from safemigrations.contracts import acts, chosen, queue, reversals
+from safemigrations.contracts import acts, chosen, queue, reversals, unfinished
 from safemigrations.contracts.gate import Row
 from safemigrations.contracts.going import losses
 from safemigrations.contracts.judging import Judgement, judge, note
@@ -80,7 +80,8 @@ class Contracting:
         is_open = {row.pk for row in queue.open_rows(self.connection)}
         left = [row for row in held if row.pk in is_open or (label and row.status == Status.SKIPPED)]
         self.contracts = {row.pk: row for row in left}
-        rows, meant = chosen.as_rows(left), target.migrations(alone=self.options["only"])
+        rows = chosen.as_rows(left, unfinished.backfills(self.connection))
+        meant = target.migrations(alone=self.options["only"])
         return chosen.with_needs(rows, [row.number for row in rows if row.key in meant]) if label else rows
 
     def _refuse_what_makes_no_sense(self) -> None:
@@ -151,7 +152,9 @@ class Contracting:
         runs = [self.contracts[row.number] for row in judgement.verdict.runs]
         self._require()
         self._say_what_goes(runs)
-        self._ask(runs)
+        if self.options["interactive"] and sys.stdin.isatty():  # elsewhere nobody could answer
+            queue.foresee(self.connection, report, runs)
+            self._ask(runs)
         for wait in judgement.verdict.forced:
             acts.keep(self.connection, self.contracts[wait.row.number], "force", because=wait.why.value)
         if self.options["verbosity"]:
@@ -168,9 +171,6 @@ class Contracting:
             raise NotNow(f"CONTRACT_REQUIRES says no: {refused}\n{AGAIN} --force goes past it.")
 
     def _ask(self, runs: Sequence[Contract]) -> None:
-        """On a terminal; elsewhere nobody could answer."""
-        if not (self.options["interactive"] and sys.stdin.isatty()):
-            return
         for contract in runs:
             self._say(f"  {contract}")
         if input("Run it? [y/N] ").strip().lower() not in ("y", "yes"):

@@ -17,6 +17,7 @@ from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.subcommands import SUBCOMMANDS
 from safemigrations.running.ahead import Ahead
 from safemigrations.running.backfill import control, tasks
+from safemigrations.running.backfill.standing import standings
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.server import writable
 
@@ -85,15 +86,14 @@ class Command(Interruptible, BaseCommand):
         return ConsoleReport(self.stdout, self.style, indent=2)
 
     def _print_backfills(self, connection: BaseDatabaseWrapper, number: int | None) -> None:
-        rows = control.listed(connection, number)
-        self.stdout.write(f"Backfills: {len(rows)}")
-        for row, status, visited, filled in rows:
-            share = f"{min(1.0, visited / row.estimate):.0%}" if row.estimate else ""
-            self.stdout.write(f"  {row.pk:>4}  {status:<9} {share:>4}  {filled:,} rows  {row}")
-            if status == control.STOPPED:
+        found = standings(connection, **({} if number is None else {"pk": number}))
+        self.stdout.write(f"Backfills: {len(found)}")
+        for one in found:
+            self.stdout.write(f"  {one.text()}")
+            if one.is_stopped:
                 self.stdout.write(
                     " " * 12 + "Nobody works on it now. To go on, run the same command again, or: "
                     f"{to_type('safemigrations backfill run', connection.alias)}"
                 )
-            if row.last_error:
-                self.stdout.write(indent(row.last_error, " " * 12))
+            if one.row.last_error:
+                self.stdout.write(indent(one.row.last_error, " " * 12))

@@ -1,4 +1,4 @@
-"""safemigrations status: what is left for the contract, since when, and what people decided about it."""
+"""safemigrations status: what is left for the contract, what it waits for, and what people decided about it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from django.utils.timezone import now
 
 from safemigrations.contracts import queue, reversals
 from safemigrations.contracts.acts import Act, kept
+from safemigrations.contracts.answers import Answer, answers
 from safemigrations.contracts.table import HOLDING, Contract, Status
 from safemigrations.data import Data
 from safemigrations.durations import duration, shown_age, shown_moment
 from safemigrations.errors import to_type
+from safemigrations.running.backfill.progress import UNFINISHED
+from safemigrations.running.backfill.standing import Standing, standings
 
-HELP = "Print what is left for the contract in a database."
+HELP = "Print what is left for the contract in a database, what it waits for, and which backfills aren't finished."
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -39,6 +42,7 @@ class Line(Data):
 
     row: Contract
     acts: list[Act]
+    answer: Answer | None  # of the gate; None: it may run
 
     @property
     def is_forgotten(self) -> bool:
@@ -51,11 +55,18 @@ class Line(Data):
     def age(self) -> timedelta:
         return now() - self.row.created_at
 
+    @property
+    def waits_for(self) -> str:
+        """What keeps it from running now, besides people: what these decided is among the acts."""
+        return self.answer.reason if self.answer and not self.answer.is_decision else ""
+
     def text(self) -> str:
         row = self.row
         lines = [f"{row.pk:>4}  {row.status:<9}  {shown_age(self.age):>6}  {row}"]
         if row.last_error:
             lines.append(indent(f"attempt {row.attempts}: {row.last_error}", " " * 6))
+        if self.waits_for:
+            lines.append(indent(f"not now: {self.waits_for}", " " * 6))
         return "\n".join([*lines, *(f"      {_shown(act)}" for act in self.acts)])
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,6 +81,7 @@ class Line(Data):
             "age_seconds": int(self.age.total_seconds()),
             "attempts": self.row.attempts,
             "last_error": self.row.last_error,
+            "waits_for": self.waits_for,
             "acts": [
                 {"act": act.act, "at": act.at, "role": act.database_role, "user": act.os_user, "reason": act.reason}
                 | act.details
@@ -87,27 +99,39 @@ def _shown(act: Act) -> str:
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     alias, older_than = options["database"], options["older_than"]
     lines, half_way = _lines(alias), reversals.begun(connections[alias])
+    backfills = standings(connections[alias], status__in=UNFINISHED)
     if options["format"] == "json":
         found = {
             "database": alias,
             "half_way_back": [{"app": one.app_label, "migration": one.migration} for one in half_way],
             "rows": [line.as_dict() for line in lines],
+            "backfills": [one.as_dict() for one in backfills],
         }
         command.stdout.write(json.dumps(found, indent=2, cls=DjangoJSONEncoder))
     else:
-        for one in half_way:
-            command.stdout.write(f"{one.explanation}.")
-        command.stdout.write(f"Left for the contract in database {alias}: {len(lines)}")
-        for line in lines:
-            command.stdout.write(indent(line.text(), "  "))
+        text = [
+            *(f"{one.explanation}." for one in half_way),
+            f"Left for the contract in database {alias}: {len(lines)}",
+        ]
+        text += [indent(line.text(), "  ") for line in lines]
+        command.stdout.write("\n".join([*text, *_of_backfills(backfills)]))
     if older_than is not None:
         _refuse_forgotten([line for line in lines if line.age > older_than and line.is_forgotten])
 
 
+def _of_backfills(found: Sequence[Standing]) -> list[str]:
+    lines = [f"Backfills that aren't finished: {len(found)}"] if found else []
+    for one in found:
+        lines.append(f"  {one.text()}")
+        lines += [indent(one.row.last_error, " " * 12)] if one.row.last_error else []
+    return lines
+
+
 def _lines(alias: str) -> list[Line]:
     connection = connections[alias]
-    every = list(kept(connection))
-    return [Line(row, _acts_on(row, every)) for row in queue.rows(connection, status__in=HOLDING)]
+    every, rows = list(kept(connection)), list(queue.rows(connection, status__in=HOLDING))
+    found = answers(connection, rows) if rows else {}
+    return [Line(row, _acts_on(row, every), found.get(row.pk)) for row in rows]
 
 
 def _acts_on(row: Contract, every: Sequence[Act]) -> list[Act]:

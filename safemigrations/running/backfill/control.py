@@ -27,7 +27,6 @@ from . import progress as store
 from .failures import Stopped, is_lost
 from .pace import seconds_closed
 from .progress import Progress, Status
-from .table import fetch
 from .work import Work
 
 ACTIONS = {"pause": "Paused", "resume": "Resumed", "cancel": "Cancelled", "pace": "Changed the pace"}
@@ -38,23 +37,7 @@ FROM = {
     "pace": store.UNFINISHED,
 }
 TO = {"pause": Status.PAUSED, "resume": Status.RUNNING, "cancel": Status.CANCELLED}
-STOPPED = "stopped"  # what people are told; it is stored as running
 POLL = 5.0  # seconds between two looks at whether the time window has opened
-
-
-def listed(connection: BaseDatabaseWrapper, number: int | None) -> list[tuple[Progress, str, int, int]]:
-    """The backfills of a database, each with its status for people, the rows looked at and the rows filled."""
-    which = {} if number is None else {"pk": number}
-    rows = store.rows(connection, **which)
-    return [(row, _status(connection, row), *store.totals(connection, row)) for row in rows]
-
-
-def _status(connection: BaseDatabaseWrapper, row: Progress) -> str:
-    """A backfill is stopped when it should be running, and no session that is still there has one of its sections."""
-    owners = set(store.sections(connection, row).values_list("owner", flat=True))
-    sessions = {pid for (pid,) in fetch(connection, "SELECT pid FROM pg_stat_activity")}
-    stopped = row.status == Status.RUNNING and owners.isdisjoint(sessions)
-    return STOPPED if stopped else row.status
 
 
 def steer(

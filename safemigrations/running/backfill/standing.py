@@ -1,0 +1,71 @@
+"""How far the backfills of a database are, as people are told it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ...data import Data
+from . import progress as store
+from .progress import Progress, Status
+from .table import fetch
+
+STOPPED = "stopped"  # what people are told; it is stored as running
+
+
+class Standing(Data):
+    """Where a backfill stands at this moment."""
+
+    row: Progress
+    status: str  # for people
+    visited: int
+    filled: int
+
+    def __str__(self) -> str:
+        how_far = ", ".join(filter(None, [self.status, self.shown_share]))
+        return f"{self.row.pk}, {self.row} ({how_far})"
+
+    @property
+    def share(self) -> float | None:
+        """None where nobody knows how many rows there are."""
+        return min(1.0, self.visited / self.row.estimate) if self.row.estimate else None
+
+    @property
+    def shown_share(self) -> str:
+        return "" if self.share is None else f"{self.share:.0%}"
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.status == STOPPED
+
+    def text(self) -> str:
+        row = self.row
+        return f"{row.pk:>4}  {self.status:<9} {self.shown_share:>4}  {self.filled:,} rows  {row}"
+
+    def as_dict(self) -> dict[str, Any]:
+        row = self.row
+        return {
+            "number": row.pk,
+            "app": row.app_label,
+            "migration": row.migration,
+            "label": row.label,
+            "status": self.status,
+            "share": self.share,
+            "rows": self.filled,
+            "last_error": row.last_error,
+        }
+
+
+def standings(connection: BaseDatabaseWrapper, **filters: Any) -> list[Standing]:
+    """Of the backfills that match, oldest first."""
+    rows = list(store.rows(connection, **filters))
+    sessions = {pid for (pid,) in fetch(connection, "SELECT pid FROM pg_stat_activity")} if rows else set()
+    return [Standing(row, _status(connection, row, sessions), *store.totals(connection, row)) for row in rows]
+
+
+def _status(connection: BaseDatabaseWrapper, row: Progress, sessions: set[int]) -> str:
+    """A backfill is stopped when it should be running, and no session that is still there has one of its sections."""
+    owners = set(store.sections(connection, row).values_list("owner", flat=True))
+    stopped = row.status == Status.RUNNING and owners.isdisjoint(sessions)
+    return STOPPED if stopped else row.status
