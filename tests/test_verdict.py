@@ -7,15 +7,23 @@ from typing import Any
 import pytest
 
 from safemigrations.rehearsing.changes import Changes, Touched
-from safemigrations.rehearsing.requests import Failure
+from safemigrations.rehearsing.requests import LOST, Failure
 from safemigrations.rehearsing.result import Phase
-from safemigrations.rehearsing.verdict import UNIQUE_VIOLATION, Verdict
+from safemigrations.rehearsing.verdict import (
+    AGAIN,
+    NEW_ALONE,
+    NULL_VIOLATION,
+    OLD_ALONE,
+    UNIQUE_VIOLATION,
+    Verdict,
+)
 
 BOTH = "both releases"
 
 
 def touched(*tables: str, model: str = "shop.Item") -> Touched:
-    return Touched("shop", "0002_x", 0, "AddField(item.x)", "0002_x.py", 9, model, tables=frozenset(tables))
+    at = ("shop", "0002_x", 0, "AddField(item.x)", "0002_x.py", 9)
+    return Touched(*at, model, tables=frozenset(tables), columns=frozenset({"x"}))
 
 
 def verdict(*operations: Touched) -> Verdict:
@@ -32,7 +40,7 @@ def repeated(table: str) -> Failure:
 def test_a_value_that_repeats_where_nothing_changes_is_noted():
     found = verdict(touched("shop_item"))
     found.note(Phase(BOTH, 0), [repeated("search_hits")])
-    assert not found.found
+    assert not found.findings()
     (note,) = found.notes()
     assert note.startswith("Generated values repeat in search_hits_day_key, whose tables the change leaves alone.")
 
@@ -41,5 +49,50 @@ def test_a_value_that_repeats_where_nothing_changes_is_noted():
 def test_one_that_the_change_may_have_caused_is_a_finding(operation):
     found = verdict(operation)
     found.note(phase := Phase(BOTH, 0), [repeated("shop_item")])
-    assert [one.message for one in found.found.values()] == [repeated("shop_item").message]
+    assert [one.message for one in found.findings()] == [repeated("shop_item").message]
     assert (phase.errors, list(found.notes())) == (1, [])
+
+
+def lost(release: str, value: str) -> Failure:
+    said = f"number is 'T-1', and {value} was written"
+    return Failure(release, "shop.item", "read what was written", LOST, said, "shop_item", "number")
+
+
+def refused(release: str, kind: str, column: str = "") -> Failure:
+    return Failure(release, "shop.item", "create()", kind, "refused", "shop_item", column)
+
+
+def test_what_the_code_does_when_it_is_alone_is_no_finding_of_either_release():
+    found = verdict(touched("shop_item"))
+    found.note(Phase(OLD_ALONE, 0), [lost("old", "'a'")])
+    found.note(Phase(BOTH, 0), [lost("old", "None"), lost("new", "True")])
+    assert found.findings() == []
+
+
+def test_what_the_server_refuses_one_release_may_be_a_finding_of_the_other():
+    found = verdict(touched("shop_item"))
+    found.note(Phase(OLD_ALONE, 0), [refused("old", "22001")])
+    found.note(Phase(BOTH, 0), [refused("old", "22001"), refused("new", "22001")])
+    assert [finding.release for finding in found.findings()] == ["new"]
+
+
+def test_what_happens_without_the_change_when_it_is_asked_again_is_withdrawn():
+    found, phase = verdict(touched("shop_item")), Phase(BOTH, 0)
+    found.note(phase, [lost("new", "None"), refused("old", "22001")])
+    assert (found.suspected("old"), found.suspected("new")) == (["shop.item"], ["shop.item"])
+    assert (phase.errors, phase.lost) == (1, 1)
+    found.note(Phase(AGAIN.format(NEW_ALONE), 0), [lost("new", "'b'")])
+    found.withdraw()
+    assert [finding.kind for finding in found.findings()] == ["error"]
+    assert (phase.errors, phase.lost, found.suspected("new")) == (1, 0, [])
+    assert list(found.notes()) == ["Some errors of shop.item are no findings: they happen without the change, too."]
+
+
+def test_nobody_is_asked_again_for_what_only_the_change_can_do():
+    """A column that isn't there, and a null in the column that was added."""
+    found = verdict(touched("shop_item"))
+    null = refused("old", NULL_VIOLATION, "x")
+    found.note(Phase(BOTH, 0), [refused("old", "42703"), null])
+    assert found.suspected("old") == []
+    found.note(Phase(BOTH, 0), [refused("old", NULL_VIOLATION, "another")])
+    assert found.suspected("old") == ["shop.item"]

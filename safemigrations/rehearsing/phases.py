@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 from ..postgres.snapshot import Snapshot, difference, nameless, snapshot
 from .playing import Play, Stage
-from .processes import Ended
+from .processes import Ended, NotRehearsed
 from .result import Finding
 from .scratch import Names
+from .verdict import AGAIN, NEW_ALONE, OLD_ALONE, QUIET
 
+TIMES = 3  # that a release is asked again for what has failed
+STOCK = "stock operations"
+JSON = re.compile(r"^\{$", re.MULTILINE)  # where it begins, after warnings
 KEEPS_NULLS = ("can't be null in the release that you go back to", "is duplicated")
 
 
@@ -29,45 +36,67 @@ class Plays:
     def __init__(self, stage: Stage, seconds: float, kills: int) -> None:
         self.stage, self.seconds, self.kills = stage, seconds, kills
         self.findings: list[Finding] = []
-        self.notes: list[str] = []
+        self.notes: dict[str, str] = {}  # topic -> what is said of it
         self.before: Snapshot = {}
         self.after: Snapshot = {}
+        self.known: dict[str, str] = {}  # what verify says before the change
 
     def play(self) -> None:
         plays = [self._stock, self._rollout, self._back_before_contract, self._back_after_contract]
-        for play in [*plays, *([self._killed] if self.kills else [])]:
-            try:
+        try:
+            for play in [*plays, *([self._killed] if self.kills else [])]:
                 play()
-            except Broke as broke:
-                self.findings.append(self.stage.verdict.of_broken(broke.phase, broke.ended.output))
-                return  # the others would come to the same
+        except Broke as broke:  # the others would come to the same
+            self.findings.append(self.stage.verdict.of_broken(broke.phase, broke.ended.output))
+        for release in QUIET:
+            if suspected := self.stage.verdict.suspected(release):
+                self._once_more(release, suspected)
+        self.stage.verdict.withdraw()
 
     # The plays.
 
     def _stock(self) -> None:
         """What Django's own operations make of the old release, and what the new one's requests do there."""
-        with self._play() as play:
-            self.before = self._schema(play)
-            self._empty(play)
-            ended = self._manage(play, "migrate", how="stock")
-            if ended.status:
-                end = _last_line(ended.output)
-                self.notes.append(f"Django's own operations fail on empty tables, so no schema is compared: {end}")
+        self.before, self.known = self._schema(self.stage.scratch.base), self._drift(self.stage.scratch.base)
+        with self._stock_play() as play:
+            if not play:
                 return
-            self.after = self._schema(play)
-            play.begin("new on the schema of stock operations")
+            self.after = self._schema(play.names)
+            play.begin(NEW_ALONE)
             play.start_new()
             play.go_on(self.seconds / 2)
             play.measure()
 
+    def _once_more(self, release: str, models: list[str]) -> None:
+        """Ask again what has failed, where nothing changes: what fails there, too, is the project's own doing."""
+        quiet = self._play if release == "old" else self._stock_play
+        with quiet(self._plan_of(models)) as play:
+            if not play:
+                return
+            play.begin(AGAIN.format(QUIET[release][0]))
+            play.start_old() if release == "old" else play.start_new()
+            for _ in range(TIMES):
+                play.go_on(self.seconds)
+                play.measure()
+                self.stage.verdict.withdraw()
+                if not self.stage.verdict.suspected(release):
+                    return
+
+    def _plan_of(self, models: list[str]) -> dict[str, Any]:
+        """All requests on these models, too."""
+        plan = self.stage.plan
+        chosen = list(dict.fromkeys([*plan["chosen"], *models]))
+        return {**plan, "chosen": chosen, "visited": [name for name in plan["visited"] if name not in chosen]}
+
     def _rollout(self) -> None:
         with self._play() as play:
-            play.begin("old alone")
+            play.begin(OLD_ALONE)
             play.start_old()
             play.go_on(self.seconds)
             play.measure()
             play.begin("expand")
             self._run(play, "expand", "migrate")
+            self._verify(play, "expand")
             play.begin("both releases")
             play.start_new()
             play.ask(play.new[0], "find_nulls")  # in rows of the old release alone
@@ -81,7 +110,7 @@ class Plays:
             play.go_on(self.seconds)
             play.audit(play.new, written)
             play.ask(play.new[0], "find_nulls")
-            self._compare("new alone", "that of Django's operations", self.after, self._schema(play))
+            self._look(play, "new alone", self.after)
 
     def _back_before_contract(self) -> None:
         with self._play() as play:
@@ -106,7 +135,7 @@ class Plays:
             play.begin("contract, killed")
             play.start_new()
             play.go_on(0, lambda: self._kill(play, "contract, killed", "migrate", "--contract"))
-            self._compare("contract, killed", "that of Django's operations", self.after, self._schema(play))
+            self._look(play, "contract, killed", self.after)
 
     # Their acts.
 
@@ -117,13 +146,13 @@ class Plays:
             ended = play.go_on(0, partial(self._manage, play, "migrate", label, target))
             assert ended
             if ended.status and ("Irreversible" in ended.output or any(text in ended.output for text in KEEPS_NULLS)):
-                self.notes.append(f"{phase}: no way back. {_last_line(ended.output)}")
+                self.notes[phase] = f"{phase}: no way back. {_last_line(ended.output)}"
                 return
             self._demand(phase, ended)
         if not play.old:
             play.start_old()
         play.go_on(self.seconds / 2)
-        self._compare(phase, "that of the old release", nameless(self.before), nameless(self._schema(play)))
+        self._look(play, phase, self.before, is_old=True)
 
     def _run(self, play: Play, phase: str, *arguments: str) -> None:
         """Under the requests of who is there."""
@@ -154,37 +183,75 @@ class Plays:
             raise Broke(phase, ended)
 
     @contextmanager
-    def _play(self) -> Iterator[Play]:
+    def _play(self, plan: dict[str, Any] | None = None) -> Iterator[Play]:
         names = self.stage.scratch.copy()
         try:
             with ExitStack() as stack:
-                yield Play(self.stage, names, stack)
+                yield Play(self.stage, names, stack, plan)
         finally:
             self.stage.scratch.drop(names)
 
+    @contextmanager
+    def _stock_play(self, plan: dict[str, Any] | None = None) -> Iterator[Play | None]:
+        """Migrated by Django's own operations, on empty tables where no row has what they need; None if they fail."""
+        for is_empty in (False, True):
+            with self._play(plan) as play:
+                if is_empty:
+                    self._empty(play)
+                ended = self._manage(play, "migrate", how="stock")
+                if not ended.status:
+                    yield play
+                    return
+        end = _last_line(ended.output)
+        self.notes[STOCK] = f"Django's own operations fail on empty tables, so no schema is compared: {end}"
+        yield None
+
     # Schemas.
 
-    def _schema(self, play: Play) -> Snapshot:
-        connection = self.stage.scratch.connect(play.names)
+    def _look(self, play: Play, phase: str, expected: Snapshot, *, is_old: bool = False) -> None:
+        """At the end: is the schema the right one, and does verify see the same?"""
+        here, whose = self._schema(play.names), "that of Django's operations"
+        if is_old:
+            expected, here, whose = nameless(expected), nameless(here), "that of the old release"
+        if expected and (objects := difference(expected, here)):
+            self.findings += self.stage.verdict.of_differences(phase, whose, objects)
+        else:
+            self._verify(play, phase)
+
+    def _verify(self, play: Play, phase: str) -> None:
+        lines = {place: text for place, text in self._drift(play.names).items() if place not in self.known}
+        self.findings += self.stage.verdict.of_drift(phase, lines)
+
+    def _drift(self, names: Names) -> dict[str, str]:
+        """What `verify` of the new release says: table, part and kind -> line."""
+        alias = self.stage.scratch.alias
+        ended = self.stage.new.manage(names, "safemigrations", "verify", "--format", "json", "--database", alias)
+        if not (begin := JSON.search(ended.output)):
+            raise NotRehearsed(f"verify of the new release failed:\n{ended.output}")
+        found, _ = json.JSONDecoder().raw_decode(ended.output, begin.start())
+        return {f"{line['table']} {line['name']} {line['kind']}": _line(line) for line in found["drift"]}
+
+    def _schema(self, names: Names) -> Snapshot:
+        connection = self.stage.scratch.connect(names)
         try:
             return snapshot(connection)
         finally:
             connection.close()
 
-    def _compare(self, phase: str, expected: str, there: Snapshot, here: Snapshot) -> None:
-        if there and (objects := difference(there, here)):
-            self.findings += self.stage.verdict.of_differences(phase, expected, objects)
-
     def _empty(self, play: Play) -> None:
         """Stock operations may need what no row has; of the rows nothing is compared."""
-        names: Names = play.names
-        connection = self.stage.scratch.connect(names)
+        connection = self.stage.scratch.connect(play.names)
         try:
             tables = [name for name, (kind, *_) in self.before["tables"].items() if kind in "rp"]
             with connection.cursor() as cursor:
                 cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
         finally:
             connection.close()
+
+
+def _line(line: dict[str, Any]) -> str:
+    place = ".".join(filter(None, (line["table"], line["name"])))
+    return f"{place}: {line['text']}"
 
 
 def _last_line(output: str) -> str:

@@ -38,10 +38,10 @@ class Stage:
 
 
 class Play:
-    """A stage with a database of its own; its clients end when the stack is closed."""
+    """A stage with a database of its own; its clients end when the stack is closed. `plan` says what they ask."""
 
-    def __init__(self, stage: Stage, names: Names, stack: ExitStack) -> None:
-        self.stage, self.names, self.stack = stage, names, stack
+    def __init__(self, stage: Stage, names: Names, stack: ExitStack, plan: dict[str, Any] | None = None) -> None:
+        self.stage, self.names, self.stack, self.plan = stage, names, stack, plan or stage.plan
         self.old: list[Client] = []
         self.new: list[Client] = []
         self.phase: Phase | None = None
@@ -75,7 +75,7 @@ class Play:
                 release,
                 self.stage.started,
                 known_as,
-                self.stage.plan,
+                self.plan,
             )
         return clients
 

@@ -78,12 +78,12 @@ def _play(
     plays.play()
     result.phases = stage.phases
     result.findings = [
-        *stage.verdict.found.values(),
+        *stage.verdict.findings(),
         *stage.verdict.of_waits(stage.phases, conf.max_wait() or float("inf")),
         *plays.findings,
     ]
     advise(result.findings, report().findings)
-    result.notes += [*plays.notes, *stage.verdict.notes()]
+    result.notes += [*plays.notes.values(), *stage.verdict.notes()]
     if wanted.tests:
         result.findings += suites.findings()
 

@@ -14,6 +14,8 @@ from .values import NoValue
 
 BUCKET = 0.1  # seconds
 VALUES = re.compile(r"'(?:[^']|'')*'|\(.*\)|\d+", re.DOTALL)
+SQLSTATE = re.compile("[0-9A-Z]{5}")
+LOST = "lost"  # the kind of a failure that is a value
 
 
 @dataclass
@@ -23,7 +25,7 @@ class Failure:
     release: str
     model: str  # label of the model
     action: str
-    kind: str  # SQLSTATE, or the class of the exception; "lost" for a value
+    kind: str  # SQLSTATE, or the class of the exception; LOST for a value
     message: str
     table: str = ""
     column: str = ""
@@ -31,14 +33,20 @@ class Failure:
     count: int = 1
 
     @property
-    def signature(self) -> tuple[str, ...]:
-        """What two of the same reason have in common, also where their values differ.
+    def reason(self) -> tuple[str, ...]:
+        """What two of the same reason have in common, whichever request met it and whatever its values were.
 
-        Generated values may be such that a constraint refuses them, whatever is done with them.
+        Generated values may be such that a constraint refuses them, and a model may keep something else than it was
+        given, whatever is done with them.
         """
         if self.constraint:
             return self.kind, self.constraint
-        return self.model, self.action, self.kind, self.table, self.column, self.constraint, self.shape
+        return self.kind, self.table, self.column, "" if self.kind == LOST else self.shape
+
+    @property
+    def is_of_server(self) -> bool:
+        """Did PostgreSQL refuse it? Else the code of the project did, or one can't tell."""
+        return bool(SQLSTATE.fullmatch(self.kind))
 
     @property
     def shape(self) -> str:
@@ -57,7 +65,7 @@ class Requests:
     def begin(self, at: float) -> None:
         self.began = at
         self.longest: tuple[float, str, str] = (0, "", "")  # seconds of a statement, model, action
-        self.failures: dict[tuple[str, ...], Failure] = {}
+        self.failures: dict[tuple[str, ...], Failure] = {}  # equal ones of one request once
         self.buckets: dict[int, list[float]] = {}  # tenth of a second -> requests, errors, longest statement
 
     def answer(self) -> dict[str, Any]:
@@ -82,15 +90,13 @@ class Requests:
 
     def note(self, failure: Failure) -> None:
         self._bucket()[1] += 1
-        if known := self.failures.get(failure.signature):
-            known.count += 1
-        else:
-            self.failures[failure.signature] = failure
+        known = self.failures.setdefault((failure.model, failure.action, *failure.reason), failure)
+        known.count += known is not failure
 
     def lose(self, model: Any, field: Any, message: str) -> None:
         _, column = field.get_attname_column()
         table = model._meta.db_table
-        self.note(Failure(self.release, label(model), "read what was written", "lost", message, table, column))
+        self.note(Failure(self.release, label(model), "read what was written", LOST, message, table, column))
 
     def failure_of(self, model: Any, action: str, error: Exception) -> Failure:
         said = getattr(error.__cause__ or error, "diag", None)

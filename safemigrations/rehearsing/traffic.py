@@ -200,7 +200,14 @@ class Traffic:
                     (again,) = self.manager(model).filter(**{name: same_row[name] for name in unique})
                     self.wrote(again, changes)
                     assert again.pk == row.pk, "it made another row"
-                    self.manager(model).bulk_create([model(**self.rows.values(model))], **how)
+                    self._upsert_another(model, unique, how)
+
+    def _upsert_another(self, model: Any, unique: Sequence[str], how: dict[str, Any]) -> None:
+        """A new row, unless its values are those of one that somebody has written."""
+        row = self.rows.values(model)
+        key = {name: row[name] for name in unique if name in row}
+        if not model._base_manager.using(self.rows.alias).filter(**key).exists() or len(key) < len(unique):
+            self.manager(model).bulk_create([model(**row)], **how)
 
     def get_or_create(self, row: Any) -> None:
         model = type(row)

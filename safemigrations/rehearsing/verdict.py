@@ -8,12 +8,14 @@ from typing import Any
 
 from ..checking.finding import LintFinding
 from .changes import Changes, Touched
-from .requests import Failure
+from .requests import LOST, Failure
 from .result import Finding, Phase, Request
 
 OLD_ALONE, NEW_ALONE = "old alone", "new on the schema of stock operations"
+AGAIN = "{}, once more"  # where the same is asked again to find out whose fault a failure is
+QUIET = {release: (name, AGAIN.format(name)) for release, name in (("old", OLD_ALONE), ("new", NEW_ALONE))}
 UNIQUE_VIOLATION = "23505"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
-QUIET = {"old": OLD_ALONE, "new": NEW_ALONE}
+NULL_VIOLATION, WRONG_STATEMENT = "23502", "42"
 WORD = re.compile(r"\w+")
 QUOTED = re.compile(r'"([^"]+)"')
 DOTTED = re.compile(r"column (\w+)\.(\w+) does not exist")
@@ -26,19 +28,51 @@ class Verdict:
     def __init__(self, changes: Changes) -> None:
         self.changes = changes
         self.quiet: set[tuple[str, ...]] = set()  # what a release does wrong when it is alone
-        self.found: dict[tuple[str, ...], Finding] = {}
+        self.noted: list[tuple[Phase, Failure]] = []  # what may be the fault of the change
+        self.own: dict[str, None] = {}  # models whose failures turned out to be the project's own
         self.repeated: set[str] = set()  # unique constraints that values repeat by chance
 
     def note(self, phase: Phase, failures: Iterable[Failure]) -> None:
         """Also counts them in their phase."""
         for failure in failures:
-            if phase.name == QUIET[failure.release]:
-                self.quiet.add((failure.release, *failure.signature))
+            if phase.name in QUIET[failure.release]:
+                self._measure(failure)
             elif self._is_by_chance(failure):
                 self.repeated.add(failure.constraint)
-            elif (failure.release, *failure.signature) not in self.quiet:
-                key = (failure.release, failure.kind, failure.table, failure.shape)
-                _count(self.found.setdefault(key, self._of_failure(phase, failure)), phase, failure)
+            elif _key(failure) not in self.quiet:
+                self.noted.append((phase, failure))
+                _add(phase, failure, failure.count)
+
+    def _measure(self, failure: Failure) -> None:
+        """What the code does on its own, both releases do: it isn't the schema that makes them."""
+        releases = [failure.release] if failure.is_of_server else QUIET
+        self.quiet |= {(release, *failure.reason) for release in releases}
+
+    def _is_by_chance(self, failure: Failure) -> bool:
+        """A unique key of a table that no operation touches can't refuse a value because of the change."""
+        reaches = any(failure.table in one.tables or not one.model for one in self.changes.touched)
+        return failure.kind == UNIQUE_VIOLATION and not reaches
+
+    def _is_open(self, failure: Failure) -> bool:
+        """Can it happen without the change? Not a null in a column that changes, nor a name that the schema lacks."""
+        if failure.kind == NULL_VIOLATION:
+            return not any(
+                failure.table in one.tables and failure.column in one.columns for one in self.changes.touched
+            )
+        return not failure.kind.startswith(WRONG_STATEMENT)
+
+    def suspected(self, release: str) -> list[str]:
+        """Models of failures that the project may have made itself, as the old release calls them."""
+        models = [failure.model for _, failure in self.noted if failure.release == release and self._is_open(failure)]
+        return list(dict.fromkeys(self.changes.model_names.get(model, model) for model in models if model))
+
+    def withdraw(self) -> None:
+        """Leave out what has happened since where nothing changes."""
+        withdrawn = [(phase, failure) for phase, failure in self.noted if _key(failure) in self.quiet]
+        for phase, failure in withdrawn:
+            _add(phase, failure, -failure.count)
+            self.own[failure.model] = None
+        self.noted = [(phase, failure) for phase, failure in self.noted if _key(failure) not in self.quiet]
 
     def notes(self) -> Iterator[str]:
         """What is no finding, and worth a word."""
@@ -47,15 +81,18 @@ class Verdict:
                 f"Generated values repeat in {', '.join(sorted(self.repeated))}, whose tables the change leaves alone. "
                 "REHEARSAL_VALUES can make others."
             )
+        if self.own:
+            yield f"Some errors of {', '.join(sorted(self.own))} are no findings: they happen without the change, too."
 
-    def _is_by_chance(self, failure: Failure) -> bool:
-        """A unique key of a table that no operation touches can't refuse a value because of the change."""
-        reaches = any(failure.table in one.tables or not one.model for one in self.changes.touched)
-        return failure.kind == UNIQUE_VIOLATION and not reaches
+    def findings(self) -> list[Finding]:
+        found: dict[tuple[str, ...], Finding] = {}
+        for phase, failure in self.noted:
+            _count(found.setdefault(_key(failure), self._of_failure(phase, failure)), phase, failure)
+        return list(found.values())
 
     def of_waits(self, phases: Sequence[Phase], limit: float) -> Iterator[Finding]:
         """Who waited for longer than that. A machine that is busy makes everybody wait, also without the change."""
-        limit = max([limit, *(5 * phase.worst_wait for phase in phases if phase.name in QUIET.values())])
+        limit = max([limit, *(5 * phase.worst_wait for phase in phases if _is_quiet(phase))])
         for phase in phases:
             if phase.worst_wait > limit:
                 release, model, action = phase.waited
@@ -65,9 +102,9 @@ class Verdict:
 
     def _of_failure(self, phase: Phase, failure: Failure) -> Finding:
         cause = cause_of(failure, self.changes.touched)
-        is_lost = failure.kind == "lost"
+        is_lost = failure.kind == LOST
         return Finding(
-            "lost" if is_lost else "error",
+            LOST if is_lost else "error",
             failure.release,
             phase.name,
             failure.message,
@@ -90,6 +127,12 @@ class Verdict:
             cause = best(self.changes.touched, set(WORD.findall(say)), "")
             yield Finding("schema", "new", phase, say, cause=cause)
 
+    def of_drift(self, phase: str, lines: Mapping[str, str]) -> Iterator[Finding]:
+        """What verify says, and didn't say before the change: place -> line."""
+        for place, line in lines.items():
+            cause = best(self.changes.touched, set(WORD.findall(f"{place} {line}")), "")
+            yield Finding("schema", "new", phase, f"verify says: {line}", cause=cause)
+
 
 def advise(findings: Iterable[Finding], lint: Iterable[LintFinding]) -> None:
     """Add to each finding what lint says about its operation."""
@@ -99,9 +142,22 @@ def advise(findings: Iterable[Finding], lint: Iterable[LintFinding]) -> None:
             finding.advice = hints.get((cause.app_label, cause.migration, cause.operation), "")
 
 
+def _key(failure: Failure) -> tuple[str, ...]:
+    return failure.release, *failure.reason
+
+
+def _is_quiet(phase: Phase) -> bool:
+    return any(phase.name in names for names in QUIET.values())
+
+
+def _add(phase: Phase, failure: Failure, count: int) -> None:
+    if failure.kind == LOST:
+        phase.lost += count
+    else:
+        phase.errors += count
+
+
 def _count(finding: Finding, phase: Phase, failure: Failure) -> None:
-    phase.lost += failure.count if finding.kind == "lost" else 0
-    phase.errors += 0 if finding.kind == "lost" else failure.count
     for request in finding.requests:
         if (request.model, request.action) == (failure.model, failure.action):
             request.count += failure.count
