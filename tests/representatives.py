@@ -32,7 +32,7 @@ from safemigrations.postgres.names import Name
 from .cases import CASES, LABEL, Case, base, ours, state_after
 
 # After one statement in how many a backend is ended; with 1, every case is taken, too.
-ONE_IN = int(os.environ.get("SAFEMIGRATIONS_TEST_ONE_IN", "2"))
+ONE_IN = int(os.environ.get("SAFEMIGRATIONS_TEST_ONE_IN", "4"))
 
 Shows = Callable[[Case], set[Any]]
 
@@ -94,7 +94,7 @@ def classes_of_operations(case: Case) -> set[Any]:
 
 def is_stock_when_alone(case: Case) -> bool:
     """Where nothing was migrated before, each operation does what the stock operation does, by calling that."""
-    operations = [operation for migration in ours(case) for operation in migration.operations]
+    operations = [one.operation for one in planned(case)]
     return all(operation.stock_when_alone for operation in operations if isinstance(operation, Change))
 
 

@@ -16,7 +16,7 @@ from safemigrations.contracts import queue
 from .cases import CASES
 from .lock_modes import Locks
 from .releases import installed, migrate
-from .representatives import classes_of_operations, is_stock_when_alone, representatives
+from .representatives import classes_of_operations, forms_of_plans, is_stock_when_alone, representatives
 from .snapshot import rows, snapshot
 from .walk import PLACED, Release, StockEnd, ThereAndBack, walk
 
@@ -35,7 +35,8 @@ def test_there_and_back_with_the_locks_that_are_declared_to_the_end_of_the_stock
     assert bool(locks.steps) is not release.case.safe
 
 
-@every_change
+# It runs the steps of the walk in one go: in the default run each form of plan once.
+@pytest.mark.parametrize("case", representatives(forms_of_plans), ids=repr)
 def test_contract_immediately_ends_like_stock(stock_end, release):
     schema, data = stock_end
     with override_settings(SAFEMIGRATIONS={"CONTRACT": "immediately"}):

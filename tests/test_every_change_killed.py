@@ -1,7 +1,7 @@
 """Killed at any point and run again, every change arrives.
 
 The default run takes the representatives of the cases (tests/representatives.py), and kills after one statement in
-two. Where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the matrix, a backend is ended after each statement of every case.
+four. Where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the matrix, a backend is ended after each statement of every case.
 What is killed when all is done and not yet recorded belongs to the walk with every case (tests/walk.py).
 """
 
