@@ -1,0 +1,37 @@
+"""The pictures on the pages of the changes show what was measured; python -m tests.timelines measures again."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.test_docs import CHANGES, DOCS, page
+from tests.timelines.drawn import FOLDER, measured, picture, said
+from tests.timelines.pages import CASE_OF
+
+NONE = {"add_exclusion_constraint"}  # refused: safemigrations writes nothing that could be measured
+
+
+def test_every_change_has_one():
+    assert set(CHANGES) - NONE == set(CASE_OF) == set(measured())
+
+
+@pytest.mark.parametrize("name", CASE_OF)
+def test_a_picture_is_drawn_from_what_was_measured_and_its_page_says_the_same(name):
+    sides = measured()[name]
+    assert (FOLDER / f"{name}.svg").read_text() == picture(name, sides)
+    (shown,) = re.findall(rf"!\[([^\]]*)\]\(timelines/{name}.svg\)", page(name))
+    assert shown == said(name, sides)
+
+
+@pytest.mark.parametrize("name", CASE_OF)
+def test_with_safemigrations_no_request_failed(name):
+    side = measured()[name]["safemigrations"]
+    assert (side["refused"], side["failed"], side["error"]) == ("", 0, "")
+    assert "f" not in side["old"] + side["new"]
+
+
+def test_pictures_are_those_of_pages():
+    assert {file.stem for file in FOLDER.glob("*.svg")} == set(CASE_OF)
+    assert FOLDER.parent == DOCS
