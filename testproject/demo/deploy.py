@@ -14,6 +14,7 @@ import psycopg
 
 from testproject.demo.log import Answer, read
 from testproject.demo.project import Project
+from testproject.demo.sides import Side
 from testproject.demo.traffic import Traffic
 
 ATTEMPTS = 5  # at one command, before the deploy is given up
@@ -50,6 +51,8 @@ class Course:
     started: float = field(default_factory=time.monotonic)
     phases: list[Phase] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    releases: int = 1
+    by_hand: int = 0  # lines of migrations
 
     @property
     def end(self) -> float:
@@ -79,18 +82,19 @@ class Deploy:
     logs: Path
     tell: Tell
 
-    def run(self, side: str, *, contract: bool) -> Course:
+    def run(self, side: Side) -> Course:
         with ExitStack() as stack:
             leaving = [self._start(stack, self.old, "old", number) for number in range(self.load.workers)]
-            course = Course(side)
+            course = Course(side.title, releases=side.releases)
             self._rest(course, f"{self.load.rate:g} requests a second arrive at the old release")
             with self._report(course) if self.pace.report else nullcontext():
-                self._manage(course, "migrate", "migrate")
+                self._manage(course, "migrate", *side.first)
             with course.phase("both releases"):
                 self._roll_over(course, stack, leaving)
             self._rest(course, "the old release has gone")
-            if contract:
-                self._manage(course, "contract", "migrate", "--contract")
+            if side.last:
+                phase = "contract" if "--contract" in side.last else "second release"
+                self._manage(course, phase, *side.last)
                 self._rest(course, "all is done")
         course.answers = read(self.logs.glob("*.csv"), since=course.started)
         return course

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
+
+CAREFUL = Path(__file__).parent / "careful"
 
 FILL = """\
 from django.contrib.postgres.functions import RandomUUID
@@ -41,6 +46,12 @@ def edit_stock(migration: Path) -> None:
     migration.with_name("0004_unique.py").write_text(UNIQUE)
 
 
+def edit_carefully(migration: Path) -> None:
+    """What a good team does: defaults in the database, indexes beside the writers, batches, a second release."""
+    migration.unlink()
+    shutil.copytree(CAREFUL, migration.parent, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
 def edit_safe(migration: Path) -> None:
     name = "AddFieldNullableThenBackfill"
     _replace(migration, r"import (\(\s+)?AddFieldWithDefault", rf"import \1{name}, AddFieldWithDefault")
@@ -48,6 +59,15 @@ def edit_safe(migration: Path) -> None:
         migration,
         r"AddFieldWithDefault(\(\s+model_name=.order.,\s+name=.total.,\s+field=.*\n)",
         rf"{name}\1            backfill=models.F('subtotal') + models.F('shipping'),\n",
+    )
+
+
+def written_by_hand(before: Mapping[str, str], after: Mapping[str, str]) -> int:
+    """Lines of the files after that aren't in those of the same name before."""
+    return sum(
+        line.startswith("+") and line != "+"
+        for name, text in after.items()
+        for line in list(difflib.unified_diff(before.get(name, "").splitlines(), text.splitlines(), lineterm=""))[2:]
     )
 
 

@@ -17,6 +17,8 @@ PHASES = {
     "migrate": ("migrate", "#f4c06a", 0),
     "migrate failed": ("migrate: failed", "#f08c78", 0),
     "both releases": ("both releases", "#a7c98f", 0),
+    "second release": ("second release", "#d8b4a0", 0),
+    "second release failed": ("second release: failed", "#f08c78", 0),
     "contract": ("migrate --contract", "#c3aee0", 0),
     "contract failed": ("migrate --contract: failed", "#f08c78", 0),
 }

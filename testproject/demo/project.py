@@ -34,6 +34,10 @@ class Project:
     def migrations(self) -> Path:
         return self.directory / HERE.name / "shop" / "migrations"
 
+    def written(self) -> dict[str, str]:
+        """The migrations by the names of their files."""
+        return {file.name: file.read_text() for file in self.migrations.glob("*.py")}
+
     def manage(self, *arguments: str) -> Iterator[str]:
         """Run ``manage.py`` and yield its lines as they come; raise CalledProcessError when it fails."""
         with self.start(*arguments) as process:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from testproject.demo.database import database, fill
 from testproject.demo.deploy import Course, Deploy, Load, Pace
+from testproject.demo.edits import written_by_hand
 from testproject.demo.project import Project
 from testproject.demo.screen import Screen
 from testproject.demo.sides import Side
@@ -43,24 +44,30 @@ class Demo:
         with database(self.conninfo, name, copy_of=FILLED):
             new = Project(self.directory / side.name, side.settings, self.conninfo, name)
             new.check_out("new", migrations_of=old)
-            self._write_migration(side, new)
+            by_hand = self._write_migrations(side, new)
             logs = self.directory / f"{side.name}-logs"
             logs.mkdir()
             old = replace(old, database=name)
             deploy = Deploy(old, new, self.load, self.pace, logs, tell=self.screen.event)
-            course = deploy.run(side.title, contract=side.contract)
+            course = deploy.run(side)
+            course.by_hand = by_hand
             self._manage(new, "makemigrations", "--check")
             return course
 
-    def _write_migration(self, side: Side, project: Project) -> None:
-        before = set(project.migrations.glob("*.py"))
+    def _write_migrations(self, side: Side, project: Project) -> int:
+        """How many lines of them a person writes."""
+        before = project.written()
         self._manage(project, "makemigrations", "shop", "--noinput", "--name=order_totals")
-        for migration in sorted(set(project.migrations.glob("*.py")) - before):
-            written = migration.read_text()
-            self.screen.code(written)
-            side.edit(migration)
-            self.screen.say(f"The developer edits it, {side.why_edited}:")
-            self.screen.difference(written, migration.read_text())
+        written = project.written()
+        (name,) = written.keys() - before.keys()
+        self.screen.code(written[name])
+        side.edit(project.migrations / name)
+        self.screen.say(f"The developer edits it, {side.why_edited}:")
+        edited = project.written()
+        for changed in sorted(edited):
+            if edited[changed] != written.get(changed):
+                self.screen.difference(written.get(changed, ""), edited[changed])
+        return written_by_hand(written, edited)
 
     def _manage(self, project: Project, *arguments: str) -> None:
         self.screen.command(*arguments)

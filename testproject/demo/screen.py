@@ -12,7 +12,7 @@ from rich.text import Text
 
 from testproject.demo.chart import chart
 from testproject.demo.deploy import Course
-from testproject.demo.measure import Figures
+from testproject.demo.measure import Figures, buckets, figures
 
 
 class Screen:
@@ -50,24 +50,28 @@ class Screen:
     def charts(self, courses: list[Course]) -> None:
         """Draw them with the same axes, so that one can compare them."""
         highest = max(answer.seconds for course in courses for answer in course.answers)
+        most = max(1, *(errors for course in courses for errors in buckets(course.answers).errors))
         end = max(course.end for course in courses)
         for course in courses:
-            drawn = chart(course, highest=highest, end=end, width=self.console.width)
+            drawn = chart(course, highest=highest, most=most, end=end, width=self.console.width)
             self.console.print(Text.from_ansi(drawn))
 
     def _highlight(self, source: str, language: str) -> None:
         code = Syntax(source, language, theme="ansi_dark", background_color="default", word_wrap=True)
         self.console.print(code)
 
-    def table(self, sides: dict[str, Figures]) -> None:
+    def table(self, courses: list[Course]) -> None:
+        sides = {course.side: figures(course.answers) for course in courses}
         table = Table()
         table.add_column()
         for side in sides:
             table.add_column(side, justify="right")
         for label, show in ROWS.items():
-            table.add_row(label, *(show(figures) for figures in sides.values()))
-        for kind in sorted({kind for figures in sides.values() for kind in figures.errors}):
-            counts = [f"{figures.errors[kind]:,}" for figures in sides.values()]
+            table.add_row(label, *(show(side) for side in sides.values()))
+        table.add_row("releases", *(str(course.releases) for course in courses))
+        table.add_row("lines of migrations by hand", *(str(course.by_hand) for course in courses))
+        for kind in sorted({kind for side in sides.values() for kind in side.errors}):
+            counts = [f"{side.errors[kind]:,}" for side in sides.values()]
             table.add_row(Text(f"  {kind}"), *counts, style="red")
         self.console.print(table)
 

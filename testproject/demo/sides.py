@@ -1,4 +1,4 @@
-"""The two ways in which the demo brings the same change to users."""
+"""The three ways in which the demo brings the same change to users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from testproject.demo.edits import edit_safe, edit_stock
+from testproject.demo.edits import edit_carefully, edit_safe, edit_stock
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,10 @@ class Side:
     settings: str
     edit: Callable[[Path], None]
     why_edited: str
-    contract: bool
     promises_no_error: bool
+    first: tuple[str, ...] = ("migrate",)  # before the rollout
+    last: tuple[str, ...] = ()  # when the old release has gone
+    releases: int = 1  # that the team deploys until the change is done
 
 
 SIDES = [
@@ -27,8 +29,18 @@ SIDES = [
         settings="testproject.settings_stock",
         edit=edit_stock,
         why_edited="as Django's documentation says for unique fields, and adds 0003_fill and 0004_unique",
-        contract=False,
         promises_no_error=False,
+    ),
+    Side(
+        name="careful",
+        title="Django with care",
+        settings="testproject.settings_careful",
+        edit=edit_carefully,
+        why_edited="into four migrations for this release and two for the next",
+        promises_no_error=False,
+        first=("migrate", "shop", "0005_unique"),
+        last=("migrate",),
+        releases=2,
     ),
     Side(
         name="safe",
@@ -36,7 +48,7 @@ SIDES = [
         settings="testproject.settings",
         edit=edit_safe,
         why_edited="to say how the total is computed",
-        contract=True,
         promises_no_error=True,
+        last=("migrate", "--contract"),
     ),
 ]

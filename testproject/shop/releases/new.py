@@ -57,7 +57,7 @@ class Order(models.Model):
 
     def receipt(self) -> str:
         if self.total != self.subtotal + self.shipping:
-            raise ValueError(f"The total is {self.total} instead of {self.subtotal + self.shipping}")
+            raise ValueError("The total of an order is not the sum of its parts")
         return f"{self.public_id.hex}: {self.currency} {self.total}"
 
 

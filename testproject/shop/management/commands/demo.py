@@ -9,7 +9,6 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 
 from testproject.demo.deploy import Course, Load, Pace
-from testproject.demo.measure import figures
 from testproject.demo.picture import draw
 from testproject.demo.run import Demo
 from testproject.demo.screen import Screen
@@ -19,16 +18,16 @@ from testproject.postgres import server
 
 class Command(BaseCommand):
     help = (
-        "Show what the users of a shop see while its schema changes under traffic: first with Django alone, "
-        "then with safemigrations. Starts PostgreSQL, deploys a new release both ways on equal data, shows "
-        "figures and charts, and writes a picture. Ends with code 1 when safemigrations let a request fail."
+        "Show what the users of a shop see while its schema changes under traffic: with Django alone, "
+        "with Django and care, and with safemigrations. Starts PostgreSQL, deploys a new release each way on equal "
+        "data, shows figures and charts, and writes a picture. Ends with code 1 when safemigrations let a request fail."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         shown = " (default: %(default)s)"
-        sides = [*(side.name for side in SIDES), "both"]
-        parser.add_argument("--side", choices=sides, default="both", help="which deploy to run" + shown)
+        sides = [*(side.name for side in SIDES), "all"]
+        parser.add_argument("--side", choices=sides, default="all", help="which deploy to run" + shown)
         parser.add_argument("--rows", type=int, default=200_000, help="orders to begin with" + shown)
         parser.add_argument("--seconds", type=float, default=4, help="length of each quiet phase" + shown)
         parser.add_argument("--report", type=float, default=6, help="seconds of the report, 0 for none" + shown)
@@ -41,11 +40,11 @@ class Command(BaseCommand):
         screen = Screen(Console(highlight=False))
         load = Load(rate=options["rate"], workers=options["workers"], threads=options["threads"])
         pace = Pace(quiet=options["seconds"], report=options["report"])
-        sides = [one for one in SIDES if side in (one.name, "both")]
+        sides = [one for one in SIDES if side in (one.name, "all")]
         with TemporaryDirectory(prefix="safemigrations-demo-") as directory, server() as conninfo:
             courses = Demo(Path(directory), conninfo, screen, load, pace).run(sides, orders=rows)
         screen.heading("What users saw")
-        screen.table({course.side: figures(course.answers) for course in courses})
+        screen.table(courses)
         screen.charts(courses)
         draw(courses, out)
         screen.say(f"The same as a picture: {out}")
