@@ -82,7 +82,10 @@ def picture(page: str, sides: dict[str, Any]) -> str:
 
 def _seconds(side: dict[str, Any]) -> float:
     """Until the last request, with room for a word behind the last bar."""
-    return max(*(len(side[release]) * BUCKET for release in ("old", "new")), *(end + 0.8 for *_, end in side["spans"]))
+    until: float = max(
+        *(len(side[release]) * BUCKET for release in ("old", "new")), *(end + 0.8 for *_, end in side["spans"])
+    )
+    return until
 
 
 def _side(side: dict[str, Any], way: str, top: int, seconds: float) -> Iterator[str]:
