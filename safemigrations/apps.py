@@ -14,6 +14,7 @@ class SafeMigrationsConfig(AppConfig):
     def ready(self) -> None:
         # Not at the top: Django imports this module before any model may be loaded.
         from .checking import checks
+        from .console import pushing
         from .contracts import marks, quiet
         from .hooks import autodetector, executor, grouping, writer
 
@@ -24,6 +25,7 @@ class SafeMigrationsConfig(AppConfig):
         grouping.install()
         marks.install()
         quiet.install()
+        pushing.install()
         if "SAFEMIGRATIONS_REHEARSAL_TEMPLATES" in os.environ:
             from .rehearsing import borrowed  # of the project's own tests in a rehearsal, and of nobody else
 

@@ -163,6 +163,23 @@ def backfill_yield_to_waiters() -> bool:
     return _switch("BACKFILL_YIELD_TO_WAITERS", True)
 
 
+def _text_or_none(key: str, example: str) -> str | None:
+    value = _get(key, None)
+    if value is not None and not (isinstance(value, str) and value):
+        raise ImproperlyConfigured(f"SAFEMIGRATIONS[{key!r}] must be a string such as {example!r}, or None.")
+    return value
+
+
+def metrics_token() -> str | None:
+    """What Prometheus has to send to the view as its bearer token; None: nobody gets in with one."""
+    return _text_or_none("METRICS_TOKEN", "a long random text")
+
+
+def metrics_gateway() -> str | None:
+    """The URL of the Pushgateway to which the metrics of each run are pushed; None: to none."""
+    return _text_or_none("METRICS_GATEWAY", "http://gateway:9091")
+
+
 def marks() -> bool:
     """Whether sessions carry the mark of their release in application_name."""
     return _switch("MARKS", True)

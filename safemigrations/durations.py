@@ -44,6 +44,13 @@ def shown_seconds(seconds: float) -> str:
     return shown_age(timedelta(seconds=seconds))
 
 
+def shown_left(seconds: float) -> str:
+    """Two units: 3 h 12 min, 4 min 5 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def shown_moment(moment: datetime) -> str:
     """In the time zone of the project."""
     return f"{localtime(moment) if is_aware(moment) else moment:%Y-%m-%d %H:%M}"

@@ -13,6 +13,11 @@ def to_type(command: str, alias: str | None) -> str:
     return f"python manage.py {command}{'' if alias in (None, DEFAULT_DB_ALIAS) else f' --database {alias}'}"
 
 
+def said_of(error: BaseException) -> str:
+    """What is kept of an error, also of one that says nothing."""
+    return str(error).strip() or ("interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__)
+
+
 class StepFailed(CommandError):
     """A step could not be done; says what failed, what stays, and what to do."""
 

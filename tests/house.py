@@ -20,7 +20,7 @@ PACKAGE = Path(safemigrations.__file__).parent
 PICTURE = PACKAGE.parent / "docs" / "house.svg"
 # From the ground up: a room imports only from those before it. Modules that are in no folder stand together.
 ROOMS = [
-    ("", "conf", "errors", "data", "typed", "durations"),
+    ("", "conf", "errors", "data", "typed", "durations", "signals"),
     ("postgres",),
     ("plans",),
     ("running",),

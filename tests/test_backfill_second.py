@@ -311,9 +311,9 @@ def test_it_is_done_without_where_there_is_no_connection_to_spare(database, item
         until(lambda: watching.is_quiet)
         allow(own_server, name, "false")
         with Second(database, COUNTED, watching, lambda connection: False) as other:
-            (text,) = until(lambda: list(other.news()))
+            (event,) = until(lambda: list(other.news()))
     allow(own_server, name, "true")
-    assert text.startswith("one connection: a second one can't be opened (connection ")
+    assert event.said.startswith("one connection: a second one can't be opened (connection ")
     assert other.error is None
     assert row.pk
 

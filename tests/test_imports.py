@@ -71,12 +71,15 @@ def late(path: Path) -> list[str]:
 LATE = {
     "apps.py": [
         "from .checking import checks",
+        "from .console import pushing",
         "from .contracts import marks, quiet",
         "from .hooks import autodetector, executor, grouping, writer",
         "from .rehearsing import borrowed",
     ],
     "checking/handwritten.py": ["from .sql.reader import read"],
     "console/__init__.py": ["from . import facts"],
+    "console/pushing.py": ["from .metrics import push"],
+    "console/views.py": ["from .metrics import TYPE, scraped"],
     "contracts/__init__.py": ["from . import applying"],
     "management/commands/migrate.py": [
         "from safemigrations.management import back",
@@ -94,6 +97,11 @@ LATE = {
     ],
     "postgres/snapshot.py": ["import psycopg"],
     "plans/triggers.py": ["from .trigger_sql import FunctionSql, TriggerSql"],
+    "running/events/spans.py": [
+        "from opentelemetry import context",
+        "from opentelemetry import context",
+        "from opentelemetry import trace",
+    ],
     "pytest_plugin.py": ["from . import testing"],
 }
 

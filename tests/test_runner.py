@@ -481,7 +481,7 @@ def test_the_progress_of_a_build_is_read_and_told(item, other_connection, monkey
     migrating.result()
     pid = other_connection.info.backend_pid
     assert re.fullmatch(
-        rf"waiting for writers before build \(0 of 1, now pid {pid} \(client backend, idle in transaction for \d s: "
+        rf"waiting for writers before build, 0 of 1 gone \(pid {pid} \(client backend, idle in transaction for \d s: "
         r"UPDATE item SET price = \? WHERE id = \?\)\)",
         told.progressed[0],
     )

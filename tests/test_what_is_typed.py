@@ -40,6 +40,7 @@ TYPED = {
         "safemigrations contract postpone 2 --reason because",
         "safemigrations contract skip 2 --reason because",
     ],
+    "safemigrations plan --format json": ["safemigrations plan --format json"],
     "safemigrations preflight{}": ["safemigrations preflight", "safemigrations preflight --contract"],
     "safemigrations backfill run": ["safemigrations backfill run"],
     "safemigrations backfill resume": ["safemigrations backfill resume"],

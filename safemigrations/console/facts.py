@@ -94,7 +94,7 @@ def working(connection: BaseDatabaseWrapper, rows: Sequence[AbstractProgress]) -
         visited, filled = sums.get(row.pk, (0, 0))
         workers = owners[row.pk]
         status = standing.STOPPED if row.status == Status.RUNNING and not workers else row.status
-        told = speed(row, row.visited + visited, row.filled + filled)
+        told = speed(row, max(row.visited + visited, row.filled + filled), row.filled + filled)
         found[row.pk] = Working(status, told, workers, _why(row, status))
     return found
 

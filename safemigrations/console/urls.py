@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import ready
+from .views import metrics, ready
 
 app_name = "safemigrations"
-urlpatterns = [path("", ready, name="ready")]
+urlpatterns = [path("", ready, name="ready"), path("metrics/", metrics, name="metrics")]

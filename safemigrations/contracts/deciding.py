@@ -11,6 +11,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from ..errors import to_type
+from ..running.events import vocabulary as happened
+from ..running.events.event import Event
+from ..running.events.listeners import tell_when_kept
 from . import acts, queue
 from .on_disk import Key
 from .releases import names_known, newer_that_knows
@@ -25,8 +28,11 @@ def postpone(
     def change(row: Contract) -> None:
         row.status, row.until, row.reason = Status.POSTPONED, until, reason
 
-    details = {"until": until.isoformat()} if until else {}
-    return _each(connection, numbers, change, "postpone", reason, **acts.by(user), **details)
+    when = until.isoformat() if until else None
+    details = {"until": when} if when else {}
+    rows = _each(connection, numbers, change, "postpone", reason, **acts.by(user), **details)
+    _tell(connection, (happened.ContractPostponed(**row.told, reason=reason, user=user, until=when) for row in rows))
+    return rows
 
 
 def skip(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str, user: str = "") -> list[Contract]:
@@ -35,7 +41,9 @@ def skip(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str
     def change(row: Contract) -> None:
         row.status, row.until, row.reason = Status.SKIPPED, None, reason
 
-    return _each(connection, numbers, change, "skip", reason, **acts.by(user))
+    rows = _each(connection, numbers, change, "skip", reason, **acts.by(user))
+    _tell(connection, (happened.ContractSkipped(**row.told, reason=reason, user=user) for row in rows))
+    return rows
 
 
 def resume(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str, user: str = "") -> list[Contract]:
@@ -46,7 +54,9 @@ def resume(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: s
             raise CommandError(f"Row {row.pk} is neither postponed nor skipped: {row}. {_look(connection)}")
         row.status, row.until, row.reason = Status.FAILED if row.is_begun else Status.PENDING, None, ""
 
-    return _each(connection, numbers, change, "resume", reason, **acts.by(user))
+    rows = _each(connection, numbers, change, "resume", reason, **acts.by(user))
+    _tell(connection, (happened.ContractResumed(**row.told, reason=reason, user=user) for row in rows))
+    return rows
 
 
 def adopt(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, migration: str, reason: str) -> list[Contract]:
@@ -64,6 +74,11 @@ def adopt(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, migration:
 def trust(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str) -> list[Contract]:
     """Sign rows that somebody has looked at, and whose plan is right."""
     return _each(connection, numbers, Contract.sign, "trust", reason)
+
+
+def _tell(connection: BaseDatabaseWrapper, events: Iterable[Event]) -> None:
+    for event in events:
+        tell_when_kept(connection, event)
 
 
 def _each(

@@ -6,6 +6,7 @@ The table is made when it is first used, as MigrationRecorder makes django_migra
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,14 +17,16 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
 from .. import conf
-from ..errors import StepFailed
+from ..errors import StepFailed, said_of
 from ..plans.claims import Claim
 from ..plans.steps import Plan
 from ..plans.stored import to_json
 from ..running import ledger
+from ..running.events import vocabulary as happened
+from ..running.events.event import at
 from ..running.foreseen import refuse_foreseen
 from ..running.rights import refuse_without_rights
-from ..running.run import Report
+from ..running.run import Report, current_run
 from ..running.runner import Runner
 from ..running.session import Session
 from ..running.storage import ensure_table, has_table, refuse_others
@@ -49,7 +52,7 @@ def put(
     ensure_table(connection, Contract)
     unsaved = Contract(operation=operation, plan=to_json(plan))
     unsaved.sign()
-    Contract._base_manager.using(connection.alias).update_or_create(
+    row, _ = Contract._base_manager.using(connection.alias).update_or_create(
         app_label=app_label,
         migration=migration,
         operation=operation,
@@ -68,6 +71,8 @@ def put(
             "reason": "",
         },
     )
+    with at(database=connection.alias):
+        current_run().report.tell(happened.ContractLeft(**row.told))
 
 
 def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
@@ -96,9 +101,7 @@ def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Con
     chosen = open_rows(connection) if only is None else list(only)
     plans = foresee(connection, report, chosen)
     for row, plan in zip(chosen, plans, strict=True):
-        report.begin_row(str(row))
         _run(connection, row, report, plan)
-        report.end_row()
         if plan == row.steps:
             _finish(connection, row)
     for row, plan in zip(chosen, plans, strict=True):
@@ -151,6 +154,18 @@ def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]
 
 
 def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: Plan) -> None:
+    migration, began = f"{row.app_label}.{row.migration}", time.monotonic()
+    with at(database=connection.alias, migration=migration, direction="contract", row=row.pk):
+        report.tell(happened.ContractStarted(**row.told))
+        try:
+            _run_plan(connection, row, report, plan)
+        except BaseException as error:
+            report.tell(happened.ContractFailed(**row.told, error=said_of(error), seconds=time.monotonic() - began))
+            raise
+        report.tell(happened.ContractDone(**row.told, seconds=time.monotonic() - began))
+
+
+def _run_plan(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: Plan) -> None:
     row.status, row.attempts, row.started_at = Status.RUNNING, row.attempts + 1, now()
     row.save(using=connection.alias)
     about = ledger.About(row.app_label, row.migration, ledger.Direction.CONTRACT, label=row.label)
@@ -158,8 +173,7 @@ def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: P
         with ledger.entered(connection, about), watching(connection, str(row), conf.max_wait()):
             Runner(connection, report).run(plan)
     except BaseException as error:
-        nameless = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
-        row.status, row.last_error = Status.FAILED, str(error) or nameless
+        row.status, row.last_error = Status.FAILED, said_of(error)
         if connection.is_usable():
             row.save(using=connection.alias)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -37,6 +38,18 @@ class Seen(Data):
     @property
     def is_a_tool(self) -> bool:
         return self.application_name in TOOLS
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for listeners."""
+        return {
+            "pid": self.pid,
+            "application": self.name,
+            "role": self.role,
+            "address": self.address,
+            "release": self.mark or "",
+            "state": self.state,
+            "connected_seconds": self.connected,
+        }
 
 
 # A role without pg_read_all_stats sees neither backend_type nor the times of others, but their names.

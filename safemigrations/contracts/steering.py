@@ -9,6 +9,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..running.backfill import control
 from ..running.backfill.progress import Progress
+from ..running.events.listeners import tell_when_kept
+from ..running.events.vocabulary import BackfillChanged
 from . import acts
 
 
@@ -27,4 +29,10 @@ def steer(
         found = control.steer(connection, action, number, given)
         for row in found:
             acts.keep(connection, row, action, reason=reason, **acts.by(user), **given)
+            tell_when_kept(connection, _changed(row, action, reason, user))
     return found
+
+
+def _changed(row: Progress, action: str, reason: str, user: str) -> BackfillChanged:
+    migration = f"{row.app_label}.{row.migration}" if row.migration else ""
+    return BackfillChanged(row.backfill, row.pk, migration, action, reason, user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 from django.apps.registry import Apps
 from django.db import models
@@ -53,6 +54,11 @@ class AbstractContract(Signed):
 
     def __str__(self) -> str:
         return f"{self.app_label}.{self.migration}  {self.label}"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What every event about it carries."""
+        return {"row": self.pk, "migration": f"{self.app_label}.{self.migration}", "label": self.label}
 
     @property
     def is_begun(self) -> bool:

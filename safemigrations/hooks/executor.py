@@ -7,6 +7,7 @@ package) gets the same.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,8 +19,10 @@ from django.db.migrations.state import ProjectState
 
 from .. import conf
 from ..contracts import loaded
-from ..errors import NOTHING_WAS_CHANGED, StepFailed
+from ..errors import NOTHING_WAS_CHANGED, StepFailed, said_of
 from ..operations.base import Change
+from ..running.events import vocabulary as happened
+from ..running.events.event import at
 from ..running.foreseen import refuse_foreseen
 from ..running.guard import Guard
 from ..running.one_at_a_time import look
@@ -122,6 +125,10 @@ class MigrationExecutor(executor.MigrationExecutor):
     def apply_migration(
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
     ) -> ProjectState:
+        with _told(self.connection, migration, "forwards", fake=fake):
+            return self._apply(state, migration, fake, fake_initial)
+
+    def _apply(self, state: ProjectState, migration: Migration, fake: bool, fake_initial: bool) -> ProjectState:
         apply = super().apply_migration
         if self.connection.vendor != "postgresql":
             return apply(state, migration, fake, fake_initial)
@@ -148,6 +155,10 @@ class MigrationExecutor(executor.MigrationExecutor):
         return state
 
     def unapply_migration(self, state: ProjectState, migration: Migration, fake: bool = False) -> ProjectState:
+        with _told(self.connection, migration, "backwards", fake=fake):
+            return self._unapply(state, migration, fake)
+
+    def _unapply(self, state: ProjectState, migration: Migration, fake: bool) -> ProjectState:
         unapply = super().unapply_migration
         if self.connection.vendor != "postgresql":
             return unapply(state, migration, fake)
@@ -241,6 +252,19 @@ class MigrationExecutor(executor.MigrationExecutor):
     def _record_backfills(self, migration: Migration) -> None:
         if any(isinstance(operation, Change) for operation in migration.operations):
             loaded().backfills.record(self.connection, migration.app_label, migration.name)
+
+
+@contextlib.contextmanager
+def _told(connection: BaseDatabaseWrapper, migration: Migration, direction: str, *, fake: bool) -> Iterator[None]:
+    report, began = current_run().report, time.monotonic()
+    with at(database=connection.alias, migration=str(migration), direction=direction):
+        report.tell(happened.MigrationExpanding(fake))
+        try:
+            yield
+        except BaseException as error:
+            report.tell(happened.MigrationFailed(said_of(error), time.monotonic() - began))
+            raise
+        report.tell(happened.MigrationExpanded(time.monotonic() - began, fake))
 
 
 @contextlib.contextmanager

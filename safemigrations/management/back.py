@@ -25,7 +25,7 @@ def go_back(command: Any, connection: BaseDatabaseWrapper, options: dict[str, An
         for migration in way.migrations:
             command.stdout.write(f"  Would unapply {migration}")
         return
-    with command.alone(connection):
+    with command.alone(connection, "migrate --to-release"):
         way = _way(command, connection, options)
         if command.verbosity:
             _say(command, way)

@@ -25,6 +25,7 @@ from safemigrations.inspecting.plan.planning import Planning
 from safemigrations.management import warning
 from safemigrations.management.planning import refuse_risk
 from safemigrations.running.ahead import Ahead
+from safemigrations.running.events.vocabulary import ContractRefused
 from safemigrations.running.run import Report
 
 NOT_WITH = {"fake": "--fake", "fake_initial": "--fake-initial", "prune": "--prune", "run_syncdb": "--run-syncdb"}
@@ -51,6 +52,7 @@ class Contracting:
         self._say_who_else(judgement)
         if judgement.verdict.runs:
             self._contract(judgement, report)
+        self._tell_refused(judgement, report)
         self._say_what_waits(judgement)
 
     def plan(self) -> None:
@@ -137,6 +139,12 @@ class Contracting:
     def _say_what_goes(self, runs: Sequence[Contract]) -> None:
         for loss in losses(self.connection, [contract.steps for contract in runs]):
             self._say(f"Goes for good: {loss}")
+
+    def _tell_refused(self, judgement: Judgement, report: Report) -> None:
+        for wait in judgement.verdict.waits:
+            if wait.why.is_the_gate:
+                row, sessions = self.contracts[wait.row.number], [session.as_dict() for session in wait.sessions]
+                report.tell(ContractRefused(**row.told, why=wait.why.value, sessions=sessions, releases=wait.marks))
 
     def _say_what_waits(self, judgement: Judgement) -> None:
         verdict = judgement.verdict

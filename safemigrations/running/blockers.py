@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -54,19 +55,31 @@ class Blocker(Data):
         return self.pid is None or self.age > LONG_TRANSACTION
 
     def __str__(self) -> str:
+        return self._named(f": {self.shown_query[:60]}" if self.shown_query else "")
+
+    @property
+    def without_query(self) -> str:
+        """As a log may say it that is read by more people than the table."""
+        return self._named("")
+
+    def _named(self, query: str) -> str:
         if self.pid is None:
             ends = "end it with COMMIT PREPARED or ROLLBACK PREPARED"
             return f"a prepared transaction ({self.query}, {self.age:.0f} s old; {ends})"
         if self.prevents_wraparound:
             return f"pid {self.pid} (autovacuum to prevent wraparound, which never yields; {self.age:.0f} s)"
         who = self.application or self.backend
-        return f"pid {self.pid} ({who}, {self.state or 'active'} for {self.age:.0f} s{self._shown_query})"
+        return f"pid {self.pid} ({who}, {self.state or 'active'} for {self.age:.0f} s{query})"
 
     @property
-    def _shown_query(self) -> str:
-        """A log may be read by more people than the table."""
-        query = " ".join(self.query.split()) if conf.show_queries() else masked(self.query)
-        return f": {query[:60]}" if query else ""
+    def shown_query(self) -> str:
+        """What it is at, with ? for each value unless SHOW_QUERIES says otherwise."""
+        return " ".join(self.query.split()) if conf.show_queries() else masked(self.query)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for listeners."""
+        shown = {"pid": self.pid, "application": self.application, "backend": self.backend, "state": self.state}
+        return {**shown, "seconds": self.age, "query": self.query if self.pid is None else self.shown_query}
 
 
 def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list[Blocker]:

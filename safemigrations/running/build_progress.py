@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .. import conf
@@ -14,6 +15,7 @@ from ..plans.indexes import BuildIndex
 from ..postgres.lock import Lock
 from .another import another_connection
 from .blockers import Blocker, blockers, session_of
+from .events import vocabulary as happened
 from .run import Report
 from .session import Session
 
@@ -37,7 +39,7 @@ class BuildProgress:
         self.since = 0.0
         self.gave_up = ""
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread = threading.Thread(target=contextvars.copy_context().run, args=(self._watch,), daemon=True)
 
     def __enter__(self) -> None:
         self.thread.start()
@@ -56,9 +58,10 @@ class BuildProgress:
             while not self.over.wait(min(EVERY, conf.lock_retry_for())) and not self.gave_up:
                 self._look(connection)
         except DatabaseError as error:
-            self.report.progress(self.step, f"(progress can't be read: {error})")
+            self._tell(f"progress can't be read: {error}")
         finally:
             connection.close()
+            connections.close_all()  # those of this thread: a receiver of an event may have opened one
 
     def _look(self, connection: BaseDatabaseWrapper) -> None:
         with connection.cursor() as cursor:
@@ -72,11 +75,14 @@ class BuildProgress:
         phase, done, total, gone, lockers, locker = row
         if not lockers:
             self.waits_for = None
-            self.report.progress(self.step, f"{phase}, {100 * done // total} %" if total else phase)
+            self._tell(f"{phase}, {100 * done // total} %" if total else phase)
             return
         who = self._named(connection, locker)
-        self.report.progress(self.step, f"{phase} ({gone} of {lockers}, now {who or 'nobody any more'})")
+        self._tell(f"{phase}, {gone} of {lockers} gone", who)
         self._give_up_behind(connection, (phase, gone, locker), who)
+
+    def _tell(self, said: str, behind: Blocker | None = None) -> None:
+        self.report.tell(happened.StepProgress(self.step, said, behind))
 
     def _named(self, connection: BaseDatabaseWrapper, pid: int) -> Blocker | None:
         """A prepared transaction has no pid."""

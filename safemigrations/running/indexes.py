@@ -18,6 +18,7 @@ from ..postgres.lock import Lock
 from . import locks
 from .blockers import blockers
 from .build_progress import BuildProgress
+from .events import vocabulary as happened
 from .online import send_online, wait_for_long_writers
 from .session import Session
 from .transactions import behind_locks, send_behind_locks
@@ -89,7 +90,9 @@ def _when_nobody_builds(session: Session, step: BuildIndex) -> IndexState:
     told = None
     while builder := (state := _state(session, step)).builder:
         if builder != told:
-            session.report.progress(step, f"pid {builder} is building this index already; waiting for it")
+            session.report.tell(
+                happened.StepProgress(step, f"pid {builder} is building this index already; waiting for it")
+            )
             told = builder
         time.sleep(POLL)
     return state
@@ -110,7 +113,7 @@ def _drop_leftover(session: Session, step: BuildIndex) -> None:
     behind_locks(session, step, _online_lock(step.table), lambda: found.append(_settled(session, step)))
     state = found[-1]
     if state.is_leftover:
-        session.report.progress(step, f"{state.index} is an INVALID leftover; dropping it")
+        session.report.tell(happened.StepProgress(step, f"{state.index} is an INVALID leftover; dropping it"))
         drop = f"DROP INDEX CONCURRENTLY IF EXISTS {state.index}"
         send_online(session, step, drop, _online_lock(step.table))
 

@@ -14,6 +14,7 @@ from ..plans.steps import Online, Step
 from ..postgres.lock import Lock
 from . import locks
 from .blockers import LONG_TRANSACTION, Blocker, blockers
+from .events import vocabulary as happened
 from .proofs import Contradicted, contradictions
 from .session import Session
 from .transactions import Waits
@@ -78,7 +79,7 @@ def wait_for_long_writers(session: Session, step: BuildIndex) -> None:
 
 def _tell_old_snapshots(session: Session, step: Step) -> None:
     if found := old_snapshots(session.connection):
-        session.report.waiting(step, found, 0)
+        session.report.tell(happened.StepWaiting(step, found, 0))
 
 
 def old_snapshots(connection: BaseDatabaseWrapper) -> list[Blocker]:

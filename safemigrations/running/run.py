@@ -16,12 +16,42 @@ from ..plans.claims import Claim
 from ..plans.steps import Step
 from .ahead import Ahead
 from .blockers import Blocker
+from .events import listeners
+from .events import vocabulary as happened
+from .events.event import Event
 from .locks import sqlstate
 from .settings import INSUFFICIENT_PRIVILEGE
 
 
 class Report:
-    """What a person sees of a run. This one says nothing; commands print."""
+    """Tells what happens: first everybody who listens, then who reads this run. This one shows nothing; commands do."""
+
+    def tell(self, event: Event) -> None:
+        listeners.tell(event)
+        self.hear(event)
+
+    def hear(self, event: Event) -> None:
+        match event:
+            case happened.ContractStarted():
+                self.begin_row(f"{event.migration}  {event.label}")
+            case happened.ContractDone():
+                self.end_row()
+            case happened.StepStarted():
+                self.begin(event.step)
+            case happened.StepSkipped():
+                self.skip(event.step)
+            case happened.StepWaiting():
+                self.waiting(event.step, event.blockers, event.seconds)
+            case happened.StepProgress():
+                self.progress(event.step, event.shown)
+            case happened.StepDone():
+                self.done(event.step, event.seconds, event.detail)
+            case happened.BackfillProgress():
+                self.meter(event.step, event.fraction, event.shown)
+            case happened.BackfillWaiting():
+                self.progress(event.step, event.shown)
+
+    # What a person sees.
 
     def begin_row(self, label: str) -> None: ...
 

@@ -15,11 +15,12 @@ from django.apps.registry import Apps
 from django.db import DatabaseError, IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..errors import NeedsAutocommit, StepFailed
+from ..errors import NeedsAutocommit, StepFailed, said_of
 from ..plans.indexes import AddUnique, BuildIndex, DropIndex
 from ..plans.steps import Backfill, Nothing, Online, Plan, Proof, Statement, Step, Together, Trial, reverse
 from . import ledger
 from .backfill.fill import fill
+from .events import vocabulary as happened
 from .indexes import build_index, drop_index
 from .one_at_a_time import look
 from .online import online
@@ -64,7 +65,7 @@ class Runner:
             if not step.is_needed(self.session):
                 continue
             if self.is_done(step):
-                self.session.report.skip(step)
+                self.session.report.tell(happened.StepSkipped(step))
                 continue
             self._refuse_inside_transaction(step)
             look(self.session.connection)
@@ -99,9 +100,9 @@ class Runner:
     def _execute(self, step: Step, answer: Step | Plan) -> None:
         report, began = self.session.report, time.monotonic()
         if step.told:
-            report.begin(step)
+            report.tell(happened.StepStarted(step))
         if isinstance(answer, Step):
-            detail = EXECUTE[type(answer)](self.session, answer)
+            detail = self._executed(answer, began)
             current_run().changed |= not isinstance(answer, Nothing | Proof | Trial)
             if not isinstance(answer, Nothing):
                 ledger.note(answer, time.monotonic() - began)
@@ -109,7 +110,15 @@ class Runner:
             detail = ""
             self._run(answer)
         if step.told:
-            report.done(step, time.monotonic() - began, detail)
+            report.tell(happened.StepDone(step, time.monotonic() - began, detail))
+
+    def _executed(self, step: Step, began: float) -> str:
+        try:
+            return EXECUTE[type(step)](self.session, step)
+        except BaseException as error:
+            said = explain(step, error) if isinstance(error, DatabaseError) else said_of(error)
+            self.session.report.tell(happened.StepFailed(step, said, time.monotonic() - began))
+            raise
 
     def _clean_up(self, step: Step, error: BaseException) -> None:
         """Rows contradict the step: what it leaves behind would reject writes that succeeded before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from django.db import DatabaseError, transaction
@@ -11,8 +12,11 @@ from ..plans.steps import Statement, Step, Together
 from ..postgres.lock import Lock
 from . import ledger, locks
 from .blockers import Blocker
+from .events import vocabulary as happened
 from .run import Report
 from .session import Session
+
+TELL_EVERY = 5.0  # seconds between two times that the same wait is told
 
 
 class Waits:
@@ -23,26 +27,37 @@ class Waits:
         self.seconds = 0.0
         self.last: Sequence[Blocker] = ()
         self.grown = 0.0
+        self.told: set[int | None] = set()
+        self.told_at = 0.0
 
     def __call__(self, blockers: Sequence[Blocker], seconds: float) -> None:
         self.seconds, self.last = seconds, blockers or self.last
-        self.report.waiting(self.step, blockers, seconds)
+        if self._is_news(blockers):
+            self.told, self.told_at = {blocker.pid for blocker in blockers}, time.monotonic()
+            self.report.tell(happened.StepWaiting(self.step, blockers, seconds))
+
+    def _is_news(self, blockers: Sequence[Blocker]) -> bool:
+        """Is somebody else in the way now, or has nobody heard of it for a while?"""
+        others = {blocker.pid for blocker in blockers} - self.told
+        return bool(others) or (bool(blockers) and time.monotonic() - self.told_at > TELL_EVERY)
 
     def grew(self, seconds: float) -> None:
         """Queries may wait so long behind each try from now on: told when it becomes longer."""
         if seconds > self.grown:
             self.grown = seconds
-            self.report.progress(
-                self.step,
-                f"{self.step.why.partition(':')[0]}: whoever uses it does so for long, one after the other; from now "
-                f"on queries may wait up to {seconds:.1f} s behind a try (LOCK_TIMEOUT_MAX)",
-            )
+            self.report.tell(happened.StepProgress(self.step, self._said(seconds)))
+
+    def _said(self, seconds: float) -> str:
+        return (
+            f"{self.step.why.partition(':')[0]}: whoever uses it does so for long, one after the other; from now "
+            f"on queries may wait up to {seconds:.1f} s behind a try (LOCK_TIMEOUT_MAX)"
+        )
 
     def summary(self) -> str:
         ledger.waited(self.seconds)
         if not self.seconds:
             return ""
-        who = f" for {self.last[0]}" if self.last else ""
+        who = f" for {self.last[0].without_query}" if self.last else ""
         return f"of which {self.seconds:.1f} s waiting{who}"
 
 

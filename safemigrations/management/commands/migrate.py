@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from textwrap import indent
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,10 +18,11 @@ from safemigrations.contracts import loaded
 from safemigrations.errors import to_type
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.hooks.of_migration import created_by, situations
-from safemigrations.management import back_arguments
+from safemigrations.management import back_arguments, json_lines
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.targets import targets
 from safemigrations.operations.base import Change
+from safemigrations.running.a_run import a_run
 from safemigrations.running.ahead import Ahead
 from safemigrations.running.blockers import Blocker
 from safemigrations.running.one_at_a_time import one_at_a_time
@@ -32,6 +33,8 @@ from safemigrations.typed import applied_state, set_on
 
 
 class Command(Interruptible, migrate.Command):
+    report: Report
+
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
@@ -57,6 +60,7 @@ class Command(Interruptible, migrate.Command):
             choices=["low", "medium", "high"],
             help="With --plan: exit with 1 when the risk of one of its migrations is that high.",
         )
+        json_lines.add_argument(parser)
         back_arguments.add_arguments(parser)
 
     def check(self, *args: Any, **kwargs: Any) -> None:
@@ -65,9 +69,18 @@ class Command(Interruptible, migrate.Command):
             super().check(*args, **kwargs)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        connection = connections[options["database"]]
         self.verbosity = options["verbosity"]
-        self.report = ConsoleReport(self.stdout, self.style) if self.verbosity else Report()
+        if options["format"] == "text":
+            self.report = ConsoleReport(self.stdout, self.style) if self.verbosity else Report()
+            self._handle(connections[options["database"]], *args, **options)
+            return
+        if options["plan"] or options["check_unapplied"]:
+            plan = to_type("safemigrations plan --format json", options["database"])
+            raise CommandError(f"--format json tells what happens. For what is going to happen: {plan}")
+        with json_lines.json_lines(self) as self.report:
+            self._handle(connections[options["database"]], *args, **options)
+
+    def _handle(self, connection: BaseDatabaseWrapper, *args: Any, **options: Any) -> None:
         if back_arguments.is_wanted(options):
             self._go_back(connection, options)
         elif options["contract"] and not options["check_unapplied"]:
@@ -100,7 +113,7 @@ class Command(Interruptible, migrate.Command):
         if options["plan"]:
             contracting.plan()
             return
-        with self.alone(connection):
+        with self.alone(connection, "migrate --contract"):
             contracting.run(self.report)
 
     # The record of releases and the table of the contract take 3 ms, and `check` loads this module.
@@ -119,9 +132,10 @@ class Command(Interruptible, migrate.Command):
         leaving.refuse_while_needed(connection, going)
 
     @contextmanager
-    def alone(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+    def alone(self, connection: BaseDatabaseWrapper, command: str = "migrate") -> Iterator[None]:
         """Let this command work on the database, and no other migrate."""
         with (
+            a_run(self.report, connection.alias, command),
             writable(connection),
             one_at_a_time(connection, self.tell_waiting),
             running(Run(report=self.report, before=lambda ahead: self.warn(connection, ahead))),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from textwrap import indent
 from typing import Any
 
@@ -12,13 +14,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations.contracts.steering import steer
 from safemigrations.errors import to_type
-from safemigrations.management import warning
+from safemigrations.management import json_lines, warning
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.subcommands import SUBCOMMANDS
+from safemigrations.running.a_run import a_run
 from safemigrations.running.ahead import Ahead
 from safemigrations.running.backfill import control, tasks
-from safemigrations.running.backfill.standing import standings
+from safemigrations.running.backfill.standing import Standing, standings
 from safemigrations.running.report import ConsoleReport
+from safemigrations.running.run import Report
 from safemigrations.running.server import writable
 
 
@@ -50,6 +54,8 @@ class Command(Interruptible, BaseCommand):
             elif name == "run":
                 action.add_argument("--workers", type=int, default=1, help="How many processes, or tasks.")
                 action.add_argument("--tasks", choices=["django", "celery"], help="Put tasks into this queue instead.")
+            if name in ("run", "status"):
+                json_lines.add_argument(action)
             if name == "pace":
                 action.add_argument("--batch-seconds", type=float, help="Seconds that a batch aims at.")
                 action.add_argument("--rate", type=float, help="Rows a second and worker at most; 0 for no limit.")
@@ -65,28 +71,38 @@ class Command(Interruptible, BaseCommand):
         connection = connections[options["database"]]
         match options["action"]:
             case "run":
-                self._run_backfills(connection, options["workers"], options["tasks"])
+                with self._report(options["format"]) as report:
+                    self._run_backfills(connection, report, options["workers"], options["tasks"])
             case "status":
-                self._print_backfills(connection, options["number"])
+                found = standings(connection, **({} if options["number"] is None else {"pk": options["number"]}))
+                if options["format"] == "json":
+                    self._write_backfills(connection, found)
+                else:
+                    self._print_backfills(connection, found)
             case action:
                 pace = {name: options.get(name) for name in ("batch_seconds", "rate", "rest")}
                 for row in steer(connection, action, options["number"], pace):
                     self.stdout.write(f"{control.ACTIONS[action]}: {row}")
 
-    def _run_backfills(self, connection: BaseDatabaseWrapper, workers: int, system: str | None) -> None:
+    def _run_backfills(self, connection: BaseDatabaseWrapper, report: Report, workers: int, system: str | None) -> None:
         if system:
             tasks.enqueue(system, connection.alias, workers)
             return
-        with writable(connection), closing(self._report()) as report:
+        with a_run(report, connection.alias, "backfill run"), writable(connection):
             if steps := control.left(connection):
                 warning.warn(self, connection, Ahead.of(steps))
             control.run(connection, report, workers=workers)
 
-    def _report(self) -> ConsoleReport:
-        return ConsoleReport(self.stdout, self.style, indent=2)
+    def _report(self, format: str) -> AbstractContextManager[Report]:
+        if format == "json":
+            return json_lines.json_lines(self)
+        return closing(ConsoleReport(self.stdout, self.style, indent=2))
 
-    def _print_backfills(self, connection: BaseDatabaseWrapper, number: int | None) -> None:
-        found = standings(connection, **({} if number is None else {"pk": number}))
+    def _write_backfills(self, connection: BaseDatabaseWrapper, found: Sequence[Standing]) -> None:
+        for one in found:
+            self.stdout.write(json.dumps({"event": "backfill_status", "database": connection.alias, **one.as_dict()}))
+
+    def _print_backfills(self, connection: BaseDatabaseWrapper, found: Sequence[Standing]) -> None:
         self.stdout.write(f"Backfills: {len(found)}")
         for one in found:
             self.stdout.write(f"  {one.text()}")

@@ -102,12 +102,13 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     backfills = standings(connections[alias], status__in=UNFINISHED)
     if options["format"] == "json":
         found = {
+            "event": "status",
             "database": alias,
             "half_way_back": [{"app": one.app_label, "migration": one.migration} for one in half_way],
             "rows": [line.as_dict() for line in lines],
             "backfills": [one.as_dict() for one in backfills],
         }
-        command.stdout.write(json.dumps(found, indent=2, cls=DjangoJSONEncoder))
+        command.stdout.write(json.dumps(found, cls=DjangoJSONEncoder))
     else:
         text = [
             *(f"{one.explanation}." for one in half_way),

@@ -18,6 +18,8 @@ from django.utils.timezone import now
 from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
 from .. import ledger
+from ..events import vocabulary as happened
+from ..events.event import at
 from ..foreseen import refuse_foreseen
 from ..pooler import refuse_pooler
 from ..run import Report, explain
@@ -115,28 +117,39 @@ def _work_on(
     connection: BaseDatabaseWrapper, report: Report, row: Progress, until: float | None, *, alone: bool
 ) -> None:
     store.refuse_forged(row)
-    step, began = row.backfill, time.monotonic()
+    step = row.backfill
     refuse_foreseen(connection, [step])
-    report.begin(step)
-    store.rows(connection, pk=row.pk, status__in=[Status.PENDING, Status.FAILED]).update(
-        status=Status.RUNNING, last_error="", started_at=now()
-    )
-    session = Session(connection, report)
-    work = Work(session, step, row, until=until, only_in_window=True, alone=alone)
+    migration = f"{row.app_label}.{row.migration}" if row.migration else ""
+    with at(database=connection.alias, migration=migration, direction="backfill", backfill=row.pk):
+        report.tell(happened.StepStarted(step))
+        store.rows(connection, pk=row.pk, status__in=[Status.PENDING, Status.FAILED]).update(
+            status=Status.RUNNING, last_error="", started_at=now()
+        )
+        session = Session(connection, report)
+        _fill(session, Work(session, step, row, until=until, only_in_window=True, alone=alone))
+
+
+def _fill(session: Session, work: Work) -> None:
+    step, row, began, report = work.step, work.progress, time.monotonic(), session.report
     about = ledger.About(row.app_label, row.migration, ledger.Direction.BACKFILL, label=row.label)
     try:
-        with session.ready(), ledger.entered(connection, about):
+        with session.ready(), ledger.entered(session.connection, about):
             detail = work.run()
             ledger.note(step, time.monotonic() - began)
     except Stopped as error:
-        report.progress(step, str(error))
+        report.tell(happened.StepProgress(step, str(error)))
     except DatabaseError as error:
-        raise StepFailed(explain(step, error)) from error
+        failed = StepFailed(explain(step, error))
+        report.tell(happened.StepFailed(step, str(failed), time.monotonic() - began))
+        raise failed from error
+    except CommandError as error:
+        report.tell(happened.StepFailed(step, str(error), time.monotonic() - began))
+        raise
     else:
         if work.is_over:
-            report.progress(step, f"{detail} so far; the rest comes later")
+            report.tell(happened.StepProgress(step, f"{detail} so far; the rest comes later"))
         else:
-            report.done(step, time.monotonic() - began, detail)
+            report.tell(happened.StepDone(step, time.monotonic() - began, detail))
 
 
 def _wait_for_window(report: Report, row: Progress, until: float | None) -> bool:
@@ -146,7 +159,8 @@ def _wait_for_window(report: Report, row: Progress, until: float | None) -> bool
         if until is not None:
             return False
         if not told:
-            report.progress(row.backfill, f"waiting: the time window opens in {seconds / 3600:.1f} h (BACKFILL_WINDOW)")
+            said = f"the time window opens in {seconds / 3600:.1f} h (BACKFILL_WINDOW)"
+            report.tell(happened.BackfillWaiting(row.backfill, said))
             told = True
         time.sleep(min(POLL, seconds))
     return until is None or time.monotonic() < until

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from django.utils.timezone import now
 
 from ...errors import StepFailed
+from ..events.vocabulary import BackfillDone, BackfillRejected
+from ..run import Report
+from . import progress as store
 from .batch import BatchOfKeys, BatchOfMissed
-from .left import LeftRow, rejected
+from .left import LeftRow, as_data, rejected
 from .progress import Section, Status
 from .table import Key, leaves, refuse_without_table, row_of
 from .worker import Worker
@@ -25,8 +28,8 @@ SWEPT = 100_000  # keys of rows that moved while their pages were gone over, rem
 class Ending:
     """What the worker does that got the section which ends the backfill."""
 
-    def __init__(self, worker: Worker, section: Section) -> None:
-        self.worker, self.section = worker, section
+    def __init__(self, worker: Worker, section: Section, report: Report) -> None:
+        self.worker, self.section, self.report = worker, section, report
         self.filler, self.step, self.progress = worker.filler, worker.step, worker.progress
         self.in_vain = 0  # how often in a row nothing was filled
 
@@ -41,7 +44,10 @@ class Ending:
         if refused is None or not self._store(refused):
             return
         if refused:
+            self.report.tell(BackfillRejected(self.step, len(refused), as_data(refused)))
             raise StepFailed(rejected(self.step, refused))
+        _, filled = store.totals(connection, self.progress)
+        self.report.tell(BackfillDone(self.step, filled))
 
     def _store(self, refused: list[LeftRow]) -> bool:
         return self.worker.end(

@@ -6,13 +6,15 @@ from ... import conf
 from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
 from .. import ledger
+from ..events.event import at
+from ..events.vocabulary import BackfillDone, BackfillRejected, BackfillStarted, StepProgress
 from ..run import Run, current_run
 from ..session import Session
 from ..storage import refuse_others
 from . import progress as store
 from .batch import Batch
 from .filler import Filler
-from .left import Left, rejected
+from .left import Left, as_data, rejected
 from .news import News
 from .progress import Status
 from .table import condition, parts_of
@@ -34,7 +36,8 @@ def fill(session: Session, step: Backfill) -> str:
         return reason
     found = store.begin(session.connection, step, **of, status=Status.RUNNING)
     refuse_others(session.connection)
-    return Work(session, step, found).run()
+    with at(backfill=found.pk):
+        return Work(session, step, found).run()
 
 
 def _is_large(session: Session, step: Backfill) -> bool:
@@ -45,6 +48,7 @@ def _is_large(session: Session, step: Backfill) -> bool:
 
 def _at_once(session: Session, step: Backfill) -> str:
     """Fill a small table in one batch; then the rows that this batch left, each on its own."""
+    session.report.tell(BackfillStarted(step, None))
     left, news = Left(), News(session.report, step)
     filler = Filler(session, step, left, news)
     whole = Batch(filler, step.table, "TRUE", leaving=True)
@@ -55,7 +59,9 @@ def _at_once(session: Session, step: Backfill) -> str:
         one.fill()
         filled += one.filled
     if refused := left.rows[len(known) :]:
+        session.report.tell(BackfillRejected(step, len(refused), as_data(refused)))
         raise StepFailed(rejected(step, refused))
+    session.report.tell(BackfillDone(step, filled))
     ledger.filled(filled)
     return news.summary(filled)
 
@@ -71,7 +77,7 @@ def _left_for_later(session: Session, step: Backfill, run: Run) -> str:
         return ""
     if not step.can_wait:
         reason = f"about {estimate:,} rows, filled now because the new release needs them"
-        session.report.progress(step, reason)
+        session.report.tell(StepProgress(step, reason))
         return ""
     if known is None:
         label, name = run.migration.app_label, run.migration.name

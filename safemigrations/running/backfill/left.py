@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -64,6 +65,11 @@ def rejected(step: Backfill, rows: Sequence[LeftRow]) -> str:
         f"The database rejects {count} of {where} = {named(rows)}."
         " The others are filled. Mend these rows, or what rejects them, and run the same command again."
     )
+
+
+def as_data(rows: Sequence[LeftRow]) -> list[dict[str, Any]]:
+    """The first of them as plain data."""
+    return [{"part": part, "key": list(key), "error": error} for part, key, error in rows[:NAMED]]
 
 
 def named(rows: Sequence[LeftRow]) -> str:

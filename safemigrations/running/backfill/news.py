@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 
-from ...plans.steps import Backfill, Step
+from ...plans.steps import Backfill
+from ..events import vocabulary as happened
+from ..events.event import Event
 from ..run import Report
 from .second import Second
 
@@ -24,10 +26,24 @@ class News:
 
     def tell(self, text: str, *, every: float = TELL_EVERY) -> None:
         """Tell news of one kind at most once in `every` seconds; the kind is what stands before the colon."""
-        kind = text.partition(":")[0] if every < math.inf else text
+        self._tell(text.partition(":")[0] if every < math.inf else text, happened.StepProgress(self.step, text), every)
+
+    def wait(self, reason: str) -> None:
+        """The work waits."""
+        self._tell("waiting", happened.BackfillWaiting(self.step, reason), TELL_EVERY)
+
+    def tell_again(self, event: Event) -> None:
+        """What the second connection has told."""
+        match event:
+            case happened.StepProgress():
+                self.tell(event.said, every=TELL_SELDOM)
+            case happened.BackfillWaiting():
+                self.wait(event.said)
+
+    def _tell(self, kind: str, event: Event, every: float) -> None:
         if kind not in self.told or self.told[kind] < time.monotonic() - every:
             self.told[kind] = time.monotonic()
-            self.report.progress(self.step, text)
+            self.report.tell(event)
 
     def summary(self, filled: int) -> str:
         took = time.monotonic() - self.began
@@ -40,8 +56,9 @@ class Relay(Report):
     def __init__(self, second: Second) -> None:
         self.second = second
 
-    def progress(self, step: Step, text: str) -> None:
-        self.second.tell(text)
+    def tell(self, event: Event) -> None:
+        if not isinstance(event, happened.BackfillProgress):  # the first looks itself how far both are
+            self.second.hand_on(event)
 
 
 class Meter:
@@ -54,17 +71,9 @@ class Meter:
     def is_due(self) -> bool:
         return time.monotonic() - self.last > SHOW_EVERY
 
-    def reading(self, visited: int, filled: int, estimate: int) -> tuple[float, str]:
-        """Return which share of the whole is done, and the same in words."""
+    def reading(self, step: Backfill, visited: int, filled: int, estimate: int) -> happened.BackfillProgress:
         self.last = at = time.monotonic()
         took = max(at - self.began, 0.001)
         speed, rate = (visited - self.first[0]) / took, (filled - self.first[1]) / took
-        fraction = min(1.0, visited / estimate) if estimate else 0.0
-        left = f", {_duration((estimate - visited) / speed)} left" if speed > 0 and estimate > visited else ""
-        return fraction, f"{fraction:.0%}, {filled:,} rows, {rate:,.0f} rows/s{left}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+        left = (estimate - visited) / speed if speed > 0 and estimate > visited else None
+        return happened.BackfillProgress(step, visited, filled, estimate, rate, left)

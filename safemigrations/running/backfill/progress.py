@@ -211,9 +211,10 @@ def sections(connection: BaseDatabaseWrapper, progress: Progress) -> models.Quer
 
 
 def totals(connection: BaseDatabaseWrapper, progress: Progress) -> tuple[int, int]:
-    """How many rows were looked at and how many were filled."""
+    """How many rows were looked at, an estimate, and how many were filled: these are among them."""
     sums = sections(connection, progress).aggregate(models.Sum("visited"), models.Sum("filled"))
-    return progress.visited + int(sums["visited__sum"] or 0), progress.filled + (sums["filled__sum"] or 0)
+    filled = progress.filled + (sums["filled__sum"] or 0)
+    return max(filled, progress.visited + int(sums["visited__sum"] or 0)), filled
 
 
 def begin(

@@ -25,7 +25,7 @@ class Rests:
         """Wait while replicas, slots or the archiver can't keep up; return False where the work is to stop here."""
         assert self.watch
         while (reason := self.watch.stop()) and not self.is_over():
-            self.news.tell(f"waiting: {reason}")
+            self.news.wait(reason)
             time.sleep(NAP)
             if not self.worker.goes_on():
                 return False

@@ -21,6 +21,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ...plans.steps import Backfill
 from ...postgres.names import regclass
 from ...postgres.values import literal
+from ..events.event import Event
+from ..events.vocabulary import StepProgress
 from ..locks import QUERY_CANCELED, sqlstate
 from .failures import first_line
 from .table import fetch
@@ -48,7 +50,7 @@ class Second:
         self.is_at_work = False
         self.away_until = 0.0  # time.monotonic()
         self.error: BaseException | None = None  # the first connection raises it
-        self._news: SimpleQueue[str] = SimpleQueue()  # the first connection tells them: a report has one writer
+        self._news: SimpleQueue[Event] = SimpleQueue()  # the first connection tells them: a report has one writer
         self.thread = threading.Thread(target=contextvars.copy_context().run, args=(self._run,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -75,9 +77,12 @@ class Second:
         self.tell(f"one connection for {AWAY} s: {why}")
 
     def tell(self, text: str) -> None:
-        self._news.put(text)
+        self.hand_on(StepProgress(self.step, text))
 
-    def news(self) -> Iterator[str]:
+    def hand_on(self, event: Event) -> None:
+        self._news.put(event)
+
+    def news(self) -> Iterator[Event]:
         with suppress(Empty):
             while True:
                 yield self._news.get_nowait()

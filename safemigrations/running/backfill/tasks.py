@@ -14,6 +14,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
 
 from ...errors import StepFailed
+from ..a_run import a_run
 from ..run import Report
 from .control import may_work, work_on_all
 from .failures import is_lost
@@ -40,10 +41,11 @@ def _tasks(system: str) -> Any:
 
 def work_for_a_while(database: str, system: str) -> None:
     """Do what a task does: work, then let another task go on, unless everything is done or has failed."""
-    connection, began = connections[database], time.monotonic()
+    connection, report, until = connections[database], Report(), time.monotonic() + SECONDS
     try:
-        if work_on_all(connection, Report(), until=began + SECONDS):
-            return
+        with a_run(report, database, "task"):
+            if work_on_all(connection, report, until=until):
+                return
     except (StepFailed, DatabaseError) as error:
         if is_lost(error) or is_lost(error.__cause__):
             connection.close()

@@ -18,6 +18,7 @@ from ... import conf
 from ...errors import LockNotAcquired, StepFailed
 from ...plans.steps import Backfill
 from .. import ledger
+from ..events import vocabulary as happened
 from ..session import Session
 from . import progress as store
 from . import second as second_connection
@@ -26,7 +27,7 @@ from .ending import Ending
 from .failures import Stopped, first_line, is_lost
 from .filler import Filler
 from .left import StoredLeft
-from .news import TELL_SELDOM, Meter, News, Relay
+from .news import Meter, News, Relay
 from .pace import Hours
 from .progress import Progress, Section, Status
 from .rests import Rests
@@ -73,6 +74,7 @@ class Work:
         """Work until the backfill is done, and return what there is to tell. Raises StepFailed and LockNotAcquired."""
         try:
             self.meter.first = store.totals(self.connection, self.progress)
+            self.session.report.tell(happened.BackfillStarted(self.step, self.progress.estimate))
             with ExitStack() as stack:
                 self._watch(stack)
                 self._fill_sections()
@@ -88,7 +90,6 @@ class Work:
         return self.news.summary(self.progress.filled)
 
     def _note(self) -> None:
-        """How many rows were looked at is an estimate; all that were filled are among them."""
         visited, filled = store.totals(self.connection, self.progress)
         ledger.filled(max(visited - self.meter.first[0], filled - self.meter.first[1]))
 
@@ -103,7 +104,7 @@ class Work:
     def _fill_sections(self) -> None:
         for section in self._sections():
             if section.ending:
-                Ending(self.worker, section).run()
+                Ending(self.worker, section, self.session.report).run()
             else:
                 self._fill_section(section)
 
@@ -160,7 +161,7 @@ class Work:
     def _show(self) -> None:
         if self.meter.is_due():
             visited, filled = store.totals(self.connection, self.progress)
-            self.session.report.meter(self.step, *self.meter.reading(visited, filled, self.progress.estimate))
+            self.session.report.tell(self.meter.reading(self.step, visited, filled, self.progress.estimate))
 
     # With the second connection.
 
@@ -183,8 +184,8 @@ class Work:
         """Tell what the second connection has to tell, and raise what it met."""
         if self.worker.second is None:
             return
-        for text in self.worker.second.news():
-            self.news.tell(text, every=TELL_SELDOM)
+        for event in self.worker.second.news():
+            self.news.tell_again(event)
         if (error := self.worker.second.error) and not is_lost(error):
             raise error
         if error:
