@@ -5,10 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import django
@@ -17,95 +18,103 @@ from django.apps import apps
 if not apps.ready:
     django.setup()  # in the clean process
 
-from django.db import connection, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.migrations.operations import RenameField
+from django.db.migrations.state import ProjectState
+
+from safemigrations.rehearsing import processes, worker
+from safemigrations.rehearsing.changes import Changes, unique_relations
+from safemigrations.rehearsing.ledger import Ledger
+from safemigrations.rehearsing.playing import Play, Stage
+from safemigrations.rehearsing.rows import parents
+from safemigrations.rehearsing.writing import KEPT
 
 from .cases import CASES, LABEL, Case, base, ours, state_after
-from .releases import Values, installed, migrate
-from .traffic import Traffic, neighbourhood
+from .releases import installed, migrate, models_of
 
 context: Any = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload([__name__])
 
 
-class _Failed(AssertionError):
-    """What went wrong in a process, apart from its requests."""
+# Servers of the release before or after a case, which rehearsing/ plays.
 
 
-class Server:
-    """A process with the models of one release, the one before or the one after a case."""
-
-    def __init__(self, case: str, release: str) -> None:
-        self.pipe, theirs = context.Pipe()
-        arguments = (theirs, present_database(), case, release)
-        self.process = context.Process(target=_serve, args=arguments)
-        self.process.start()
-        theirs.close()
-
-    def call(self, method: str, *args: Any) -> Any:
-        """The answer to Traffic's method of this name."""
-        self.send(method, *args)
-        return self.answer()
-
-    def send(self, method: str, *args: Any) -> None:
-        self.pipe.send((method, args))
-
-    def answer(self) -> Any:
-        failed, result = self.pipe.recv()
-        if failed:
-            raise _Failed(result)
-        return result
-
-    @contextmanager
-    def going_on(self) -> Iterator[None]:
-        """Requests all the while."""
-        self.send("go_on")
-        try:
-            yield
-        finally:
-            self.send("rounds", 0)
-            self.answer()
-            self.answer()
-
-    def stop(self) -> None:
-        self.pipe.close()
-        self.process.join()
+@contextmanager
+def playing(case: Case) -> Iterator[Play]:
+    """The two releases of a case on the database of a test."""
+    before, after = state_after([base()]), state_after([base(), *ours(case)])
+    changes = _changes(case, before, after)
+    near = sorted(f"{LABEL}.{name}" for name in neighbourhood(before, case.models) - case.models)
+    plan = {
+        "chosen": sorted(f"{LABEL}.{name}" for name in case.models),
+        "visited": near,
+        "filled": changes.filled,
+        "unique": changes.unique,
+    }
+    old: Any = Servers(case.name, "old")
+    new: Any = Servers(case.name, "new")
+    scratch: Any = SimpleNamespace(alias=DEFAULT_DB_ALIAS)
+    with ExitStack() as stack:
+        yield Play(Stage(scratch, old, new, changes, plan, 1, lambda phase: None), {}, stack)
 
 
-def _serve(pipe: Any, database: dict[str, Any], name: str, release: str) -> None:
-    use_database(database)
-    (case,) = (case for case in CASES if case.name == name)
-    before, start = state_after([base()]), 1_000_000
-    state, near = before, neighbourhood(before, case.models)
-    if release == "new":
-        state, start = state_after([base(), *ours(case)]), 2_000_000
-    names = old_names(case, before, state)
-    values = Values(release, start)
-    traffic = Traffic(
-        state,
-        case.models,
-        near,
-        values,
-        pipe.poll,
-        names,
-        case.nulls_are_filled,
-        case.renamed,
-        compared_as=case.compared_as,
+def both_releases(play: Play, case: Case) -> Ledger:
+    """Requests of both, and whatever either does with the other's rows; what the old release has written."""
+    play.begin("both releases")
+    play.go_on(0)
+    play.exchange()
+    play.ask(play.new[0], "find_nulls")
+    assert list(_wrong(play, case.none_until_contract)) == []
+    written: Ledger = play.ask(play.old[0], "latest", KEPT)
+    return written
+
+
+def contracted(play: Play, case: Case, contract: Callable[[], None], written: Ledger) -> None:
+    """Requests of the new release meanwhile and afterwards, which reads what both have written."""
+    play.stop_old()
+    play.begin("contract")
+    play.ask(play.new[0], "round")
+    play.go_on(0, contract)
+    play.ask(play.new[0], "round")
+    play.begin("new alone, contracted")
+    play.audit(play.new, [written])
+    play.ask(play.new[0], "find_nulls")
+    play.audit(play.new, [play.ask(play.new[0], "latest", KEPT)])
+    assert list(_wrong(play, case.none_until_contract)) == []
+
+
+def _wrong(play: Play, allowed: Collection[str]) -> Iterator[str]:
+    """All that went wrong, but nulls that the new release may find before the contract, as the docs say."""
+    may_be_null = {f"{LABEL}_{name.replace('.', ' ')}" for name in allowed}
+    for phase, failure in play.stage.verdict.noted:
+        is_null = " is null in " in failure.message and f"{failure.table} {failure.column}" in may_be_null
+        if phase.name != "both releases" or not is_null:
+            yield f"{phase.name}: {failure.release}: {failure.action} of {failure.model}: {failure.message}"
+    yield from play.stage.verdict.repeated
+
+
+def _changes(case: Case, before: ProjectState, after: ProjectState) -> Changes:
+    return Changes(
+        migrations=[],
+        touched=[],
+        models=[],
+        made=frozenset(),
+        model_names={f"{LABEL}.{new}": f"{LABEL}.{old}" for new, old in case.renamed.items()},
+        column_names=old_names(case, before, after),
+        filled=sorted(_attribute(before, name) for name in case.nulls_are_filled),
+        unique=[*unique_relations(before), *unique_relations(after)],
+        targets={},
     )
-    while True:
-        try:
-            method, args = pipe.recv()
-        except EOFError:
-            break
-        try:
-            pipe.send((False, getattr(traffic, method)(*args)))
-        except Exception:
-            pipe.send((True, traceback.format_exc()))
-    connections.close_all()
 
 
-def old_names(case: Case, before: Any, after: Any) -> dict[tuple[str, Any], str]:
-    """(model, attribute) of a renamed field -> the attribute of the release before."""
+def _attribute(state: ProjectState, field: str) -> str:
+    """The column "shop.order.category_id" of the field "order.category"."""
+    model, _, name = field.partition(".")
+    return f"{LABEL}.{model}.{state.apps.get_model(LABEL, model)._meta.get_field(name).attname}"
+
+
+def old_names(case: Case, before: ProjectState, after: ProjectState) -> dict[str, str]:
+    """Column "shop.order.sum" of a renamed field -> the attribute of the release before."""
     names = {}
     for operation in case.operations:
         if isinstance(operation, RenameField):
@@ -113,8 +122,56 @@ def old_names(case: Case, before: Any, after: Any) -> dict[tuple[str, Any], str]
             new = after.apps.get_model(LABEL, operation.model_name)._meta
             if operation.new_name in {field.name for field in new.fields}:
                 attname = new.get_field(operation.new_name).attname
-                names[new.model_name, attname] = old.get_field(operation.old_name).attname
+                names[f"{new.label_lower}.{attname}"] = old.get_field(operation.old_name).attname
     return names
+
+
+def neighbourhood(state: ProjectState, names: set[str]) -> set[str]:
+    """Models, what they point at, and what points at them."""
+    found = set(names)
+    for model in models_of(state):
+        near = {parent._meta.model_name for parent in parents(model)}
+        near |= {field.remote_field.model._meta.model_name for field in model._meta.local_many_to_many}
+        if model._meta.model_name in names:
+            found |= near
+        elif near & names:
+            found.add(model._meta.model_name)
+    return found
+
+
+class Servers:
+    """Processes with the models of one release of a case."""
+
+    def __init__(self, case: str, name: str) -> None:
+        self.case, self.name = case, name
+
+    def client(self) -> processes.Client:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = (theirs, present_database(), self.case, self.name)
+            context.Process(target=_serve, args=arguments, daemon=True).start()
+        release: Any = self
+        return processes.Client(ours, release)
+
+
+class _Server(worker.Client):
+    """Its models are in no app: a state has them."""
+
+    def __init__(self, channel: socket.socket, state: ProjectState) -> None:
+        super().__init__(channel)
+        self.state = state
+
+    def models(self, alias: str) -> list[Any]:
+        return models_of(self.state)
+
+
+def _serve(channel: socket.socket, database: dict[str, Any], name: str, release: str) -> None:
+    use_database(database)
+    (case,) = (case for case in CASES if case.name == name)
+    migrations = [base(), *(ours(case) if release == "new" else [])]
+    with channel, suppress(EOFError, ConnectionError):
+        _Server(channel, state_after(migrations)).serve()
+    connections.close_all()
 
 
 def present_database() -> dict[str, Any]:
@@ -124,6 +181,9 @@ def present_database() -> dict[str, Any]:
 
 def use_database(settings: dict[str, Any]) -> None:
     connections.settings["default"].update(settings)
+
+
+# A migrate that is killed.
 
 
 def migrate_and_die(directory: Path, package: str, target: str, *, after: int) -> int:

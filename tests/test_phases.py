@@ -6,17 +6,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, transaction
 
 import safemigrations.operations
+from safemigrations.rehearsing.changes import unique_relations
+from safemigrations.rehearsing.ledger import Names
+from safemigrations.rehearsing.requests import Requests
+from safemigrations.rehearsing.rows import Rows, label
+from safemigrations.rehearsing.traffic import Traffic
+from safemigrations.rehearsing.values import Numbers
 
 from .phases import DONE, LATE, LINES, NEW, OLD, PAGE, Line, written
-from .releases import Values
+from .releases import models_of
 from .shop import Shop
-from .traffic import Traffic
 
 
-def models_of(shop: Shop, state: Any) -> SimpleNamespace:
+def named_models(shop: Shop, state: Any) -> SimpleNamespace:
     models = state.apps.all_models[shop.label].values()
     return SimpleNamespace(**{model.__name__: model for model in models})
 
@@ -28,7 +33,7 @@ def test_each_release_may_do_what_the_page_says(database, line):
     usual_requests(old, "before", 0, line)
     shop.migrate(line.operation)
     new = shop.state
-    releases = models_of(shop, old), models_of(shop, new)
+    releases = named_models(shop, old), named_models(shop, new)
     usual_requests(old, "old", 1_000, line)
     usual_requests(new, "new", 2_000, line)
     try_all(line, (OLD, NEW), releases)
@@ -38,10 +43,11 @@ def test_each_release_may_do_what_the_page_says(database, line):
 
 
 def usual_requests(state: Any, name: str, start: int, line: Line) -> None:
-    names = {model.name_lower for model in state.models.values()}
-    traffic = Traffic(state, names, names, Values(name, start), lambda: True, filled=line.filled)
-    traffic.rounds(1)
-    assert traffic.report()[1] == []
+    requests, known = Requests(name), {label(model): model for model in models_of(state)}
+    rows, filled = Rows(Numbers(name, start), DEFAULT_DB_ALIAS), [f"{Shop.label}.{field}" for field in line.filled]
+    plan: dict[str, Any] = {"chosen": known, "filled": filled, "unique": unique_relations(state)}
+    Traffic(requests, rows, Names({}, {}), known, **plan).round()
+    assert [failure.message for failure in requests.failures.values()] == []
 
 
 def try_all(line: Line, phases: tuple[str, ...], releases: tuple[Any, Any]) -> None:

@@ -52,58 +52,70 @@ def released(project):
 
 def left_behind(project: Project) -> tuple[list[Any], str]:
     """Databases and worktrees."""
-    name = conninfo_to_dict(project.dsn)["dbname"]
-    databases = project.sql(f"SELECT datname FROM pg_database WHERE datname LIKE 'test\\_{str(name)[:20]}%'")
+    name = project.settings["DATABASES"]["default"]["NAME"]
+    databases = project.sql(f"SELECT datname FROM pg_database WHERE datname LIKE 'test\\_{name[:20]}%'")
     return databases, git(project, "worktree", "list", "--porcelain").partition("\n\n")[2]
 
 
+UNPROVEN = """
+        migrations.RunSQL(
+            "DO $$ BEGIN EXECUTE 'ALTER TABLE shop_order ADD CONSTRAINT {0} CHECK (pages > 0) NOT' || ' VALID'; END $$",
+            "ALTER TABLE shop_order DROP CONSTRAINT {0}",
+        ),
+    ]"""
+ACTIONS = """
+from shop.models import Customer
+
+
+def seed():
+    Customer.objects.create(name="seeded")
+
+
+def look():
+    assert Customer.objects.get(name="seeded")
+
+
+def fail():
+    raise ValueError("as ever")
+"""
+
+
 def test_a_stock_operation_that_breaks_the_old_release_is_named(released):
+    """What a release does wrong when it is alone is no finding, nor what verify says of it before the change."""
+    released.write("shop/rehearsal.py", ACTIONS)
+    actions = ["shop.rehearsal.look", "shop.rehearsal.fail"]
+    released.set(SAFEMIGRATIONS={"REHEARSAL_SEED": "shop.rehearsal.seed", "REHEARSAL_ACTIONS": actions})
+    released.write_migration(
+        "shop", "0002_old", STOCK.partition("\n        migrations.Add")[0] + UNPROVEN.format("old")
+    )
+    git(released, "add", ".")
+    git(released, "commit", "-m", "Actions")
     released.write_models("shop", TOTAL)
-    released.write_migration("shop", "0002_total", STOCK)
+    change = STOCK.replace("0001_initial", "0002_old").replace("\n    ]", UNPROVEN.format("new"))
+    released.write_migration("shop", "0003_total", change)
     status, found = rehearse(released)
     assert status == 1
-    (finding,) = found["findings"]
-    assert (finding["kind"], finding["release"]) == ("error", "old")
-    assert finding["phase"] in ("expand", "both releases")
-    assert finding["message"] == 'null value in column "total" of relation "shop_order" violates not-null constraint'
-    assert {request["model"] for request in finding["requests"]} == {"shop.order"}
-    assert {"create()", "bulk_create()"} <= {request["action"] for request in finding["requests"]}
-    cause = finding["cause"]
+    broken, drift = found["findings"]
+    assert (drift["kind"], drift["message"]) == (
+        "schema",
+        "verify says: shop_order.new: check new is NOT VALID: rows from before may break it",
+    )
+    assert drift["cause"]["description"] == "RunSQL(…)"
+    assert (broken["kind"], broken["release"]) == ("error", "old")
+    assert broken["phase"] in ("expand", "both releases")
+    assert broken["message"] == ('null value in column "total" of relation "shop_order" violates not-null constraint')
+    assert {request["model"] for request in broken["requests"]} == {"shop.order"}
+    assert {"create()", "bulk_create()"} <= {request["action"] for request in broken["requests"]}
+    cause = broken["cause"]
     assert (cause["file"], cause["line"], cause["description"]) == (
-        "shop/migrations/0002_total.py",
+        "shop/migrations/0003_total.py",
         7,
         "AddField(order.total)",
     )
-    assert "AddFieldWithDefault(" in finding["advice"]
+    assert "AddFieldWithDefault(" in broken["advice"]
     errors = {phase["name"]: phase["errors"] for phase in found["phases"]}
     assert errors["old alone"] == errors["new alone"] == 0
     assert errors["both releases"] > 0
-    assert left_behind(released) == ([], "")
-
-
-def test_what_makemigrations_writes_passes_also_when_migrate_is_killed(released):
-    released.write_models("shop", TOTAL)
-    released.manage("makemigrations", "shop").check()
-    status, found = rehearse(released, "--kill", "2")
-    assert (found["findings"], found["notes"], status) == ([], [], 0)
-    assert all(phase["requests"] > 0 and phase["series"] for phase in found["phases"])
-    assert left_behind(released) == ([], "")
-
-
-def test_the_real_database_is_never_reached(released):
-    """It need not be there; and django.contrib.postgres connects to the alias of every new connection."""
-    entries = {**released.settings["DATABASES"]["default"], "NAME": "nowhere"}
-    released.set(DATABASES={"default": entries}, INSTALLED_APPS=["safemigrations", "shop", "django.contrib.postgres"])
-    released.write_models("shop", TOTAL.replace("default=7", "null=True"))
-    released.write_migration("shop", "0002_total", STOCK.replace("default=7", "null=True"))
-    status, found = rehearse(released)
-    assert (status, found["findings"]) == (0, [])
-    assert found["scratch"].startswith("test_nowhere_rehearsal")
-
-
-def test_the_same_migrations_are_nothing_to_rehearse(released):
-    done = released.manage("safemigrations", "rehearse").check()
-    assert "Both releases have the same migrations, so there is nothing to rehearse." in done.stdout
     assert left_behind(released) == ([], "")
 
 
@@ -129,20 +141,6 @@ class Egg(models.Model):
 """
 
 
-def test_models_that_need_each_other(released):
-    released.write_models("shop", "import uuid\n" + MODELS + CIRCLE)
-    released.manage("makemigrations", "shop").check()
-    commit(released)
-    released.write_models("shop", "import uuid\n" + MODELS + CIRCLE + "    size = models.IntegerField(null=True)\n")
-    released.manage("makemigrations", "shop").check()
-    status, found = rehearse(released)
-    assert (status, found["findings"]) == (0, [])
-    assert found["notes"] == [
-        "No row of shop.chicken could be made: NoValue: Making a row of shop.chicken needs rows without end.",
-        "No row of shop.egg could be made: NoValue: Making a row of shop.egg needs rows without end.",
-    ]
-
-
 OWN_WAYS = """
 class Ticket(models.Model):
     number = models.CharField(max_length=20, null=True)
@@ -155,16 +153,31 @@ class Ticket(models.Model):
 """
 
 
-def test_what_a_release_does_on_its_own_is_no_finding(released):
-    """A save() that no transaction may surround, and that writes something else than it was given."""
-    released.write_models("shop", "from django.db import transaction\n" + MODELS + OWN_WAYS)
+def test_what_makemigrations_writes_passes(released):
+    """Also when migrate is killed, and whatever the project does on its own.
+
+    Models need each other without end. A save() allows no transaction around it, and writes something else than it was
+    given. The real database need not be there: contrib.postgres connects to the alias of every new connection.
+    """
+    entries = {**released.settings["DATABASES"]["default"], "NAME": "nowhere"}
+    released.set(DATABASES={"default": entries}, INSTALLED_APPS=["safemigrations", "shop", "django.contrib.postgres"])
+    models = "import uuid\nfrom django.db import transaction\n" + MODELS + CIRCLE + OWN_WAYS
+    released.write_models("shop", models)
     released.manage("makemigrations", "shop").check()
     commit(released)
-    changed = OWN_WAYS.replace("    title", "    size = models.IntegerField(null=True)\n    title")
-    released.write_models("shop", "from django.db import transaction\n" + MODELS + changed)
+    default, null = "models.IntegerField(default=7)", "models.IntegerField(null=True)"
+    models = models.replace("    note = ", f"    total = {default}\n    note = ")
+    released.write_models("shop", models.replace("    title", f"    size = {null}\n    title"))
     released.manage("makemigrations", "shop").check()
-    status, found = rehearse(released)
-    assert (status, found["findings"]) == (0, [])
+    status, found = rehearse(released, "--kill", "2")
+    assert (found["findings"], status) == ([], 0)
+    assert [note for note in found["notes"] if "shop.ticket" not in note] == [
+        "No row of shop.chicken could be made: NoValue: Making a row of shop.chicken needs rows without end.",
+        "No row of shop.egg could be made: NoValue: Making a row of shop.egg needs rows without end.",
+    ]
+    assert all(phase["requests"] > 0 and phase["series"] for phase in found["phases"])
+    assert found["scratch"].startswith("test_nowhere_rehearsal")
+    assert left_behind(released) == ([], "")
 
 
 @pytest.fixture
@@ -197,35 +210,19 @@ def test_nothing_stays_behind_when_it_is_ended(changed, number):
     assert left_behind(changed) == ([], "")
 
 
-def test_what_a_killed_rehearsal_leaves_is_dropped_by_the_next_one(changed):
+def test_what_a_killed_rehearsal_leaves_is_removed_by_the_next_one(changed, tmp_path_factory, monkeypatch):
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
     in_the_middle(changed).kill()
-    assert left_behind(changed)[0]
+    databases, worktrees = left_behind(changed)
+    assert databases
+    assert str(temporary) in worktrees
     git(changed, "checkout", "--quiet", "--", ".")
     git(changed, "clean", "-fdq")
-    changed.manage("safemigrations", "rehearse").check()
-    assert left_behind(changed)[0] == []
-
-
-def test_what_a_release_does_wrong_when_it_is_alone_is_no_finding(released):
-    released.write(
-        "shop/rehearsal.py",
-        "from shop.models import Customer\n\n\n"
-        "def seed():\n    Customer.objects.create(name='seeded')\n\n\n"
-        "def look():\n    assert Customer.objects.get(name='seeded')\n\n\n"
-        "def fail():\n    raise ValueError('as ever')\n",
-    )
-    actions = {
-        "REHEARSAL_SEED": "shop.rehearsal.seed",
-        "REHEARSAL_ACTIONS": ["shop.rehearsal.look", "shop.rehearsal.fail"],
-    }
-    released.set(SAFEMIGRATIONS=actions)
-    git(released, "add", ".")
-    git(released, "commit", "-m", "Actions")
-    released.write_models("shop", TOTAL)
-    released.write_migration("shop", "0002_total", STOCK)
-    status, found = rehearse(released)
-    assert (status, len(found["findings"])) == (1, 1), found["findings"]
-    assert 'null value in column "total"' in found["findings"][0]["message"]
+    done = changed.manage("safemigrations", "rehearse").check()
+    assert "Both releases have the same migrations, so there is nothing to rehearse." in done.stdout
+    assert left_behind(changed) == ([], "")
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("how", ["--template", "--from-dump"] if ONE_IN == 1 else ["--from-dump"])
@@ -246,9 +243,21 @@ def test_a_copy_of_real_data(changed, how, tmp_path, monkeypatch):
     assert count == 300
 
 
-def test_a_host_may_be_forbidden(changed):
+def test_what_cannot_be_rehearsed_is_refused_in_a_sentence(changed):
     host = changed.settings["DATABASES"]["default"]["HOST"]
-    done = changed.manage("safemigrations", "rehearse", "--forbid-host", host)
-    assert done.returncode == 1
-    assert done.stderr == f"CommandError: No rehearsal on {host}: --forbid-host names it.\n"
+    wrong = {
+        ("--forbid-host", host): f"CommandError: No rehearsal on {host}: --forbid-host names it.\n",
+        ("--old", "never"): "CommandError: git knows no commit never here. Fetch it, or name another: --old REF\n",
+        ("--old-python", "no/python"): "CommandError: --old-python: no/python is no program. "
+        "Name the interpreter itself: venv/bin/python\n",
+        ("--apps", "shpo"): "CommandError: --apps: No installed app with label 'shpo'. Did you mean 'shop'?\n",
+        ("--template", "never"): 'CommandError: --template: database "never" does not exist\n'
+        "PostgreSQL copies a database to which nobody is connected. Of one that is in use, take --from-dump.\n",
+        ("--from-dump", "never"): "error: argument --from-dump: never is not there\n",
+        ("--picture", "no/where.svg"): "error: argument --picture: no/where.svg is in a folder that is not there\n",
+        ("--clients", "0"): "error: argument --clients: 0 is not a number from 1 on\n",
+    }
+    for arguments, message in wrong.items():
+        done = changed.manage("safemigrations", "rehearse", *arguments)
+        assert (done.returncode in (1, 2), done.stderr[-len(message) :]) == (True, message)
     assert left_behind(changed) == ([], "")

@@ -83,7 +83,7 @@ def changes_since(old: Collection[str]) -> Changes:
         names.models,
         names.columns(state),
         list(_filled(before, state, names)),
-        [*_unique(before), *(_unique(state))],
+        [*unique_relations(before), *unique_relations(state)],
         {label: _last(label, _order(loader), new) for label, _ in new},
     )
 
@@ -167,7 +167,7 @@ def _filled(before: ProjectState, after: ProjectState, names: _Names) -> Iterato
                 yield f"{old_label}.{old_name}.{_attname_column(first, was)[0]}"
 
 
-def _unique(state: ProjectState) -> Iterator[str]:
+def unique_relations(state: ProjectState) -> Iterator[str]:
     for (label, name), model in state.models.items():
         for field, value in model.fields.items():
             if value.is_relation and value.unique:

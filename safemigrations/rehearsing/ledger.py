@@ -13,6 +13,20 @@ Row = dict[str, Cell]  # the old release's name of a column -> what it was given
 Ledger = dict[str, Row]  # "shop.order 7" -> its columns
 
 
+class Names:
+    """What both releases call a model and a column: their names in the old one."""
+
+    def __init__(self, models_: Mapping[str, str], columns: Mapping[str, str]) -> None:
+        self._models, self._columns = models_, columns
+
+    def model(self, model: Any) -> str:
+        return self._models.get(str(model._meta.label_lower), str(model._meta.label_lower))
+
+    def column(self, field: Any) -> str:
+        """Of an attribute; "shop.order.total_id" is known as the key says."""
+        return self._columns.get(f"{field.model._meta.label_lower}.{field.attname}", str(field.attname))
+
+
 def cell(field: Any, value: Any) -> Cell:
     return [kind(field), plain(value)]
 

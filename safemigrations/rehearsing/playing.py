@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from .changes import Changes
-from .processes import Client, Ended, Processes
+from .processes import Client, Processes
 from .requests import Failure
 from .result import Phase, series_of
 from .scratch import Names, Scratch
@@ -98,7 +98,7 @@ class Play:
             self.stage.tell(self.phase)
         self.phase = None
 
-    def go_on(self, seconds: float, action: Callable[[], Ended] | None = None) -> Ended | None:
+    def go_on(self, seconds: float, action: Callable[[], Any] | None = None) -> Any:
         """Requests all the while an action takes, and for so many seconds at least."""
         began, clients = time.time(), [*self.old, *self.new]
         for client in clients:
@@ -138,6 +138,7 @@ class Play:
         for client in (*self.old, *self.new):
             self.ask(client, "round")
         self.exchange()
+        self.ask((*self.old, *self.new)[0], "find_nulls")
 
     # What one release does with the rows of the other.
 

@@ -51,7 +51,8 @@ def rehearse(wanted: Wanted, old: Release, new: Release, stack: ExitStack, say: 
         known = client.call("look")
     refuse_other_code(old, new, known["folders"])
     changes = changes_since(known["migrations"])
-    result = Rehearsal(old.title, new.title, scratch.title, [".".join(key) for key in changes.migrations])
+    migrations = [".".join(key) for key in changes.migrations]
+    result = Rehearsal(old.title, new.title, scratch.title, migrations, has_tests=bool(wanted.tests))
     say(text.head(result))
     if changes.migrations:
         _play(wanted, scratch, releases, changes, result, stack, lambda phase: say(text.line_of(phase)))

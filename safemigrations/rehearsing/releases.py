@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +19,7 @@ from pathlib import Path
 from django.core.management.base import CommandError
 
 from ..data import Data
+from .folders import TREE, temporary_folder
 from .settings import OWN, SCRATCH
 
 
@@ -64,7 +65,14 @@ def old_release(
     there = tree / here.relative_to(top)
     if not there.is_dir():
         raise CommandError(f"The old release has no folder {there}.")
-    return Release("old", title, tree, there, _path(top, tree), python or sys.executable, settings_module())
+    return Release("old", title, tree, there, _path(top, tree), _interpreter(python), settings_module())
+
+
+def _interpreter(python: str | None) -> str:
+    """Absolute, for it is started in another folder; a link stays one, for that is what a virtual environment has."""
+    if found := shutil.which(python or sys.executable):
+        return str(Path(found).absolute())
+    raise CommandError(f"--old-python: {python} is no program. Name the interpreter itself: venv/bin/python")
 
 
 def refuse_other_code(old: Release, new: Release, apps: Mapping[str, str]) -> None:
@@ -120,8 +128,15 @@ def git(*arguments: str) -> str:
 def _commit(ref: str | None) -> tuple[str, str]:
     """The commit of the old release, and what people call it; without `ref` where this branch left the default one."""
     name = ref or _default_branch()
-    commit = git("rev-parse", "--verify", f"{ref}^{{commit}}") if ref else git("merge-base", "HEAD", name)
+    commit = _commit_of(ref) if ref else git("merge-base", "HEAD", name)
     return commit, f"{commit[:7]} ({name})"
+
+
+def _commit_of(ref: str) -> str:
+    try:
+        return git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    except CommandError as error:
+        raise CommandError(f"git knows no commit {ref} here. Fetch it, or name another: --old REF") from error
 
 
 def _default_branch() -> str:
@@ -142,8 +157,7 @@ def _git_top() -> str:
 
 
 def _worktree(stack: ExitStack, top: Path, commit: str) -> Path:
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="safemigrations-rehearsal-"))
-    tree = Path(folder).resolve() / "old"
+    tree = temporary_folder(stack) / TREE
     stack.callback(git, "-C", str(top), "worktree", "remove", "--force", str(tree))
     git("worktree", "add", "--detach", "--quiet", str(tree), commit)
     return tree

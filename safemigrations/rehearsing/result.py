@@ -72,6 +72,7 @@ class Rehearsal:
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0
+    has_tests: bool = False  # were the releases' own tests run?
 
     def as_dict(self) -> dict[str, Any]:
         return {

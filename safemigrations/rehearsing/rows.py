@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, models, router, transaction
-from django.db.models import CheckConstraint
+from django.db import DatabaseError, connections, models, router, transaction
+from django.db.models import CheckConstraint, Q, UniqueConstraint
 from django.db.models.fields.proxy import OrderWrt
 
 from .values import NoValue, Numbers
@@ -22,14 +23,17 @@ SEEDS = 5  # rows that were there before, and that nobody deletes
 
 def rehearsed_models(alias: str) -> list[Any]:
     """Those that have a table of their own in this database, parents before those that point at them."""
-    left = [
+    return parents_first(
         model
         for model in apps.get_models(include_auto_created=False)
         if model._meta.managed and not (model._meta.proxy or model._meta.swapped)
         if not model.__module__.startswith("safemigrations.")
         if router.allow_migrate_model(alias, model)
-    ]
-    ordered: list[Any] = []
+    )
+
+
+def parents_first(models_: Iterable[Any]) -> list[Any]:
+    left, ordered = list(models_), list[Any]()
     while left:
         ready = [model for model in left if not any(parent in left for parent in parents(model) - {model})]
         ordered += ready or left[:1]  # two that point at each other
@@ -61,6 +65,23 @@ def sent(model: Any) -> list[Any]:
     ]
 
 
+def checked(model: Any) -> set[str]:
+    """Fields that a check constraint compares with something."""
+    checks = [constraint for constraint in model._meta.constraints if isinstance(constraint, CheckConstraint)]
+    conditions = [check.condition for check in checks if isinstance(check.condition, Q)]
+    return {name for condition in conditions for name in condition.referenced_base_fields}
+
+
+def unique_sets(model: Any) -> list[tuple[str, ...]]:
+    """What ON CONFLICT may name, without relations and conditions."""
+    single = [(field.name,) for field in sent(model) if field.unique and not field.remote_field]
+    together = [tuple(names) for names in model._meta.unique_together]
+    unique = [c for c in model._meta.constraints if isinstance(c, UniqueConstraint)]
+    constraints = [c.fields for c in unique if c.fields and not c.condition and not c.deferrable]
+    given = {field.name for field in sent(model)}
+    return [names for names in single + together + constraints if given.issuperset(names)]
+
+
 class Rows:
     """Rows of one process, on one database."""
 
@@ -75,6 +96,7 @@ class Rows:
             values = self._values(model, given)
             if self._is_allowed(model, values):
                 break
+            next(self.numbers.count)  # a row that takes an even count of numbers would get the same ones each time
         return values
 
     def _is_allowed(self, model: Any, values: dict[str, Any]) -> bool:
@@ -116,12 +138,17 @@ class Rows:
     def _create(self, model: Any, given: dict[str, Any]) -> Any:
         for left in reversed(range(TRIES)):
             try:
-                with transaction.atomic(using=self.alias):
-                    return model._default_manager.using(self.alias).create(**self.values(model, **given))
+                values = self.values(model, **given)
+                with self._savepoint():
+                    return model._default_manager.using(self.alias).create(**values)
             except (DatabaseError, ValidationError):
                 if not left:
                     raise
         raise AssertionError(model)
+
+    def _savepoint(self) -> AbstractContextManager[Any]:
+        """Where a transaction has to go on after an error; elsewhere a save() may want none around it."""
+        return transaction.atomic(using=self.alias) if connections[self.alias].in_atomic_block else nullcontext()
 
     def _has_default(self, field: Any) -> bool:
         return field.has_db_default() or (field.has_default() and not field.unique and not field.remote_field)

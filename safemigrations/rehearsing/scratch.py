@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..running.another import another_connection
@@ -49,8 +49,19 @@ class Scratch:
     def create(self, template: str | None = None) -> None:
         """The base of each alias; that of the rehearsed one from another database, if one is named."""
         for alias, name in self._distinct(self.base):
-            test = connections[alias].creation.sql_table_creation_suffix()
-            self._create(alias, name, f"TEMPLATE {_quoted(template)}" if template and alias == self.alias else test)
+            if template and alias == self.alias:
+                self._copy_real(name, template)
+            else:
+                self._create(alias, name, connections[alias].creation.sql_table_creation_suffix())
+
+    def _copy_real(self, name: str, template: str) -> None:
+        try:
+            self._create(self.alias, name, f"TEMPLATE {_quoted(template)}{self._strategy(template)}")
+        except DatabaseError as error:
+            raise CommandError(
+                f"--template: {error}\nPostgreSQL copies a database to which nobody is connected. "
+                "Of one that is in use, take --from-dump."
+            ) from error
 
     def copy(self, of: Names | None = None) -> Names:
         """Databases that are as those are, the base without `of`."""

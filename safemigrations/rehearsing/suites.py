@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from django.core.management.base import CommandError
 
 from . import borrowed
+from .folders import temporary_folder
 from .processes import NotRehearsed, Processes, end
 from .releases import Release
 from .result import Finding
@@ -72,8 +72,8 @@ class Suites:
 
     def _failed(self, processes: Processes, names: Names) -> Failed:
         self.stack.callback(self.scratch.drop_copies_of, names)
-        with tempfile.TemporaryDirectory() as folder:
-            notes = Path(folder, "notes")
+        with ExitStack() as stack:
+            notes = temporary_folder(stack) / "notes"
             status, output = self._run(processes.release, borrowed.environment(names, notes))
             lines = notes.read_text().splitlines() if notes.exists() else []
         self.scratch.drop_copies_of(names)  # a runner that keeps its databases would find them the next time

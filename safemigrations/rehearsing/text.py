@@ -43,7 +43,8 @@ def line_of(phase: Phase) -> str:
 def sentence(rehearsal: Rehearsal) -> str:
     count = len(rehearsal.findings)
     if not count:
-        return f"No request failed and no value was lost. It took {rehearsal.seconds:.0f} s."
+        failed = "No request and no test failed, and" if rehearsal.has_tests else "No request failed and"
+        return f"{failed} no value was lost. It took {rehearsal.seconds:.0f} s."
     return f"{count} finding{'s' if count > 1 else ''}. It took {rehearsal.seconds:.0f} s."
 
 

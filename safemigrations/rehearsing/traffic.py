@@ -6,61 +6,45 @@ kept in a ledger, which the other release reads, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db import models, transaction
-from django.db.models import CheckConstraint, Count, F, Q, UniqueConstraint
+from django.db import models
+from django.db.models import Count
 
 from .. import conf
-from .ledger import Ledger, cell, same
+from .ledger import Ledger, Names, cell, same
 from .requests import Requests
-from .rows import Rows, label, rehearsed_models, sent
+from .rows import Rows, sent
 from .values import found, path_of
+from .writing import Writing
 
 Family = list[str]  # child model, its key, the field, parent model, its key: by the names of the old release
-KEPT = 60  # rows of a model in the ledger
 
 
-class Names:
-    """What both releases call a model and a column: their names in the old one."""
-
-    def __init__(self, models_: Mapping[str, str], columns: Mapping[str, str]) -> None:
-        self._models, self._columns = models_, columns
-
-    def model(self, model: Any) -> str:
-        return self._models.get(label(model), label(model))
-
-    def column(self, field: Any) -> str:
-        """Of an attribute; "shop.order.total_id" is known as the key says."""
-        return self._columns.get(f"{label(field.model)}.{field.attname}", str(field.attname))
-
-
-class Traffic:
-    """Requests on the `chosen` models and, fewer, on those that are `visited`."""
+class Traffic(Writing):
+    """Requests on the `chosen` models and, fewer, on those that are `visited`; `known` has them by their old names."""
 
     def __init__(
         self,
         requests: Requests,
         rows: Rows,
         names: Names,
+        known: Mapping[str, Any],
         *,
-        chosen: Sequence[str],
-        visited: Sequence[str],
-        filled: Sequence[str] = (),
-        unique: Sequence[str] = (),
+        chosen: Iterable[str],
+        visited: Iterable[str] = (),
+        filled: Iterable[str] = (),
+        unique: Iterable[str] = (),
         over: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.requests, self.rows, self.names, self.over = requests, rows, names, over
-        rows.unique = frozenset(unique)
+        super().__init__(requests, rows, names, known)
+        rows.unique, self.over = frozenset(unique), over
         self.filled = frozenset(filled)  # "shop.order.note": columns in which a null may get a value
-        self.known = {names.model(model): model for model in rehearsed_models(rows.alias)}
-        self.chosen = [self.known[name] for name in chosen if name in self.known]
-        self.visited = [self.known[name] for name in visited if name in self.known]
+        self.chosen = [known[name] for name in chosen if name in known]
+        self.visited = [known[name] for name in visited if name in known]
         self.actions = {path_of(action): found(action) for action in conf.rehearsal_actions()}
-        self.ledger: Ledger = {}
-        self.request = requests.request
 
     # What a process is asked to do.
 
@@ -104,122 +88,6 @@ class Traffic:
             self.save(row)
             self.read(row)
 
-    # Requests.
-
-    def manager(self, model: Any) -> Any:
-        return model._default_manager.using(self.rows.alias)
-
-    def key(self, row: Any) -> str:
-        return f"{self.names.model(type(row))} {row.pk}"
-
-    def wrote(self, row: Any, names: Any) -> None:
-        written = self.ledger.setdefault(self.key(row), {})
-        for name in names:
-            field = row._meta.get_field(name)
-            written[self.names.column(field)] = cell(field, getattr(row, field.attname))
-        self._forget_oldest(row)
-
-    def _forget_oldest(self, row: Any) -> None:
-        mine = f"{self.names.model(type(row))} "
-        own = [key for key in self.ledger if key.startswith(mine)]
-        for key in own[:-KEPT]:
-            del self.ledger[key]
-
-    def create(self, model: Any, **given: Any) -> Any:
-        with self.request(model, "create()"):
-            row = self.rows.values(model, **given)
-            created = self.manager(model).create(**row)
-            self.wrote(created, row)
-            return created
-
-    def create_several(self, model: Any) -> Sequence[Any]:
-        if model._meta.parents or model._meta.order_with_respect_to:  # Django has no bulk_create for these
-            return self.create(model), self.create(model)
-        with self.request(model, "bulk_create()"):
-            rows = [self.rows.values(model) for _ in range(2)]
-            created = self.manager(model).bulk_create([model(**row) for row in rows])
-            for instance, row in zip(created, rows, strict=True):
-                self.wrote(instance, row)
-            return list(created)
-        return None, None  # type: ignore[unreachable]  # a request swallows its error
-
-    def changes(self, model: Any) -> dict[str, Any]:
-        """New values for what is plain: no key, no relation, nothing that is unique or checked."""
-        bound = {name for names in unique_sets(model) for name in names} | checked(model)
-        plain = [f for f in sent(model) if not f.remote_field and not f.unique and f.name not in bound]
-        return {field.name: self.rows.value(field) for field in plain}
-
-    def save(self, row: Any) -> None:
-        with self.request(type(row), "save()"):
-            changed = self.manager(type(row)).get(pk=row.pk)
-            changes = self.changes(type(row))
-            for name, value in changes.items():
-                setattr(changed, name, value)
-            changed.save()
-            self.wrote(changed, changes)
-
-    def update(self, row: Any) -> None:
-        with self.request(type(row), "update()"):
-            changes = self.changes(type(row))
-            if changes:
-                assert self.manager(type(row)).filter(pk=row.pk).update(**changes) == 1, "it found no row"
-            for name, value in changes.items():
-                setattr(row, name, value)
-            self.wrote(row, changes)
-
-    def count_up(self, row: Any) -> None:
-        model = type(row)
-        for field in sent(model):
-            counts = isinstance(field, models.IntegerField) and not field.flatchoices
-            if counts and field.name in self.changes(model):
-                with self.request(model, f"update({field.name}=F(…) + 1)"):
-                    self.manager(model).filter(pk=row.pk).update(**{field.name: F(field.name) + 1})
-                    self.ledger.get(self.key(row), {}).pop(self.names.column(field), None)
-                    self.wrote(self.manager(model).get(pk=row.pk), [field.name])
-
-    def lock_and_save(self, row: Any) -> None:
-        with self.request(type(row), "save(update_fields=…)"), transaction.atomic(using=self.rows.alias):
-            locked = self.manager(type(row)).select_for_update(of=("self",)).get(pk=row.pk)
-            changes = self.changes(type(row))
-            for name, value in changes.items():
-                setattr(locked, name, value)
-            locked.save(update_fields=list(changes))
-            self.wrote(locked, changes)
-
-    def upsert(self, row: Any) -> None:
-        """INSERT ... ON CONFLICT of a row that is there, for each unique set, and of one that isn't."""
-        model = type(row)
-        for unique in () if model._meta.parents or model._meta.order_with_respect_to else unique_sets(model):
-            with self.request(model, f"upsert over {', '.join(unique)}"):
-                there = self.manager(model).get(pk=row.pk)
-                same_row = {field.name: getattr(there, field.name) for field in sent(model)}
-                changes = self.changes(model)
-                how = {"update_conflicts": True, "unique_fields": unique, "update_fields": list(changes)}
-                if changes and None not in [same_row[name] for name in unique]:  # nulls don't conflict
-                    self.manager(model).bulk_create([model(**{**same_row, **changes})], **how)
-                    (again,) = self.manager(model).filter(**{name: same_row[name] for name in unique})
-                    self.wrote(again, changes)
-                    assert again.pk == row.pk, "it made another row"
-                    self._upsert_another(model, unique, how)
-
-    def _upsert_another(self, model: Any, unique: Sequence[str], how: dict[str, Any]) -> None:
-        """A new row, unless its values are those of one that somebody has written."""
-        row = self.rows.values(model)
-        key = {name: row[name] for name in unique if name in row}
-        if not model._base_manager.using(self.rows.alias).filter(**key).exists() or len(key) < len(unique):
-            self.manager(model).bulk_create([model(**row)], **how)
-
-    def get_or_create(self, row: Any) -> None:
-        model = type(row)
-        for unique in unique_sets(model)[:1]:
-            with self.request(model, "get_or_create()"):
-                there = self.manager(model).get(pk=row.pk)
-                by = {name: getattr(there, name) for name in unique}
-                if None not in by.values():
-                    found, created = self.manager(model).get_or_create(**by, defaults={})
-                    assert not created, "it made another row"
-                    assert found.pk == row.pk, "it found another row"
-
     def read(self, *rows: Any) -> None:
         model = type(rows[0])
         mine = self.manager(model).filter(pk__in=[row.pk for row in rows])
@@ -240,29 +108,6 @@ class Traffic:
                 if field.get_internal_type() not in ("JSONField", "BinaryField"):
                     list(self.manager(model).exclude(**{f"{field.name}__isnull": True}).order_by(field.name)[:2])
 
-    def delete(self, row: Any) -> None:
-        with self.request(type(row), "delete()"):
-            key = self.key(row)
-            row.delete()
-            self.ledger.pop(key, None)
-
-    def relate(self, row: Any, field: Any) -> None:
-        other = field.remote_field.model
-        if not field.remote_field.through._meta.auto_created:
-            return
-        with self.request(type(row), f"{field.name}.set(), add(), remove()"):
-            first, second = self.rows.create(other), self.rows.create(other)
-            getattr(row, field.name).set([first, second])
-            assert set(getattr(row, field.name).all()) == {first, second}, "other rows are related"
-            assert self.manager(type(row)).filter(**{field.name: first}).get() == row, "another row is related"
-            first.delete()
-            assert list(getattr(row, field.name).all()) == [second], "other rows are related"
-            self.manager(type(row)).annotate(_count=Count(field.name)).get(pk=row.pk, _count=1)
-            getattr(row, field.name).remove(second)
-            related = self.rows.create(type(row))
-            getattr(related, field.name).add(second)
-            related.delete()
-
     # Parents.
 
     def delete_parents(self, model: Any) -> None:
@@ -272,7 +117,7 @@ class Traffic:
             field = self.known[child]._meta.get_field(name)
             with self.request(model, f"read after its {name} was deleted"):
                 stays = self.known[child]._base_manager.using(self.rows.alias).filter(pk=pk).exists()
-                expected = {models.SET_NULL: True, models.CASCADE: False}.get(field.remote_field.on_delete, stays)
+                expected = field.remote_field.on_delete is models.SET_NULL  # where it's protected, it goes first
                 assert stays == expected, "the row has stayed" if stays else "the row is gone"
 
     def families(self, *only: Any) -> list[Family]:
@@ -319,6 +164,7 @@ class Traffic:
                 for row in model._base_manager.using(self.rows.alias).filter(pk=pk):
                     attname = row._meta.get_field(name).attname
                     assert str(getattr(row, attname)) != parent_pk, f"it still points at the {name} that is gone"
+                    row.save()
                     row.delete()
 
     # What one release does with the rows of the other.
@@ -371,7 +217,7 @@ class Traffic:
 
     def find_nulls(self) -> None:
         """Django takes NOT NULL for granted and asks nothing, so each row is looked at, too."""
-        for model in self.chosen:
+        for model in (*self.chosen, *self.visited):
             for field in model._meta.concrete_fields:
                 if not field.null:
                     with self.request(model, "look for nulls"):
@@ -382,25 +228,8 @@ class Traffic:
                             self.requests.lose(model, field, f"{field.attname} is null in {found} rows")
 
 
-def checked(model: Any) -> set[str]:
-    """Fields that a check constraint compares with something."""
-    checks = [constraint for constraint in model._meta.constraints if isinstance(constraint, CheckConstraint)]
-    conditions = [check.condition for check in checks if isinstance(check.condition, Q)]
-    return {name for condition in conditions for name in condition.referenced_base_fields}
-
-
 def _field(model: Any, name: str) -> Any:
     try:
         return model._meta.get_field(name)
     except FieldDoesNotExist:
         return None
-
-
-def unique_sets(model: Any) -> list[tuple[str, ...]]:
-    """What ON CONFLICT may name, without relations and conditions."""
-    single = [(field.name,) for field in sent(model) if field.unique and not field.remote_field]
-    together = [tuple(names) for names in model._meta.unique_together]
-    unique = [c for c in model._meta.constraints if isinstance(c, UniqueConstraint)]
-    constraints = [c.fields for c in unique if c.fields and not c.condition and not c.deferrable]
-    given = {field.name for field in sent(model)}
-    return [names for names in single + together + constraints if given.issuperset(names)]

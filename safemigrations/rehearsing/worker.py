@@ -27,13 +27,15 @@ if __name__ == "__main__":
 from django.apps import apps
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
+from django.utils.module_loading import import_string
 
 from .. import conf
 from . import commands
 from .channel import receive, send
+from .ledger import Names
 from .requests import Requests
 from .rows import Rows, fill, rehearsed_models
-from .traffic import Names, Traffic
+from .traffic import Traffic
 from .values import Numbers, found
 
 
@@ -42,7 +44,7 @@ class Client:
 
     def __init__(self, channel: socket.socket) -> None:
         self.channel = channel
-        self.traffic: Traffic | None = None
+        self.traffic: Any = None
 
     def serve(self) -> None:
         """Until the rehearsal has gone."""
@@ -86,12 +88,17 @@ class Client:
         self._connect(names)
         requests = Requests(release)
         connections[alias].execute_wrappers.append(requests.timed)
-        rows = Rows(Numbers(f"{release}{number}", (number + 1) * 1_000_000), alias)
-        self.traffic = Traffic(requests, rows, Names(*known_as), over=self._is_called, **plan)
+        rows, called = Rows(Numbers(f"{release}{number}", (number + 1) * 1_000_000), alias), Names(*known_as)
+        known = {called.model(model): model for model in self.models(alias)}
+        self.traffic = Traffic(requests, rows, called, known, over=self._is_called, **plan)
+
+    def use(self, names: dict[str, str], traffic: str, *arguments: Any) -> None:
+        """Requests of another kind than the generated ones: the class of that path, and what it is made of."""
+        self._connect(names)
+        self.traffic = import_string(traffic)(self._is_called, *arguments)
 
     def play(self, began: float, method: str, *arguments: Any) -> dict[str, Any]:
         """Do something of the traffic in a phase that began at that time; what was noted meanwhile."""
-        assert self.traffic
         self.traffic.requests.begin(began)
         returned = getattr(self.traffic, method)(*arguments)
         return {**self.traffic.requests.answer(), "returned": returned}
@@ -104,6 +111,9 @@ class Client:
         connections.close_all()
 
     # How.
+
+    def models(self, alias: str) -> list[Any]:
+        return rehearsed_models(alias)
 
     def _connect(self, names: dict[str, str]) -> None:
         for alias, name in names.items():

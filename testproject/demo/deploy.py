@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Timer
 
 import psycopg
 
-from testproject.demo.log import Answer, read
+from safemigrations.rehearsing.processes import Processes
 from testproject.demo.project import Project
 from testproject.demo.sides import Side
-from testproject.demo.traffic import Traffic
+from testproject.demo.traffic import Answer, Traffic
 
 ATTEMPTS = 5  # at one command, before the deploy is given up
 REPORT = "SELECT status, count(*), sum(subtotal) FROM shop_order GROUP BY status"
@@ -58,6 +57,11 @@ class Course:
     def end(self) -> float:
         return max(answer.finished for answer in self.answers)
 
+    def hear(self, *ending: Traffic) -> None:
+        """What these have answered, in the order of arrival; they end."""
+        answers = [answer for traffic in ending for answer in traffic.stop(since=self.started)]
+        self.answers = sorted([*self.answers, *answers], key=lambda answer: answer.arrived)
+
     def now(self) -> float:
         return time.monotonic() - self.started
 
@@ -79,24 +83,24 @@ class Deploy:
     new: Project
     load: Load
     pace: Pace
-    logs: Path
     tell: Tell
 
     def run(self, side: Side) -> Course:
         with ExitStack() as stack:
-            leaving = [self._start(stack, self.old, "old", number) for number in range(self.load.workers)]
+            old, new = self.old.processes("old", stack), self.new.processes("new", stack)
+            leaving = [self._start(old) for _ in range(self.load.workers)]
             course = Course(side.title, releases=side.releases)
             self._rest(course, f"{self.load.rate:g} requests a second arrive at the old release")
             with self._report(course) if self.pace.report else nullcontext():
                 self._manage(course, "migrate", *side.first)
             with course.phase("both releases"):
-                self._roll_over(course, stack, leaving)
+                coming = self._roll_over(course, new, leaving)
             self._rest(course, "the old release has gone")
             if side.last:
                 phase = "contract" if "--contract" in side.last else "second release"
                 self._manage(course, phase, *side.last)
                 self._rest(course, "all is done")
-        course.answers = read(self.logs.glob("*.csv"), since=course.started)
+            course.hear(*coming)
         return course
 
     @contextmanager
@@ -122,23 +126,18 @@ class Deploy:
             raise
         timer.join()
 
-    def _roll_over(self, course: Course, stack: ExitStack, leaving: list[Traffic]) -> None:
-        for number, old in enumerate(leaving):
-            if number:
-                self._rest(course, f"both releases run: {number} of {len(leaving)} processes are new")
-            self._start(stack, self.new, "new", number)
-            old.stop()
+    def _roll_over(self, course: Course, new: Processes, leaving: list[Traffic]) -> list[Traffic]:
+        coming: list[Traffic] = []
+        for old in leaving:
+            if coming:
+                self._rest(course, f"both releases run: {len(coming)} of {len(leaving)} processes are new")
+            coming.append(self._start(new))
+            course.hear(old)
+        return coming
 
-    def _start(self, stack: ExitStack, project: Project, release: str, number: int) -> Traffic:
-        traffic = Traffic(
-            project,
-            release=release,
-            rate=self.load.rate / self.load.workers,
-            threads=self.load.threads,
-            log=self.logs / f"{release}{number}.csv",
-        )
-        stack.callback(traffic.stop)
-        return traffic
+    def _start(self, processes: Processes) -> Traffic:
+        rate = self.load.rate / self.load.workers
+        return Traffic(processes, self.new.database, rate=rate, threads=self.load.threads)
 
     def _manage(self, course: Course, phase: str, *arguments: str) -> None:
         """Run the command as a person would: again, when it fails."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import quantiles
 
-from testproject.demo.log import Answer
+from testproject.demo.traffic import Answer
 
 BUCKET = 0.1  # seconds
 

@@ -7,8 +7,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+from safemigrations.rehearsing.processes import Processes
+from safemigrations.rehearsing.releases import Release
 
 HERE = Path(__file__).resolve().parents[1]
 TRACEBACK = "Traceback (most recent call last):"
@@ -41,9 +45,7 @@ class Project:
     def manage(self, *arguments: str) -> Iterator[str]:
         """Run ``manage.py`` and yield its lines as they come; raise CalledProcessError when it fails."""
         with self.start(*arguments) as process:
-            assert process.stdin
             assert process.stdout
-            process.stdin.close()
             try:
                 yield from without_traceback(line.rstrip() for line in process.stdout)
             except BaseException:
@@ -53,23 +55,28 @@ class Project:
             raise subprocess.CalledProcessError(process.returncode, ["manage.py", *arguments])
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": self.settings,
-            "PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
-            "PYTHONUNBUFFERED": "1",
-            "SHOP_CONNINFO": self.conninfo,
-            "SHOP_DATABASE": self.database,
-        }
         return subprocess.Popen(
             [sys.executable, "manage.py", *arguments],
             cwd=self.directory / HERE.name,
-            env=environment,
-            stdin=subprocess.PIPE,
+            env=self._environment() | {"DJANGO_SETTINGS_MODULE": self.settings, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # Ctrl-C is for the demo, which then ends its processes in good order
         )
+
+    def _environment(self) -> dict[str, str]:
+        path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+        return os.environ | {"PYTHONPATH": path, "SHOP_CONNINFO": self.conninfo, "SHOP_DATABASE": self.database}
+
+    def processes(self, release: str, stack: ExitStack) -> Processes:
+        """Those of a rehearsal, of this code and on this database."""
+        os.environ["SHOP_CONNINFO"] = self.conninfo
+        path = (str(self.directory), str(HERE.parent))
+        folder = self.directory / HERE.name
+        of_code = Release(release, release, self.directory, folder, path, sys.executable, self.settings)
+        return Processes(of_code, stack, {"default": self.database})
 
 
 def without_traceback(lines: Iterable[str]) -> Iterator[str]:

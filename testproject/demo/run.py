@@ -45,10 +45,7 @@ class Demo:
             new = Project(self.directory / side.name, side.settings, self.conninfo, name)
             new.check_out("new", migrations_of=old)
             by_hand = self._write_migrations(side, new)
-            logs = self.directory / f"{side.name}-logs"
-            logs.mkdir()
-            old = replace(old, database=name)
-            deploy = Deploy(old, new, self.load, self.pace, logs, tell=self.screen.event)
+            deploy = Deploy(replace(old, database=name), new, self.load, self.pace, tell=self.screen.event)
             course = deploy.run(side)
             course.by_hand = by_hand
             self._manage(new, "makemigrations", "--check")

@@ -1,25 +1,33 @@
-"""A process in which one release answers requests."""
+"""A process in which one release answers requests; the rehearsal starts those of a project in the same way."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import NamedTuple
 
-from testproject.demo.project import Project
+from safemigrations.rehearsing.processes import Processes
+
+
+class Answer(NamedTuple):
+    release: str
+    request: str
+    arrived: float  # seconds since the deploy started
+    seconds: float  # from the arrival, thus with the time in the queue
+    error: str  # empty where the request succeeded
+
+    @property
+    def finished(self) -> float:
+        return self.arrived + self.seconds
 
 
 class Traffic:
-    def __init__(self, project: Project, *, release: str, rate: float, threads: int, log: Path) -> None:
-        options = [f"--release={release}", f"--rate={rate}", f"--threads={threads}", f"--log={log}"]
-        self.process = project.start("traffic", *options)
-        assert self.process.stdout
-        if self.process.stdout.readline() != "ready\n":
-            output, _ = self.process.communicate()
-            raise RuntimeError(f"The traffic of the {release} release did not start.\n{output}")
+    def __init__(self, processes: Processes, database: str, *, rate: float, threads: int) -> None:
+        self.release, self.client = processes.release.name, processes.client()
+        self.client.call("use", {"default": database}, "testproject.shop.arrivals.Arrivals", rate, threads)
+        self.client.send("go_on")
 
-    def stop(self) -> None:
-        """Let no more requests arrive, and return when those that have arrived are answered."""
-        if self.process.returncode is not None:
-            return
-        output, _ = self.process.communicate()
-        if self.process.returncode:
-            raise RuntimeError(f"A traffic process ended with code {self.process.returncode}.\n{output}")
+    def stop(self, *, since: float) -> list[Answer]:
+        """Let no more requests arrive; the answers to those that have, with times that count from ``since``."""
+        self.client.send("pause")
+        rows = self.client.answer()
+        self.client.stop()
+        return [Answer(self.release, name, arrived - since, *rest) for name, arrived, *rest in rows]

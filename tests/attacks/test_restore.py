@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ from django.db import connection
 
 from ..cases import CASES, Case, base, ours, stock
 from ..conftest import new_database
-from ..forked import Server
+from ..forked import both_releases, contracted, playing
 from ..releases import contract, installed, migrate, write
 from ..snapshot import Snapshot, nameless, rows, snapshot
-from ..test_rolling_deploy import look_at_each_other
 from .deployment import ONE_IN, assert_same
 from .restoring import FLAVOURS, PLAIN, Flavour, restored
 
@@ -61,22 +59,11 @@ def empty(database: Any) -> None:
 
 def both_releases_go_on(case: Case) -> None:
     """Requests of both, whatever either reads of the other's rows, the contract, and requests of the new one."""
-    with ExitStack() as stack:
-        old, new = (Server(case.name, which) for which in ("old", "new"))
-        for server in (old, new):
-            stack.callback(server.stop)
-            server.call("rounds", 1)
-        look_at_each_other(old, new)
-        new.call("find_nulls", case.none_until_contract)
-        written, errors = old.call("report")
-        assert errors == []
-        contract()
-        new.call("rounds", 1)
-        new.call("audit", written)
-        new.call("find_nulls", frozenset())
-        written, errors = new.call("report")
-        new.call("audit", written)
-        assert errors == []
+    with playing(case) as play:
+        play.begin("restored")
+        play.start_old()
+        play.start_new()
+        contracted(play, case, contract, both_releases(play, case))
 
 
 def goes_on_after(

@@ -13,15 +13,17 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
-from django.db import DatabaseError, connection, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
 from psycopg import sql
 
 from safemigrations.hooks.executor import MigrationExecutor
+from safemigrations.rehearsing.rows import Rows
+from safemigrations.rehearsing.values import Numbers
 
 from ..cases import CASES, LABEL, Case, base, ours, state_after, stock
 from ..conftest import create_database, forget, on_server
 from ..forked import context, present_database, use_database
-from ..releases import Values, contract, fill, installed, migrate, models_of, write
+from ..releases import contract, fill, installed, migrate, models_of, write
 from ..three_releases import dsn_of
 
 BUCKET = 0.05  # seconds that a letter stands for
@@ -166,8 +168,8 @@ def _serve(pipe: Any, database: dict[str, Any], name: str, release: str) -> None
     use_database(database)
     (case,) = (case for case in CASES if case.name == name)
     migrations = [base()] if release == "old" else [base(), *stock(case)]
-    values = Values(release, 1_000_000 if release == "old" else 2_000_000)
-    requests = Requests(values)
+    rows = Rows(Numbers(release, 1_000_000 if release == "old" else 2_000_000), DEFAULT_DB_ALIAS)
+    requests = Requests(rows)
     changed = _changed(case, state_after(migrations))
     pipe.send("ready")
     while not pipe.poll():
@@ -179,14 +181,14 @@ def _serve(pipe: Any, database: dict[str, Any], name: str, release: str) -> None
 class Requests:
     """What a page of a shop does with a model: a new row, a list, a row that is saved again."""
 
-    def __init__(self, values: Values) -> None:
-        self.values = values
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
         self.sent: list[Request] = []
 
     def send(self, changed: Sequence[Any]) -> None:
         for model in changed:
             with self._timed():
-                self.values.create(model)
+                model.objects.create(**self.rows.values(model))
             with self._timed():
                 list(model.objects.order_by("-pk")[:10])
             with self._timed():

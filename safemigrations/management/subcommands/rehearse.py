@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
 
@@ -38,12 +40,14 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--old-python", metavar="PYTHON", help="The interpreter of the old release.")
     parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
     parser.add_argument("--seconds", type=float, default=3, help="How long each release is alone, and both are.")
-    parser.add_argument("--clients", type=int, default=2, help="Processes of each release.")
-    parser.add_argument("--rows", type=int, default=20, help="Rows that each empty table gets.")
+    parser.add_argument("--clients", type=at_least(1), default=2, help="Processes of each release.")
+    parser.add_argument("--rows", type=at_least(0), default=20, help="Rows that each empty table gets.")
     parser.add_argument("--apps", nargs="*", default=[], metavar="APP", help="Of what doesn't change, only these apps.")
-    parser.add_argument("--kill", type=int, default=0, metavar="N", help="Kill migrate N times in each phase, too.")
+    parser.add_argument(
+        "--kill", type=at_least(0), default=0, metavar="N", help="Kill migrate N times in each phase, too."
+    )
     copy = parser.add_mutually_exclusive_group()
-    copy.add_argument("--from-dump", metavar="FILE", help="Begin with what pg_dump wrote.")
+    copy.add_argument("--from-dump", type=_there, metavar="FILE", help="Begin with what pg_dump wrote.")
     copy.add_argument("--template", metavar="DATABASE", help="Begin with a copy of a database on the same server.")
     parser.add_argument(
         "--forbid-host", action="append", default=[], metavar="HOST", help="Where no rehearsal may take place."
@@ -51,11 +55,44 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--tests", metavar="COMMAND", help="Also run both releases' own tests, on the expanded and contracted schema."
     )
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="Draw requests, errors and waits over time (SVG).")
+    parser.add_argument(
+        "--picture", type=_new_file, metavar="FILE", help="Draw requests, errors and waits over time (SVG)."
+    )
     parser.add_argument("--format", choices=list(FORMATS), default="text")
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise ArgumentTypeError(f"{text} is not a number from {least} on")
+        return int(text)
+
+    return number
+
+
+def _there(text: str) -> str:
+    if not Path(text).exists():
+        raise ArgumentTypeError(f"{text} is not there")
+    return text
+
+
+def _new_file(text: str) -> Path:
+    """Refuse at once what could not be written at the end."""
+    if not Path(text).resolve().parent.is_dir():
+        raise ArgumentTypeError(f"{text} is in a folder that is not there")
+    return Path(text)
+
+
+def _require_apps(labels: Sequence[str]) -> None:
+    for label in labels:
+        try:
+            apps.get_app_config(label)
+        except LookupError as error:
+            raise CommandError(f"--apps: {error}") from error
+
+
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+    _require_apps(options["apps"])
     with _ended_by_signals() as stack:
         old = old_release(stack, ref=options["old"], folder=options["old_path"], python=options["old_python"])
         found = rehearse(_wanted(options), old, new_release(), stack, _teller(command, options))
