@@ -188,6 +188,14 @@ def changed(released):
     return released
 
 
+@pytest.fixture
+def temporary(tmp_path_factory, monkeypatch):
+    """The temporary directory of the processes that a test starts."""
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
 def in_the_middle(project: Project) -> Running:
     """A rehearsal whose requests have begun."""
     running = project.start("safemigrations", "rehearse", "--seconds", "60", "--clients", "1", group=True)
@@ -203,16 +211,14 @@ def in_the_middle(project: Project) -> Running:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill -TERM"])
-def test_nothing_stays_behind_when_it_is_ended(changed, number):
+def test_nothing_stays_behind_when_it_is_ended(changed, temporary, number):
     running = in_the_middle(changed)
     os.kill(running.process.pid, number)
     assert running.wait().returncode == 128 + number
-    assert left_behind(changed) == ([], "")
+    assert (left_behind(changed), list(temporary.iterdir())) == (([], ""), [])
 
 
-def test_what_a_killed_rehearsal_leaves_is_removed_by_the_next_one(changed, tmp_path_factory, monkeypatch):
-    temporary = tmp_path_factory.mktemp("temporary")
-    monkeypatch.setenv("TMPDIR", str(temporary))
+def test_what_a_killed_rehearsal_leaves_is_removed_by_the_next_one(changed, temporary):
     in_the_middle(changed).kill()
     databases, worktrees = left_behind(changed)
     assert databases
@@ -221,8 +227,7 @@ def test_what_a_killed_rehearsal_leaves_is_removed_by_the_next_one(changed, tmp_
     git(changed, "clean", "-fdq")
     done = changed.manage("safemigrations", "rehearse").check()
     assert "Both releases have the same migrations, so there is nothing to rehearse." in done.stdout
-    assert left_behind(changed) == ([], "")
-    assert list(temporary.iterdir()) == []
+    assert (left_behind(changed), list(temporary.iterdir())) == (([], ""), [])
 
 
 @pytest.mark.parametrize("how", ["--template", "--from-dump"] if ONE_IN == 1 else ["--from-dump"])

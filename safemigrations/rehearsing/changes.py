@@ -57,24 +57,20 @@ class Changes(Data):
 def changes_since(old: Collection[str]) -> Changes:
     """`old` are the migrations of the old release: "shop.0001_initial"."""
     loader = MigrationLoader(None)
-    new = [key for key in _order(loader) if not _is_known(loader.disk_migrations[key], old)]
-    state = ProjectState(real_apps=loader.unmigrated_apps)
-    touched: list[Touched] = []
-    names = _Names()
-    before: ProjectState | None = None
-    for key in _order(loader):
-        migration = loader.disk_migrations[key]
-        if key not in new:
-            migration.mutate_state(state, preserve=False)
-            continue
-        before = before or state.clone()
+    order = _order(loader)
+    new = [key for key in order if not _is_known(loader.disk_migrations[key], old)]
+    before = ProjectState(real_apps=loader.unmigrated_apps)
+    for key in order:
+        if key not in new:  # none of these needs a new one, whatever comes first in the graph
+            loader.disk_migrations[key].mutate_state(before, preserve=False)
+    state, touched, names = before.clone(), list[Touched](), _Names()
+    for migration in (loader.disk_migrations[key] for key in new):
         for index, operation in enumerate(migration.operations):
             after = state.clone()
             operation.state_forwards(migration.app_label, after)
             touched += _touched(migration, index, operation, state, after)
             names.note(migration.app_label, operation)
             state = after
-    before = before or state
     return Changes(
         new,
         touched,
@@ -84,7 +80,7 @@ def changes_since(old: Collection[str]) -> Changes:
         names.columns(state),
         list(_filled(before, state, names)),
         [*unique_relations(before), *unique_relations(state)],
-        {label: _last(label, _order(loader), new) for label, _ in new},
+        {label: _last(label, order, new) for label, _ in new},
     )
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from ..postgres.snapshot import Snapshot, difference, nameless, snapshot
 from .playing import Play, Stage
-from .processes import Ended, NotRehearsed
+from .processes import Ended
 from .result import Finding
-from .scratch import Names
+from .schemas import Schemas
 from .verdict import AGAIN, NEW_ALONE, OLD_ALONE, QUIET
 
 TIMES = 3  # that a release is asked again for what has failed
 STOCK = "stock operations"
-JSON = re.compile(r"^\{$", re.MULTILINE)  # where it begins, after warnings
 KEEPS_NULLS = ("can't be null in the release that you go back to", "is duplicated")
 
 
@@ -37,15 +33,18 @@ class Plays:
         self.stage, self.seconds, self.kills = stage, seconds, kills
         self.findings: list[Finding] = []
         self.notes: dict[str, str] = {}  # topic -> what is said of it
-        self.before: Snapshot = {}
-        self.after: Snapshot = {}
-        self.known: dict[str, str] = {}  # what verify says before the change
+        self.schemas = Schemas(stage)
+        self.has_contract = True  # else what would come of it is left out
 
     def play(self) -> None:
-        plays = [self._stock, self._rollout, self._back_before_contract, self._back_after_contract]
         try:
-            for play in [*plays, *([self._killed] if self.kills else [])]:
-                play()
+            self._stock()
+            self._rollout()
+            self._back_before_contract()
+            if self.has_contract:
+                self._back_after_contract()
+            if self.kills:
+                self._killed()
         except Broke as broke:  # the others would come to the same
             self.findings.append(self.stage.verdict.of_broken(broke.phase, broke.ended.output))
         for release in QUIET:
@@ -57,11 +56,11 @@ class Plays:
 
     def _stock(self) -> None:
         """What Django's own operations make of the old release, and what the new one's requests do there."""
-        self.before, self.known = self._schema(self.stage.scratch.base), self._drift(self.stage.scratch.base)
+        self.schemas.learn_before()
         with self._stock_play() as play:
             if not play:
                 return
-            self.after = self._schema(play.names)
+            self.schemas.learn_after(play)
             play.begin(NEW_ALONE)
             play.start_new()
             play.go_on(self.seconds / 2)
@@ -96,7 +95,8 @@ class Plays:
             play.measure()
             play.begin("expand")
             self._run(play, "expand", "migrate")
-            self._verify(play, "expand")
+            self.has_contract = self.schemas.is_left_something(play)
+            self.schemas.verify(play, "expand")
             play.begin("both releases")
             play.start_new()
             play.ask(play.new[0], "find_nulls")  # in rows of the old release alone
@@ -104,13 +104,14 @@ class Plays:
             play.exchange()
             written = play.written([*play.old, *play.new])
             play.stop_old()
-            play.begin("contract")
-            self._run(play, "contract", "migrate", "--contract")
+            if self.has_contract:
+                play.begin("contract")
+                self._run(play, "contract", "migrate", "--contract")
             play.begin("new alone")
             play.go_on(self.seconds)
             play.audit(play.new, written)
             play.ask(play.new[0], "find_nulls")
-            self._look(play, "new alone", self.after)
+            self.schemas.look_at_the_end(play, "new alone")
 
     def _back_before_contract(self) -> None:
         with self._play() as play:
@@ -128,14 +129,17 @@ class Plays:
 
     def _killed(self) -> None:
         with self._play() as play:
-            play.begin("expand, killed")
+            phase = "expand, killed"
+            play.begin(phase)
             play.start_old()
             play.go_on(0, lambda: self._kill(play, "expand, killed", "migrate"))
             play.stop_old()
-            play.begin("contract, killed")
-            play.start_new()
-            play.go_on(0, lambda: self._kill(play, "contract, killed", "migrate", "--contract"))
-            self._look(play, "contract, killed", self.after)
+            if self.has_contract:
+                phase = "contract, killed"
+                play.begin(phase)
+                play.start_new()
+                play.go_on(0, lambda: self._kill(play, "contract, killed", "migrate", "--contract"))
+            self.schemas.look_at_the_end(play, phase)
 
     # Their acts.
 
@@ -152,7 +156,7 @@ class Plays:
         if not play.old:
             play.start_old()
         play.go_on(self.seconds / 2)
-        self._look(play, phase, self.before, is_old=True)
+        self.schemas.look_at_the_way_back(play, phase)
 
     def _run(self, play: Play, phase: str, *arguments: str) -> None:
         """Under the requests of who is there."""
@@ -197,7 +201,7 @@ class Plays:
         for is_empty in (False, True):
             with self._play(plan) as play:
                 if is_empty:
-                    self._empty(play)
+                    self.schemas.empty(play)
                 ended = self._manage(play, "migrate", how="stock")
                 if not ended.status:
                     yield play
@@ -205,53 +209,6 @@ class Plays:
         end = _last_line(ended.output)
         self.notes[STOCK] = f"Django's own operations fail on empty tables, so no schema is compared: {end}"
         yield None
-
-    # Schemas.
-
-    def _look(self, play: Play, phase: str, expected: Snapshot, *, is_old: bool = False) -> None:
-        """At the end: is the schema the right one, and does verify see the same?"""
-        here, whose = self._schema(play.names), "that of Django's operations"
-        if is_old:
-            expected, here, whose = nameless(expected), nameless(here), "that of the old release"
-        if expected and (objects := difference(expected, here)):
-            self.findings += self.stage.verdict.of_differences(phase, whose, objects)
-        else:
-            self._verify(play, phase)
-
-    def _verify(self, play: Play, phase: str) -> None:
-        lines = {place: text for place, text in self._drift(play.names).items() if place not in self.known}
-        self.findings += self.stage.verdict.of_drift(phase, lines)
-
-    def _drift(self, names: Names) -> dict[str, str]:
-        """What `verify` of the new release says: table, part and kind -> line."""
-        alias = self.stage.scratch.alias
-        ended = self.stage.new.manage(names, "safemigrations", "verify", "--format", "json", "--database", alias)
-        if not (begin := JSON.search(ended.output)):
-            raise NotRehearsed(f"verify of the new release failed:\n{ended.output}")
-        found, _ = json.JSONDecoder().raw_decode(ended.output, begin.start())
-        return {f"{line['table']} {line['name']} {line['kind']}": _line(line) for line in found["drift"]}
-
-    def _schema(self, names: Names) -> Snapshot:
-        connection = self.stage.scratch.connect(names)
-        try:
-            return snapshot(connection)
-        finally:
-            connection.close()
-
-    def _empty(self, play: Play) -> None:
-        """Stock operations may need what no row has; of the rows nothing is compared."""
-        connection = self.stage.scratch.connect(play.names)
-        try:
-            tables = [name for name, (kind, *_) in self.before["tables"].items() if kind in "rp"]
-            with connection.cursor() as cursor:
-                cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
-        finally:
-            connection.close()
-
-
-def _line(line: dict[str, Any]) -> str:
-    place = ".".join(filter(None, (line["table"], line["name"])))
-    return f"{place}: {line['text']}"
 
 
 def _last_line(output: str) -> str:

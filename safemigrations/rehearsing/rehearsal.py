@@ -82,11 +82,12 @@ def _play(
         *stage.verdict.findings(),
         *stage.verdict.of_waits(stage.phases, conf.max_wait() or float("inf")),
         *plays.findings,
+        *plays.schemas.findings,
     ]
     advise(result.findings, report().findings)
     result.notes += [*plays.notes.values(), *stage.verdict.notes()]
     if wanted.tests:
-        result.findings += suites.findings()
+        result.findings += suites.findings(has_contract=plays.has_contract)
 
 
 def _make_base(wanted: Wanted, scratch: Scratch, old: Processes, result: Rehearsal) -> Names:

@@ -47,16 +47,18 @@ class Suites:
         if COMMAND in self.known:
             raise CommandError(f"--tests: {self.command} of the old release {self.known[COMMAND]}")
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self, *, has_contract: bool) -> Iterator[Finding]:
         try:
-            yield from self._findings()
+            yield from self._findings(has_contract)
         except NotRehearsed as error:
             yield Finding("migrate", "new", "tests", str(error))
 
-    def _findings(self) -> Iterator[Finding]:
+    def _findings(self, has_contract: bool) -> Iterator[Finding]:
         expanded = self._after(self.clean, "migrate")
         yield from self._of(self.old, expanded, "tests of the old release, expanded")
         yield from self._of(self.new, expanded, "tests of the new release, expanded")
+        if not has_contract:
+            return
         contracted = self._after(expanded, "migrate", "--contract")
         yield from self._of(self.new, contracted, "tests of the new release, contracted")
 

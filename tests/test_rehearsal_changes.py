@@ -1,0 +1,27 @@
+"""What a rehearsal takes for the change: the new migrations, and the models that they have to do with."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db.migrations.loader import MigrationLoader
+from django.test import override_settings
+
+from safemigrations.rehearsing.changes import changes_since
+
+from .cases import CASES, LABEL, base, ours
+from .releases import installed, write
+
+
+def test_what_both_releases_have_is_not_new(tmp_path):
+    """Whatever comes first in the graph: django.contrib.sites comes after the shop."""
+    (case,) = (case for case in CASES if case.name == "rename_field")
+    package = write(tmp_path, [base(), *ours(case)])
+    with (
+        override_settings(INSTALLED_APPS=[*settings.INSTALLED_APPS, "django.contrib.sites"]),
+        installed(tmp_path, package),
+    ):
+        known = {".".join(key) for key in MigrationLoader(None).disk_migrations}
+        new = {f"{LABEL}.{migration.name}" for migration in ours(case)}
+        changes = changes_since(known - new)
+    assert {".".join(key) for key in changes.migrations} == new
+    assert (changes.models, changes.made) == ([f"{LABEL}.{name}" for name in case.models], frozenset())
