@@ -90,7 +90,7 @@ def _wrong(play: Play, allowed: Collection[str]) -> Iterator[str]:
         is_null = " is null in " in failure.message and f"{failure.table} {failure.column}" in may_be_null
         if phase.name != "both releases" or not is_null:
             yield f"{phase.name}: {failure.release}: {failure.action} of {failure.model}: {failure.message}"
-    yield from play.stage.verdict.repeated
+    yield from [*play.stage.verdict.repeated, *play.stage.verdict.own]
 
 
 def _changes(case: Case, before: ProjectState, after: ProjectState) -> Changes:
@@ -104,6 +104,7 @@ def _changes(case: Case, before: ProjectState, after: ProjectState) -> Changes:
         filled=sorted(_attribute(before, name) for name in case.nulls_are_filled),
         unique=[*unique_relations(before), *unique_relations(after)],
         targets={},
+        reached=frozenset(model._meta.db_table for state in (before, after) for model in models_of(state)),
     )
 
 

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from safemigrations.rehearsing.changes import Changes, Touched
-from safemigrations.rehearsing.requests import LOST, Failure
+from safemigrations.rehearsing.requests import LOST, REFUSED, Failure
 from safemigrations.rehearsing.result import Phase
 from safemigrations.rehearsing.verdict import (
     AGAIN,
-    NEW_ALONE,
     NULL_VIOLATION,
     OLD_ALONE,
     UNIQUE_VIOLATION,
@@ -29,7 +28,8 @@ def touched(*tables: str, model: str = "shop.Item") -> Touched:
 def verdict(*operations: Touched) -> Verdict:
     empty: dict[str, Any] = {"models": [], "made": frozenset(), "filled": [], "unique": []}
     names: dict[str, Any] = {"model_names": {}, "column_names": {}, "targets": {"shop": "0001_initial"}}
-    return Verdict(Changes([("shop", "0002_x")], list(operations), **empty, **names))
+    reached = frozenset({"shop_line"}.union(*(one.tables for one in operations)))
+    return Verdict(Changes([("shop", "0002_x")], list(operations), **empty, **names, reached=reached))
 
 
 def repeated(table: str) -> Failure:
@@ -53,9 +53,9 @@ def test_one_that_the_change_may_have_caused_is_a_finding(operation):
     assert (phase.errors, list(found.notes())) == (1, [])
 
 
-def lost(release: str, value: str) -> Failure:
+def lost(release: str, value: str, table: str = "shop_item") -> Failure:
     said = f"number is 'T-1', and {value} was written"
-    return Failure(release, "shop.item", "read what was written", LOST, said, "shop_item", "number")
+    return Failure(release, table.replace("_", "."), "read what was written", LOST, said, table, "number")
 
 
 def refused(release: str, kind: str, column: str = "") -> Failure:
@@ -81,11 +81,11 @@ def test_what_happens_without_the_change_when_it_is_asked_again_is_withdrawn():
     found.note(phase, [lost("new", "None"), refused("old", "22001")])
     assert (found.suspected("old"), found.suspected("new")) == (["shop.item"], ["shop.item"])
     assert (phase.errors, phase.lost) == (1, 1)
-    found.note(Phase(AGAIN.format(NEW_ALONE), 0), [lost("new", "'b'")])
+    found.note(Phase(AGAIN["new"], 0), [lost("new", "'b'")])
     found.withdraw()
     assert [finding.kind for finding in found.findings()] == ["error"]
     assert (phase.errors, phase.lost, found.suspected("new")) == (1, 0, [])
-    assert list(found.notes()) == ["Some errors of shop.item are no findings: they happen without the change, too."]
+    assert list(found.notes()) == ["Some errors of shop.item are no findings: they have other reasons than the change."]
 
 
 def test_nobody_is_asked_again_for_what_only_the_change_can_do():
@@ -96,3 +96,19 @@ def test_nobody_is_asked_again_for_what_only_the_change_can_do():
     assert found.suspected("old") == []
     found.note(Phase(BOTH, 0), [refused("old", NULL_VIOLATION, "another")])
     assert found.suspected("old") == ["shop.item"]
+
+
+def test_what_the_project_does_to_tables_that_the_change_leaves_alone_is_noted():
+    """A save() that writes another value, and a rule that refuses one; a line points at the item."""
+    found = verdict(touched("shop_item"))
+    rule = Failure("old", "cart.cart", "create()", REFUSED, "PermissionDenied: not yours", "cart_cart")
+    found.note(Phase(BOTH, 0), [lost("new", "None", "cart_cart"), rule, lost("new", "None", "shop_line")])
+    assert [finding.requests[0].model for finding in found.findings()] == ["shop.line"]
+    (note,) = found.notes()
+    assert note == "Some errors of cart.cart are no findings: they have other reasons than the change."
+
+
+def test_a_function_of_the_change_may_have_done_anything():
+    found = verdict(touched(model=""))
+    found.note(Phase(BOTH, 0), [lost("new", "None", "cart_cart")])
+    assert len(found.findings()) == 1

@@ -48,6 +48,7 @@ class Changes(Data):
     filled: list[str]  # "shop.order.note": nullable in the old release only
     unique: list[str]  # relations that are unique in one of the releases, as each of them calls it
     targets: dict[str, str]  # app -> the old release's last migration of it, or "zero"
+    reached: frozenset[str] = frozenset()  # tables of operations, and those that point at them
 
     @property
     def apps(self) -> list[str]:
@@ -81,6 +82,7 @@ def changes_since(old: Collection[str]) -> Changes:
         list(_filled(before, state, names)),
         [*unique_relations(before), *unique_relations(state)],
         {label: _last(label, order, new) for label, _ in new},
+        _reached(touched, before, state),
     )
 
 
@@ -150,6 +152,16 @@ def _models(touched: list[Touched], names: _Names, before: ProjectState) -> list
         else:
             found.update({f"{label}.{name}": None for label, name in before.models if label == one.app_label})
     return list(found)
+
+
+def _reached(touched: list[Touched], *states: ProjectState) -> frozenset[str]:
+    tables = {table for one in touched for table in one.tables}
+    for state in states:
+        models = state.apps.get_models(include_auto_created=True)
+        changed = {model for model in models if model._meta.db_table in tables}
+        pointing = [model for model in models if any(f.related_model in changed for f in model._meta.concrete_fields)]
+        tables |= {model._meta.db_table for model in pointing}
+    return frozenset(tables)
 
 
 def _filled(before: ProjectState, after: ProjectState, names: _Names) -> Iterator[str]:

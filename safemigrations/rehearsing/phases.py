@@ -72,7 +72,7 @@ class Plays:
         with quiet(self._plan_of(models)) as play:
             if not play:
                 return
-            play.begin(AGAIN.format(QUIET[release][0]))
+            play.begin(AGAIN[release])
             play.start_old() if release == "old" else play.start_new()
             for _ in range(TIMES):
                 play.go_on(self.seconds)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import PermissionDenied, ValidationError
+
 from .rows import label
 from .values import NoValue
 
@@ -16,6 +18,7 @@ BUCKET = 0.1  # seconds
 VALUES = re.compile(r"'(?:[^']|'')*'|\(.*\)|\d+", re.DOTALL)
 SQLSTATE = re.compile("[0-9A-Z]{5}")
 LOST = "lost"  # the kind of a failure that is a value
+REFUSED = "refused"  # and of one that a rule of the project's makes
 
 
 @dataclass
@@ -25,7 +28,7 @@ class Failure:
     release: str
     model: str  # label of the model
     action: str
-    kind: str  # SQLSTATE, or the class of the exception; LOST for a value
+    kind: str  # SQLSTATE, or the class of the exception; LOST for a value, REFUSED for a rule of the project's
     message: str
     table: str = ""
     column: str = ""
@@ -104,7 +107,7 @@ class Requests:
             self.release,
             label(model) if model else "",
             action,
-            getattr(said, "sqlstate", None) or type(error).__name__,
+            getattr(said, "sqlstate", None) or _kind(error),
             (said and said.message_primary) or f"{type(error).__name__}: {str(error).strip()}",
             (said and said.table_name) or (model._meta.db_table if model else ""),
             (said and said.column_name) or "",
@@ -123,3 +126,7 @@ class Requests:
 
     def _bucket(self) -> list[float]:
         return self.buckets.setdefault(int((time.time() - self.began) / BUCKET), [0, 0, 0.0])
+
+
+def _kind(error: Exception) -> str:
+    return REFUSED if isinstance(error, ValidationError | PermissionDenied) else type(error).__name__

@@ -184,8 +184,15 @@ def fill(rows: Rows, chosen: Iterable[Any], *, each: int) -> dict[str, str]:
             for _ in range(each):
                 _relate(rows, rows.create(model))
         except Exception as error:  # whatever a save() of the project's raises
-            failed[label(model)] = f"{type(error).__name__}: {str(error).strip()}"
+            failed[label(model)] = _reason(error)
     return failed
+
+
+def _reason(error: BaseException) -> str:
+    """Why a row could not be made; of one whose parent could not be made, why the parent could not."""
+    if isinstance(error, NoValue):
+        return _reason(error.__cause__) if error.__cause__ else str(error)
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _relate(rows: Rows, row: Any) -> None:

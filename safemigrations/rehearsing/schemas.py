@@ -23,7 +23,7 @@ class Schemas:
         self.stage, self.findings = stage, list[Finding]()
         self.before: Snapshot = {}  # of the old release
         self.after: Snapshot = {}  # what Django's own operations make of it; empty where they fail
-        self.known: dict[str, str] = {}  # what verify says before the change
+        self.known: dict[str, str] = {}  # what verify says before the change, and what was told since
 
     def learn_before(self) -> None:
         self.before, self.known = self._schema(self.stage.scratch.base), self._drift(self.stage.scratch.base)
@@ -40,6 +40,7 @@ class Schemas:
     def verify(self, play: Play, phase: str) -> None:
         lines = {place: text for place, text in self._drift(play.names).items() if place not in self.known}
         self.findings += self.stage.verdict.of_drift(phase, lines)
+        self.known |= lines  # each is told once
 
     def is_left_something(self, play: Play) -> bool:
         """Is there anything for `migrate --contract` to do?"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import subprocess
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -174,7 +175,7 @@ def restore(connection: BaseDatabaseWrapper, dump: Path) -> None:
     except OSError as error:
         raise CommandError(f"--from-dump needs PostgreSQL's {command[0]}: {error}") from error
     if done.returncode:
-        raise CommandError(f"{dump} could not be restored:\n{done.stderr.strip()}")
+        raise CommandError(f"{shutil.which(command[0])} could not restore {dump}:\n{done.stderr.strip()}")
 
 
 def _begins(dump: Path) -> bytes:

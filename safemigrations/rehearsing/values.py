@@ -157,11 +157,11 @@ def _baked(field: Any) -> Any:
     name = f"{type(field).__module__}.{type(field).__qualname__}"
     say = f"Say what it holds: SAFEMIGRATIONS['REHEARSAL_VALUES'] = {{{name!r}: function of field and number}}"
     if Baker is None:
-        raise NoValue(f"Nobody knows what {field} holds. {say}, or install safemigrations[rehearsal].")
+        raise NoValue(f"Nobody knows what a {name} holds. {say}, or install safemigrations[rehearsal].")
     baker = Baker.create(field.model)
     known = [baker.type_mapping[base] for base in type(field).__mro__ if base in baker.type_mapping]
     if not known:
-        raise NoValue(f"Not even model-bakery knows what {field} holds. {say}")
+        raise NoValue(f"Not even model-bakery knows what a {name} holds. {say}")
     baker.type_mapping.setdefault(type(field), known[0])
     return baker.generate_value(field)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from ..checking.finding import LintFinding
 from .changes import Changes, Touched
-from .requests import LOST, Failure
+from .requests import LOST, REFUSED, Failure
 from .result import Finding, Phase, Request
 
 OLD_ALONE, NEW_ALONE = "old alone", "new on the schema of stock operations"
-AGAIN = "{}, once more"  # where the same is asked again to find out whose fault a failure is
-QUIET = {release: (name, AGAIN.format(name)) for release, name in (("old", OLD_ALONE), ("new", NEW_ALONE))}
+AGAIN = {"old": "old alone, once more", "new": "new alone, once more"}  # to find out whose fault a failure is
+QUIET = {"old": (OLD_ALONE, AGAIN["old"]), "new": (NEW_ALONE, AGAIN["new"])}
 UNIQUE_VIOLATION = "23505"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 NULL_VIOLATION, WRONG_STATEMENT = "23502", "42"
 WORD = re.compile(r"\w+")
@@ -29,7 +29,7 @@ class Verdict:
         self.changes = changes
         self.quiet: set[tuple[str, ...]] = set()  # what a release does wrong when it is alone
         self.noted: list[tuple[Phase, Failure]] = []  # what may be the fault of the change
-        self.own: dict[str, None] = {}  # models whose failures turned out to be the project's own
+        self.own = set[str]()  # models whose failures turned out to be the project's own
         self.repeated: set[str] = set()  # unique constraints that values repeat by chance
 
     def note(self, phase: Phase, failures: Iterable[Failure]) -> None:
@@ -38,7 +38,7 @@ class Verdict:
             if phase.name in QUIET[failure.release]:
                 self._measure(failure)
             elif self._is_by_chance(failure):
-                self.repeated.add(failure.constraint)
+                self._forgive(failure)
             elif _key(failure) not in self.quiet:
                 self.noted.append((phase, failure))
                 _add(phase, failure, failure.count)
@@ -49,9 +49,17 @@ class Verdict:
         self.quiet |= {(release, *failure.reason) for release in releases}
 
     def _is_by_chance(self, failure: Failure) -> bool:
-        """A unique key of a table that no operation touches can't refuse a value because of the change."""
-        reaches = any(failure.table in one.tables or not one.model for one in self.changes.touched)
-        return failure.kind == UNIQUE_VIOLATION and not reaches
+        """Can't the change have caused it, for it is of a table that no operation touches?
+
+        There a unique key, or a rule of the project's, refuses what was made up. A value is lost there because the
+        project's own code writes another; only of tables that point at a changed one is it the change that might.
+        """
+        if any(not one.model for one in self.changes.touched):
+            return False
+        if failure.kind == LOST:
+            return failure.table not in self.changes.reached
+        touched = any(failure.table in one.tables for one in self.changes.touched)
+        return failure.kind in (UNIQUE_VIOLATION, REFUSED) and not touched
 
     def _is_open(self, failure: Failure) -> bool:
         """Can it happen without the change? Not a null in a column that changes, nor a name that the schema lacks."""
@@ -60,6 +68,12 @@ class Verdict:
                 failure.table in one.tables and failure.column in one.columns for one in self.changes.touched
             )
         return not failure.kind.startswith(WRONG_STATEMENT)
+
+    def _forgive(self, failure: Failure) -> None:
+        if failure.constraint:
+            self.repeated.add(failure.constraint)
+        else:
+            self.own.add(failure.model)
 
     def suspected(self, release: str) -> list[str]:
         """Models of failures that the project may have made itself, as the old release calls them."""
@@ -71,7 +85,7 @@ class Verdict:
         withdrawn = [(phase, failure) for phase, failure in self.noted if _key(failure) in self.quiet]
         for phase, failure in withdrawn:
             _add(phase, failure, -failure.count)
-            self.own[failure.model] = None
+            self.own.add(failure.model)
         self.noted = [(phase, failure) for phase, failure in self.noted if _key(failure) not in self.quiet]
 
     def notes(self) -> Iterator[str]:
@@ -82,7 +96,8 @@ class Verdict:
                 "REHEARSAL_VALUES can make others."
             )
         if self.own:
-            yield f"Some errors of {', '.join(sorted(self.own))} are no findings: they happen without the change, too."
+            models = ", ".join(sorted(self.own))
+            yield f"Some errors of {models} are no findings: they have other reasons than the change."
 
     def findings(self) -> list[Finding]:
         found: dict[tuple[str, ...], Finding] = {}
