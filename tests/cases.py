@@ -45,7 +45,8 @@ from django.db.models import BaseConstraint, CheckConstraint, Deferrable, F, Ind
 from django.db.models.functions import Concat, Lower, Now, Upper
 from django.utils import timezone
 
-from safemigrations.hooks.autodetector import replace_unsafe, split
+from safemigrations.hooks.atomicity import split
+from safemigrations.hooks.autodetector import replace_unsafe
 from safemigrations.operations import (
     AddFieldNullableThenBackfill,
     AlterFieldConcurrently,
@@ -858,6 +859,11 @@ CASES: Sequence[Case] = (
         _index("order_due", fields=["due_on", "weight"]),
     ),
     Case("rename_two_fields", RenameField("order", "channel", "medium"), RenameField("order", "reference", "mark")),
+    Case("rename_field_many_to_many", RenameField("order", "tags", "labels")),
+    Case(
+        "alter_field_db_table_many_to_many",
+        _alter("tags", models.ManyToManyField("shop.Tag", related_name="orders", db_table="Order's tags")),
+    ),
     Case("rename_field_auto_now_add", RenameField("order", "placed", "ordered"), rows_differ=True),
     Case("rename_field_on_child_model", RenameField("courier", "bike", "vehicle")),
     Case("rename_field_on_parent_model", RenameField("person", "name", "full_name")),
@@ -994,6 +1000,7 @@ CASES: Sequence[Case] = (
         AlterField("customer", "full_name", models.CharField(max_length=50, db_index=True)),
     ),
     Case("alter_field_more_digits", AlterField("invoice", "amount", _decimal(13, 4))),
+    Case("alter_field_digits_on_the_other_side", AlterField("invoice", "amount", _decimal(9, 4))),
     Case("alter_field_fewer_digits", AlterField("invoice", "amount", _decimal(8, 2))),
     Case("alter_field_shorter", _alter("remark", _remark(null=True, max_length=39))),
     Case("alter_field_shorter_unique", _alter("number", _remark(max_length=39, unique=True))),

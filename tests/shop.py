@@ -16,10 +16,10 @@ from django.db.migrations.optimizer import MigrationOptimizer
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
+from safemigrations.checking.conflicts import conflict
+from safemigrations.checking.of_migration import steps_back_of, steps_of
 from safemigrations.contracts import queue
 from safemigrations.errors import StepFailed
-from safemigrations.hooks.conflicts import conflict
-from safemigrations.hooks.of_migration import steps_back_of, steps_of
 from safemigrations.hooks.writer import MigrationWriter
 from safemigrations.operations.base import Change
 from safemigrations.operations.written import written

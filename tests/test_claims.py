@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from safemigrations.hooks.of_migration import situations
+from safemigrations.checking.of_migration import situations
 from safemigrations.operations.base import Change
 from safemigrations.plans import claims
 from safemigrations.plans.claims import Claim, Kind

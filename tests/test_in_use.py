@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from django.db import models
 
+from safemigrations.checking.of_migration import situations
 from safemigrations.contracts.held import freed_by
 from safemigrations.contracts.in_use import users
-from safemigrations.hooks.of_migration import situations
 from safemigrations.operations.base import Change
 from safemigrations.plans import claims
 

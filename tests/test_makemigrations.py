@@ -359,6 +359,40 @@ def test_a_state_only_operation_does_not_split(project):
     assert is_clean(project)
 
 
+PLAIN = "    isbn = models.CharField(max_length=13, null=True)\n"
+LABELLED = """
+class Book(models.Model):
+    title = models.CharField("the title", max_length=100)
+"""
+
+
+def test_what_sends_nothing_goes_with_its_neighbour(project):
+    with_book(project)
+    project.write_models("shop", LABELLED + "    stock = models.IntegerField(default=0)\n")
+    project.manage("makemigrations", "--noinput").check()
+    (_, written) = project.migration_files("shop")
+    text = project.read_migration("shop", written)
+    assert "        AddFieldWithDefault(\n" in text
+    assert "        migrations.AlterField(\n" in text
+    assert is_clean(project)
+    project.manage("migrate").check()
+    project.manage("makemigrations", "--update", "--noinput").check()
+
+
+def test_a_change_is_two_files_at_most(project):
+    """A column that may be null, one that has a default, and one more of the first kind: in this order."""
+    with_book(project)
+    project.write_models("shop", LABELLED + "    a = models.TextField(null=True)\n" + STOCK + "    z" + PLAIN[4:])
+    project.manage("makemigrations", "--noinput").check()
+    first, *parts = project.migration_files("shop")
+    texts = [project.read_migration("shop", part) for part in parts]
+    assert ["atomic = False" in text for text in texts] == [False, True]
+    assert [text.count("migrations.AddField(") for text in texts] == [2, 0]
+    assert is_clean(project)
+    project.manage("migrate").check()
+    project.manage("migrate", "shop", first).check()
+
+
 # The options that users know.
 
 STOCK = "    stock = models.IntegerField(default=0)\n"
@@ -735,6 +769,52 @@ def test_the_third_choice_with_an_expression(project):
     assert "            field=models.IntegerField(),\n            backfill=" in text
     assert is_clean(project)
     project.manage("migrate").check()
+
+
+NULLABLE = "    code = models.CharField(max_length=100, null=True)\n"
+REQUIRED = "    code = models.CharField(max_length=100)\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "written"),
+    [
+        ("F('title')", "            backfill=models.F('title'),\n"),
+        ("'shop.codes.code_of'", "            backfill=shop.codes.code_of,\n"),
+    ],
+)
+def test_a_field_that_becomes_required_is_computed_for_each_row(project, answer, written):
+    project.write("shop/codes.py", "def code_of(book):\n    return book.title\n")
+    with_book(project, NULLABLE)
+    project.manage("migrate").check()
+    project.sql("INSERT INTO shop_book (title) VALUES ('Emma')")
+    change(project, REQUIRED.replace("100)", "100, unique=True)"))
+    asked = project.manage("makemigrations", input=f"4\n{answer}\n").check()
+    assert (
+        " 4) Compute it for each row, existing ones and those that the old release still writes without a value: an "
+        "expression over its fields and relations, or a function of the row.\n"
+    ) in asked.stdout
+    text = project.read_migration("shop", project.migration_files("shop")[-1])
+    assert written in text.partition("SetNotNullLater(\n")[2]
+    assert "default=" not in text
+    assert is_clean(project)
+    project.migrate_and_contract()
+    assert project.sql("SELECT code FROM shop_book") == [("Emma",)]
+
+
+def test_the_other_choices_for_a_field_that_becomes_required(project):
+    with_book(project, NULLABLE)
+    change(project, REQUIRED)
+    assert project.manage("makemigrations", input="3\n").returncode == 3
+    project.manage("makemigrations", input="1\n'none'\n").check()
+    text = project.read_migration("shop", project.migration_files("shop")[-1])
+    assert "            field=models.CharField(default='none', max_length=100),\n" in text
+
+
+def test_a_field_that_becomes_required_with_nothing_to_fill_it(project):
+    with_book(project, NULLABLE)
+    change(project, REQUIRED)
+    said = project.manage("makemigrations", input="2\n").check().stderr
+    assert "book.code: nothing fills the rows that are null. migrate stops if there are any" in said
 
 
 def test_the_third_choice_with_a_function(project):

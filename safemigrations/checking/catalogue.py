@@ -159,8 +159,8 @@ KINDS: list[Kind] = [
         (
             "`RenameField` that renames a column; `RemoveIndex`, `AddIndex`, `RemoveConstraint`, "
             "`AddConstraint` and `AlterUniqueTogether` that make an index or a constraint anew which follows "
-            "the rename, and `AlterField` of a generated field that follows it; refused for a primary key, a "
-            "generated or a many-to-many field"
+            "the rename, and `AlterField` of a generated field that follows it; refused for a primary key "
+            "and for a generated field"
         ),
     ),
     Kind(
@@ -186,6 +186,13 @@ KINDS: list[Kind] = [
         "",
         "A decision that isn't worth its name",
         "an entry of `allow_unsafe` that has no reason, names an unknown id, or isn't needed",
+    ),
+    Kind(
+        "safemigrations.E092",
+        "",
+        "migrate refuses the file",
+        "operations of ours that `migrate` refuses whatever the database holds: two that need one name, or one that "
+        "doesn't make its change",
     ),
     Kind(
         "safemigrations.E100",

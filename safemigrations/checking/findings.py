@@ -21,9 +21,11 @@ from .finding import LintFinding, Older, Report, Stands, Unread
 from .handwritten import Handwritten
 from .hazard import Hazard, NotUnderstood
 from .history import Checked, History
+from .refused import misfit, refused_alone
 from .same_release import created_by, named_by
 from .source import Source
 
+REFUSED = "safemigrations.E092"
 OUTSIDE_TRANSACTION = "safemigrations.E090"
 BAD_DECISION = "safemigrations.E091"
 SEVERAL_LEAVES = "safemigrations.W104"
@@ -109,6 +111,8 @@ def _all_of_migration(
     migration: Migration, state: ProjectState, created: set[str], earlier: list[str], unread: list[Unread]
 ) -> Iterator[LintFinding]:
     release = [(migration.app_label, operation) for operation in migration.operations]
+    for refused, why in refused_alone(migration, state, created):
+        yield _finding(migration, _index_of(refused, migration), REFUSED, why, "")
     by_hand = None
     if handwritten.has_any(migration):
         by_hand = Handwritten(migration, state.clone(), created, earlier)
@@ -129,6 +133,11 @@ def _all_of_migration(
             context = Context(migration.app_label, kept, before, release, start)
             yield from _of_operation(migration, index, operation, context)
             forget_classes(before)
+
+
+def _index_of(operation: Operation, migration: Migration) -> int | None:
+    """None for one that stands in another."""
+    return next((number for number, each in enumerate(migration.operations) if each is operation), None)
 
 
 def _is_split(operation: Operation) -> TypeGuard[migrations.SeparateDatabaseAndState]:
@@ -176,6 +185,8 @@ def _of_operation(migration: Migration, index: int, operation: Operation, contex
             f"{type(operation).__name__} can't run inside a transaction.",
             "Set atomic = False on the migration.",
         )
+    if isinstance(operation, Change) and (why := misfit(operation, context)):
+        yield _finding(migration, index, REFUSED, why, "")
     if found := rules.find(operation, context):
         rule, finding = found
         hint = finding.way_by_hand

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import re
 
+from .. import operations
 from . import baseline, rules
 from .disk import files, names_on_disk
 
-# What a rule could find unsafe, and decisions of a person; our own operations don't match.
+# What a rule could find unsafe, and decisions of a person.
 BY_HAND = {"RunSQL", "RunPython", "SeparateDatabaseAndState"}
 NAMES = sorted(BY_HAND.union(*(rule.stock for rule in rules.RULES)))
 SUSPECTS = re.compile(rf"\b({'|'.join(NAMES)})\(|allow_unsafe|django\.contrib\.postgres\.operations")
 OURS_IN_A_TRANSACTION = re.compile(r"(?s)(?!.*atomic = False).*\bsafemigrations\.operations\b")
+
+# What migrate may refuse because of the file alone: an AlterField that makes another change, an expression over what
+# isn't there, two operations that need one name.
+OURS = re.compile(rf"\b({'|'.join(operations.__all__)})\(")
+ALTERS = "AlterFieldConcurrently|ExpandAlterField|DropDefaultLater|SetNotNullLater"
+REFUSED_ALONE = re.compile(rf"\b({ALTERS}|Backfill)\(|\bbackfill=")
+
+
+def _may_be_refused(text: str) -> bool:
+    return bool(REFUSED_ALONE.search(text)) or len(OURS.findall(text)) > 1
 
 
 def _last_exempt(label: str) -> str:
@@ -28,7 +39,7 @@ def is_suspected(label: str, *, everything: bool = False) -> bool:
     """`everything`: also what the baseline exempts by its name."""
     last = "" if everything else _last_exempt(label)
     return any(
-        SUSPECTS.search(text) or OURS_IN_A_TRANSACTION.match(text)
+        SUSPECTS.search(text) or OURS_IN_A_TRANSACTION.match(text) or _may_be_refused(text)
         for path in files(label)
         if path.stem > last
         for text in (path.read_text(errors="ignore"),)

@@ -6,8 +6,8 @@ split where some operations need a transaction and others must not have one.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -18,16 +18,18 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ..checking import rules
-from ..operations.base import Change
-from ..operations.filling import Answer
-from ..operations.rule import Context
+from ..checking.refused import Refusing
+from ..operations.filling import answer_in, forget_answer
+from ..operations.rule import Context, Finding, Option, Rule
 from ..typed import forget_classes, set_on, without_classes
-from . import questioner
+from . import models_file, questioner
+from .atomicity import note_what_is_sent, split
 from .going_models import sets_before_keys, what_is_over
 from .keys_first import wait_for_keys
 from .moved_models import moves
 from .new_tables import name_new_tables
 from .one_column import Succession, successions
+from .through_models import Adoption, adoptions
 
 UNDECIDED = (
     "Django's operation is written all the same. Until a person decides, by that way or with allow_unsafe in the file, "
@@ -46,17 +48,30 @@ class SafeMigrationsMixin(MigrationAutodetector):
     def __init__(self, from_state: ProjectState, to_state: ProjectState, questions: Any = None) -> None:
         super().__init__(from_state, to_state, questioner.wrap(questions, from_state, to_state))
         # Django takes unique_together from the state of a model that goes, before anybody has asked about it.
-        self.start, self.successions = without_classes(from_state), list[Succession]()
+        self.start = without_classes(from_state)
+        self.kept = list[Succession | Adoption]()  # whose column or table stays
+        self.edits: list[models_file.Edit] = []
+
+    def changes(self, *args: Any, **kwargs: Any) -> dict[str, list[Migration]]:
+        stock: Any = super()
+        named: dict[str, list[Migration]] = stock.changes(*args, **kwargs)
+        if questioner.is_asking(self.questioner):
+            refuse_what_migrate_refuses(self.start, named)
+            models_file.remember(self.edits, named)
+        return named
 
     def _detect_changes(self, *args: Any, **kwargs: Any) -> dict[str, list[Migration]]:
         stock: Any = super()
         for move in moves(self.from_state, self.to_state):
             questioner.refuse_move(self.questioner, move)
         found = list(successions(self.from_state, self.to_state))
-        self.successions = [each for each in found if questioner.is_succeeded(self.questioner, each)]
-        if self.successions:
+        self.kept = [each for each in found if questioner.is_succeeded(self.questioner, each)]
+        for adoption in adoptions(self.from_state, self.to_state):
+            questioner.tell(self.questioner, f"{adoption}.")
+            self.kept.append(adoption)
+        if self.kept:
             self.from_state = self.from_state.clone()
-            for each in self.successions:
+            for each in self.kept:
                 for operation in each.operations:
                     operation.state_forwards(each.app_label, self.from_state)
         return dict(stock._detect_changes(*args, **kwargs))
@@ -64,7 +79,7 @@ class SafeMigrationsMixin(MigrationAutodetector):
     def generate_renamed_fields(self) -> None:
         stock: Any = super()
         stock.generate_renamed_fields()
-        for each in self.successions:
+        for each in self.kept:
             for operation in each.operations:
                 self.add_operation(each.app_label, operation)
 
@@ -84,13 +99,40 @@ class SafeMigrationsMixin(MigrationAutodetector):
         stock._optimize_migrations()
         if self.migrations:
             say = questioner.say if questioner.is_asking(self.questioner) else questioner.keep_quiet
-            replace_unsafe(self.start, self.migrations, say)
+            replace_unsafe(self.start, self.migrations, say, self._is_chosen)
             self.migrations = split(self.migrations)
             name_new_tables(self.migrations)
 
+    def _is_chosen(self, app_label: str, option: Option) -> bool:
+        """Does a person want it? What it needs in models.py is written there together with the migration."""
+        edits = models_file.edits_of(app_label, option)
+        if edits is None or not questioner.is_wanted(self.questioner, option):
+            return False
+        self.edits += edits
+        return True
+
+
+ONE_AFTER_THE_OTHER = (
+    "makemigrations wrote nothing. Take the one of the two changes out of models.py, run makemigrations, roll that out "
+    "and run migrate --contract; then make the other."
+)
+
+
+def refuse_what_migrate_refuses(start: ProjectState, migrations: dict[str, list[Migration]]) -> None:
+    """Raise CommandError for two changes of one release that need one name."""
+    asked, state = Refusing(), without_classes(start)
+    for _, migration in in_order(migrations):
+        for _, why in asked.refused(migration, state):
+            raise CommandError(f"{why}\n{ONE_AFTER_THE_OTHER}")
+        migration.mutate_state(state, preserve=False)
+        forget_classes(state)
+
 
 def replace_unsafe(
-    from_state: ProjectState, migrations: dict[str, list[Migration]], say: Callable[[str], None] = questioner.say
+    from_state: ProjectState,
+    migrations: dict[str, list[Migration]],
+    say: Callable[[str], None] = questioner.say,
+    is_chosen: Callable[[str, Option], bool] = lambda app_label, option: False,
 ) -> None:
     release = [
         (app_label, operation)
@@ -103,11 +145,18 @@ def replace_unsafe(
     for app_label, part in in_order(migrations):
         replaced: list[Operation] = []
         for detected in _tables_first(part.operations):
-            for operation in (*what_is_over(detected, app_label, state), detected):
-                after = state.clone()
+            waiting = deque((*what_is_over(detected, app_label, state), detected))
+            while waiting:
+                operation, after = waiting.popleft(), state.clone()
                 operation.state_forwards(app_label, after)
                 context = Context(app_label, state, after, release, from_state)
-                safe_form = _safe_form(operation, context, created, say)
+                found = _finding(operation, context, created)
+                options = found[1].options if found else ()
+                if option := next((each for each in options if is_chosen(app_label, each)), None):
+                    waiting.extendleft(reversed(option.operations))
+                    continue
+                safe_form = _safe_form(operation, found, say)
+                note_what_is_sent(safe_form, context)
                 replaced.extend(safe_form)
                 forget_classes(state)
                 forget_classes(after)
@@ -137,29 +186,36 @@ def _makes(operation: Operation, name: str) -> bool:
     """Has the model its name, or its table, from this operation?"""
     if isinstance(operation, operations.RenameModel):
         return operation.new_name_lower == name
+    if isinstance(operation, operations.SeparateDatabaseAndState):
+        return any(_makes(inner, name) for inner in operation.state_operations)
     return isinstance(operation, operations.CreateModel | operations.AlterModelTable) and operation.name_lower == name
 
 
+def _finding(operation: Operation, context: Context, created: set[tuple[str, str]]) -> tuple[Rule, Finding] | None:
+    is_new = (context.app_label, rules.model_named_by(operation).lower()) in created
+    return None if is_new else rules.find(operation, context)
+
+
 def _safe_form(
-    operation: Operation, context: Context, created: set[tuple[str, str]], say: Callable[[str], None]
+    operation: Operation, found: tuple[Rule, Finding] | None, say: Callable[[str], None]
 ) -> tuple[Operation, ...]:
-    if (context.app_label, rules.model_named_by(operation).lower()) in created:
-        return (operation,)
-    found = rules.find(operation, context)
     if not found:
         _refuse_answer(operation)
         return (operation,)
     rule, finding = found
     if not finding.replacement:
         say(f"{rule.id}: {finding.message}\n    {finding.way_by_hand}\n    {UNDECIDED}")
+        forget_answer(operation)
         return (operation,)
     if finding.notice:
         say(finding.notice)
+    for safe in finding.replacement:
+        forget_answer(safe)
     return finding.replacement
 
 
 def _refuse_answer(operation: Operation) -> None:
-    if isinstance(operation, operations.AddField) and isinstance(operation.field.default, Answer):
+    if isinstance(operation, operations.AddField | operations.AlterField) and answer_in(operation.field) is not None:
         raise CommandError(
             f"The table of {operation.model_name} isn't in a PostgreSQL database, so {operation.name} can't be "
             "computed for each row. Run makemigrations again and give a one-off default."
@@ -176,75 +232,6 @@ def in_order(migrations: dict[str, list[Migration]]) -> Iterator[tuple[str, Migr
         left = [item for item in left if item not in (ready or left[:1])]
 
 
-# Atomicity.
-
-
-def needs_a_transaction(operation: Operation) -> bool:
-    """Does the operation send statements that must not be left half done?"""
-    return not isinstance(operation, Change) and not _is_state_only(operation)
-
-
-def _is_state_only(operation: Operation) -> bool:
-    if isinstance(operation, operations.SeparateDatabaseAndState):
-        return not isinstance(operation, Change) and not operation.database_operations
-    return isinstance(operation, operations.AlterModelOptions | operations.AlterModelManagers)
-
-
-def split(migrations: dict[str, list[Migration]]) -> dict[str, list[Migration]]:
-    """Cut each migration where atomicity changes, and let what depended on the whole depend on the last part."""
-    parts_of = {
-        (app_label, migration.name): _parts(migration) for app_label, whole in migrations.items() for migration in whole
-    }
-    last = {key: (key[0], f"{key[1]}_{len(parts)}") for key, parts in parts_of.items() if len(parts) > 1}
-    result: dict[str, list[Migration]] = {}
-    for (app_label, name), parts in parts_of.items():
-        for number, part in enumerate(parts, 1):
-            set_on(part, dependencies=[last.get(dependency, dependency) for dependency in part.dependencies])
-            if len(parts) > 1:
-                part.name = f"{name}_{number}"
-                if number > 1:
-                    set_on(part, dependencies=[(app_label, f"{name}_{number - 1}")])
-            result.setdefault(app_label, []).append(part)
-    return result
-
-
-def _parts(migration: Migration) -> list[Migration]:
-    """The migration in pieces that are wholly atomic or wholly not; what has no SQL goes with its neighbour."""
-    with_sql = [isinstance(op, Change) for op in migration.operations if not _is_state_only(op)]
-    kinds, kind = [], next(iter(with_sql), False)
-    for operation in migration.operations:
-        kind = kind if _is_state_only(operation) else isinstance(operation, Change)
-        kinds.append(kind)
-    groups = [
-        (outside, [operation for _, operation in group])
-        for outside, group in groupby(zip(kinds, migration.operations, strict=True), key=lambda pair: pair[0])
-    ]
-    return [_part(migration, chosen, atomic=not outside) for outside, chosen in groups] or [migration]
-
-
-def _part(migration: Migration, operations: list[Operation], *, atomic: bool) -> Migration:
-    attributes = {
-        "operations": operations,
-        "dependencies": list(migration.dependencies),
-        "atomic": atomic,
-        "initial": migration.initial,
-    }
-    made: type[Migration] = type("Migration", (_NamedOnce,), attributes)
-    return made(migration.name, migration.app_label)
-
-
-class _NamedOnce(Migration):
-    """A change that takes several operations is one in the name of the file."""
-
-    def suggest_name(self) -> str:
-        whole = self.operations
-        set_on(self, operations=list({op.migration_name_fragment or str(id(op)): op for op in whole}.values()))
-        try:
-            return super().suggest_name()
-        finally:
-            set_on(self, operations=whole)
-
-
 def install() -> None:
     """Put ours in front, in either order of INSTALLED_APPS: django-pgtrigger builds on the module's attribute."""
     current: Any = makemigrations.Command.autodetector
@@ -254,3 +241,4 @@ def install() -> None:
     for module in (makemigrations, migrate):
         set_on(module, MigrationAutodetector=combined)
         module.Command.autodetector = combined
+    models_file.install()

@@ -18,6 +18,15 @@ from django.db.migrations import AlterField, Migration, executor
 from django.db.migrations.state import ProjectState
 
 from .. import conf
+from ..checking.conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
+from ..checking.of_migration import (
+    created_by,
+    fits_a_transaction,
+    steps_back_of,
+    steps_of,
+    tables_locked_by,
+    unwrapped,
+)
 from ..contracts import loaded
 from ..errors import NOTHING_WAS_CHANGED, StepFailed, said_of
 from ..operations.base import Change
@@ -30,18 +39,9 @@ from ..running.run import Run, current_run, running
 from ..running.watchdog import watching
 from ..typed import set_on
 from . import freshness
-from .conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
 from .digest import digest
 from .foreseeing import Foreseeing, is_unknown
 from .kept_triggers import put_triggers_back
-from .of_migration import (
-    created_by,
-    fits_a_transaction,
-    steps_back_of,
-    steps_of,
-    tables_locked_by,
-    unwrapped,
-)
 from .states import reaches_others, states_after, states_before, with_later_ones
 
 STAYS = "What this run did before stays, and is skipped the next time."

@@ -12,6 +12,8 @@ from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
+from ..checking.conflicts import conflict, taken_from_a_backfill
+from ..checking.of_migration import created_by, situations, unwrapped
 from ..contracts import loaded
 from ..operations.base import Change, Situation
 from ..plans.column import Column
@@ -23,8 +25,6 @@ from ..running.ahead import Ahead
 from ..running.run import Run
 from ..running.storage import OF_CONTRACTS
 from ..typed import field_of
-from .conflicts import conflict, taken_from_a_backfill
-from .of_migration import created_by, situations, unwrapped
 from .stock_steps import stock_steps
 
 Planned = Iterable[tuple[Migration, ProjectState]]

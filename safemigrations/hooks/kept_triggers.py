@@ -12,12 +12,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 
+from ..checking.of_migration import situations
 from ..contracts import loaded
 from ..operations.base import Change
 from ..plans.steps import Together
 from ..plans.triggers import put_back
 from ..running.run import Report
-from .of_migration import situations
 
 Key = tuple[str, str]  # app label and name of a migration
 

@@ -23,6 +23,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from ..operations.filling import Answer, is_expression, path_of
+from ..operations.rule import Option
 from ..plans import expressions
 from ..typed import field_of
 from .moved_models import Move
@@ -53,9 +54,19 @@ def is_succeeded(questions: MigrationQuestioner, succession: Succession) -> bool
     """Does the field that comes take over the column and its values? Only a person can say that it doesn't."""
     if isinstance(questions, Interactive):
         return questions.ask_succession(succession)
-    if is_asking(questions):
-        say(f"{succession}.")
+    tell(questions, f"{succession}.")
     return True
+
+
+def is_wanted(questions: MigrationQuestioner, option: Option) -> bool:
+    """Nobody is asked where nothing is going to be written."""
+    return isinstance(questions, Interactive) and not questions.dry_run and questions.ask_option(option)
+
+
+def tell(questions: MigrationQuestioner, text: str) -> None:
+    """Say it, if this is makemigrations."""
+    if is_asking(questions):
+        say(text)
 
 
 def refuse_move(questions: MigrationQuestioner, move: Move) -> None:
@@ -112,6 +123,12 @@ def _refuse_unwritable(expression: Any) -> None:
     MigrationWriter.serialize(expression)
 
 
+COMPUTE = (
+    "Compute it for each row, existing ones and those that the old release still {}: an expression over its fields and "
+    "relations, or a function of the row."
+)
+
+
 class Interactive(InteractiveMigrationQuestioner):
     from_state: ProjectState
     to_state: ProjectState
@@ -125,6 +142,9 @@ class Interactive(InteractiveMigrationQuestioner):
     def ask_succession(self, succession: Succession) -> bool:
         return self._boolean_input(f"{succession}. Is that so? [Y/n]", True)
 
+    def ask_option(self, option: Option) -> bool:
+        return self._boolean_input(f"{option.question} [y/N]", False)
+
     def ask_not_null_addition(self, field_name: str, model_name: str) -> Any:
         if self.dry_run:
             return None
@@ -134,15 +154,32 @@ class Interactive(InteractiveMigrationQuestioner):
             [
                 "Provide a one-off default now (will be set on all existing rows with a null value for this column)",
                 "Quit and manually define a default value in models.py.",
-                (
-                    "Compute it for each row, existing ones and those that the old release still inserts: an "
-                    "expression over its fields and relations, or a function of the row."
-                ),
+                COMPUTE.format("inserts"),
             ],
         )
         if choice == 2:
             sys.exit(3)
         return self._ask_backfill(field_name, model_name) if choice == 3 else self._ask_default()
+
+    def ask_not_null_alteration(self, field_name: str, model_name: str) -> Any:
+        if self.dry_run:
+            return None
+        choice = self._choice_input(
+            f"It is impossible to change a nullable field '{field_name}' on {model_name} to non-nullable without "
+            "providing a default. This is because the database needs something to populate existing rows.\nPlease "
+            "select a fix:",
+            [
+                "Provide a one-off default now (will be set on all existing rows with a null value for this column)",
+                "Ignore for now. migrate stops while there are rows that are null: fill them with a Backfill before.",
+                "Quit and manually define a default value in models.py.",
+                COMPUTE.format("writes without a value"),
+            ],
+        )
+        if choice == 3:
+            sys.exit(3)
+        if choice == 2:
+            return models.NOT_PROVIDED
+        return self._ask_backfill(field_name, model_name) if choice == 4 else self._ask_default()
 
     def _ask_backfill(self, field_name: str, model_name: str) -> Answer:
         self.prompt_output.write(

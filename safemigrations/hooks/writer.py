@@ -14,7 +14,7 @@ from django.db.migrations.operations.base import Operation
 from ..operations.base import Change
 from ..operations.written import PACKAGE, OperationWriter
 from ..typed import set_on
-from .autodetector import needs_a_transaction
+from .atomicity import is_of_an_old_file, needs_a_transaction
 from .new_tables import as_written
 
 LINE = 89  # of Black, which Django runs over the file where it is installed, and a line break
@@ -57,7 +57,8 @@ def _marked(text: str) -> str:
 
 def refuse_mixture(migration: Migration) -> None:
     """A stock operation in a migration that isn't atomic can't be run again after a crash."""
-    if stock := [operation for operation in migration.operations if needs_a_transaction(operation)]:
+    known = [each for each in migration.operations if migration.atomic or not is_of_an_old_file(each)]
+    if stock := [operation for operation in known if needs_a_transaction(operation)]:
         raise CommandError(
             f"{migration.app_label}.{migration.name} can't hold both '{stock[0].describe()}', which needs a "
             "transaction, and operations that must run outside of one. Run makemigrations without --update: it writes "

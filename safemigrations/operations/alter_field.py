@@ -16,12 +16,11 @@ from dataclasses import replace
 from typing import Any
 
 from django.db.migrations.operations import AlterField
-from django.db.migrations.state import ProjectState
 from django.db.models import Field
 
 from ..plans import claims, defaults
 from ..plans.claims import Claims
-from ..plans.column import Column
+from ..plans.column import Column, bound
 from ..plans.foreign_key import ForeignKey, exchanged
 from ..plans.index_and_check import build_index, name_in
 from ..plans.indexes import BuildIndex, DropIndex
@@ -36,11 +35,11 @@ from ..postgres.names import Name, object_name, temporary_name
 from ..postgres.probe import NEVER, Probe, no_row
 from ..postgres.values import literal
 from ..typed import field_indexes_sql, like_index_sql
-from . import alter_many_to_many
-from .alter_many_to_many import ANOTHER_TABLE
+from . import alter_many_to_many, another_parent
 from .alter_unique_together import no_duplicates
 from .alteration import Alteration, alteration_at, described
 from .base import Change, Situation
+from .parents import points_at_other_rows
 from .parts import Part
 from .rule import Context, Finding, Level, Rule
 
@@ -63,11 +62,12 @@ class AlterFieldConcurrently(Change, AlterField):
 
     def _columns(self, at: Situation) -> tuple[Alteration, Column, Column]:
         change = alteration_at(at, self.model_name, self.name)
-        self._refuse_what_it_cannot_do(change)
+        self.refuse(change)
         old = Column(at.editor, at.old(self.model_name), change.old.field)
         return change, old, Column(at.editor, at.new(self.model_name), change.new.field)
 
-    def _refuse_what_it_cannot_do(self, change: Alteration) -> None:
+    def refuse(self, change: Alteration) -> None:
+        """Raises ValueError for what it doesn't do."""
         what = f"AlterFieldConcurrently {self.model_name}.{self.name}"
         if change.rewrites:
             raise ValueError(f"{what}: the column gets another type or name, which takes a column of its own.")
@@ -310,33 +310,35 @@ def _exchange(old: Column, new: Column) -> Plan:
 
 
 def find(asked: Part | AlterField, context: Context) -> Finding | None:
-    return _of_part(asked, context) if isinstance(asked, Part) else alter_many_to_many.find(asked, context)
+    if isinstance(asked, Part):
+        return _of_part(asked, context)
+    return _of_generated(asked, context) or alter_many_to_many.find(asked, context)
+
+
+def _of_generated(operation: AlterField, context: Context) -> Finding | None:
+    """PostgreSQL computes it after every trigger, so that no twin can be kept equal to it."""
+    old: Any = context.model_before(operation.model_name).fields.get(operation.name)
+    if old is None or not (old.generated and operation.field.generated):
+        return None
+    columns = [bound(field, operation.name).column for field in (old, operation.field)]
+    if columns[0] == columns[1]:
+        return None
+    return Finding(
+        f"AlterField {operation.name} of {operation.model_name} renames its column at once ({columns[0]} becomes "
+        f"{columns[1]}): the old release names it in every query.",
+        way_by_hand=f'Keep db_column="{columns[0]}": PostgreSQL computes it after every trigger, so it has no twin.',
+    )
 
 
 def _of_part(part: Part, context: Context) -> Finding | None:
     operation, change = part.operation, part.change
+    if points_at_other_rows(part.whole.change, context):
+        return another_parent.finding(part.whole, context)
     if change.rewrites or change.tightens_null or change.drops_default or not (harm := _harm(change)):
         return None
-    if change.retargets and not _are_same_rows(context, change.old.target[0], change.new.target[0]):
-        return Finding(
-            f"AlterField {operation.name} of {operation.model_name} points at another table: either release takes the "
-            "keys that the other writes for those of its own.",
-            way_by_hand=ANOTHER_TABLE,
-        )
     safe = AlterFieldConcurrently(operation.model_name, operation.name, operation.field, operation.preserve_default)
     what = f"AlterField {operation.name} of {operation.model_name}"
     return Finding(f"{what} {harm}.", (safe,), notice=_notice(operation, change), level=LEVEL_OF.get(harm, "error"))
-
-
-def _are_same_rows(context: Context, old: str, new: str) -> bool:
-    """Is one of the two models the other's proxy, parent or child?"""
-    return new in _lineage(context.before, old) or old in _lineage(context.after, new)
-
-
-def _lineage(state: ProjectState, label: str) -> set[str]:
-    model = state.models.get(tuple(label.split(".")))
-    bases = [base for base in model.bases if isinstance(base, str)] if model else []
-    return {label}.union(*(_lineage(state, base) for base in bases))
 
 
 LOSES_UNIQUE = "drops its unique index at once: queries and upserts of the old release may want it"

@@ -28,6 +28,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.utils import get_references
 from django.db.models import Field
 
+from ..plans import old_table_name
 from ..plans.casts import Cast, cast, numeric_of_both, parse
 from ..plans.claims import Claim, Claims
 from ..plans.column import Column
@@ -35,32 +36,43 @@ from ..plans.new_type import Exchange, Retyped
 from ..plans.steps import Plan, Together
 from ..plans.two_names import TwoNames
 from ..plans.two_types import TwoTypes
+from ..typed import field_of
 from .alteration import Alteration, alteration_at, described, is_instant
 from .base import Change, Situation
-from .parts import Part
+from .parents import points_at_other_rows
+from .parts import Altered, Part
 from .rename_field import is_of_composite_key, no_second_name
-from .rule import Context, Finding, Rule
+from .rule import Context, Finding, Option, Rule
 from .set_not_null import fills_twice
 
 OF_TYPE = ("changes_type", "changes_collation")
 
 
 class ExpandAlterField(Change, AlterField):
-    """Give a column another type, collation or name; both releases can use it until the contract.
+    """Give a column another type, collation or name, or the table of a many-to-many field another name; both releases
+    can use it until the contract.
 
-    `using` is SQL that makes a value of the new type of one of the old, which is {}.
+    `using` is SQL that makes a value of the new type of one of the old, which is {}; `back` makes the old one again.
     """
 
     category = AlterField.category
     reaches_others = True
 
     def __init__(
-        self, model_name: str, name: str, field: Field[Any, Any], preserve_default: bool = True, using: str = ""
+        self,
+        model_name: str,
+        name: str,
+        field: Field[Any, Any],
+        preserve_default: bool = True,
+        using: str = "",
+        back: str = "",
     ) -> None:
         AlterField.__init__(self, model_name, name, field, preserve_default)
         if using and "{}" not in using:
             raise ValueError(f"using={using!r} of ExpandAlterField {model_name}.{name} lacks {{}}, the old value.")
-        self.using = using
+        if back and "{}" not in back:
+            raise ValueError(f"back={back!r} of ExpandAlterField {model_name}.{name} lacks {{}}, the new value.")
+        self.using, self.back = using, back
         self.wrap(AlterField(model_name, name, field, preserve_default))
 
     def describe(self) -> str:
@@ -70,7 +82,14 @@ class ExpandAlterField(Change, AlterField):
     def identity(self) -> str:
         return f"ExpandAlterField({self.model_name_lower}.{self.name_lower}: {described(self.field)})"
 
+    def _tables(self, at: Situation) -> list[old_table_name.Pair]:
+        """Those of a many-to-many field, which has no column."""
+        old, new = field_of(at.old(self.model_name), self.name), field_of(at.new(self.model_name), self.name)
+        return old_table_name.renamed_with_field(old, new) if new.many_to_many else []
+
     def contract_label(self, at: Situation) -> str:
+        if tables := self._tables(at):
+            return old_table_name.contract_label(tables)
         change = self._change(at)
         if change.renames_column:
             return self._two_columns(at, change).contract_label
@@ -82,12 +101,16 @@ class ExpandAlterField(Change, AlterField):
 
     def _change(self, at: Situation) -> Alteration:
         change = alteration_at(at, self.model_name, self.name)
+        self.refuse(change)
+        return change
+
+    def refuse(self, change: Alteration) -> None:
+        """Raises ValueError for what it doesn't do."""
         if not (change.rewrites or change.changes_type) or _others(change):
             raise ValueError(
                 f"ExpandAlterField {self.model_name}.{self.name} gives a column another type, collation or name and "
                 "does nothing else. Use AlterField for the rest, before it, or let makemigrations write them."
             )
-        return change
 
     def reworks(self, at: Situation) -> Claims:
         """Nor does a type change while a view has the table's old name, or while an open contract works on the column.
@@ -95,12 +118,16 @@ class ExpandAlterField(Change, AlterField):
         What an exchange makes again is as the new release has it. An open contract may still hold it as the old
         release needs it: null is allowed, or the foreign key lets go.
         """
+        if self.field.many_to_many:
+            return ()
         change = self._change(at)
         if change.renames_column:
             return ()
         return tuple(claim for twin in self._exchange(at, change).twins for claim in twin.claims)
 
     def expand(self, at: Situation) -> Plan:
+        if self.field.many_to_many:
+            return old_table_name.expand(at.editor, self._tables(at))
         change = self._change(at)
         if change.renames_column:
             return self._two_columns(at, change).expand()
@@ -108,12 +135,16 @@ class ExpandAlterField(Change, AlterField):
         return exchange.proofs() if change.narrows else exchange.expand()
 
     def triggers(self, at: Situation) -> tuple[Together, ...]:
+        if self.field.many_to_many:
+            return ()
         change = self._change(at)
         if change.renames_column:
             return (self._two_columns(at, change).trigger,)
         return () if change.narrows else self._exchange(at, change).triggers
 
     def contract(self, at: Situation) -> Plan:
+        if self.field.many_to_many:
+            return old_table_name.contract(at.editor, self._tables(at))
         change = self._change(at)
         if change.renames_column:
             return self._two_columns(at, change).contract()
@@ -123,9 +154,9 @@ class ExpandAlterField(Change, AlterField):
     def _two_columns(self, at: Situation, change: Alteration) -> TwoNames | TwoTypes:
         old = Column(at.editor, at.old(self.model_name), change.old.field)
         new = Column(at.editor, at.new(self.model_name), change.new.field)
-        if not change.work:
+        if not (change.work or self.using):
             return TwoNames(old, new)
-        return TwoTypes(old=old, new=new, using=self.using, like=change.changes_text)
+        return TwoTypes(old=old, new=new, using=self.using, back=self.back, like=change.changes_text)
 
     def _exchange(self, at: Situation, change: Alteration) -> Exchange:
         columns: dict[Claim, Retyped] = {}
@@ -154,11 +185,11 @@ def _others(change: Alteration) -> str:
 
 def find(part: Part, context: Context) -> Finding | None:
     operation, change, whole = part.operation, part.change, part.whole
-    if not change.rewrites:
+    if not change.rewrites or points_at_other_rows(whole.change, context):
         return None
     harm = f"AlterField {operation.name} of {operation.model_name} {_harm(whole.change)}"
     if reason := _refusal(whole.operation, whole.change, context):
-        return Finding(harm, way_by_hand=reason)
+        return Finding(harm, way_by_hand=reason, options=(_own_column(whole, context),) if OWN_COLUMN in reason else ())
     if others := _others(change):
         return Finding(harm, way_by_hand=f"It also {others}: do that in the release before.")
     safe = ExpandAlterField(operation.model_name, operation.name, operation.field, operation.preserve_default)
@@ -195,7 +226,10 @@ def _refusal(operation: AlterField, change: Alteration, context: Context) -> str
             "the table is small, with allow_unsafe on the migration."
         )
     if change.changes_identity:
-        return "Do that in a release of its own: a column that numbers rows is another thing than one that doesn't."
+        return (
+            "One of the two releases inserts rows without a number. First let a release number its rows itself; then "
+            "decide with allow_unsafe on the migration: the change is instant. Do nothing else to the field with it."
+        )
     if change.renames_column and (reason := no_second_name(operation, operation.name, old.field, context)):
         return reason
     if is_of_composite_key(operation.name, context.model_before(operation.model_name)):
@@ -222,13 +256,35 @@ def _refusal(operation: AlterField, change: Alteration, context: Context) -> str
         )
     if old.field.primary_key:
         return BESIDE
-    column = f"{operation.name}_{parse(new.type)[0].split()[0].strip('[]')}"
+    if pointed_at := _pointed_at(operation, context):
+        return pointed_at
     return (
-        "No column can be of both types while two releases run. Give the new type a column of its own: write "
-        f'{operation.name} = ...(db_column="{column}") in models.py and make the migration again. Each release then '
-        "has the type that it knows, and a trigger makes the one from the other until the contract. Or decide that the "
-        "table is small, with allow_unsafe on the migration."
+        f"No column can be of both types while two releases run. {OWN_COLUMN}: write {operation.name} = "
+        f'...(db_column="{_column_of_type(operation, change)}") in models.py and make the migration again. Each '
+        "release then has the type that it knows, and a trigger makes the one from the other until the contract. Or "
+        "decide that the table is small, with allow_unsafe on the migration."
     )
+
+
+OWN_COLUMN = "Give the new type a column of its own"
+
+
+def _column_of_type(operation: AlterField, change: Alteration) -> str:
+    return f"{operation.name}_{parse(change.new.type)[0].split()[0].strip('[]')}"
+
+
+def _own_column(whole: Altered, context: Context) -> Option:
+    operation, column = whole.operation, _column_of_type(whole.operation, whole.change)
+    wanted: Any = context.model_after(operation.model_name).fields[operation.name]
+    # On the way to a foreign key the operation is that of a plain column.
+    field = (operation.field if bool(operation.field.remote_field) == bool(wanted.remote_field) else wanted).clone()
+    field.db_column = column
+    alter = AlterField(operation.model_name, operation.name, field, operation.preserve_default)
+    question = (
+        f"No column can be of both types of {operation.model_name}.{operation.name} while two releases run. Give the "
+        f'new type a column of its own, and write db_column="{column}" into models.py?'
+    )
+    return Option(operation.model_name, operation.name, "db_column", column, (alter,), question)
 
 
 def _renames_table(label: str, other: Operation, operation: AlterField, context: Context) -> bool:

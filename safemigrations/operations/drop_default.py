@@ -17,7 +17,7 @@ from django.db.models import Field
 from ..plans import defaults
 from ..plans.column import Column
 from ..plans.steps import Plan
-from .alteration import alteration_at, refuse_besides
+from .alteration import Alteration, alteration_at, refuse_besides
 from .base import Change, Situation
 from .parts import Part
 from .rule import Context, Finding, Rule
@@ -41,8 +41,11 @@ class DropDefaultLater(Change, AlterField):
     def identity(self) -> str:
         return f"DropDefaultLater({self.model_name_lower}.{self.name_lower})"
 
+    def refuse(self, change: Alteration) -> None:
+        refuse_besides(change, self, "drops_default")
+
     def _column(self, at: Situation) -> Column:
-        refuse_besides(alteration_at(at, self.model_name, self.name), self, "drops_default")
+        self.refuse(alteration_at(at, self.model_name, self.name))
         return Column(at.editor, at.old(self.model_name), at.old(self.model_name)._meta.get_field(self.name))
 
     def contract_label(self, at: Situation) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Value
+from django.db.models import NOT_PROVIDED, Value
 
 from ..data import Data
 from ..plans.column import Column
@@ -46,6 +46,18 @@ class Answer(Data):
     """What a person typed at the prompt of makemigrations to compute each row; it travels as the field's default."""
 
     backfill: Any
+
+
+def answer_in(field: Any) -> Any:
+    """What a person typed to compute each row; None where nobody has."""
+    return field.default.backfill if isinstance(field.default, Answer) else None
+
+
+def forget_answer(operation: Any) -> None:
+    """For an operation that fills no rows: what was typed is no default."""
+    if isinstance(getattr(getattr(operation, "field", None), "default", None), Answer):
+        operation.field.default = NOT_PROVIDED
+        operation.field.__dict__.pop("_get_default", None)
 
 
 class Filling(Data):

@@ -23,7 +23,7 @@ from django.db.migrations.operations import AlterField
 from django.db.models import NOT_PROVIDED, Field
 
 from ..data import Data
-from ..plans.casts import parse
+from ..plans.casts import numeric_of_both, parse
 from .alteration import Alteration, Form, alteration_in, described, form_in
 from .rule import Context
 
@@ -69,7 +69,7 @@ def split(operation: AlterField, context: Context) -> list[Part]:
     if change is None:
         return []
     form_of, parts = partial(form_in, context, operation), list[Part]()
-    for stop in (*_stops(operation, change), operation):
+    for stop in (*_stops(operation, change), *_digits_of_both(operation, change, form_of), operation):
         way = Way(Altered(stop, replace(change, new=form_of(stop.field))), form_of)
         parts += _parts(way)
         change = replace(change, old=way.reached)
@@ -85,12 +85,35 @@ def _stops(operation: AlterField, change: Alteration) -> Iterator[AlterField]:
     if not change.retypes or bool(old.remote_field) == bool(new.remote_field):
         return
     like, form = (old, change.old) if old.remote_field else (new, change.new)
-    if plain := _plain(form.type):
-        for name in OF_EVERY_TYPE:
-            setattr(plain, name, getattr(like, name, None))
-        plain.db_column, plain.db_default = like.column, like.db_default
+    if plain := plain_like(form, form):
+        plain.db_default = like.db_default
         plain.default = NOT_PROVIDED if like is old else operation.field.default
         yield AlterField(operation.model_name, operation.name, plain, like is old or operation.preserve_default)
+
+
+# Digits that move from one side of the point to the other: first a column that holds the values of both releases.
+
+
+def _digits_of_both(
+    operation: AlterField, change: Alteration, form_of: Callable[[Field[Any, Any]], Form]
+) -> Iterator[AlterField]:
+    both = numeric_of_both(change.old.type, change.new.type)
+    if not both or change.renames_column or not change.retypes or change.has_wider_type:
+        return
+    wide: Any = operation.field.clone()
+    wide.max_digits, wide.decimal_places = both
+    if parse(form_of(wide).type) == ("numeric", both):  # else it spells its type itself
+        yield AlterField(operation.model_name, operation.name, wide, operation.preserve_default)
+
+
+def plain_like(form: Form, like: Form) -> Any:
+    """A plain column of the form's type, and the rest like another; None for a type that keys seldom have."""
+    plain = _plain(form.type)
+    if plain:
+        for name in OF_EVERY_TYPE:
+            setattr(plain, name, getattr(like.field, name, None))
+        plain.db_column = like.field.column
+    return plain
 
 
 PLAIN: dict[str, Callable[..., Any]] = {

@@ -4,7 +4,8 @@ RENAME COLUMN is instant, but the old release names the old column in every SELE
 next release needs the new name before the last server of the old one is gone.
 https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-RENAME
 
-So the column lives under both names until the contract: plans/two_names.py tells how.
+So the column lives under both names until the contract: plans/two_names.py tells how. A many-to-many field has a table
+instead, which is named after it: that is renamed, and a view has its old name until the contract.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.utils import get_references
 from django.db.models import Field
 
+from ..plans import old_table_name
 from ..plans.column import Column, bound
 from ..plans.steps import Plan, Together
 from ..plans.two_names import TwoNames
-from ..typed import set_on
+from ..typed import field_of, set_on
 from .alter_unique_together import sets_of
 from .base import FILLS, Change, Situation
-from .rule import Context, Finding, Rule
+from .rule import Context, Finding, Option, Rule
 
 
 class ExpandRename(Change, RenameField):
@@ -72,7 +74,12 @@ class ExpandRename(Change, RenameField):
             options["unique_together"] = {tuple(names) for names in options["unique_together"]}
 
     def contract_label(self, at: Situation) -> str:
-        return self._names(at).contract_label
+        tables = self._tables(at)
+        return old_table_name.contract_label(tables) if tables else self._names(at).contract_label
+
+    def _tables(self, at: Situation) -> list[old_table_name.Pair]:
+        old, new = field_of(at.old(self.model_name), self.old_name), field_of(at.new(self.model_name), self.new_name)
+        return old_table_name.renamed_with_field(old, new) if old.many_to_many else []
 
     def _names(self, at: Situation) -> TwoNames:
         old, new = at.old(self.model_name), at.new(self.model_name)
@@ -86,12 +93,16 @@ class ExpandRename(Change, RenameField):
         return names.original.field.column is None or names.original.name == names.twin.name
 
     def expand(self, at: Situation) -> Plan:
+        if tables := self._tables(at):
+            return old_table_name.expand(at.editor, tables)
         return () if self._has_same_column(at) else self._names(at).expand()
 
     def triggers(self, at: Situation) -> tuple[Together, ...]:
         return () if self._has_same_column(at) else (self._names(at).trigger,)
 
     def contract(self, at: Situation) -> Plan:
+        if tables := self._tables(at):
+            return old_table_name.contract(at.editor, tables)
         return () if self._has_same_column(at) else self._names(at).contract()
 
 
@@ -147,7 +158,7 @@ def _of_rename(operation: RenameField, context: Context) -> Finding | None:
         f"Python's name has to change, {only_python} in models.py costs nothing.)"
     )
     if reason := no_second_name(operation, operation.new_name, old, context):
-        return Finding(harm, way_by_hand=reason)
+        return Finding(harm, way_by_hand=reason, options=(_kept(operation, old.column, context),))
     rename = ExpandRename(operation.model_name, operation.old_name, operation.new_name)
     if _is_altered_too(operation, old, context):
         return Finding(harm, (*_keep_column(operation, context), rename))
@@ -171,6 +182,15 @@ def _is_altered_too(operation: RenameField, field: Any, context: Context) -> boo
     )
 
 
+def _kept(operation: RenameField, column: str, context: Context) -> Option:
+    operations = (*_keep_column(operation, context), operation)
+    question = (
+        f"The column of {operation.model_name}.{operation.new_name} can't be renamed while two releases run. Keep it, "
+        f'and write db_column="{column}" into models.py, so that only Python\'s name changes?'
+    )
+    return Option(operation.model_name, operation.new_name, "db_column", column, operations, question)
+
+
 def _key(operation: RenameField, context: Context) -> tuple[str, str, str]:
     return context.app_label, operation.model_name_lower, operation.new_name
 
@@ -188,11 +208,15 @@ def _of_many_to_many(what: str, operation: RenameField, field: Any, context: Con
         return None
     model = context.model_before(operation.model_name)
     table = model.options.get("db_table") or f"{context.app_label}_{operation.model_name_lower}"
+    only_python = f'{operation.new_name} = models.ManyToManyField(..., db_table="{table}_{operation.old_name}")'
     return Finding(
-        f"{what} renames its table at once: the old release names it in every query.",
-        way_by_hand=(
-            f'Write {operation.new_name} = models.ManyToManyField(..., db_table="{table}_{operation.old_name}") in '
-            "models.py: then only Python's name changes, at no cost."
+        f"{what} renames its table at once: the old release names it in every query. (Where only Python's name has to "
+        f"change, {only_python} in models.py costs nothing.)",
+        (ExpandRename(operation.model_name, operation.old_name, operation.new_name),),
+        notice=(
+            f"{operation.model_name}.{operation.new_name}: its table is renamed too, and a view has the old name until "
+            f"the contract. If only Python's name has to change, write {only_python} and make the migration again: "
+            "that costs nothing."
         ),
     )
 

@@ -47,6 +47,26 @@ class Context(Data):
         )
 
 
+class Option(Data):
+    """What a person may say about a refused change, and the operations that make it then. It may need an option of the
+    field in models.py.
+    """
+
+    model_name: str
+    field_name: str
+    name: str  # of what is written into models.py; empty for nothing
+    value: str
+    operations: tuple[Operation, ...]
+    question: str
+
+    @property
+    def text(self) -> str:
+        return f'{self.name}="{self.value}"'
+
+    def __str__(self) -> str:
+        return f"{self.text} of {self.model_name}.{self.field_name}"
+
+
 class Finding(Data):
     """An operation that would hurt: whom and how, and what to write instead."""
 
@@ -55,6 +75,7 @@ class Finding(Data):
     way_by_hand: str = ""  # for what is refused
     notice: str = ""  # what the person who gets the replacement written has to know
     level: Level = "error"
+    options: tuple[Option, ...] = ()  # one of which makes it possible
 
 
 class Rule(Data):

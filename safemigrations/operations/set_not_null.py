@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db.migrations.operations import AlterField
-from django.db.models import CheckConstraint, Field, Q
+from django.db.models import NOT_PROVIDED, CheckConstraint, Field, Q
 
 from ..plans import defaults
 from ..plans.column import Column
@@ -24,9 +24,9 @@ from ..plans.expressions import refuse_many
 from ..plans.not_null import not_null
 from ..plans.steps import Plan, Proof, Together
 from .add_field_with_default import field_with_default
-from .alteration import alteration_at, refuse_besides
+from .alteration import Alteration, alteration_at, refuse_besides
 from .base import FILLS, Change, Situation
-from .filling import Filling, is_expression, is_function, path_of, row_function
+from .filling import Filling, answer_in, is_expression, is_function, path_of, row_function
 from .parts import Part
 from .rule import Context, Finding, Rule
 
@@ -97,8 +97,11 @@ class SetNotNullLater(Change, AlterField):
             )
         return ""
 
+    def refuse(self, change: Alteration) -> None:
+        refuse_besides(change, self, "tightens_null")
+
     def _column(self, at: Situation) -> Column:
-        refuse_besides(alteration_at(at, self.model_name, self.name), self, "tightens_null")
+        self.refuse(alteration_at(at, self.model_name, self.name))
         return Column(at.editor, at.new(self.model_name), field_with_default(at, self))
 
     def _filling(self, at: Situation) -> Filling:
@@ -164,7 +167,7 @@ def gives_one_value(field: Field[Any, Any], backfill: Any) -> bool:
 def fills_twice(operation: AlterField, *, was_unique: bool) -> str:
     """What to do where the column has to be unique and all rows that are null would get one value; else empty."""
     field = operation.field
-    if not (was_unique or field.unique) or not gives_one_value(field, None):
+    if not (was_unique or field.unique) or not gives_one_value(field, answer_in(field)):
         return ""
     if not field.unique:
         return (
@@ -187,8 +190,7 @@ def find(part: Part, context: Context) -> Finding | None:
             f"{what} gives every row that is null the same value, and the field is unique: the second one fails.",
             way_by_hand=reason,
         )
-    field, preserve_default = operation.field, operation.preserve_default
-    safe = SetNotNullLater(operation.model_name, operation.name, field, preserve_default=preserve_default)
+    safe = _replacement(operation)
     if check := _proof(operation, context):
         return Finding(
             f"{what} waits for a lock for which everybody queues. It reads nothing: check {check} proves that no row "
@@ -203,6 +205,16 @@ def find(part: Part, context: Context) -> Finding | None:
         (safe,),
         notice=safe.notice(),
     )
+
+
+def _replacement(operation: AlterField) -> SetNotNullLater:
+    field, answer = operation.field, answer_in(operation.field)
+    if answer is None:
+        preserve_default = operation.preserve_default
+        return SetNotNullLater(operation.model_name, operation.name, field, preserve_default=preserve_default)
+    field = field.clone()
+    field.default = NOT_PROVIDED
+    return SetNotNullLater(operation.model_name, operation.name, field, backfill=answer)
 
 
 def _proof(operation: AlterField, context: Context) -> str:

@@ -227,6 +227,16 @@ def renamed_with_table(old: type[Model], new: type[Model]) -> list[Pair]:
     return [pair for pair in [(old, new), *through] if pair[0]._meta.db_table != pair[1]._meta.db_table]
 
 
+def renamed_with_field(before: Any, after: Any) -> list[Pair]:
+    """A many-to-many field that is renamed, or gets another db_table: the table that Django makes for it."""
+    pair = through(before), through(after)
+    return [pair] if pair[1]._meta.auto_created and pair[0]._meta.db_table != pair[1]._meta.db_table else []
+
+
+def contract_label(pairs: Iterable[Pair]) -> str:
+    return f"drop the old name of {', '.join(bare_name(after._meta.db_table) for _, after in pairs)}"
+
+
 def labels(pairs: Iterable[Pair]) -> str:
     return ", ".join(bare_name(before._meta.db_table) for before, _ in pairs)
 

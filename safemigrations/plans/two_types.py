@@ -39,21 +39,23 @@ from .two_names import there_already
 class Conversion(Data):
     """How a value of either column becomes one of the other: two functions, and the sync trigger that calls them.
 
-    `using` is SQL that makes a new value of an old one, which is {}.
+    `using` is SQL that makes a new value of an old one, which is {}; `back` makes an old value of a new one.
     """
 
     old: Column
     new: Column
     using: str = ""
+    back: str = ""
 
     def functions(self) -> tuple[Together, ...]:
         old, new = self.old, self.new
         timezone = str(old.editor.connection.timezone_name)
         narrows = "" if self.using else misfit(old.type, new.type)
-        forth, back = self.using or assigned(old.type, new.type), assigned(new.type, old.type)
+        widens = "" if self.back else misfit(new.type, old.type)
+        forth, back = self.using or assigned(old.type, new.type), self.back or assigned(new.type, old.type)
         return (
             conversion(old, new, misfit=narrows, using=forth, timezone=timezone, by_hand=bool(self.using)),
-            conversion(new, old, misfit=misfit(new.type, old.type), using=back, timezone=timezone),
+            conversion(new, old, misfit=widens, using=back, timezone=timezone, by_hand=bool(self.back)),
         )
 
     def drop_functions(self) -> Plan:
@@ -265,11 +267,12 @@ class TwoTypes(Data):
     old: Column
     new: Column
     using: str = ""
+    back: str = ""
     like: bool = False
 
     @property
     def _conversion(self) -> Conversion:
-        return Conversion(self.old, self.new, self.using)
+        return Conversion(self.old, self.new, self.using, self.back)
 
     @property
     def _forwards(self) -> Direction:

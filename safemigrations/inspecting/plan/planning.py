@@ -14,12 +14,12 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ...checking.handwritten import texts_of
+from ...checking.of_migration import created_by, situations
 from ...checking.scene import Scene
 from ...contracts import queue
 from ...contracts.going import losses
 from ...contracts.table import Contract
 from ...hooks.executor import MigrationExecutor
-from ...hooks.of_migration import created_by, situations
 from ...hooks.states import states_after, states_before
 from ...operations.base import Change, Situation
 from ...plans.steps import Plan

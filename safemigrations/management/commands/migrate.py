@@ -14,10 +14,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from safemigrations.checking import checks
+from safemigrations.checking.of_migration import created_by, situations
 from safemigrations.contracts import loaded
 from safemigrations.errors import to_type
 from safemigrations.hooks.executor import MigrationExecutor
-from safemigrations.hooks.of_migration import created_by, situations
 from safemigrations.management import back_arguments, json_lines
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.targets import targets

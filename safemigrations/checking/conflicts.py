@@ -34,6 +34,7 @@ class Conflict(Data):
     migration: Migration
     claim: Claim
     holder: Holder
+    operation: Operation
     is_own: bool  # does an earlier operation of the same migration leave that contract?
 
     def explain(self, connection: BaseDatabaseWrapper) -> str:
@@ -67,9 +68,15 @@ def conflict(
         keys = [claim for claim in reworked if claim.kind is Kind.KEY]
         if found := found or _first(reworked, others) or _first(keys, own):
             claim, holder = found
-            return Conflict(migration=migration, claim=claim, holder=holder, is_own=holder in own)
+            return Conflict(migration, claim, holder, operation, is_own=holder in own)
         own += _left_by(operation, at, run)
     return None
+
+
+def left_by(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper, run: Run) -> Iterator[Holder]:
+    """The contracts that its operations are going to leave."""
+    for operation, at in situations(migration, state, connection):
+        yield from _left_by(operation, at, run)
 
 
 # What a backfill needs that an earlier migration left for later.

@@ -1,0 +1,177 @@
+"""What migrate refuses because of the migrations alone, whatever a database holds.
+
+makemigrations and the checks say it before, in the same words.
+
+To plan an operation takes models that are rendered, which takes a second in a large project. So the checks plan only
+where two operations may get in each other's way, or where an expression has to be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from django.core.exceptions import FieldError
+from django.db import migrations
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.exceptions import InvalidBasesError
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from ..contracts.held import Holder
+from ..operations.alter_field import AlterFieldConcurrently
+from ..operations.alter_field_type import ExpandAlterField
+from ..operations.alteration import alteration_in
+from ..operations.base import Change
+from ..operations.drop_default import DropDefaultLater
+from ..operations.filling import is_expression
+from ..operations.home import home_of
+from ..operations.rule import Context
+from ..operations.set_not_null import SetNotNullLater
+from ..running.run import Run
+from ..typed import set_on, without_classes
+from .conflicts import conflict, left_by
+from .of_migration import created_by, situations, unwrapped
+
+Said = tuple[Operation, str]
+
+
+@dataclass
+class Rollout(Run):
+    """A run on a database that an old release uses, whatever the settings of a laptop say."""
+
+    @property
+    def contract(self) -> Literal["explicitly", "immediately"]:
+        return "explicitly"
+
+
+class Refusing:
+    """Asks migrations in the order in which one run of migrate would apply them."""
+
+    def __init__(self, created: Collection[tuple[str, str]] = ()) -> None:
+        self.run, self.holders = Rollout(created=set(created)), list[Holder]()
+
+    def refused(self, migration: Migration, state: ProjectState) -> Iterator[Said]:
+        """The operations that it refuses, and why. `state` is the one before the migration, and stays as it is."""
+        self.run.created |= created_by(migration)
+        self.run.freed = {claim for holder in self.holders for claim in holder.frees}
+        connection = _home(migration, state)
+        if connection:
+            # A child whose parent the same release deletes can't be rendered from nothing.
+            with contextlib.suppress(NeedsServer, InvalidBasesError):
+                yield from self._asked(migration, without_classes(state), connection)
+
+    def _asked(self, migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> Iterator[Said]:
+        found = list(_not_planned(migration, state, connection, self.run))
+        if not found and (clash := conflict(connection, migration, state, self.run, self.holders)):
+            found.append((clash.operation, clash.explain(connection)))
+        if not found:
+            self.holders += left_by(migration, state, connection, self.run)
+        yield from found
+
+
+class NeedsServer(Exception):
+    """What is asked would have to be asked of a database."""
+
+
+def without_server(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
+    """One that plans and never connects: the checks work where there is no database. Its constants aren't quoted."""
+    copy = connection.copy()
+    set_on(copy, connect=_refuse_to_connect)
+    set_on(copy.ops, compose_sql=lambda sql, params: f"{sql} {params}")
+    return copy
+
+
+def _refuse_to_connect() -> None:
+    raise NeedsServer
+
+
+def _home(migration: Migration, state: ProjectState) -> BaseDatabaseWrapper | None:
+    models = [
+        state.models.get((migration.app_label, operation.model_name.lower()))
+        for operation in unwrapped(migration)
+        if isinstance(operation, Change)
+    ]
+    homes = [home_of(model) for model in models if model]
+    return next((without_server(home) for home in homes if home and home.vendor == "postgresql"), None)
+
+
+def _not_planned(
+    migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper, run: Run
+) -> Iterator[Said]:
+    """What has no plan: an expression over a field that isn't there, a change that the operation doesn't make."""
+    for operation, at in situations(migration, state, connection):
+        try:
+            if isinstance(operation, Change) and operation.has_plans(at, run):
+                operation.expand(at)
+        except InvalidBasesError:
+            raise
+        except (ValueError, FieldError) as error:
+            yield operation, str(error)
+
+
+# What the checks ask.
+
+
+def refused_alone(migration: Migration, state: ProjectState, created: Iterable[str]) -> Iterator[Said]:
+    """What one file says that no migrate carries out. A squash is for databases that no release uses yet."""
+    if not migration.replaces and _has_to_be_planned(migration):
+        yield from Refusing({(migration.app_label, name) for name in created}).refused(migration, state)
+
+
+def _has_to_be_planned(migration: Migration) -> bool:
+    changes = [operation for operation in unwrapped(migration) if isinstance(operation, Change)]
+    return any(map(_has_expression, changes)) or any(
+        _may_clash(former, later) for number, later in enumerate(changes) for former in changes[:number]
+    )
+
+
+def _has_expression(operation: Any) -> bool:
+    given = [getattr(operation, "backfill", None), *dict(getattr(operation, "set", None) or {}).values()]
+    return any(map(is_expression, given))
+
+
+OF_TABLES = migrations.RenameModel | migrations.AlterModelTable | migrations.DeleteModel
+
+
+def _may_clash(former: Any, later: Any) -> bool:
+    if type(former).contract is Change.contract or _are_of_one_field(former, later):
+        return False
+    whole = isinstance(later, OF_TABLES) or isinstance(former, OF_TABLES | ExpandAlterField)
+    return whole or isinstance(later, ExpandAlterField) or bool(_names(former) & _names(later))
+
+
+def _are_of_one_field(former: Any, later: Any) -> bool:
+    """Two parts of one AlterField, as makemigrations writes them."""
+    both = isinstance(former, migrations.AlterField) and isinstance(later, migrations.AlterField)
+    return bool(both) and (former.model_name, _names(former)) == (later.model_name, _names(later))
+
+
+def _names(operation: Any) -> set[str]:
+    """What an operation calls fields, columns, indexes and constraints; not its model."""
+    named = [getattr(operation, name, "") for name in ("name", "old_name", "new_name")]
+    parts = [getattr(operation, name, None) for name in ("index", "constraint")]
+    field = getattr(operation, "field", None)
+    named += [getattr(part, "name", "") for part in parts]
+    named += [getattr(field, name, None) for name in ("db_column", "db_table")]
+    return {str(name).lower().removesuffix("_id") for name in named if name}
+
+
+# What an AlterField of ours says of itself without a plan.
+
+ALTERS = AlterFieldConcurrently | ExpandAlterField | DropDefaultLater | SetNotNullLater
+
+
+def misfit(operation: Change, context: Context) -> str:
+    """Why the operation doesn't make its change; empty if it does."""
+    change = alteration_in(context, operation) if isinstance(operation, ALTERS) else None
+    if change is None or not isinstance(operation, ALTERS):
+        return ""
+    try:
+        operation.refuse(change)
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,81 @@
+"""What a foreign key points at, before and after: whether these are the same rows, and which field tells one of the
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.migrations.utils import resolve_relation
+
+from ..data import Data
+from ..plans.column import bound
+from ..plans.tables import db_table_of
+from ..postgres.names import Name
+from .alteration import Alteration
+from .rule import Context
+
+
+def are_same_rows(context: Context, old: str, new: str) -> bool:
+    """Is one of the two models the other's proxy, parent or child?"""
+    return new in _lineage(context.before, old) or old in _lineage(context.after, new)
+
+
+def _lineage(state: ProjectState, label: str) -> set[str]:
+    model = state.models.get(tuple(label.split(".")))
+    bases = [base for base in model.bases if isinstance(base, str)] if model else []
+    return {label}.union(*(_lineage(state, base) for base in bases))
+
+
+def points_at_other_rows(change: Alteration, context: Context) -> bool:
+    return change.retargets and not are_same_rows(context, change.old.target[0], change.new.target[0])
+
+
+class Link(Data):
+    """A foreign key between two models, by which a key of either is made of one of the other."""
+
+    name: str  # model and field, for people
+    table: Name
+    own: Name  # the column with the keys of its model
+    other: Name  # the column of the foreign key
+    is_of_new: bool  # does it stand in the model that is pointed at from now on?
+
+    @property
+    def using(self) -> str:
+        """SQL of the new key, made of the old one, which is {}."""
+        return self._of(self.other, self.own) if self.is_of_new else self._of(self.own, self.other)
+
+    @property
+    def back(self) -> str:
+        return self._of(self.own, self.other) if self.is_of_new else self._of(self.other, self.own)
+
+    def _of(self, given: Name, wanted: Name) -> str:
+        return f"(SELECT {wanted} FROM {self.table} WHERE {given} = {{}} ORDER BY {self.own} LIMIT 1)"
+
+
+def links(context: Context, old: str, new: str) -> Iterator[Link]:
+    """Those that both releases have; of the new model only one whose value no two rows share."""
+    for label, to, is_of_new in ((new, old, True), (old, new, False)):
+        model = context.before.models.get(tuple(label.split(".")))
+        for name, field in model.fields.items() if model else ():
+            if _points_at(field, model, to) and (field.unique or not is_of_new):
+                yield _link(model, name, field, is_of_new)
+
+
+def _points_at(field: Any, model: Any, label: str) -> bool:
+    if not field.remote_field or field.many_to_many or not hasattr(field, "to_fields") or field.to_fields[0]:
+        return False
+    return ".".join(resolve_relation(field.remote_field.model, model.app_label, model.name_lower)) == label
+
+
+def _link(model: Any, name: str, field: Any, is_of_new: bool) -> Link:
+    own, other = _key(model), str(bound(field, name).column)
+    table = Name.from_django(db_table_of(model))
+    return Link(f"{model.name}.{name}", table, Name.from_django(own), Name.from_django(other), is_of_new)
+
+
+def _key(model: ModelState) -> str:
+    keys = [(name, field) for name, field in model.fields.items() if field.primary_key]
+    return str(bound(keys[0][1], keys[0][0]).column)

@@ -1,0 +1,95 @@
+"""A foreign key that points at another model, where a field between the two says which row is which."""
+
+from __future__ import annotations
+
+import pytest
+
+from .project import Project
+
+PAGE = """
+class Customer(models.Model):
+    name = models.CharField(max_length=10)
+
+class Client(models.Model):
+    code = models.CharField(max_length=10, primary_key=True)
+    customer = models.{link}(Customer, models.CASCADE)
+
+class Order(models.Model):
+    customer = models.ForeignKey({to}, models.CASCADE{more})
+"""
+OLD = PAGE.format(link="OneToOneField", to="Customer", more="")
+NEW = PAGE.format(link="OneToOneField", to="Client", more="")
+ASKED = (
+    "order.customer points at shop.client from now on. Is Client.customer what says which one it is for each row? The "
+    'relation gets a column of its own then, by db_column="customer_client_id" in models.py. [y/N]'
+)
+FILL = """
+    INSERT INTO shop_customer (name) VALUES ('a'), ('b'), ('c'), ('d');
+    INSERT INTO shop_client VALUES ('A', 1), ('B', 2), ('C', 3);
+    INSERT INTO shop_order (customer_id) VALUES (1)
+"""
+BOTH = "SELECT customer_id, customer_client_id FROM shop_order ORDER BY id"
+
+
+@pytest.fixture
+def grown(project: Project) -> Project:
+    project.write_models("shop", OLD)
+    project.manage("makemigrations", "shop").check()
+    project.manage("migrate").check()
+    project.sql(FILL)
+    project.write_models("shop", NEW)
+    return project
+
+
+def test_each_release_has_a_column_that_is_made_from_the_other(grown):
+    first = grown.migration_files("shop")[-1]
+    written = grown.manage("makemigrations", "shop", input="y\n").check()
+    assert ASKED in written.stdout
+    assert 'Written into shop/models.py: db_column="customer_client_id" of order.customer\n' in written.stdout
+    grown.manage("makemigrations", "--check", "--dry-run").check()
+    assert grown.manage("check").check().stdout == "System check identified no issues (0 silenced).\n"
+    grown.manage("migrate").check()
+    grown.sql("INSERT INTO shop_order (customer_id) VALUES (2)")
+    grown.sql("INSERT INTO shop_order (customer_client_id) VALUES ('C')")
+    assert grown.sql(BOTH) == [(1, "A"), (2, "B"), (3, "C")]
+    grown.sql("UPDATE shop_order SET customer_id = 3 WHERE id = 1")
+    grown.sql("UPDATE shop_order SET customer_client_id = 'A' WHERE id = 2")
+    assert grown.sql(BOTH) == [(3, "C"), (1, "A"), (3, "C")]
+    grown.manage("migrate", "--contract", "--noinput").check()
+    grown.manage("safemigrations", "verify").check()
+    grown.manage("migrate", "shop", first).check()
+    assert grown.sql("SELECT customer_id FROM shop_order ORDER BY id") == [(3,), (1,), (3,)]
+    grown.manage("safemigrations", "verify").check()
+
+
+def test_a_row_that_has_no_new_parent_stops_migrate_before_anything_is_changed(grown):
+    grown.sql("INSERT INTO shop_order (customer_id) VALUES (4)")
+    grown.manage("makemigrations", "shop", input="y\n").check()
+    said = grown.manage("migrate").stderr
+    assert "Rows of shop_order have a customer_id that can't be converted to varchar(10): id 2" in said
+
+
+def test_a_column_that_has_its_name_already_needs_nothing_in_models_py(grown):
+    grown.write_models("shop", PAGE.format(link="OneToOneField", to="Client", more=', db_column="client"'))
+    written = grown.manage("makemigrations", "shop", input="y\n").check()
+    assert "Written into" not in written.stdout
+    grown.manage("makemigrations", "--check", "--dry-run").check()
+    grown.migrate_and_contract()
+    assert grown.sql("SELECT client FROM shop_order") == [("A",)]
+
+
+@pytest.mark.parametrize("answer", ["n\n", None], ids=["a person says no", "nobody can answer"])
+def test_where_nothing_says_which_row_is_which_it_is_refused(grown, answer):
+    arguments = [] if answer else ["--noinput"]
+    said = grown.manage("makemigrations", "shop", *arguments, input=answer).check().stderr
+    assert "AlterField customer of order points at another table: either release takes the keys" in said
+    assert grown.read_migration("shop", grown.migration_files("shop")[-1]).count("migrations.AlterField(") == 1
+
+
+def test_a_field_that_leads_to_several_rows_says_nothing(project):
+    project.write_models("shop", OLD.replace("OneToOneField", "ForeignKey"))
+    project.manage("makemigrations", "shop").check()
+    project.write_models("shop", NEW.replace("OneToOneField", "ForeignKey"))
+    said = project.manage("makemigrations", "shop", input="y\n").check()
+    assert "what says which one" not in said.stdout
+    assert "Give one of the two models a foreign key to the other" in said.stderr
