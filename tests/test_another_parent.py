@@ -66,7 +66,7 @@ def test_a_row_that_has_no_new_parent_stops_migrate_before_anything_is_changed(g
     grown.sql("INSERT INTO shop_order (customer_id) VALUES (4)")
     grown.manage("makemigrations", "shop", input="y\n").check()
     said = grown.manage("migrate").stderr
-    assert "Rows of shop_order have a customer_id that can't be converted to varchar(10): id 2" in said
+    assert 'Rows of shop_order have a customer_id that can\'t be converted to varchar(10): "id" 2' in said
 
 
 def test_a_column_that_has_its_name_already_needs_nothing_in_models_py(grown):

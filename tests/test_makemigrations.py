@@ -1113,12 +1113,13 @@ def test_a_key_that_another_app_points_at(project, app):
     project.write_models(app, f"{loan}    book = models.ForeignKey('shop.Book', models.CASCADE)\n")
     with_book(project)
     project.manage("makemigrations", app).check()
+    files = project.migration_files(app)
     project.manage("migrate").check()
     project.sql("INSERT INTO shop_book (title) VALUES ('Emma')")
     project.sql(f"INSERT INTO {app}_loan (book_id) VALUES (1)")
     change(project, "    id = models.BigAutoField(primary_key=True)\n")
     project.manage("makemigrations", "--noinput").check()
-    assert project.migration_files(app) == ["0001_initial"]
+    assert project.migration_files(app) == files
     project.manage("migrate").check()
     project.migrate_and_contract()
     assert is_clean(project)

@@ -113,7 +113,7 @@ SPECIAL = migrations.RunPython | migrations.RunSQL | SeparateDatabaseAndState
 
 def _fits_a_transaction(operation: Operation, migration: Migration, run: Run) -> bool:
     if isinstance(operation, Change):
-        return operation.stock_when_alone and run.is_alone(migration.app_label, operation.model_name)
+        return operation.stock_when_alone and operation.is_alone(migration.app_label, run)
     # django.contrib.postgres marks so what PostgreSQL does only outside of a transaction.
     concurrently = hasattr(operation, "_ensure_not_in_transaction")
     if migration.replaces and not concurrently:

@@ -27,6 +27,7 @@ from .atomicity import note_what_is_sent, split
 from .going_models import sets_before_keys, what_is_over
 from .keys_first import wait_for_keys
 from .moved_models import moves
+from .new_keys import let_go
 from .new_tables import name_new_tables
 from .one_column import Succession, successions
 from .through_models import Adoption, adoptions
@@ -120,7 +121,7 @@ ONE_AFTER_THE_OTHER = (
 
 def refuse_what_migrate_refuses(start: ProjectState, migrations: dict[str, list[Migration]]) -> None:
     """Raise CommandError for two changes of one release that need one name."""
-    asked, state = Refusing(), without_classes(start)
+    asked, state = Refusing(), _before(start, migrations)
     for _, migration in in_order(migrations):
         for _, why in asked.refused(migration, state):
             raise CommandError(f"{why}\n{ONE_AFTER_THE_OTHER}")
@@ -141,7 +142,8 @@ def replace_unsafe(
         for operation in part.operations
     ]
     created = {(app, op.name_lower) for app, op in release if isinstance(op, operations.CreateModel)}
-    state = without_classes(from_state)
+    let_go(from_state, migrations, created)
+    state = _before(from_state, migrations)
     for app_label, part in in_order(migrations):
         replaced: list[Operation] = []
         for detected in _tables_first(part.operations):
@@ -162,6 +164,13 @@ def replace_unsafe(
                 forget_classes(after)
                 state = after if safe_form == (operation,) else _after(safe_form, app_label, state)
         set_on(part, operations=replaced)
+
+
+def _before(start: ProjectState, migrations: dict[str, list[Migration]]) -> ProjectState:
+    """The state before them. An app whose first migration is among them isn't one without migrations any more."""
+    state = without_classes(start)
+    set_on(state, real_apps=state.real_apps - migrations.keys())
+    return state
 
 
 def _after(safe_form: Iterable[Operation], app_label: str, state: ProjectState) -> ProjectState:

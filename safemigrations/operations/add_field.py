@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db.migrations.operations import AddField
+from django.db.migrations.utils import resolve_relation
 from django.db.models import Field, Model
 
 from ..plans import claims, defaults
@@ -46,6 +47,15 @@ class AddFieldConcurrently(Change, AddField):
 
     def describe(self) -> str:
         return f"{AddField.describe(self)}, and its index and constraints concurrently"
+
+    def is_alone(self, app_label: str, run: Any) -> bool:
+        """The table of a many-to-many field points at two models, and another release may know the other one."""
+        alone = super().is_alone(app_label, run)
+        if not self.field.many_to_many or run.fresh:
+            return alone
+        relation: Any = self.field.remote_field
+        other = resolve_relation(relation.model, app_label, self.model_name.lower())
+        return alone and other in {*run.created, (app_label, self.model_name.lower())}
 
     @property
     def identity(self) -> str:

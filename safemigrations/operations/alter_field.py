@@ -26,6 +26,7 @@ from ..plans.index_and_check import build_index, name_in
 from ..plans.indexes import BuildIndex, DropIndex
 from ..plans.not_null import may_be_null
 from ..plans.steps import Plan, Proof, Statement, Together
+from ..plans.tables import when_parent_goes
 from ..postgres.blocks import drop_found, for_each
 from ..postgres.columns import column_has_type
 from ..postgres.constraints import constraints_of_field, foreign_keys
@@ -45,15 +46,33 @@ from .rule import Context, Finding, Level, Rule
 
 
 class AlterFieldConcurrently(Change, AlterField):
-    """Add or remove an index, UNIQUE, a check or a foreign key of a column that both releases use."""
+    """Add or remove an index, UNIQUE, a check or a foreign key of a column that both releases use.
+
+    `lets_go` is for a foreign key of a table that only the new release knows: until the contract the old one may delete
+    its parents, and the rows go with them, or point at nothing.
+    """
 
     category = AlterField.category
 
-    def __init__(self, model_name: str, name: str, field: Field[Any, Any], preserve_default: bool = True) -> None:
+    def __init__(
+        self,
+        model_name: str,
+        name: str,
+        field: Field[Any, Any],
+        preserve_default: bool = True,
+        lets_go: bool = False,
+    ) -> None:
+        self.lets_go = lets_go
         AlterField.__init__(self, model_name, name, field, preserve_default)
         self.wrap(AlterField(model_name, name, field, preserve_default))
 
+    def is_alone(self, app_label: str, run: Any) -> bool:
+        """The new table is; but what it points at isn't."""
+        return bool(run.fresh) if self.lets_go else super().is_alone(app_label, run)
+
     def describe(self) -> str:
+        if self.lets_go:
+            return f"{AlterField.describe(self)}: its foreign key, which lets go of its parents until the contract"
         return f"{AlterField.describe(self)}, concurrently; what could refuse a release waits for the contract"
 
     @property
@@ -96,6 +115,7 @@ class AlterFieldConcurrently(Change, AlterField):
             *_build_indexes(old, new),
             *(new.unique_by_name() if change.adds_unique else ()),
             *(_exchange(old, new) if change.changes_on_delete and change.new.on_delete else ()),
+            *(ForeignKey(new).that_lets_go(when_parent_goes(new)) if self.lets_go else ()),
         )
 
     def contract(self, at: Situation) -> Plan:
@@ -104,9 +124,12 @@ class AlterFieldConcurrently(Change, AlterField):
             *(_drop_unique(old) if change.removes_unique else ()),
             *_drop_indexes(old, new),
             *(new.check_by_name() if change.adds_check else ()),
-            *(ForeignKey(new).add() if change.adds_foreign_key or change.retargets else ()),
+            *(self._add_foreign_key(new) if change.adds_foreign_key or change.retargets else ()),
             *(_exchange(old, new) if change.changes_on_delete and not change.new.on_delete else ()),
         )
+
+    def _add_foreign_key(self, column: Column) -> Plan:
+        return ForeignKey(column).own() if self.lets_go else ForeignKey(column).add()
 
     # The data is asked before anything is changed.
 
@@ -114,8 +137,11 @@ class AlterFieldConcurrently(Change, AlterField):
         return (
             *((no_duplicates(at, column.model, (self.name,)),) if change.adds_unique else ()),
             *((self._no_violators(column),) if change.adds_check else ()),
-            *((self._no_orphans(column),) if change.adds_foreign_key or change.retargets else ()),
+            *((self._no_orphans(column),) if self._may_have_orphans(change) else ()),
         )
+
+    def _may_have_orphans(self, change: Alteration) -> bool:
+        return (change.adds_foreign_key or change.retargets) and not self.lets_go
 
     def _no_violators(self, column: Column) -> Proof:
         keys = ", ".join(column.key)

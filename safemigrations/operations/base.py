@@ -65,7 +65,7 @@ class Change(SeparateDatabaseAndState):
     """A stock operation whose database half is an expand plan now and a contract plan later."""
 
     # On a table that no release uses yet the stock operation does the same in less time.
-    stock_when_alone: ClassVar[bool] = True
+    stock_when_alone: bool = True
     # Does it alter tables of any app that points at its own?
     reaches_others: ClassVar[bool] = False
     # What it does that takes too long for a transaction, for the comment on `atomic = False`.
@@ -159,7 +159,7 @@ class Change(SeparateDatabaseAndState):
 
     def has_plans(self, at: Situation, run: Run) -> bool:
         """Does this run carry out the plans, rather than the stock operation, or nothing?"""
-        alone = run.is_alone(at.app_label, self.model_name) and self.stock_when_alone
+        alone = self.is_alone(at.app_label, run) and self.stock_when_alone
         return not alone and self._is_migrated_here(at)
 
     def takes(self, at: Situation) -> Iterator[Claim]:
@@ -171,14 +171,18 @@ class Change(SeparateDatabaseAndState):
 
     def leaves(self, at: Situation, run: Run) -> Plan:
         """What would wait for the contract if this run applied the operation."""
-        at_once = run.contract == "immediately" or run.is_alone(at.app_label, self.model_name)
+        at_once = run.contract == "immediately" or self.is_alone(at.app_label, run)
         return () if at_once or not self._is_migrated_here(at) else self.contract(at)
 
     def _is_migrated_here(self, at: Situation) -> bool:
         return self.allow_migrate_model(at.connection.alias, at.old(self.model_name))
 
     def _is_alone(self, at: Situation, run: Run) -> bool:
-        return not at.editor.collect_sql and run.is_alone(at.app_label, self.model_name)
+        return not at.editor.collect_sql and self.is_alone(at.app_label, run)
+
+    def is_alone(self, app_label: str, run: Run) -> bool:
+        """Can no other release know what it changes?"""
+        return run.is_alone(app_label, self.model_name)
 
     def _expand(self, at: Situation, run: Run) -> None:
         plan, later = self.expand(at), self.leaves(at, run)
