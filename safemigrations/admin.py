@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .console.pages import backfills, decisions, queue, releases
+from .console.pages import backfills, decisions, past_runs, queue, releases
 
-__all__ = ["backfills", "decisions", "queue", "releases"]
+__all__ = ["backfills", "decisions", "past_runs", "queue", "releases"]

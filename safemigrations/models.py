@@ -5,6 +5,6 @@ from __future__ import annotations
 from django.apps import apps
 
 if apps.is_installed("django.contrib.admin"):
-    from .console.models import Backfill, ContractRow, Decision, KnownRelease
+    from .console.models import Backfill, ContractRow, Decision, KnownRelease, PastRun
 
-    __all__ = ["Backfill", "ContractRow", "Decision", "KnownRelease"]
+    __all__ = ["Backfill", "ContractRow", "Decision", "KnownRelease", "PastRun"]

@@ -17,7 +17,7 @@ from .admin_site import ask, run, with_admin, with_users
 from .conftest import create_database, on_server
 from .project import Project
 
-PAGES = ["contractrow/", "backfill/", "knownrelease/", "decision/"]
+PAGES = ["contractrow/", "backfill/", "knownrelease/", "decision/", "pastrun/"]
 ROWS = ["contractrow/1/change/", "backfill/1/change/", "knownrelease/1/change/"]
 BEFORE = """class Item(models.Model):
     name = models.CharField(max_length=10)
@@ -27,6 +27,8 @@ AFTER = """class Item(models.Model):
     title = models.CharField(max_length=10)
 """
 PAUSED = "UPDATE safemigrations_backfill SET status = 'paused', estimate = 20000, visited = 8000, filled = 8000"
+WAITED = "UPDATE safemigrations_history_step SET waited = 1.5 WHERE label LIKE '%copy name%'"
+DONE = "UPDATE safemigrations_backfill SET status = 'done'"
 LEFT = "drop note of shop_item"
 
 
@@ -101,7 +103,12 @@ def test_every_page_is_there_for_whoever_may_see_it(site, path):
     assert ask(site, "nobody", path).status == (404 if path == "" else 403)
 
 
-def test_the_queue_says_what_goes_and_that_it_may(site):
+def test_the_queue_says_what_goes_and_that_it_may(site, dsn):
+    waiting = ask(site, "root", "contractrow/")
+    assert "backfills that this contract needs" in waiting.text
+    assert "It may run." not in waiting.text
+    with psycopg.connect(dsn) as session:
+        session.execute(DONE)
     page = ask(site, "root", "contractrow/")
     assert LEFT in page.text
     assert page.text.count("It may run.") == 2
@@ -110,6 +117,8 @@ def test_the_queue_says_what_goes_and_that_it_may(site):
 
 
 def test_the_queue_says_who_needs_what_goes(site, dsn):
+    with psycopg.connect(dsn) as session:
+        session.execute(DONE)
     with psycopg.connect(dsn, application_name="gunicorn safemig:00aa11bb"):
         page = ask(site, "root", "contractrow/")
     assert "sessions of a release that needs what would go" in page.text
@@ -136,6 +145,21 @@ def test_rows_that_are_rejected_are_named_with_their_keys(site, dsn):
         session.execute("""UPDATE safemigrations_backfill SET "left" = '[["shop_item", ["17"], "too long"]]'""")
     page = ask(site, "root", "backfill/1/change/")
     assert "Rows that it comes back to id Why 17 too long" in page.text
+
+
+def test_the_history_has_each_run_with_its_steps_and_how_long_it_waited(site, dsn):
+    with psycopg.connect(dsn) as session:
+        (key,) = session.execute(
+            "SELECT key FROM safemigrations_history WHERE app_label = 'shop' AND name LIKE '0002%'"
+        ).fetchone() or ("",)
+        session.execute(WAITED)
+    page = ask(site, "seer", "pastrun/")
+    assert "shop.0002_rename" in page.text
+    assert "1.5 s" in page.text
+    assert len(page.queries) < 12
+    of_one = ask(site, "seer", f"pastrun/{key}/change/")
+    assert "of which 1.5 s waiting" in of_one.text
+    assert "copy name to title" in of_one.text
 
 
 def test_whoever_may_only_see_gets_no_button_and_can_not_post(site):

@@ -20,9 +20,12 @@ from ..contracts.steering import steer
 from ..contracts.table import HOLDING, Contract
 from ..data import Data
 from ..durations import shown_age, shown_seconds
+from ..inspecting import amounts
+from ..inspecting.history import BRIEF, step_line
 from ..running.backfill import standing
 from ..running.backfill.pace import seconds_closed
 from ..running.backfill.progress import AbstractProgress, Section, Status
+from ..running.ledger import AbstractEntry, Noted, steps
 from ..running.preview import shown
 from ..running.storage import is_up_to_date
 
@@ -166,8 +169,27 @@ def _recorded(connection: BaseDatabaseWrapper) -> Iterable[str]:
     return recorded(connection) if is_up_to_date(connection, Release) else ()
 
 
+# The history.
+
+
+def waited(connection: BaseDatabaseWrapper, rows: Sequence[AbstractEntry]) -> dict[Any, float]:
+    """For how many seconds the steps of each run waited for locks, by its key."""
+    sums = dict.fromkeys((row.pk for row in rows), 0.0)
+    for step in _steps(connection, rows):
+        sums[step.entry] += step.waited
+    return sums
+
+
+def steps_told(connection: BaseDatabaseWrapper, row: AbstractEntry) -> list[str]:
+    return [step_line(step) for step in _steps(connection, [row])]
+
+
+def _steps(connection: BaseDatabaseWrapper, rows: Sequence[AbstractEntry]) -> Iterable[Noted]:
+    return steps(connection, entry__in=[row.pk for row in rows]) if is_up_to_date(connection, Noted) else ()
+
+
 def how_long_ago(moment: datetime) -> str:
     return shown_age(now() - moment)
 
 
-__all__ = ["deciding", "own_mark", "steer"]
+__all__ = ["BRIEF", "amounts", "deciding", "own_mark", "steer"]

@@ -15,6 +15,7 @@ from ..contracts.acts import AbstractAct
 from ..contracts.releases import AbstractRelease
 from ..contracts.table import AbstractContract
 from ..running.backfill.progress import AbstractProgress
+from ..running.ledger import AbstractEntry
 from ..running.storage import is_up_to_date
 
 Row = TypeVar("Row", bound=models.Model)
@@ -73,6 +74,14 @@ class Decision(AbstractAct):
 
     class Meta(Shown):
         db_table = "safemigrations_act"
+
+
+class PastRun(AbstractEntry):
+    objects = Nowhere["PastRun"]()
+
+    class Meta(Shown):
+        db_table = "safemigrations_history"
+        verbose_name = "past run"
 
 
 def rows_of(model: type[Row], connection: BaseDatabaseWrapper) -> models.QuerySet[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import groupby
 from textwrap import indent
 
@@ -11,7 +12,7 @@ from django.utils.timezone import now
 
 from ..durations import shown_age, shown_moment, shown_seconds
 from ..errors import to_type
-from ..running.backfill.standing import standings
+from ..running.backfill.standing import Standing, standings
 from .gate import Wait, Why
 from .judging import Judgement
 from .releases import newer_that_knows
@@ -90,10 +91,15 @@ class Refusing:
         )
 
     def _unfilled(self, backfills: Sequence[Unfinished]) -> str:
-        numbers = [one.number for one in backfills]
-        lines = [f"  backfill {one}" for one in standings(self.connection, pk__in=numbers)]
+        lines = [f"  backfill {self._standings[one.number]}" for one in backfills if one.number in self._standings]
         head = "backfills that this contract needs aren't finished:"
         return "\n".join([head, *lines, how_to_end(self.connection, backfills)])
+
+    @cached_property
+    def _standings(self) -> dict[int, Standing]:
+        """How far the backfills are, asked once however many rows wait for them."""
+        numbers = {one.number for wait in self.judgement.verdict.waits for one in wait.row.unfilled}
+        return {one.row.pk: one for one in standings(self.connection, pk__in=numbers)}
 
     def _command(self, act: str, number: int) -> str:
         return to_type(f"safemigrations contract {act} {number}", self.connection.alias)

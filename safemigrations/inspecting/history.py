@@ -39,7 +39,7 @@ class Told(Data):
         shown = [step for step in self.steps if step.seconds >= BRIEF]
         more = len(self.steps) - len(shown)
         brief = [f"    and {more} steps of less than {amounts.seconds(BRIEF)}"] if shown and more > 1 else []
-        return [head, *(f"    {_step(step)}" for step in shown), *brief, *error]
+        return [head, *(f"    {step_line(step)}" for step in shown), *brief, *error]
 
     def as_dict(self) -> dict[str, Any]:
         entry = self.entry
@@ -73,7 +73,8 @@ def _moment(moment: datetime) -> str:
     return f"{localtime(moment) if is_aware(moment) else moment:%Y-%m-%d %H:%M}"
 
 
-def _step(step: Noted) -> str:
+def step_line(step: Noted) -> str:
+    """How long it took, how long it waited, and on how much."""
     size = f", {amounts.rows(step.rows)}" if step.rows is not None else ""
     size += f", {amounts.size(step.bytes)}" if step.bytes is not None else ""
     built = f", built {amounts.size(step.built)}" if step.built is not None else ""

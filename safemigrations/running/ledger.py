@@ -51,7 +51,7 @@ class Outcome(models.TextChoices):
     FAKED = "faked"
 
 
-class Entry(models.Model):
+class AbstractEntry(models.Model):
     """One migration that was applied, taken back or contracted once, or a backfill that was worked on."""
 
     key = models.UUIDField(primary_key=True)
@@ -67,12 +67,17 @@ class Entry(models.Model):
     role = models.TextField()
     digest = models.CharField(max_length=64, default="", db_default="", blank=True)  # of the migration's operations
 
-    class Meta(Own):
-        apps = own_apps
-        db_table = "safemigrations_history"
+    class Meta:
+        abstract = True
 
     def __str__(self) -> str:
         return f"{self.app_label}.{self.name}"
+
+
+class Entry(AbstractEntry):
+    class Meta(Own):
+        apps = own_apps
+        db_table = "safemigrations_history"
 
 
 class Noted(models.Model):
