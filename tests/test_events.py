@@ -128,6 +128,12 @@ def behind_a_reader(database: Any, connect: Any, told: Callable[[], Any]) -> int
     return int(holder.info.backend_pid)
 
 
+def test_a_step_that_fails_in_a_transaction_is_told(database):
+    with heard("step_failed") as found, pytest.raises(StepFailed), transaction.atomic(using=database.alias):
+        Runner(database, Report()).run((WRONG,))
+    assert [data["label"] for data in found] == ["item: wrong"]
+
+
 def test_a_wait_names_who_holds_the_lock(database, connect):
     with heard("step_waiting") as found:
         pid = behind_a_reader(database, connect, lambda: found)

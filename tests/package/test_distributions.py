@@ -30,6 +30,7 @@ def test_the_wheel_has_every_module_and_the_marker_of_types(in_wheel):
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "safemigrations").rglob("*.py")}
     assert modules - in_wheel == set()
     assert "safemigrations/py.typed" in in_wheel
+    assert "safemigrations/events.schema.json" in in_wheel
 
 
 def test_the_wheel_has_the_pages_but_no_picture(in_wheel):

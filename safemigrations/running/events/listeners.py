@@ -14,6 +14,7 @@ from ... import signals
 from . import logs, spans
 from .event import Event, at, place
 
+IN_TRANSACTION = 2  # of libpq's PQtransactionStatus: neither failed nor lost
 Hear = Callable[[Event, dict[str, Any]], None]
 
 
@@ -41,13 +42,20 @@ def _send(event: Event, data: dict[str, Any]) -> None:
 def _send_robustly(signal: Signal, data: dict[str, Any]) -> None:
     """A receiver that raises is logged by Django; within a transaction nothing stays of what it sent."""
     connection = transaction.get_connection(data["database"] or None)
-    if not connection.in_atomic_block or connection.needs_rollback:
+    if not _can_have_a_savepoint(connection):
         signal.send_robust(sender=None, **data)
         return
     with transaction.atomic(using=connection.alias):
         answers = signal.send_robust(sender=None, **data)
         if any(isinstance(answer, Exception) for _, answer in answers):
             transaction.set_rollback(True, using=connection.alias)
+
+
+def _can_have_a_savepoint(connection: BaseDatabaseWrapper) -> bool:
+    """Is it in a transaction in which nothing has failed yet?"""
+    if not connection.in_atomic_block or connection.needs_rollback or connection.vendor != "postgresql":
+        return False
+    return bool(connection.connection.info.transaction_status == IN_TRANSACTION)
 
 
 def tell_when_kept(connection: BaseDatabaseWrapper, event: Event) -> None:
