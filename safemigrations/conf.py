@@ -253,14 +253,17 @@ def labels_and_names(value: Any) -> dict[str, str]:
     return dict(value)
 
 
-def baseline() -> dict[str, str] | None:
-    """App label -> the last migration that was there before the checks; it and what it needs isn't checked."""
+def baseline() -> dict[str, str] | str | None:
+    """App label -> the last migration that was there before the checks, or a date, or a ref of git."""
     value = _get("BASELINE", None)
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
     try:
-        return None if value is None else labels_and_names(value)
+        return labels_and_names(value)
     except ValueError:
         raise ImproperlyConfigured(
-            f"SAFEMIGRATIONS['BASELINE'] is {value!r}; write a dictionary such as {{'shop': '0006_order_note'}}."
+            f"SAFEMIGRATIONS['BASELINE'] is {value!r}; write a dictionary such as {{'shop': '0006_order_note'}}, a "
+            "date such as '2026-01-31', or a ref of git."
         ) from None
 
 

@@ -28,6 +28,7 @@ ROOMS = [
     ("operations",),
     ("checking",),
     ("hooks",),
+    ("rewriting",),
     ("inspecting",),
     ("rehearsing",),
     ("console",),

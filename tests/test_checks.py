@@ -319,7 +319,8 @@ WRONG: dict[str, tuple[Any, list[Error]]] = {
         {"BASELINE": {"shop": 6}},
         [
             Error(
-                "SAFEMIGRATIONS['BASELINE'] is {'shop': 6}; write a dictionary such as {'shop': '0006_order_note'}.",
+                "SAFEMIGRATIONS['BASELINE'] is {'shop': 6}; write a dictionary such as {'shop': '0006_order_note'}, a "
+                "date such as '2026-01-31', or a ref of git.",
                 id="safemigrations.E101",
             )
         ],

@@ -18,6 +18,7 @@ from safemigrations.operations.rule import Context
 
 from .test_sql_reader import MODELS
 
+ORDER: Any = MODELS[1]
 STATE = migrations.SeparateDatabaseAndState
 SQL = migrations.RunSQL
 INDEX = models.Index(fields=["state"], name="order_state")
@@ -44,6 +45,26 @@ def fill(apps: Any, schema_editor: Any) -> None:
         apps.get_model("shop", "Order").objects.using(schema_editor.connection.alias).filter(pk__lt=5).iterator()
     ):
         order.save()
+
+
+def moved(*operations: Any, **options: Any) -> list[str]:
+    """Where another app has a model Order, too, which is made with these options."""
+    copy = migrations.CreateModel("Order", ORDER.fields, options)
+    state = ProjectState()
+    for label, operation in (*(("shop", each) for each in MODELS), ("sales", copy)):
+        operation.state_forwards(label, state)
+    made = type("Migration", (migrations.Migration,), {"operations": list(operations)})
+    reader = Handwritten(made("0002", "shop"), state, (), ())
+    return [one.id for index, each in enumerate(operations) for one in reader.read(index, each)]  # type: ignore[union-attr]
+
+
+def test_a_model_that_moves_to_another_app():
+    """It goes from the state of its app alone, its keys first, as Django writes it; its table has a new owner."""
+    gone = [migrations.RemoveField("order", "customer"), migrations.DeleteModel("Order")]
+    assert moved(STATE(state_operations=gone)) == []
+    assert moved(STATE(state_operations=gone), db_table="shop_order") == []
+    assert ids(STATE(state_operations=gone)) == ["E310"]
+    assert moved(STATE(state_operations=gone[:1])) == ["safemigrations.E310"]
 
 
 PAIRS: dict[str, tuple[str, list[Any], list[Any], bool]] = {  # what: id, the hazard, its twin, atomic

@@ -96,6 +96,7 @@ LATE = {
         "from ...checking.sql.statements import effects",
     ],
     "postgres/snapshot.py": ["import psycopg"],
+    "rewriting/by_hand.py": ["from . import sql"],
     "plans/triggers.py": ["from .trigger_sql import FunctionSql, TriggerSql"],
     "running/events/spans.py": [
         "from opentelemetry import context",

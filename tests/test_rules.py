@@ -841,6 +841,8 @@ def test_a_relation_to_another_table():
     parent = models.OneToOneField("shop.author", models.CASCADE, parent_link=True, primary_key=True)
     child = stock.CreateModel("Editor", [("author_ptr", parent)], bases=("shop.author",))
     assert "points at another table" not in found(alter, AUTHOR, child, book(("extra", to("author"))))[1]
+    moved = stock.CreateModel("Editor", [KEY], {"db_table": "shop_author"})
+    assert "points at another table" not in found(alter, AUTHOR, moved, book(("extra", to("author"))))[1]
 
 
 MANY: dict[str, tuple[Any, str]] = {

@@ -379,6 +379,21 @@ KINDS: list[Kind] = [
         ),
     ),
     Kind(
+        "safemigrations.W308",
+        "",
+        "A squash leaves out what a new database needs",
+        (
+            "`elidable=True` on SQL that changes the schema or inserts values, or on Python that creates rows without "
+            "going over others"
+        ),
+    ),
+    Kind(
+        "safemigrations.I309",
+        "",
+        "Nothing happens",
+        "`RunPython.noop` in both directions",
+    ),
+    Kind(
         "safemigrations.E310",
         "",
         "The state forgets what the database still wants",

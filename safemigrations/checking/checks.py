@@ -86,7 +86,10 @@ def check_names(**kwargs: Any) -> list[CheckMessage]:
 def check_migrations(**kwargs: Any) -> list[CheckMessage]:
     if _silent.get() or _settings_are_bad():
         return []
-    found = report()
+    try:
+        found = report()
+    except baseline.UnknownRef as error:
+        return [(Error if _failing.get() else Warning)(str(error), id=BAD_VALUE)]
     messages = [finding.as_message() if _failing.get() else finding.as_line() for finding in found.findings]
     if found.older:
         messages.append(no_baseline(found.older))

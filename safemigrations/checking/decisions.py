@@ -45,12 +45,13 @@ class Decisions:
             self.needed.add((finding.id, None))
             yield decision
             return
-        for key in self._keys_of(finding.operation):
+        for key in self.keys_of(finding.operation):
             if key in decision:
                 self.needed.add((finding.id, key))
                 yield decision[key]
 
-    def _keys_of(self, index: int | None) -> Iterator[Any]:
+    def keys_of(self, index: int | None) -> Iterator[Any]:
+        """What a decision about one operation may call it."""
         if index is None:
             return
         operation: Any = self.migration.operations[index]

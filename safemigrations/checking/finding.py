@@ -76,6 +76,7 @@ class Report(Data):
     unread: list[Unread] = field(default_factory=list)
     older: list[Older] = field(default_factory=list)
     changes: list[Stands] = field(default_factory=list)
+    accepted: list[LintFinding] = field(default_factory=list)  # that a person has decided about
 
     @property
     def everything(self) -> list[LintFinding]:

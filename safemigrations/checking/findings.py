@@ -66,9 +66,10 @@ def findings() -> list[LintFinding]:
 
 def _checked(history: History, labels: list[str], files: set[Path] | None) -> Checked:
     """Without a baseline, migrations from before safemigrations are counted; with `files`, a branch's are all read."""
-    chosen = baseline.read()
-    exempt = history.needed_by(chosen or {})
-    older = history.before_ours(labels) if chosen is None and files is None else set()
+    was_there = baseline.files_before()
+    before = [key for key in reversed(history.order) if was_there(Source.of(history.migration(key)).path)]
+    exempt = history.needed_by([*baseline.read().items(), *before])
+    older = set() if baseline.is_set() or files is not None else history.before_ours(labels)
     return Checked(exempt, older, files)
 
 
@@ -100,9 +101,12 @@ def read_migration(
     decisions = Decisions(migration)
     unread: list[Unread] = []
     for finding in _all_of_migration(migration, state, created, earlier, unread):
-        if not decisions.accept(finding):
-            into.findings.append(finding)
-    into.unread.extend(one for one in unread if not decisions.accept(one.finding))
+        (into.accepted if decisions.accept(finding) else into.findings).append(finding)
+    for one in unread:
+        if decisions.accept(one.finding):
+            into.accepted.append(one.finding)
+        else:
+            into.unread.append(one)
     for complaint in decisions.complaints(catalogue.DECIDABLE, ", ".join(sorted(catalogue.DECIDABLE))):
         into.findings.append(_finding(migration, None, BAD_DECISION, complaint.message, complaint.hint))
 

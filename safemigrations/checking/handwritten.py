@@ -30,6 +30,11 @@ NO_WAY_BACK = Hazard(
     "RunPython has no reverse_code: nobody can go back behind this migration.",
     "Add reverse_code. Where there is nothing to take back: migrations.RunPython.noop.",
 )
+NOTHING = Hazard(
+    "safemigrations.I309",
+    "RunPython.noop does nothing when the migration is applied, and nothing on the way back.",
+    "Take the operation out, or write in its place what was meant.",
+)
 NO_GRAMMAR = "SQL is read only where pglast is installed: pip install 'safemigrations[lint]'"
 HAS_GRAMMAR = importlib.util.find_spec("pglast") is not None
 
@@ -60,6 +65,7 @@ class Handwritten:
         """What this operation does, if a person wrote it; the locks and tables of any other are remembered."""
         if isinstance(operation, Change):
             return
+        self.scene.elidable = operation.elidable
         if isinstance(operation, migrations.RunSQL):
             yield from self._sql(index, operation)
         elif isinstance(operation, migrations.RunPython):
@@ -82,6 +88,8 @@ class Handwritten:
 
     def _python(self, operation: migrations.RunPython) -> Iterator[Said]:
         if operation.code is migrations.RunPython.noop:
+            if operation.reverse_code in (None, migrations.RunPython.noop):
+                yield NOTHING
             return
         if operation.reverse_code is None:
             yield NO_WAY_BACK

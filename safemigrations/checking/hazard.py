@@ -33,3 +33,13 @@ class NotUnderstood(Data):
 
     def at(self, line: int) -> Self:
         return replace(self, line=line)
+
+
+def elided(what: str, makes: str) -> Hazard:
+    """What squashmigrations leaves out, although a new database needs it."""
+    return Hazard(
+        "safemigrations.W308",
+        f"{what} is elidable: squashmigrations leaves it out, and a database that begins with the squashed migration "
+        f"never gets {makes}.",
+        "Take elidable=True away. It is for what changes rows that are there.",
+    )

@@ -42,11 +42,11 @@ class History:
             return key
         return next((other for other, squashed in self.loader.replacements.items() if key in squashed.replaces), None)
 
-    def needed_by(self, baseline: dict[str, str]) -> set[Key]:
+    def needed_by(self, baseline: Iterable[Key]) -> set[Key]:
         """The migrations of a baseline and everything that they need, of their own app."""
         needed: set[Key] = set()
-        for label, name in baseline.items():
-            if key := self.resolve((label, name)):
+        for label, name in baseline:
+            if (label, name) not in needed and (key := self.resolve((label, name))):
                 needed.update(other for other in self.loader.graph.forwards_plan(key) if other[0] == label)
         return needed
 

@@ -56,6 +56,7 @@ class Scene:
         self._tables: dict[str, ModelState] | None = None
         self.made: set[str] = set()
         self.databases = 1
+        self.elidable = False  # is what is read now left out by squashmigrations?
         self.held: dict[str, tuple[str, str]] = {}  # table -> lock, by which statement or operation
         self.dropping: set[str] = set()  # names of constraints that go with the statement that is read now
         self._checks: dict[tuple[str, str], tuple[str, bool]] = {}  # (table, name) -> column without null, is it valid?

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db import migrations
+from django.db.migrations.state import ModelState
 
+from ..plans.tables import db_table_of
 from .hazard import Hazard
 from .scene import Scene, column_of
 
@@ -14,8 +16,11 @@ HIDDEN = "safemigrations.E310"
 
 
 def read(operation: Any, app_label: str, scene: Scene) -> Iterator[Hazard]:
+    going = {inner.name_lower for inner in operation.state_operations if isinstance(inner, migrations.DeleteModel)}
     for inner in operation.state_operations:
         if isinstance(inner, migrations.RemoveField):
+            if inner.model_name_lower in going:
+                continue  # Django takes the keys of a model away before it
             yield from _field(operation, inner, app_label, scene)
         elif isinstance(inner, migrations.DeleteModel):
             yield from _model(operation, inner, app_label, scene)
@@ -41,12 +46,24 @@ def _model(operation: Any, inner: Any, app_label: str, scene: Scene) -> Iterator
     fields: list[Any] = list(model.fields.values()) if model else []
     if operation.database_operations or not any(getattr(field, "db_constraint", False) for field in fields):
         return
+    if model and _is_taken_over(model, scene):
+        return
     yield Hazard(
         HIDDEN,
         f"The state forgets {inner.name}, and the foreign keys of its table stay: where the new release deletes a row "
         "that they point at, that fails. It doesn't when another model takes the table over.",
         f"Write DeleteModelLater('{inner.name}') instead of the whole, with atomic = False.",
         "warning",
+    )
+
+
+def _is_taken_over(model: ModelState, scene: Scene) -> bool:
+    """Has another model its table, or another app a model of its name, with most of its fields?"""
+    others = [other for other in scene.state.models.values() if other.app_label != model.app_label]
+    return any(
+        db_table_of(other) == db_table_of(model)
+        or (other.name_lower == model.name_lower and 2 * len(other.fields.keys() & model.fields) > len(model.fields))
+        for other in others
     )
 
 

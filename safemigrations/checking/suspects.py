@@ -31,16 +31,17 @@ def _may_be_refused(text: str) -> bool:
 
 def _last_exempt(label: str) -> str:
     """The baseline's migration, if there is one of that name: no later name is exempt."""
-    name = (baseline.read() or {}).get(label, "")
+    name = baseline.read().get(label, "")
     return name if name in names_on_disk(label) else ""
 
 
 def is_suspected(label: str, *, everything: bool = False) -> bool:
     """`everything`: also what the baseline exempts by its name."""
     last = "" if everything else _last_exempt(label)
+    was_there = (lambda path: False) if everything else baseline.files_before()
     return any(
         SUSPECTS.search(text) or OURS_IN_A_TRANSACTION.match(text) or _may_be_refused(text)
         for path in files(label)
-        if path.stem > last
+        if path.stem > last and not was_there(path)
         for text in (path.read_text(errors="ignore"),)
     )

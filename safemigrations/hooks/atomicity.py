@@ -25,10 +25,17 @@ Group = tuple[bool, list[Operation]]  # outside of a transaction?
 
 def needs_a_transaction(operation: Operation) -> bool:
     """Does the operation send statements that must not be left half done?"""
-    return not isinstance(operation, Change) and not _is_state_only(operation)
+    return not is_ours(operation) and not is_state_only(operation)
 
 
-def _is_state_only(operation: Operation) -> bool:
+def is_ours(operation: Operation) -> bool:
+    """Does it send nothing but steps of ours, which can be run again?"""
+    if isinstance(operation, operations.SeparateDatabaseAndState) and not isinstance(operation, Change):
+        return bool(operation.database_operations) and all(map(is_ours, operation.database_operations))
+    return isinstance(operation, Change)
+
+
+def is_state_only(operation: Operation) -> bool:
     if isinstance(operation, operations.SeparateDatabaseAndState):
         return not isinstance(operation, Change) and not operation.database_operations
     of_python = isinstance(operation, operations.AlterModelOptions | operations.AlterModelManagers)
@@ -94,17 +101,17 @@ def split(migrations: dict[str, list[Migration]]) -> dict[str, list[Migration]]:
 
 def _parts(migration: Migration) -> list[Migration]:
     """The migration in pieces that are wholly atomic or wholly not; what has no SQL goes with its neighbour."""
-    of_sql = [isinstance(operation, Change) for operation in migration.operations if not _is_state_only(operation)]
+    of_sql = [is_ours(operation) for operation in migration.operations if not is_state_only(operation)]
     groups = list[Group]()
     for operation in migration.operations:
-        kind = isinstance(operation, Change)
-        if _is_state_only(operation):
+        kind = is_ours(operation)
+        if is_state_only(operation):
             kind = groups[-1][0] if groups else next(iter(of_sql), False)
-        _group_for(operation, kind, groups, migration.app_label).append(operation)
+        group_for(operation, kind, groups, migration.app_label).append(operation)
     return [_part(migration, chosen, atomic=not outside) for outside, chosen in groups] or [migration]
 
 
-def _group_for(operation: Operation, outside: bool, groups: list[Group], app_label: str) -> list[Operation]:
+def group_for(operation: Operation, outside: bool, groups: list[Group], app_label: str) -> list[Operation]:
     """The last one of its kind, if the operation may come before all that stands after that one."""
     if groups and groups[-1][0] == outside:
         return groups[-1][1]

@@ -146,7 +146,7 @@ def replace_unsafe(
     state = _before(from_state, migrations)
     for app_label, part in in_order(migrations):
         replaced: list[Operation] = []
-        for detected in _tables_first(part.operations):
+        for detected in tables_first(part.operations):
             waiting = deque((*what_is_over(detected, app_label, state), detected))
             while waiting:
                 operation, after = waiting.popleft(), state.clone()
@@ -162,7 +162,7 @@ def replace_unsafe(
                 replaced.extend(safe_form)
                 forget_classes(state)
                 forget_classes(after)
-                state = after if safe_form == (operation,) else _after(safe_form, app_label, state)
+                state = after if safe_form == (operation,) else after_all(safe_form, app_label, state)
         set_on(part, operations=replaced)
 
 
@@ -173,13 +173,13 @@ def _before(start: ProjectState, migrations: dict[str, list[Migration]]) -> Proj
     return state
 
 
-def _after(safe_form: Iterable[Operation], app_label: str, state: ProjectState) -> ProjectState:
+def after_all(safe_form: Iterable[Operation], app_label: str, state: ProjectState) -> ProjectState:
     for operation in safe_form:
         operation.state_forwards(app_label, state)
     return state
 
 
-def _tables_first(detected: Iterable[Operation]) -> list[Operation]:
+def tables_first(detected: Iterable[Operation]) -> list[Operation]:
     """A table is renamed before its columns leave something for the contract, which has to find it under its name."""
     ordered: list[Operation] = []
     for operation in detected:

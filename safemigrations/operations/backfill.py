@@ -27,6 +27,7 @@ from ..plans.expressions import refuse_many, row_expression
 from ..plans.steps import Plan
 from ..postgres.names import Name
 from ..typed import compose, set_on
+from . import without_app
 from .base import FILLS, Change, Situation
 from .filling import is_expression, path_of
 
@@ -140,7 +141,7 @@ class Backfill(Change):
             "clears": not where or _clears(self.where, values),
         }
 
-    # Another backend.
+    # Another backend, or this app isn't installed any more.
 
     def database_forwards(
         self,
@@ -149,10 +150,11 @@ class Backfill(Change):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        if schema_editor.connection.vendor == "postgresql":
+        if self._is_by_plan(schema_editor):
             super().database_forwards(app_label, schema_editor, from_state, to_state)
         else:
-            self._elsewhere(Situation(app_label, schema_editor, before=from_state, after=to_state), self.set)
+            at = Situation(app_label, schema_editor, before=from_state, after=to_state)
+            self._fill_without_engine(at, self.set)
 
     def database_backwards(
         self,
@@ -161,16 +163,21 @@ class Backfill(Change):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        if schema_editor.connection.vendor == "postgresql":
+        if self._is_by_plan(schema_editor):
             super().database_backwards(app_label, schema_editor, from_state, to_state)
         elif self.reverse is not None:
             at = Situation(app_label, schema_editor, before=to_state, after=from_state)
-            self._elsewhere(at, self.reverse, everywhere=True)
+            self._fill_without_engine(at, self.reverse, everywhere=True)
 
-    def _elsewhere(self, at: Situation, values: Values, *, everywhere: bool = False) -> None:
+    def _is_by_plan(self, schema_editor: BaseDatabaseSchemaEditor) -> bool:
+        return schema_editor.connection.vendor == "postgresql" and without_app.is_installed()
+
+    def _fill_without_engine(self, at: Situation, values: Values, *, everywhere: bool = False) -> None:
         """Fill with one UPDATE, or row by row: only PostgreSQL has the batches that go on where they were."""
         if not self._is_migrated_here(at) or at.editor.collect_sql:
             return
+        if at.connection.vendor == "postgresql":
+            self._refuse_rows(at, at.after)
         model = at.new(self.model_name)
         rows = model._base_manager.using(at.connection.alias)
         selected = rows.all() if everywhere or self.where is None else rows.filter(self.where)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import Migration
-from django.db.migrations.operations import SeparateDatabaseAndState
+from django.db.migrations.operations import RenameModel, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
@@ -27,6 +27,7 @@ from ..plans.steps import Backfill, Plan, Proof, Statement, Step, Together, reve
 from ..running.preview import preview, shown
 from ..running.run import Report, Run, current_run
 from ..running.session import Session
+from . import without_app
 
 BUILDS, FILLS = "builds an index concurrently", "fills rows in batches"
 
@@ -134,6 +135,9 @@ class Change(SeparateDatabaseAndState):
             self.stock.database_forwards(app_label, schema_editor, from_state, to_state)
         elif not self._is_migrated_here(at):
             return
+        elif not without_app.is_installed():
+            self._refuse_rows(at, at.before)
+            self.stock.database_forwards(app_label, schema_editor, from_state, to_state)
         elif schema_editor.collect_sql:
             self._print(at, self.expand(at), self.contract(at))
         else:
@@ -152,10 +156,24 @@ class Change(SeparateDatabaseAndState):
             self.stock.database_backwards(app_label, schema_editor, from_state, to_state)
         elif not self._is_migrated_here(at):
             return
+        elif not without_app.is_installed():
+            self._refuse_rows(at, at.after)
+            self.stock.database_backwards(app_label, schema_editor, from_state, to_state)
         elif schema_editor.collect_sql:
             self._print(at, reverse(self.contract(at)) + reverse(self.expand(at)), ())
         else:
             self._take_back(at, run)
+
+    def _refuse_rows(self, at: Situation, state: ProjectState) -> None:
+        """`state`: that of the database now."""
+        there = [name for name in self._model_names if (at.app_label, name.lower()) in state.models]
+        if there and not at.editor.collect_sql:
+            without_app.refuse_rows(type(self).__name__, state.apps.get_model(at.app_label, there[0]), at.connection)
+
+    @property
+    def _model_names(self) -> tuple[str, ...]:
+        """Those that the model has, before and after."""
+        return (self.model_name, self.new_name) if isinstance(self, RenameModel) else (self.model_name,)
 
     def has_plans(self, at: Situation, run: Run) -> bool:
         """Does this run carry out the plans, rather than the stock operation, or nothing?"""

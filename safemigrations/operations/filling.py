@@ -32,7 +32,7 @@ def is_function(value: Any) -> bool:
 
 
 def path_of(function: Any) -> str:
-    """The import path of a function, as pkgutil.resolve_name() takes it.
+    """The import path of a function: its module, a colon, its name.
 
     Raises ValueError for one that can't be imported, such as a lambda.
     """

@@ -12,15 +12,22 @@ from django.db.migrations.utils import resolve_relation
 
 from ..data import Data
 from ..plans.column import bound
-from ..plans.tables import db_table_of
+from ..plans.tables import db_table_of, default_name
 from ..postgres.names import Name
 from .alteration import Alteration
 from .rule import Context
 
 
 def are_same_rows(context: Context, old: str, new: str) -> bool:
-    """Is one of the two models the other's proxy, parent or child?"""
+    """Is one of the two models the other's proxy, parent or child? Or have both one table, since a model moved?"""
+    if _table(context.before, old) == _table(context.after, new):
+        return True
     return new in _lineage(context.before, old) or old in _lineage(context.after, new)
+
+
+def _table(state: ProjectState, label: str) -> str:
+    model = state.models.get(tuple(label.split(".")))
+    return db_table_of(model) if model else default_name(*label.split("."))
 
 
 def _lineage(state: ProjectState, label: str) -> set[str]:

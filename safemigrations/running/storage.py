@@ -77,7 +77,14 @@ def _for_the_owner_alone(table: str) -> str:
 
 OF_CONTRACTS = ("safemigrations_contract",)
 OF_BACKFILLS = ("safemigrations_backfill", "safemigrations_backfill_section")
+RECORDS = (
+    "safemigrations_history",
+    "safemigrations_history_step",
+    "safemigrations_act",
+    "safemigrations_reversal",
+)
 OURS = (*OF_CONTRACTS, "safemigrations_release", *OF_BACKFILLS)  # what they hold decides what is run
+ALL = (*OURS, *RECORDS)
 
 
 def refuse_others(connection: BaseDatabaseWrapper) -> None:

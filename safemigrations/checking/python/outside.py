@@ -68,3 +68,13 @@ def is_given_the_database(call: ast.Call, known: Container[str], path: str) -> b
     names = {node.id for arg in call.args for node in ast.walk(arg) if isinstance(node, ast.Name)}
     names |= {node.id for word in call.keywords for node in ast.walk(word.value) if isinstance(node, ast.Name)}
     return any(name in ("apps", "schema_editor") or name in known for name in names)
+
+
+def is_elsewhere(test: ast.expr) -> bool | None:
+    """Does a condition ask for another backend than PostgreSQL? None where it asks for none."""
+    match test:
+        case ast.Compare(ast.Attribute(attr="vendor"), [ast.Eq()], [ast.Constant(value=str(vendor))]):
+            return vendor != "postgresql"
+        case ast.Compare(ast.Attribute(attr="vendor"), [ast.NotEq()], [ast.Constant(value="postgresql")]):
+            return True
+    return None

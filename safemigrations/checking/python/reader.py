@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..hazard import Hazard, NotUnderstood
+from ..hazard import Hazard, NotUnderstood, elided
 from ..scene import Scene
 from . import functions, outside, sentences
 from .chains import Chain, chain_of, model_of
@@ -14,6 +14,7 @@ from .functions import Function, Module, Unreadable
 from .names import TAKES_ALL, Names
 
 Said = Hazard | NotUnderstood
+CREATES = ("create", "bulk_create", "get_or_create", "update_or_create")
 
 
 def read(
@@ -50,6 +51,7 @@ class FunctionReader(Names):
 
     def __init__(self, module: Module, function: Function, scene: Scene, sql: Callable[[str], Iterator[Said]]) -> None:
         super().__init__(module, function, scene)
+        self.function = function
         self.sql = sql
         self.said: list[Said] = []
         self.works_on_rows = False
@@ -77,6 +79,15 @@ class FunctionReader(Names):
         self.loops.append(node)
         self.generic_visit(node)
         self.loops.pop()
+
+    def visit_If(self, node: ast.If) -> None:
+        """What is done on another backend is no matter here."""
+        elsewhere = outside.is_elsewhere(node.test)
+        self.visit(node.test)
+        for statement in () if elsewhere else node.body:
+            self.visit(statement)
+        for statement in () if elsewhere is False else node.orelse:
+            self.visit(statement)
 
     def visit_While(self, node: ast.While) -> None:
         self.loops.append(node)
@@ -171,6 +182,8 @@ class FunctionReader(Names):
     # Rows.
 
     def _write(self, node: ast.Call, found: Chain) -> None:
+        if self.scene.elidable and found.last in CREATES and not self._goes_over_rows():
+            self.say(node, elided(self.function.name, f"the rows of {found.model} that it creates"), once=True)
         match found.last:
             case "update" | "delete" if not found.is_one_row(self.unique(found)):
                 self.works_on_rows = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.db.models import Index
 from pglast import ast
 
 from ..scene import Table
@@ -34,13 +35,35 @@ def backfill(node: ast.UpdateStmt, table: Table) -> str:
 
 
 def index(node: ast.IndexStmt, table: Table) -> str:
-    """The AddIndexConcurrently that builds this index; empty where it has more than columns."""
-    columns = [each.name for each in node.indexParams]
-    plain = node.accessMethod == "btree" and not (node.unique or node.whereClause or node.indexIncludingParams)
-    if not (plain and node.idxname and all(column in table.fields for column in columns)):
+    """The AddIndexConcurrently that builds this index; empty where no plain Index is the same."""
+    found = index_of(node, table)
+    if found is None:
         return ""
-    names = [_ordered(table.name_of(each.name), each) for each in node.indexParams]
-    return f"AddIndexConcurrently({table.model.name.lower()!r}, models.Index(fields={names!r}, name={node.idxname!r}))"
+    written = f"models.Index(fields={list(found.fields)!r}, name={found.name!r})"
+    return f"AddIndexConcurrently({table.model.name.lower()!r}, {written})"
+
+
+def index_of(node: ast.IndexStmt, table: Table) -> Index | None:
+    """Over columns of the model, each with nothing but its direction."""
+    special = (
+        node.unique
+        or node.whereClause
+        or node.indexIncludingParams
+        or node.options
+        or node.tableSpace
+        or node.relation.schemaname
+        or node.concurrent
+    )
+    if special or node.accessMethod != "btree" or not node.idxname:
+        return None
+    if not all(_is_plain(each) and each.name in table.fields for each in node.indexParams):
+        return None
+    return Index(fields=[_ordered(table.name_of(each.name), each) for each in node.indexParams], name=node.idxname)
+
+
+def _is_plain(element: Any) -> bool:
+    usual = element.nulls_ordering.name == "SORTBY_NULLS_DEFAULT"
+    return usual and not (element.opclass or element.collation or element.opclassopts)
 
 
 def _ordered(name: str, element: Any) -> str:

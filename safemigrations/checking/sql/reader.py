@@ -7,7 +7,7 @@ from typing import Any
 
 from pglast import ast
 
-from ..hazard import Hazard, NotUnderstood
+from ..hazard import Hazard, NotUnderstood, elided
 from ..scene import Scene
 from . import instead
 from .alter_table import Effect
@@ -50,6 +50,8 @@ def _judge(statement: Statement, scene: Scene) -> Iterator[Said]:
     if found is None:
         yield NotUnderstood(f"{shortened(statement.text)} is not understood", statement.line)
         return
+    if scene.elidable and _makes(statement.node):
+        yield elided(shortened(statement.text), "what it makes").at(statement.line)
     yield from _in_transaction(statement, scene)
     for effect in found:
         if not scene.is_new(effect.table):
@@ -98,6 +100,16 @@ def _hint(statement: Statement, effect: Effect, cost: Cost, scene: Scene) -> str
         return cost.remedy
     indented = "\n".join(f"    {line}".rstrip() for line in written.splitlines())
     return f"Write, with atomic = False on the migration,\n{indented}"
+
+
+OF_SCHEMA = ("Create", "Alter", "Index", "View", "Rename", "Drop", "Comment", "Grant", "Rule")
+
+
+def _makes(node: Any) -> bool:
+    """Does a new database need it? Rows that are made of other rows aren't there yet."""
+    if isinstance(node, ast.InsertStmt):
+        return bool(node.selectStmt and node.selectStmt.valuesLists)
+    return type(node).__name__.startswith(OF_SCHEMA)
 
 
 # CONCURRENTLY, VACUUM and the like.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import accept, baseline, contract, history, lint, plan, preflight, ready, rehearse, status, verify
+from . import accept, baseline, contract, eject, history, lint, plan, preflight, ready, rehearse, status, verify
 
 SUBCOMMANDS: dict[str, ModuleType] = {
     "lint": lint,
@@ -18,4 +18,5 @@ SUBCOMMANDS: dict[str, ModuleType] = {
     "preflight": preflight,
     "accept": accept,
     "verify": verify,
+    "eject": eject,
 }

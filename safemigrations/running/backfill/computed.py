@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pkgutil import resolve_name
+from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
 from django.apps import apps as current_apps
@@ -191,13 +192,19 @@ def _resolve(function: RowFunction, model: type[Model]) -> Any:
     if not function.path:
         return field_of(model, function.field).get_default
     try:
-        return resolve_name(function.path)
+        return _imported(function.path)
     except (ImportError, AttributeError) as error:
         what = f"{model._meta.label}.{function.field}" if function.field else model._meta.label
         raise StepFailed(
             f"The function {function.path} that computes {what} can't be imported: "
             f"{error}. Bring it back, at least until this has run, and run the same command again."
         ) from error
+
+
+def _imported(path: str) -> Any:
+    """pkgutil.resolve_name() wants names of Python, and a migration's module is called 0007_fill."""
+    module, _, name = path.partition(":")
+    return attrgetter(name)(import_module(module))
 
 
 def model_of(connection: BaseDatabaseWrapper, function: RowFunction, apps: Apps | None) -> type[Model]:
