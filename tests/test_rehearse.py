@@ -210,11 +210,16 @@ def in_the_middle(project: Project) -> Running:
     return running
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill -TERM"])
-def test_nothing_stays_behind_when_it_is_ended(changed, temporary, number):
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGINT, "Interrupted: nothing of the rehearsal is left.\n"), (signal.SIGTERM, "")],
+    ids=["Ctrl-C", "kill -TERM"],
+)
+def test_nothing_stays_behind_when_it_is_ended(changed, temporary, number, said):
     running = in_the_middle(changed)
     os.kill(running.process.pid, number)
-    assert running.wait().returncode == 128 + number
+    ended = running.wait()
+    assert (ended.returncode, ended.stderr) == (128 + number, said)
     assert (left_behind(changed), list(temporary.iterdir())) == (([], ""), [])
 
 

@@ -14,6 +14,7 @@ from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from safemigrations.management.interruptible import STATUS, Interrupted
 from safemigrations.rehearsing import text
 from safemigrations.rehearsing.junit import junit
 from safemigrations.rehearsing.markdown import markdown
@@ -93,14 +94,21 @@ def _require_apps(labels: Sequence[str]) -> None:
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     _require_apps(options["apps"])
-    with _ended_by_signals() as stack:
-        old = old_release(stack, ref=options["old"], folder=options["old_path"], python=options["old_python"])
-        found = rehearse(_wanted(options), old, new_release(), stack, _teller(command, options))
+    try:
+        found = _rehearsed(command, options)
+    except KeyboardInterrupt as error:
+        raise Interrupted("nothing of the rehearsal is left.", returncode=STATUS) from error
     if options["picture"]:
         options["picture"].write_text(picture(found))
     command.stdout.write(FORMATS[options["format"]](found))
     if found.findings:
         raise CommandError(text.sentence(found))
+
+
+def _rehearsed(command: BaseCommand, options: dict[str, Any]) -> Rehearsal:
+    with _ended_by_signals() as stack:
+        old = old_release(stack, ref=options["old"], folder=options["old_path"], python=options["old_python"])
+        return rehearse(_wanted(options), old, new_release(), stack, _teller(command, options))
 
 
 def _teller(command: BaseCommand, options: dict[str, Any]) -> Callable[[str], None]:
