@@ -16,11 +16,12 @@ class SafeMigrationsConfig(AppConfig):
         from .checking import checks
         from .console import pushing
         from .contracts import marks, quiet
-        from .hooks import autodetector, executor, grouping, writer
+        from .hooks import autodetector, executor, grouping, writer, written_files
 
         autodetector.install()
         executor.install()
         writer.install()
+        written_files.install()
         checks.install()
         grouping.install()
         marks.install()

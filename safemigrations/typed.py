@@ -5,6 +5,7 @@ Each function calls what it is named for. The argument that the stubs know too l
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -64,6 +65,15 @@ def compose(connection: Any, sql: Any, params: Any) -> str:
 def server_version(connection: Any) -> int:
     """As server_version_num of PostgreSQL: 180001 for 18.1."""
     return int(connection.pg_version)
+
+
+# Tests.
+
+
+def is_testing() -> bool:
+    """Does this process run tests? Every runner sets up Django's environment of tests, and the workers of it do."""
+    utils = sys.modules.get("django.test.utils")
+    return hasattr(getattr(utils, "_TestState", None), "saved_data")
 
 
 # What the schema editor names and builds.

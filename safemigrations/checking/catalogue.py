@@ -231,6 +231,15 @@ KINDS: list[Kind] = [
         "migrations from before safemigrations have findings, and `BASELINE` isn't set",
     ),
     Kind(
+        "safemigrations.E106",
+        "",
+        "Migrations that don't fit together",
+        (
+            "the migrations wait for each other in a circle, depend on one that doesn't exist, or name bases that "
+            "aren't there"
+        ),
+    ),
+    Kind(
         "safemigrations.I290",
         "",
         "Something was not understood",

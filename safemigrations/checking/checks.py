@@ -7,7 +7,6 @@ installed this app, or pulled somebody's migration, must be able to work.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -19,16 +18,18 @@ from django.core.management.base import BaseCommand
 from django.core.management.commands import check, makemigrations
 
 from .. import conf
-from ..typed import set_on
+from ..typed import is_testing, set_on
 from . import baseline, coverage
 from .finding import Older
 from .findings import NOT_UNDERSTOOD, report
+from .in_words import DoesNotFit
 
 BAD_KEY = "safemigrations.E100"
 BAD_VALUE = "safemigrations.E101"
 UNKNOWN_APP = "safemigrations.E102"
 UNKNOWN_BASELINE = "safemigrations.W103"
 NO_BASELINE = "safemigrations.W105"
+DOES_NOT_FIT = "safemigrations.E106"
 
 _silent: ContextVar[bool] = ContextVar("safemigrations_silent", default=False)
 _failing: ContextVar[bool] = ContextVar("safemigrations_failing", default=False)
@@ -90,6 +91,8 @@ def check_migrations(**kwargs: Any) -> list[CheckMessage]:
         found = report()
     except baseline.UnknownRef as error:
         return [(Error if _failing.get() else Warning)(str(error), id=BAD_VALUE)]
+    except DoesNotFit as error:
+        return [(Error if _failing.get() else Warning)(error.message, hint=error.hint, id=DOES_NOT_FIT)]
     messages = [finding.as_message() if _failing.get() else finding.as_line() for finding in found.findings]
     if found.older:
         messages.append(no_baseline(found.older))
@@ -139,5 +142,4 @@ def _while_checking(command: type[BaseCommand], variable: ContextVar[bool], valu
 
 def _asked_by_test_runner(command: Any) -> bool:
     """`test` calls `check` after it has set up the environment of the tests."""
-    utils = sys.modules.get("django.test.utils")
-    return not command._called_from_command_line and hasattr(getattr(utils, "_TestState", None), "saved_data")
+    return not command._called_from_command_line and is_testing()

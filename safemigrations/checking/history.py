@@ -13,6 +13,7 @@ from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 
 from ..data import Data
+from .in_words import in_words, own_replacement
 from .source import Source
 
 Key = tuple[str, str]
@@ -23,7 +24,10 @@ class History:
     """The graph of a project's migrations, as the files say; no database is asked."""
 
     def __init__(self) -> None:
-        self.loader = MigrationLoader(None, ignore_no_migrations=True)
+        with in_words():
+            self.loader = MigrationLoader(None, ignore_no_migrations=True)
+        if broken := own_replacement(self.loader.disk_migrations):
+            raise broken
         self.order = list(self._in_order())
 
     def _in_order(self) -> Iterator[Key]:

@@ -1,4 +1,5 @@
-"""Ctrl-C ends a command with a line instead of a traceback: everything that it does can be gone on with."""
+"""Commands that end with a sentence instead of a traceback, where Django says why it can't go on or somebody presses
+Ctrl-C: everything that they do can be gone on with."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+
+from safemigrations.checking.in_words import in_words
 
 STATUS = 130  # of a process that SIGINT ended, as shells count
 
@@ -21,7 +24,8 @@ class Interruptible(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> Any:
         try:
-            return super().execute(*args, **options)
+            with in_words():
+                return super().execute(*args, **options)
         except KeyboardInterrupt as error:
             if not self._called_from_command_line:
                 raise

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from safemigrations.hooks.executor import MigrationExecutor
+from safemigrations.management import names
 
 
 def targets(executor: MigrationExecutor, options: Mapping[str, Any]) -> list[Any]:
     """As Django finds them; those of `label zero` have no name."""
     label, name = options["app_label"], options["migration_name"]
+    names.refuse_several_leaves(executor.loader)
+    names.refuse_unknown(executor.loader, label, name)
     if not label:
         return list(executor.loader.graph.leaf_nodes())
     if not name:

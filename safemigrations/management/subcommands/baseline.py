@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db.migrations.loader import MigrationLoader
 
 from safemigrations.checking import baseline, disk
+from safemigrations.management import names
 
 HELP = "Print the setting that exempts the migrations which are there now from the checks."
 
@@ -17,8 +18,10 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+    names.refuse_unknown_apps()
     loader = MigrationLoader(None, ignore_no_migrations=True)
     checked = disk.labels()
+    names.refuse_several_leaves(loader, checked)
     leaves = {label: name for label, name in sorted(loader.graph.leaf_nodes()) if label in checked}
     if options["write"]:
         command.stdout.write(f"Wrote {baseline.write(leaves)}: only later migrations are checked now. Commit it.")

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from safemigrations.checking import branch, coverage, pages
+from safemigrations.checking import baseline, branch, coverage, pages
 from safemigrations.checking.finding import Report
 from safemigrations.checking.findings import report
 from safemigrations.checking.outputs import lines, machines, markdown, sarif
-from safemigrations.management import fixing
+from safemigrations.management import fixing, names
 
 HELP = "Print what is unsafe in the migrations of this project."
 FORMATS: dict[str, Callable[[Report], str]] = {
@@ -49,6 +49,9 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
 
 
 def _lint(command: BaseCommand, options: dict[str, Any]) -> None:
+    names.refuse_unknown_apps()
+    for misfit in baseline.misfits():
+        command.stderr.write(command.style.WARNING(f"{misfit.message} {misfit.hint}"))
     files = branch.files_since(options["since"]) if options["since"] else None
     found = report(files)
     if options["diff"]:
