@@ -12,6 +12,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ..operations.base import Change
+from ..operations.rename_model import rename_bases
 from ..operations.rule import Context, Level
 from ..operations.written import written
 from ..typed import forget_classes, without_classes
@@ -130,6 +131,8 @@ def _all_of_migration(
         model_name = rules.model_named_by(operation)
         known = bool(model_name) and model_name.lower() not in created
         kept = before.clone() if known or _is_split(operation) else before
+        if type(operation) is migrations.RenameModel:  # else nothing after it could be judged
+            rename_bases(operation, migration.app_label, before)
         operation.state_forwards(migration.app_label, before)
         if _is_split(operation):
             yield from _of_database_half(migration, index, operation, kept, created)

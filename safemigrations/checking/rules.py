@@ -8,6 +8,7 @@ from itertools import chain
 from django.db.migrations.operations import AlterField, DeleteModel, RenameModel, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.models import ModelOptionOperation
+from django.db.migrations.state import ModelState
 
 from ..operations import (
     add_check_constraint,
@@ -32,7 +33,7 @@ from ..operations import (
     set_not_null,
 )
 from ..operations.base import Change
-from ..operations.home import home_of, is_made_by_migrations
+from ..operations.home import home_of, is_made_by_migrations, is_named_by_its_setting
 from ..operations.parts import Part, split
 from ..operations.rule import LEVELS, Context, Finding, Rule
 
@@ -67,10 +68,17 @@ def find(operation: Operation, context: Context) -> tuple[Rule, Finding] | None:
     if isinstance(operation, Change) or not model_name:
         return None
     state = context.before.models.get((context.app_label, model_name.lower()))
-    if state is None or not is_made_by_migrations(state) or home_of(state) is None:
+    if state is None or home_of(state) is None:
+        return None
+    if not (is_made_by_migrations(state) or _is_renamed_with_its_setting(operation, state)):
         return None
     found = _ask(operation, context)
     return _of_parts(operation, context) if not found and type(operation) is AlterField else found
+
+
+def _is_renamed_with_its_setting(operation: Operation, state: ModelState) -> bool:
+    """Django takes a swappable model for swapped as soon as the setting has the new name."""
+    return isinstance(operation, RenameModel) and is_named_by_its_setting(state, operation.new_name)
 
 
 def _ask(asked: Operation | Part, context: Context) -> tuple[Rule, Finding] | None:

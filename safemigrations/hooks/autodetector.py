@@ -22,7 +22,7 @@ from ..checking.refused import Refusing
 from ..operations.filling import answer_in, forget_answer
 from ..operations.rule import Context, Finding, Option, Rule
 from ..typed import forget_classes, set_on, without_classes
-from . import models_file, questioner
+from . import models_file, questioner, renamed_targets, swapped_models
 from .atomicity import note_what_is_sent, split
 from .going_models import sets_before_keys, what_is_over
 from .keys_first import wait_for_keys
@@ -45,6 +45,8 @@ class SafeMigrationsMixin(MigrationAutodetector):
     old_model_keys: set[tuple[str, str]]
     new_model_keys: set[tuple[str, str]]
     generated_operations: dict[str, list[Any]]
+    renamed_models: dict[tuple[str, str], str]
+    renamed_fields: dict[tuple[str, str, str], str]
 
     def __init__(self, from_state: ProjectState, to_state: ProjectState, questions: Any = None) -> None:
         super().__init__(from_state, to_state, questioner.wrap(questions, from_state, to_state))
@@ -77,6 +79,11 @@ class SafeMigrationsMixin(MigrationAutodetector):
                     operation.state_forwards(each.app_label, self.from_state)
         return dict(stock._detect_changes(*args, **kwargs))
 
+    def generate_renamed_models(self) -> None:
+        stock: Any = super()
+        stock.generate_renamed_models()
+        swapped_models.refuse_rename_with_setting(self.renamed_models, self.from_state, self.to_state)
+
     def generate_renamed_fields(self) -> None:
         stock: Any = super()
         stock.generate_renamed_fields()
@@ -86,8 +93,18 @@ class SafeMigrationsMixin(MigrationAutodetector):
 
     def _sort_migrations(self) -> None:
         stock: Any = super()
+        renamed_targets.follow(
+            self.generated_operations,
+            models=self.renamed_models,
+            fields=self.renamed_fields,
+            existing=self.from_state.models.keys(),
+        )
         wait_for_keys(self.generated_operations, self.from_state, self.to_state)
         stock._sort_migrations()
+
+    def check_dependency(self, operation: Any, dependency: Any) -> bool:
+        stock: Any = super()
+        return stock.check_dependency(operation, dependency) or renamed_targets.makes(operation, dependency)
 
     def generate_deleted_models(self) -> None:
         stock: Any = super()

@@ -49,6 +49,12 @@ def _hints(state: ModelState) -> dict[str, object]:
         return {}
 
 
+def is_named_by_its_setting(state: ModelState, name: str) -> bool:
+    """Is this, such as a new name of a swappable model, what the setting says that can swap the model?"""
+    setting = getattr(settings, str(state.options.get("swappable") or ""), "")
+    return str(setting).lower() == f"{state.app_label}.{name}".lower()
+
+
 def _is_swapped(state: ModelState) -> bool:
     setting = str(state.options.get("swappable") or "")
     label = f"{state.app_label}.{state.name}".lower()

@@ -9,16 +9,25 @@ So during expand each table is renamed in one short transaction together with an
 table that keeps its name while a column changes is set aside, and a view under its name has the column under both
 names. The contract drops the views. Foreign keys that point at the table follow it by themselves. Django derives their
 names from the name of the table, and so the contract changes them.
+
+Django's RenameModel leaves the old name in the bases of proxies and children, and then can't make these models
+(InvalidBasesError). Ours renames the base, too.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.db.migrations import AlterModelTable, RenameModel
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
 from ..plans import old_table_name, tables
 from ..plans.steps import Plan
+from ..typed import forget_classes
 from .base import Change, Situation
+from .home import is_named_by_its_setting
 from .rule import Context, Finding, Rule
 
 
@@ -31,6 +40,10 @@ class ExpandRenameModel(Change, RenameModel):
         RenameModel.__init__(self, old_name, new_name)
         self.model_name = old_name
         self.wrap(RenameModel(old_name, new_name))
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        rename_bases(self, app_label, state)
+        super().state_forwards(app_label, state)
 
     def describe(self) -> str:
         return f"{RenameModel.describe(self)}; both names work until the contract"
@@ -55,16 +68,54 @@ class ExpandRenameModel(Change, RenameModel):
         )
 
 
+KEEP_NAME = (
+    "Keep the name {} in the class and in the setting; Python can have another one for it. Or see "
+    "docs/rename_model.md, A swappable model."
+)
+
+
+def harm_of_setting(state: ModelState) -> str:
+    return (
+        f"every older migration that points at {state.options['swappable']} then points at a model that isn't there "
+        "yet, and migrate ends in a ValueError."
+    )
+
+
+def heirs(app_label: str, name: str, state: ProjectState) -> list[ModelState]:
+    """The proxies and children of a model."""
+    key = f"{app_label}.{name}".lower()
+    return [
+        model
+        for model in state.models.values()
+        if any(isinstance(base, str) and base.lower() == key for base in model.bases)
+    ]
+
+
+def rename_bases(operation: RenameModel, app_label: str, state: ProjectState) -> None:
+    """Give the heirs of the model its new name as their base, before the model itself is renamed."""
+    old, new = (f"{app_label}.{name}".lower() for name in (operation.old_name, operation.new_name))
+    for model in heirs(app_label, operation.old_name, state):
+        model.bases = tuple(new if isinstance(base, str) and base.lower() == old else base for base in model.bases)
+        forget_classes(state)
+
+
 def find(operation: RenameModel, context: Context) -> Finding | None:
     what = f"RenameModel {operation.old_name} to {operation.new_name}"
-    old = tables.name_of(context.model_before(operation.old_name))
+    state = context.model_before(operation.old_name)
+    if is_named_by_its_setting(state, operation.new_name):
+        return Finding(f"{what}: {harm_of_setting(state)}", way_by_hand=KEEP_NAME.format(operation.old_name))
+    old = tables.name_of(state)
+    inherit = heirs(context.app_label, operation.old_name, context.before)
+    context = _with_bases(operation, context) if inherit else context
+    ours = ExpandRenameModel(operation.old_name, operation.new_name)
     if _keeps_its_table(operation, context):
         # In this order nothing moves but what is called after the model.
-        return Finding(
-            f"{what} moves the table, and back.",
-            (AlterModelTable(operation.old_name, old), RenameModel(operation.old_name, operation.new_name)),
-        )
+        rename: Operation = ours if inherit else RenameModel(operation.old_name, operation.new_name)
+        return Finding(f"{what} moves the table, and back.", (AlterModelTable(operation.old_name, old), rename))
     moved = _moved(operation, context)
+    if not moved and inherit:
+        names = ", ".join(sorted(model.name for model in inherit))
+        return Finding(f"{what} leaves the old name in the bases of {names}: InvalidBasesError in migrate.", (ours,))
     if not moved:
         return None
     cheaper = (
@@ -73,9 +124,17 @@ def find(operation: RenameModel, context: Context) -> Finding | None:
     )
     return Finding(
         f"{what} renames {moved} at once: the old release goes on under the old name. {cheaper}",
-        (ExpandRenameModel(operation.old_name, operation.new_name),),
+        (ours,),
         notice=f"{what}: the database gets views under the old names, until the contract. {cheaper}",
     )
+
+
+def _with_bases(operation: RenameModel, context: Context) -> Context:
+    """The state after it, as ours leaves it: of Django's nobody can make classes."""
+    after = context.before.clone()
+    forget_classes(after)
+    ExpandRenameModel(operation.old_name, operation.new_name).state_forwards(context.app_label, after)
+    return replace(context, after=after)
 
 
 def _keeps_its_table(operation: RenameModel, context: Context) -> bool:
