@@ -91,7 +91,15 @@ TYPES = [
     "varchar",
     "varchar(10)[]",
     "varchar(20)[]",
+    "varchar[]",
     "text",
+    "text[]",
+    "numeric(8, 2)[]",
+    "numeric(10, 2)[]",
+    "time(3)",
+    "time",
+    "timestamp(3)",
+    "timestamp(3) with time zone",
     "char(10)",
     "char(20)",
     "date",
@@ -134,6 +142,8 @@ def test_a_type_is_instant_where_postgresql_writes_no_row(database):
 SLOWER_THAN_IT_HAD_TO = {  # where the time zone of the session is UTC
     ("timestamp with time zone", "timestamp"),
     ("timestamp", "timestamp with time zone"),
+    ("timestamp(3)", "timestamp with time zone"),
+    ("timestamp(3) with time zone", "timestamp"),
 }
 
 
@@ -145,6 +155,11 @@ SLOWER_THAN_IT_HAD_TO = {  # where the time zone of the session is UTC
         ("bigint", "integer", False),
         ("integer[]", "bigint[]", True),
         ("integer", "bigint[]", False),
+        ("varchar(10)[]", "varchar(20)[]", True),
+        ("varchar(10)[]", "text", False),
+        ("varchar(20)[]", "text[]", True),
+        ("numeric(8, 2)[]", "numeric(10, 2)[]", True),
+        ("numeric(10, 2)[]", "numeric(8, 2)[]", False),
         ("numeric(8, 2)", "numeric(10, 2)", True),
         ("numeric(8, 2)", "numeric(10, 4)", True),
         ("numeric(10, 2)", "numeric(10, 4)", False),

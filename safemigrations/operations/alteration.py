@@ -11,13 +11,15 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AlterField
-from django.db.migrations.state import ProjectState
+from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.utils import resolve_relation
 from django.db.models import Field
 
 from ..data import Data
 from ..plans.casts import is_wider, parse, text_of
 from ..plans.column import bound
+from ..plans.spelled import spelled
+from ..plans.tables import name_of
 from .base import Situation
 from .relied_on import Relied
 from .rule import Context
@@ -122,7 +124,8 @@ class Alteration(Data):
     @property
     def is_of_the_database(self) -> bool:
         """Would the stock operation send anything at all?"""
-        return _described(self.old.field) != _described(self.new.field) or self.renames_column
+        same = ("to",) if self.old.target == self.new.target else ()
+        return _described(self.old.field, *same) != _described(self.new.field, *same) or self.renames_column
 
     @property
     def renames_column(self) -> bool:
@@ -255,9 +258,9 @@ def _has_same_text_everywhere(value: Any) -> bool:
     return isinstance(value, Field) or " at 0x" not in repr(value)
 
 
-def _described(field: Any) -> tuple[Any, ...]:
+def _described(field: Any, *left_out: str) -> tuple[Any, ...]:
     _, path, args, kwargs = field.deconstruct()
-    return path, args, {key: value for key, value in kwargs.items() if key not in field.non_db_attrs}
+    return path, args, {key: value for key, value in kwargs.items() if key not in (*field.non_db_attrs, *left_out)}
 
 
 def is_instant(old: str, new: str) -> bool:
@@ -270,12 +273,22 @@ def is_instant(old: str, new: str) -> bool:
     (old_name, old_size), (new_name, new_size) = parse(old), parse(new)
     if old_name == new_name == "numeric":
         return not new_size or (len(old_size) == len(new_size) == 2 and _is_wider_numeric(old_size, new_size))
+    if old_name == new_name == "varchar[]":  # PostgreSQL computes arrays, unless no limit is left
+        return not new_size
     if old_name == new_name:
         return old_name in LIMITED and (not new_size or (bool(old_size) and old_size <= new_size))
     return not new_size and (old_name, new_name) in BINARY_COERCIBLE
 
 
-LIMITED = ("varchar", "bit varying", "interval")  # whose limits are no part of a value
+LIMITED = (  # whose limits are no part of a value
+    "varchar",
+    "bit varying",
+    "interval",
+    "time",
+    "time with time zone",
+    "timestamp",
+    "timestamp with time zone",
+)
 
 BINARY_COERCIBLE = {
     ("varchar", "text"),
@@ -315,7 +328,7 @@ def _bound(at: Situation, field: Any) -> Form:
     target = ("", "")
     if field.remote_field and not field.many_to_many:
         target = (field.target_field.model._meta.db_table, field.target_field.column)
-    return Form(field, field.db_parameters(at.connection)["type"] or "", target)
+    return Form(field, spelled(field.db_parameters(at.connection)["type"] or ""), target)
 
 
 # For rules: fields as the states have them, because rendering all models takes as long as the rest of a check.
@@ -351,10 +364,33 @@ def form_in(context: Context, operation: AlterField, field: Field[Any, Any]) -> 
 def _unbound(field: Field[Any, Any], operation: AlterField, context: Context, state: ProjectState) -> Form:
     form, connection = bound(field, operation.name), context.connection_of(operation.model_name)
     if not form.remote_field:
-        return Form(form, form.db_parameters(connection)["type"] or "", ("", ""))
-    key = resolve_relation(form.remote_field.model, context.app_label, operation.model_name.lower())
-    to_field = form.to_fields[0] or ""
-    return Form(form, _type_of_target(connection, state, key, to_field), (".".join(key), to_field))
+        return Form(form, spelled(form.db_parameters(connection)["type"] or ""), ("", ""))
+    named = resolve_relation(form.remote_field.model, context.app_label, operation.model_name.lower())
+    key, to_field = concrete(state, named), form.to_fields[0] or ""
+    return Form(form, _type_of_target(connection, state, key, to_field), _target(state, key, to_field))
+
+
+def concrete(state: ProjectState, key: tuple[str, str]) -> tuple[str, str]:
+    """The model whose table a proxy uses; of any other model, itself."""
+    model = state.models.get(key)
+    if model is None or not model.options.get("proxy"):
+        return key
+    named = [resolve_relation(base, *key) for base in model.bases if isinstance(base, str)]
+    return next((concrete(state, base) for base in named if base in state.models), key)
+
+
+def _target(state: ProjectState, key: tuple[str, str], to_field: str) -> tuple[str, str]:
+    """Table and column, as far as the state knows them: a proxy, or a model that moved with its table, is the same."""
+    if key not in state.models:
+        return ".".join(key), to_field
+    found = _key_field(state.models[key], to_field)
+    return name_of(state.models[key]), bound(found[1], found[0]).column if found else to_field
+
+
+def _key_field(model: ModelState, to_field: str) -> tuple[str, Any] | None:
+    """What a foreign key points at, with its name; None where that is inherited."""
+    named = model.fields.items()
+    return next(((name, f) for name, f in named if (name == to_field if to_field else f.primary_key)), None)
 
 
 def _type_of_target(connection: BaseDatabaseWrapper, state: ProjectState, key: tuple[str, str], to_field: str) -> str:
@@ -362,11 +398,11 @@ def _type_of_target(connection: BaseDatabaseWrapper, state: ProjectState, key: t
     model = state.models.get(key)
     if model is None:
         return ""
-    keys = [field for name, field in model.fields.items() if (name == to_field if to_field else field.primary_key)]
-    if not keys:  # inherited
+    found = _key_field(model, to_field)
+    if found is None:
         return ""
-    target: Any = keys[0]
+    target = found[1]
     if target.remote_field:
-        nearest = resolve_relation(target.remote_field.model, *key)
+        nearest = concrete(state, resolve_relation(target.remote_field.model, *key))
         return _type_of_target(connection, state, nearest, target.to_fields[0] or "")
-    return str(target.rel_db_type(connection) or "")
+    return spelled(str(target.rel_db_type(connection) or ""))

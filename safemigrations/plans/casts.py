@@ -13,6 +13,7 @@ from ..data import Data
 
 INTEGERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 TEXTS = ("varchar", "text", "citext")
+PRECISION = 1000  # the most that a numeric may be declared with
 
 
 class Cast(Data):
@@ -46,15 +47,16 @@ def is_wider(old: str, new: str) -> bool:
     (old_name, old_size), (new_name, new_size) = parse(old), parse(new)
     if old == new:
         return True
+    if old_name.endswith("[]") != new_name.endswith("[]"):
+        return False
+    old_name, new_name = old_name.removesuffix("[]"), new_name.removesuffix("[]")
     if old_name == new_name == "numeric":
         return not new_size or (
             bool(old_size) and _digits(old_size) <= _digits(new_size) and _holds(old_size, new_size)
         )
     if old_name in TEXTS and new_name in TEXTS:
         return not new_size or (bool(old_size) and old_size <= new_size)
-    old_element, new_element = old_name.removesuffix("[]"), new_name.removesuffix("[]")
-    same_depth = (old_name != old_element) == (new_name != new_element)
-    return same_depth and INTEGERS.get(old_element, 2**64) <= INTEGERS.get(new_element, 0)
+    return INTEGERS.get(old_name, 2**64) <= INTEGERS.get(new_name, 0)
 
 
 def numeric_of_both(old: str, new: str) -> tuple[int, int] | None:
@@ -89,14 +91,26 @@ def misfit(old: str, new: str) -> str:
     if is_wider(old, new) or not is_wider(new, old):
         return ""
     name, size = parse(new)
+    if name.endswith("[]"):
+        return _misfit_of_array(new, name.removesuffix("[]"), size)
     if name in TEXTS:
         return f"length({{}}) > {size[0]}"
     if name == "numeric":
         return f"{{}} <> round({{}}, {(*size, 0)[1]}) OR abs({{}}) >= 1{'0' * _digits(size)}"
-    limit = INTEGERS[name.removesuffix("[]")]
-    if name.endswith("[]"):
-        return f"NOT coalesce({-limit} <= ALL ({{}}) AND {limit - 1} >= ALL ({{}}), TRUE)"
+    limit = INTEGERS[name]
     return f"{{}} NOT BETWEEN {-limit} AND {limit - 1}"
+
+
+def _misfit_of_array(new: str, element: str, size: tuple[int, ...]) -> str:
+    """Without a query over its elements, which the condition of a trigger may not have."""
+    if element in TEXTS:  # an explicit cast cuts off what is too long
+        return f"CAST(CAST({{}} AS {new}) AS text[]) <> CAST({{}} AS text[])"
+    if element == "numeric":
+        limit, scale = f"1{'0' * _digits(size)}", (*size, 0)[1]
+        rounded = f"CAST({{}} AS numeric({PRECISION}, {scale})[])"
+        return f"NOT coalesce(-{limit} < ALL ({{}}) AND {limit} > ALL ({{}}), TRUE) OR {rounded} <> {{}}"
+    limit_of = INTEGERS[element]
+    return f"NOT coalesce({-limit_of} <= ALL ({{}}) AND {limit_of - 1} >= ALL ({{}}), TRUE)"
 
 
 def assigned(old: str, new: str) -> str:

@@ -30,6 +30,7 @@ from . import claims, defaults
 from .claims import Claim, Claims
 from .defaults import DefaultKind
 from .index_and_check import build_index, check_constraint, name_in, unique_constraint
+from .spelled import spelled
 from .steps import Online, Plan, Statement, Together
 
 
@@ -137,7 +138,7 @@ class Column(Data):
 
     @property
     def type(self) -> str:
-        return str(self.field.db_parameters(self.editor.connection)["type"])
+        return spelled(str(self.field.db_parameters(self.editor.connection)["type"]))
 
     def _comment(self) -> tuple[str, ...]:
         comment = getattr(self.field, "db_comment", None)

@@ -62,11 +62,17 @@ def functions_naming(table: str, column: str) -> str:
 
 
 def functions_in_order(table: str) -> str:
-    """The functions of the table's triggers that break where the row has a column more: INSERT ... SELECT NEW.*"""
-    in_order = literal(r"\m(insert\s+into|select|values)\M[^;]*\m(new|old)\s*\.\s*\*")
+    """The functions of the table's triggers that break where the row has a column more: INSERT ... SELECT NEW.*
+
+    What is an argument of a function, as in to_jsonb(NEW.*), is the row as one value.
+    https://www.postgresql.org/docs/current/rowtypes.html#ROWTYPES-USAGE
+    """
+    row = r"(\m(new|old)|\(\s*(new|old)\s*\))\s*\.\s*\*"
+    argument = rf"\m(?!(values|row|select|in|any|all|using)\M)[\w$]+\s*\(([^()]*,)?\s*{row}"
+    in_order = literal(rf"\m(insert\s+into|select|values)\M[^;]*{row}")
     return (
         "SELECT format('function %s, which takes the columns in their order and has to name them', p.oid::regprocedure)"
-        f" {_functions_of(table)} AND p.prosrc ~* {in_order}"
+        f" {_functions_of(table)} AND regexp_replace(p.prosrc, {literal(argument)}, '', 'gi') ~* {in_order}"
     )
 
 
