@@ -17,6 +17,7 @@ class SafeMigrationsConfig(AppConfig):
         from .console import pushing
         from .contracts import marks, quiet
         from .hooks import autodetector, executor, grouping, writer, written_files
+        from .running import at_once
 
         autodetector.install()
         executor.install()
@@ -27,6 +28,7 @@ class SafeMigrationsConfig(AppConfig):
         marks.install()
         quiet.install()
         pushing.install()
+        at_once.remember_names()
         if "SAFEMIGRATIONS_REHEARSAL_TEMPLATES" in os.environ:
             from .rehearsing import borrowed  # of the project's own tests in a rehearsal, and of nobody else
 

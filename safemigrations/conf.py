@@ -17,6 +17,11 @@ def _get(key: str, default: Any) -> Any:
     return values.get(key, default) if isinstance(values, Mapping) else default
 
 
+def is_set(key: str) -> bool:
+    """Does the project say it itself?"""
+    return key in getattr(settings, "SAFEMIGRATIONS", {})
+
+
 def contract() -> Literal["explicitly", "immediately"]:
     """When the contract half runs: by `migrate --contract`, or at once (nobody else uses this database)."""
     value = _get("CONTRACT", "explicitly")

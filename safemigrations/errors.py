@@ -5,12 +5,20 @@ from __future__ import annotations
 from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, NotSupportedError
 
+from .typed import is_testing
+
 NOTHING_WAS_CHANGED = "Nothing was changed."  # as every refusal says it: after what was found, before what to do
 
 
 def to_type(command: str, alias: str | None) -> str:
-    """The command of a message, for the database that it is about: in another one its numbers mean something else."""
-    return f"python manage.py {command}{'' if alias in (None, DEFAULT_DB_ALIAS) else f' --database {alias}'}"
+    """The command of a message, for the database that it is about: in another one its numbers mean something else.
+
+    `manage.py` has the project's own database, so in a test it is a call: that has the test database.
+    """
+    command = f"{command}{'' if alias in (None, DEFAULT_DB_ALIAS) else f' --database {alias}'}"
+    if is_testing():
+        return f"call_command({', '.join(repr(word) for word in command.split())})"
+    return f"python manage.py {command}"
 
 
 def said_of(error: BaseException) -> str:

@@ -40,6 +40,11 @@ AWKWARD = [
     ('The ""Book"" {}', 'a ""b"" {0}'),
     ('"my ""own"" {}"."Shop ""Book"""', 'it""s {name}'),
 ]
+# What follows each refusal of a name that a contract still holds.
+CATCH_UP = (
+    "\nWhere no other release is connected, as on a staging server that is several releases behind: "
+    "python manage.py migrate --catch-up"
+)
 LIBRARY = RunSQL('CREATE SCHEMA library; CREATE SCHEMA "my ""own"" {}"')
 
 

@@ -25,6 +25,7 @@ from safemigrations.operations.written import written
 
 from .shop import (
     AWKWARD,
+    CATCH_UP,
     LIBRARY,
     Nowhere,
     Shop,
@@ -219,7 +220,7 @@ def test_it_is_not_removed_before_the_contract_has_added_it(database):
     assert str(caught.value) == (
         "The constraint book_pages of shop_book still belongs to the contract of shop.0002 (add check book_pages of "
         "shop_book). Nothing was changed. When no server runs the release before that migration any more, type: "
-        "python manage.py migrate shop 0002 --contract --only"
+        f"python manage.py migrate shop 0002 --contract --only{CATCH_UP}"
     )
     shop.contract()
     shop.migrate(RemoveConstraintLater("book", NAME))

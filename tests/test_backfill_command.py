@@ -60,7 +60,8 @@ def backfill(*arguments: str) -> str:
 def test_processes_run_what_was_left(left, item, workers):
     backfill("run", "--workers", workers)
     assert unfilled(item) == 0
-    assert backfill("status").startswith(
+    assert backfill("status") == "Backfills that aren't finished: 0\n"
+    assert backfill("status", "--all").startswith(
         f"Backfills: 1\n  {left.pk:>4}  done      100%  30,000 rows  item: fill twin\n"
     )
 

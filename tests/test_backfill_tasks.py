@@ -164,7 +164,7 @@ def test_control_c_ends_it_with_a_line_and_the_next_run_goes_on(project, args):
     before = filled(project)
     assert 0 < before < ROWS
     assert re.fullmatch(
-        r"Backfills: 1\n +\d+  stopped +\d+%  [\d,]+ rows  shop_item: fill twin\n"
+        r"Backfills that aren't finished: 1\n +\d+  stopped +\d+%  [\d,]+ rows  shop_item: fill twin\n"
         r" +Nobody works on it now\. To go on, run the same command again, or: python manage\.py safemigrations "
         r"backfill run\n",
         project.manage("safemigrations", "backfill", "status").check().stdout,

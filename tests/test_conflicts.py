@@ -11,7 +11,7 @@ from django.db.migrations import AddField, AlterField, CreateModel, RunSQL, Sepa
 from safemigrations.errors import StepFailed
 from safemigrations.operations import AddFieldWithDefault, AddIndexConcurrently, RemoveFieldLater
 
-from .shop import KEY, Shop, book
+from .shop import CATCH_UP, KEY, Shop, book
 from .snapshot import difference, snapshot
 
 NOTE = ("note", models.TextField(default=""))
@@ -19,7 +19,7 @@ ADD_NOTE = AddFieldWithDefault("book", "note", models.TextField(default=""))
 HELD = (
     "The column note of shop_book still belongs to the contract of shop.0002 (drop note of shop_book). Nothing was "
     "changed. When no server runs the release before that migration any more, type: python manage.py migrate shop 0002 "
-    "--contract --only"
+    f"--contract --only{CATCH_UP}"
 )
 
 

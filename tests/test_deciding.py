@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import call_command
@@ -152,6 +152,17 @@ def test_status_as_json(rows, capsys):
     (act,) = first["acts"]
     assert (act["act"], act["reason"], act["role"]) == ("postpone", "the sale", "postgres")
     assert datetime.fromisoformat(act["until"]) == datetime.fromisoformat(first["until"])
+
+
+def test_status_shows_what_is_finished_when_it_is_asked(rows, database, capsys):
+    queue.rows(database, pk=1).update(status=Status.DONE, finished_at=datetime(2026, 11, 1, 8, tzinfo=UTC))
+    said = command(capsys, "status")
+    assert said.startswith("Left for the contract in database default: 1\n")
+    assert "change 1" not in said
+    assert command(capsys, "status", "--all") == f"{said}Finished: 1\n     1  2026-11-01 08:00  shop.0001  change 1\n"
+    assert "finished" not in json.loads(command(capsys, "status", "--format", "json"))
+    (finished,) = json.loads(command(capsys, "status", "--all", "--format", "json"))["finished"]
+    assert (finished["number"], finished["migration"]) == (1, "0001")
 
 
 def test_forgotten_rows_fail_until_somebody_decides(rows, database, capsys):

@@ -23,6 +23,7 @@ from .cases import LABEL
 from .releases import contract, installed, migrate, write
 from .shop import (
     AWKWARD,
+    CATCH_UP,
     KEY,
     LIBRARY,
     Nowhere,
@@ -280,6 +281,7 @@ def test_a_view_that_came_later_stops_the_contract(database):
 HELD = (
     "The {} still belongs to the contract of shop.0002 (drop table shop_book). Nothing was changed. When no server "
     "runs the release before that migration any more, type: python manage.py migrate shop 0002 --contract --only"
+    + CATCH_UP
 )
 AGAIN = {
     "another model": (CreateModel("Novel", [KEY], {"db_table": "shop_book"}), "table shop_book"),

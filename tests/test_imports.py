@@ -73,8 +73,9 @@ LATE = {
         "from .checking import checks",
         "from .console import pushing",
         "from .contracts import marks, quiet",
-        "from .hooks import autodetector, executor, grouping, writer",
+        "from .hooks import autodetector, executor, grouping, writer, written_files",
         "from .rehearsing import borrowed",
+        "from .running import at_once",
     ],
     "checking/handwritten.py": ["from .sql.reader import read"],
     "console/__init__.py": ["from . import facts"],
@@ -84,9 +85,11 @@ LATE = {
     "management/commands/migrate.py": [
         "from safemigrations.management import back",
         "from safemigrations.management import back, leaving",
+        "from safemigrations.management import catching_up",
         "from safemigrations.management import planning",
         "from safemigrations.management import warning",
         "from safemigrations.management.contracting import Contracting",
+        "from safemigrations.management.undecided import say_undecided",
     ],
     "rehearsing/commands.py": ["from ..operations.base import Change"],
     "inspecting/plan/of_sql.py": [

@@ -10,7 +10,6 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from safemigrations.running.one_at_a_time import OWN, holders_of
-from safemigrations.typed import server_version
 from tests.contention import until
 from tests.project import Project
 
@@ -90,7 +89,7 @@ def next_release(project):
 def steady(text):
     """A command's output without what differs from run to run."""
     text = re.sub(r"\d+\.\d+ s\b", "N s", text)
-    return re.sub(r" +(?=N s|done already)", " ", text)
+    return re.sub(r" +(?=N s|is so already)", " ", text)
 
 
 def columns(project, table="shop_item"):
@@ -131,8 +130,8 @@ def test_migrate_shows_its_steps_and_what_is_left(shop):
         "    shop_item: add column size, 0 for every row N s\n"
         "    OK\n"
         "  Applying shop.0003_note...\n"
-        "    shop_item: nothing of yours depends on note N s\n"
         "    shop_item: note defaults to '' N s\n"
+        "    1 check passed N s\n"
         "    OK\n"
         "Left for the contract: 2\n" + LEFT_SIZE + LEFT_NOTE + WHAT_TO_TYPE
     )
@@ -149,9 +148,6 @@ def test_migrate_says_what_is_left_as_long_as_it_is(shop):
     )
 
 
-NO_FUNCTION = "    shop_item: no function of your triggers takes note from a row N s\n"
-
-
 def test_migrate_contract_runs_what_is_left(shop):
     next_release(shop)
     shop.manage("migrate").check()
@@ -160,7 +156,8 @@ def test_migrate_contract_runs_what_is_left(shop):
         f"2 rows of the contract are open on {name} on this machine (role {role}).\n"
         "Goes for good: column note of shop_item: about 1 row\n"
         "Running the contract:\n" + LEFT_SIZE + "    shop_item: size needs no default in the database any more N s\n"
-        "    OK\n" + LEFT_NOTE + NO_FUNCTION + "    shop_item: drop column note N s\n"
+        "    OK\n" + LEFT_NOTE + "    shop_item: drop column note N s\n"
+        "    1 check passed N s\n"
         "    OK\n"
     )
     assert columns(shop) == CONTRACTED
@@ -341,21 +338,34 @@ def test_fake_initial_leaves_nothing_of_what_was_there(shop):
     assert queue(shop) == [("0002_size", "pending"), ("0003_note", "pending")]
 
 
+def test_each_verbosity_says_more(shop):
+    next_release(shop)
+    forth, back = ("migrate", "shop", "0003"), ("migrate", "shop", "0001")
+    assert shop.manage(*forth, "-v", "0").check().stdout == ""
+    assert shop.manage(*back, "-v", "0").check().stdout == ""
+    brief = shop.manage(*forth).check().stdout
+    assert "1 check passed" in brief
+    assert "depends on note" not in brief
+    shop.manage(*back).check()
+    each = steady(shop.manage(*forth, "-v", "2").check().stdout)
+    assert "    shop_item: nothing of yours depends on note N s\n" in each
+    assert "check passed" not in each
+    assert "ALTER TABLE" not in each
+    assert "    shop_item: every row has note is so already\n" in steady(shop.manage(*back, "-v", "2").check().stdout)
+    said = shop.manage(*forth, "-v", "3").check().stdout
+    assert '      ALTER TABLE "shop_item" ALTER COLUMN "note" SET DEFAULT \'\';\n' in said
+
+
 # Back.
 
 
-def test_reversing_takes_back_what_is_left(shop, database):
-    scan = "    shop_item: note NOT NULL, without a scan done already\n"
+def test_reversing_takes_back_what_is_left(shop):
     next_release(shop)
     shop.manage("migrate").check()
     assert steady(shop.manage("migrate", "shop", "0001").check().stdout) == (
         "Operations to perform:\n  Target specific migration: 0001_initial, from shop\nRunning migrations:\n"
         "  Rendering model states... DONE\n"
         "  Unapplying shop.0003_note...\n"
-        "    shop_item: every row has note done already\n"
-        "    shop_item: note can't be null from now on done already\n"
-        "    shop_item: no row has note null (checked without blocking) done already\n"
-        f"{scan if server_version(database) < 180000 else ''}"
         "    shop_item: note needs no default in the database any more N s\n"
         "    OK\n"
         "  Unapplying shop.0002_size...\n"
@@ -436,7 +446,8 @@ def test_a_name_that_the_contract_has_to_free_is_refused_before_anything_is_touc
     assert refused.stderr == (
         "StepFailed: The column note of shop_item still belongs to the contract of shop.0003_note (drop note of "
         "shop_item). Nothing was changed. When no server runs the release before that migration any more, type: "
-        "python manage.py migrate shop 0003_note --contract --only\n"
+        "python manage.py migrate shop 0003_note --contract --only\nWhere no other release is connected, as on a "
+        "staging server that is several releases behind: python manage.py migrate --catch-up\n"
     )
     assert columns(shop) == EXPANDED
     assert shop.sql("SELECT to_regclass('trace')") == [(None,)]
@@ -693,3 +704,14 @@ def test_sqlmigrate_prints_the_way_back(shop):
         "--     instant, ACCESS EXCLUSIVE on shop_item\n"
         'ALTER TABLE "shop_item" DROP COLUMN IF EXISTS "size";\n'
     )
+
+
+def test_sqlmigrate_counts_what_changes_nothing(shop):
+    next_release(shop)
+    brief = shop.manage("sqlmigrate", "shop", "0003").check().stdout
+    assert brief.count("-- and 1 check that changes nothing (-v 2 prints each)\n") == 1
+    assert brief.count("--   and 1 check that changes nothing (-v 2 prints each)\n") == 1
+    assert "nothing of yours depends on note" not in brief
+    each = shop.manage("sqlmigrate", "shop", "0003", "-v", "2").check().stdout
+    assert "-- shop_item: nothing of yours depends on note (looked up when it is run)\n" in each
+    assert "changes nothing" not in each

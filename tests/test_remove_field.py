@@ -21,6 +21,7 @@ from safemigrations.operations.written import written
 
 from .shop import (
     AWKWARD,
+    CATCH_UP,
     KEY,
     LIBRARY,
     Nowhere,
@@ -363,7 +364,7 @@ def test_a_field_of_that_name_in_a_later_migration_waits_for_the_contract(databa
     assert str(caught.value) == (
         "The column extra of shop_book still belongs to the contract of shop.0002 (drop extra of shop_book). Nothing "
         "was changed. When no server runs the release before that migration any more, type: "
-        "python manage.py migrate shop 0002 --contract --only"
+        f"python manage.py migrate shop 0002 --contract --only{CATCH_UP}"
     )
     shop.contract()
     shop.migrate(AddFieldWithDefault("book", "extra", models.TextField(default="")))

@@ -14,6 +14,7 @@ from safemigrations.operations.written import written
 
 from .shop import (
     AWKWARD,
+    CATCH_UP,
     LIBRARY,
     Nowhere,
     Shop,
@@ -99,7 +100,7 @@ def test_an_index_of_that_name_in_a_later_migration_waits_for_the_contract(datab
     assert str(caught.value) == (
         "The index book_title still belongs to the contract of shop.0002 (drop index book_title of "
         "shop_book). Nothing was changed. When no server runs the release before that migration any more, type: "
-        "python manage.py migrate shop 0002 --contract --only"
+        f"python manage.py migrate shop 0002 --contract --only{CATCH_UP}"
     )
     assert shop.indexes() == HERE
 

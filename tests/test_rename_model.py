@@ -23,7 +23,17 @@ from safemigrations.operations.written import written
 
 from .cases import LABEL
 from .releases import contract, installed, migrate, write
-from .shop import KEY, Nowhere, Shop, assert_does_what_stock_does, assert_is_read_back, book, file_of, optimized
+from .shop import (
+    CATCH_UP,
+    KEY,
+    Nowhere,
+    Shop,
+    assert_does_what_stock_does,
+    assert_is_read_back,
+    book,
+    file_of,
+    optimized,
+)
 
 AUTHOR = CreateModel("Author", [KEY, ("name", models.TextField(default=""))])
 RENAME = ExpandRenameModel("Book", "Novel")
@@ -382,7 +392,7 @@ def test_the_renamed_model_may_be_deleted_before_the_contract(database):
 
 HELD = (
     "The table {} still belongs to the contract of shop.0002 ({}). Nothing was changed. When no server runs the "
-    "release before that migration any more, type: python manage.py migrate shop 0002 --contract --only"
+    "release before that migration any more, type: python manage.py migrate shop 0002 --contract --only" + CATCH_UP
 )
 NAMES = "drop the old names of shop_novel"
 HOLDING: dict[str, tuple[Any, Any, str, str]] = {  # open contract, what comes next, the table, the contract's label

@@ -107,7 +107,7 @@ class Printed:
 
     def __init__(self, migration: Migration) -> None:
         out = io.StringIO()
-        call_command("sqlmigrate", LABEL, migration.name, stdout=out, no_color=True)
+        call_command("sqlmigrate", LABEL, migration.name, stdout=out, no_color=True, verbosity=2)
         # What is said of a step beside its statement, tests/test_plan.py compares with what it does.
         self.lines = [line for line in out.getvalue().splitlines() if not line.startswith(FACTS)]
         self.described = {operation.describe() for operation in migration.operations}

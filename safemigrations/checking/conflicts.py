@@ -13,6 +13,7 @@ from django.db.migrations.state import ProjectState
 
 from ..contracts.held import Holder, freed_by, holder_of, kept_by
 from ..data import Data
+from ..errors import to_type
 from ..operations.base import Change, Situation
 from ..plans.claims import Claim, Kind
 from ..plans.stock_claims import taken_by
@@ -47,7 +48,8 @@ class Conflict(Data):
         return (
             f"The {self.claim} still belongs to the contract of {self.holder} ({self.holder.label}). Nothing "
             "was changed. When no server runs the release before that migration any more, type: "
-            f"{self.holder.how_to_contract(connection.alias)}"
+            f"{self.holder.how_to_contract(connection.alias)}\nWhere no other release is connected, as on a staging "
+            f"server that is several releases behind: {to_type('migrate --catch-up', connection.alias)}"
         )
 
 

@@ -35,13 +35,17 @@ def _last_exempt(label: str) -> str:
     return name if name in names_on_disk(label) else ""
 
 
+def mentions_suspects(text: str) -> bool:
+    """Could there be a finding in a file with this text?"""
+    return bool(SUSPECTS.search(text) or OURS_IN_A_TRANSACTION.match(text) or _may_be_refused(text))
+
+
 def is_suspected(label: str, *, everything: bool = False) -> bool:
     """`everything`: also what the baseline exempts by its name."""
     last = "" if everything else _last_exempt(label)
     was_there = (lambda path: False) if everything else baseline.files_before()
     return any(
-        SUSPECTS.search(text) or OURS_IN_A_TRANSACTION.match(text) or _may_be_refused(text)
+        mentions_suspects(path.read_text(errors="ignore"))
         for path in files(label)
         if path.stem > last and not was_there(path)
-        for text in (path.read_text(errors="ignore"),)
     )

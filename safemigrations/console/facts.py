@@ -22,11 +22,11 @@ from ..data import Data
 from ..durations import shown_age, shown_seconds
 from ..inspecting import amounts
 from ..inspecting.history import BRIEF, step_line
+from ..running import preview
 from ..running.backfill import standing
 from ..running.backfill.pace import seconds_closed
 from ..running.backfill.progress import AbstractProgress, Section, Status
 from ..running.ledger import AbstractEntry, Noted, steps
-from ..running.preview import shown
 from ..running.storage import is_up_to_date
 
 REJECTED_SHOWN = 100  # rejected rows of one backfill
@@ -55,7 +55,7 @@ def lost_with(connection: BaseDatabaseWrapper, number: int) -> list[str]:
 def lines_of(connection: BaseDatabaseWrapper, number: int) -> str:
     """What this row sends, with the reasons, as its plan says it: nothing is asked."""
     rows = (row for row in _rows(connection, pk=number) if row.is_signed)
-    return "\n".join(line for row in rows for step in row.steps for line in shown(step))
+    return "\n".join(line for row in rows for line in preview.lines_of(row.steps))
 
 
 # Backfills.

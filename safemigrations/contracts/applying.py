@@ -8,5 +8,18 @@ from ..running.backfill import progress as backfills
 from ..running.runner import Runner
 from ..running.session import Session
 from . import acts, queue, releases, reversals, unfinished
+from .finishing import finish_open
 
-__all__ = ["Asking", "Runner", "Session", "acts", "backfills", "ledger", "queue", "releases", "reversals", "unfinished"]
+__all__ = [
+    "Asking",
+    "Runner",
+    "Session",
+    "acts",
+    "backfills",
+    "finish_open",
+    "ledger",
+    "queue",
+    "releases",
+    "reversals",
+    "unfinished",
+]

@@ -10,6 +10,7 @@ from django.utils.timezone import now
 
 from .. import conf
 from ..data import Data
+from ..running.at_once import contracts_at_once
 from . import quiet
 from .gate import Others, Row, Rules, Verdict, decide
 from .marks import own_mark
@@ -25,12 +26,12 @@ class Judgement(Data):
     rules: Rules
 
 
-def rules(*, forced: bool) -> Rules:
+def rules(*, forced: bool, is_open: bool) -> Rules:
     return Rules(
         after=timedelta(seconds=conf.contract_after()),
         strict=conf.gate() == "strict",
         quiet=timedelta(seconds=conf.gate_quiet()),
-        is_open=conf.contract() == "immediately",
+        is_open=is_open,
         forced=forced,
     )
 
@@ -49,7 +50,8 @@ def judge(
 
     `watching`: for so many seconds, instead of GATE_WATCH.
     """
-    by, known, others = rules(forced=forced), names_known_to(connection), Others((), {}, {}, own_mark())
+    by = rules(forced=forced, is_open=contracts_at_once(connection))
+    known, others = names_known_to(connection), Others((), {}, {}, own_mark())
     verdict = decide(rows, known, others, by, now())
     if not verdict.runs or by.is_open:
         return Judgement(verdict, others, by)

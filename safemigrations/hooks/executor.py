@@ -30,6 +30,7 @@ from ..checking.of_migration import (
 from ..contracts import loaded
 from ..errors import NOTHING_WAS_CHANGED, StepFailed, said_of
 from ..operations.base import Change
+from ..running.at_once import contracts_at_once
 from ..running.events import vocabulary as happened
 from ..running.events.event import at
 from ..running.foreseen import refuse_foreseen
@@ -66,6 +67,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             return super().migrate(targets, plan, state, fake, fake_initial)
         run = current_run()
         run.fresh = self.is_fresh() and plan != []
+        run.at_once = run.at_once or contracts_at_once(self.connection)
         with running(run):
             if run.fresh:
                 self.recorder.ensure_schema()
@@ -74,11 +76,16 @@ class MigrationExecutor(executor.MigrationExecutor):
                 put_triggers_back(self.connection, self.loader, run.report)
             with _saying_what_was_changed(run):
                 if not (run.fresh or fake or fake_initial):
-                    self._refuse_foreseen(self.migration_plan(targets) if plan is None else plan)
+                    self._before_the_first(self.migration_plan(targets) if plan is None else plan, run)
                 state = super().migrate(targets, plan, state, fake, fake_initial)
             if run.fresh:
                 freshness.mark_finished(self.connection)
         return state
+
+    def _before_the_first(self, plan: Sequence[tuple[Migration, bool]], run: Run) -> None:
+        if run.contract == "immediately" and not any(back for _, back in plan):
+            loaded().finish_open(self.connection, run.report)
+        self._refuse_foreseen(plan)
 
     def _refuse_foreseen(self, plan: Sequence[tuple[Migration, bool]]) -> None:
         if not plan:
@@ -94,7 +101,9 @@ class MigrationExecutor(executor.MigrationExecutor):
 
     def foresee(self, plan: Sequence[tuple[Migration, bool]]) -> Foreseeing:
         """Asked about the plan, unless nothing in it has to be: its states take as long as applying them."""
-        foreseeing = Foreseeing(self.connection, Run())
+        at_once = current_run().at_once or contracts_at_once(self.connection)
+        foreseeing = Foreseeing(self.connection, Run(at_once=at_once))
+        foreseeing.ahead.applies += [migration for migration, back in plan if not back]
         has_plans = any(isinstance(one, Change | AlterField) for migration, _ in plan for one in unwrapped(migration))
         if not (has_plans or (plan and foreseeing.of_stock)):
             foreseeing.ahead.of_others += [str(migration) for migration, _ in plan if is_unknown(migration)]

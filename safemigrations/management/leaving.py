@@ -22,7 +22,7 @@ def refuse_while_needed(connection: BaseDatabaseWrapper, going: Sequence[Migrati
     if not going or connection.vendor != "postgresql":
         return
     releases = recorded(connection)
-    ours = _sessions_of_this_command(connection)
+    ours = sessions_of_this_command(connection)
 
     def needing(seen: Iterable[Seen]) -> list[Seen]:
         return [one for one in seen if one.pid not in ours and _needs(one, releases, going)]
@@ -31,7 +31,7 @@ def refuse_while_needed(connection: BaseDatabaseWrapper, going: Sequence[Migrati
     if found:
         names = ", ".join(str(migration) for migration in going)
         raise NotNow(
-            f"sessions of a release that needs what would be unapplied ({names}):\n{_listed(found, releases)}\n"
+            f"sessions of a release that needs what would be unapplied ({names}):\n{listed(found, releases)}\n"
             "Nothing was changed. When they have gone, run the same command again. --force goes on without waiting."
         )
 
@@ -53,24 +53,28 @@ def refuse_under_newer(connection: BaseDatabaseWrapper, going: Sequence[Migratio
 
 
 def _needs(session: Seen, releases: dict[str, Release], going: Iterable[Migration]) -> bool:
-    """Who has no mark, or one that nobody knows, is judged as the contract judges it."""
-    if session.mark is None:
-        return conf.gate() == "strict" and not session.is_a_tool
-    release = releases.get(session.mark)
+    release = releases.get(session.mark or "")
     if release is None:
-        return any(mark != own_mark() for mark in releases)
+        return is_judged_as_needing(session, releases)
     keys = [key for migration in going for key in ((migration.app_label, migration.name), *migration.replaces)]
     return any(release.knows(*key) for key in keys)
 
 
-def _sessions_of_this_command(connection: BaseDatabaseWrapper) -> set[int]:
+def is_judged_as_needing(session: Seen, releases: dict[str, Release]) -> bool:
+    """Who has no mark, or one that nobody knows, is judged as the contract judges it."""
+    if session.mark is None:
+        return conf.gate() == "strict" and not session.is_a_tool
+    return any(mark != own_mark() for mark in releases)
+
+
+def sessions_of_this_command(connection: BaseDatabaseWrapper) -> set[int]:
     """Those that hold the lock of a migrate; others of them wait for it."""
     with connection.cursor() as cursor:
         cursor.execute(holders_of(OWN))
         return {pid for (pid,) in cursor.fetchall()}
 
 
-def _listed(sessions: Iterable[Seen], releases: dict[str, Release]) -> str:
+def listed(sessions: Iterable[Seen], releases: dict[str, Release]) -> str:
     return "\n".join(f"  pid {session.pid}  {_who(session)}  {_of(session.mark, releases)}" for session in sessions)
 
 

@@ -7,6 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations.errors import to_type
 from safemigrations.inspecting.preflight import asked
+from safemigrations.management.undecided import say_undecided
 from safemigrations.running.ahead import Ahead
 
 AT_MOST = 4  # lines
@@ -14,6 +15,7 @@ AT_MOST = 4  # lines
 
 def warn(command: BaseCommand, connection: BaseDatabaseWrapper, ahead: Ahead, *, ask: str = "") -> None:
     """`ask` is what to add to the command that says more."""
+    say_undecided(command, connection, ahead)
     remarks = asked.warnings(connection, ahead)
     for remark in remarks[:AT_MOST]:
         command.stdout.write(command.style.WARNING(f"Before the first step: {remark.found}"))

@@ -24,7 +24,8 @@ from ..data import Data
 from ..errors import NeedsAutocommit
 from ..plans.claims import Claim, Claims
 from ..plans.steps import Backfill, Plan, Proof, Statement, Step, Together, reverse
-from ..running.preview import preview, shown
+from ..running.at_once import contracts_at_once
+from ..running.preview import lines_of, preview
 from ..running.run import Report, Run, current_run
 from ..running.session import Session
 from . import without_app
@@ -190,6 +191,7 @@ class Change(SeparateDatabaseAndState):
     def leaves(self, at: Situation, run: Run) -> Plan:
         """What would wait for the contract if this run applied the operation."""
         at_once = run.contract == "immediately" or self.is_alone(at.app_label, run)
+        at_once = at_once or contracts_at_once(at.connection)  # Django's executor knows no run
         return () if at_once or not self._is_migrated_here(at) else self.contract(at)
 
     def _is_migrated_here(self, at: Situation) -> bool:
@@ -250,9 +252,9 @@ class Change(SeparateDatabaseAndState):
     def _print(self, at: Situation, plan: Plan, later: Plan) -> None:
         """What sqlmigrate shows: the plan with its reasons; the contract's statements as comments."""
         session, printed = Session(at.connection, Report()), at.editor.collected_sql
-        printed += [line for step in preview(session, plan, after=_sent(printed)) for line in shown(step)]
+        printed += lines_of(preview(session, plan, after=_sent(printed)))
         later = tuple(step for step in later if not (isinstance(step, Statement) and step in plan))  # done by then
-        left = [line for step in preview(session, later, after=_sent(printed)) for line in shown(step)]
+        left = list(lines_of(preview(session, later, after=_sent(printed))))
         if left:
             printed.append("-- Left for the contract:")
         printed += [f"--   {line.removeprefix('-- ')}" for line in left]

@@ -43,7 +43,7 @@ class TwoNames(Data):
 
     @property
     def contract_label(self) -> str:
-        return f"drop {self.original.name} of {self.label}, after proving that it equals {self.twin.name}"
+        return f"drop the twin {self.twin.name} of {self.label}; {self.original.name} is called {self.twin.name} then"
 
     def expand(self) -> Plan:
         return (self._unwatched(), self._begin(), self._fill(), self._copy_indexes(), self._equal())

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
+from django.db.migrations import Migration
+
 from ..plans.steps import Backfill, Step, tables_read
 
 ADDS_COLUMN = re.compile(r'ALTER TABLE ((?:"(?:[^"]|"")+"\.)?"(?:[^"]|"")+") ADD COLUMN ')
@@ -19,6 +21,7 @@ class Ahead:
     tables: set[str] = field(default_factory=set)  # that are read or changed, as they stand in statements
     columns: list[tuple[str, str]] = field(default_factory=list)  # a table, and the statement that adds a column to it
     fills: bool = False  # is there a backfill?
+    applies: list[Migration] = field(default_factory=list)  # in their order
     of_others: list[str] = field(default_factory=list)  # migrations whose statements have the session's own timeouts
 
     @classmethod

@@ -20,6 +20,7 @@ from .blockers import blockers
 from .build_progress import BuildProgress
 from .events import vocabulary as happened
 from .online import send_online, wait_for_long_writers
+from .run import INDEX_IS_GONE, TABLE_IS_GONE
 from .session import Session
 from .transactions import behind_locks, send_behind_locks
 
@@ -131,9 +132,9 @@ def _settled(session: Session, step: BuildIndex) -> IndexState:
 
 def drop_index(session: Session, step: DropIndex) -> str:
     if not step.index:
-        return "its table is gone"
+        return TABLE_IS_GONE
     if not session.rows(step.query or index_exists(step.table, step.name)):
-        return "was gone already"
+        return INDEX_IS_GONE
     if step.concurrently:
         return send_online(session, step, step.statements[0], _online_lock(step.table))
     return send_behind_locks(session, step, {step.table: Lock.ACCESS_EXCLUSIVE}, step.statements)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 
 from django.db import DatabaseError, transaction
 
 from ..errors import StepFailed
-from ..plans.steps import Plan, Proof, Question, Step, tables_of
+from ..plans.copies import TryTypes
+from ..plans.steps import Nothing, Plan, Proof, Question, Step, Trial, tables_of
 from ..plans.work import in_words
 from ..postgres.columns import column_not_null
 from ..postgres.names import Name
@@ -79,8 +80,34 @@ def telling_facts() -> Iterator[None]:
         _told.reset(token)
 
 
-def shown(step: Step) -> Iterator[str]:
-    """The lines that a person reads: the reason, and the SQL."""
+_briefly: ContextVar[bool] = ContextVar("safemigrations_briefly", default=False)
+
+
+@contextlib.contextmanager
+def briefly() -> Iterator[None]:
+    """Leave out what is only looked at, and say how much that is."""
+    token = _briefly.set(True)
+    try:
+        yield
+    finally:
+        _briefly.reset(token)
+
+
+def lines_of(steps: Iterable[Step]) -> Iterator[str]:
+    """The lines that a person reads."""
+    checks = 0
+    for step in steps:
+        if _briefly.get() and isinstance(step, Nothing | Proof | Trial | TryTypes):
+            checks += 1
+        else:
+            yield from _lines_of(step)
+    if checks:
+        said = "1 check that changes nothing" if checks == 1 else f"{checks} checks that change nothing"
+        yield f"-- and {said} (-v 2 prints each)"
+
+
+def _lines_of(step: Step) -> Iterator[str]:
+    """The reason, and the SQL."""
     why = " ".join(step.why.splitlines())  # a value that it quotes may have several lines
     if isinstance(step, Proof | Question):
         yield f"-- {why} (looked up when it is run)"

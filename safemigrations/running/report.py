@@ -1,4 +1,8 @@
-"""What a person sees while steps run: one line a step, who is in the way, how far a long one is."""
+"""What a person sees while steps run: a line for each that does something, who is in the way, how far a long one is.
+
+What is only looked at stands together in one line, unless it fails. `-v 2` prints a line for each step, `-v 3` also the
+statements.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ from collections.abc import Sequence
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
 
-from ..plans.steps import Step
+from ..plans.steps import Nothing, Proof, Question, Step, Trial
 from .blockers import Blocker
-from .run import Report
+from .run import GONE, Report
 
 WIDTH = 78  # of the column that says what; times stand behind it
 BAR = 30  # characters
@@ -20,13 +24,16 @@ LABEL = 12  # characters that a bar leaves to its label
 NARROWEST = 4  # a bar of fewer characters is left out
 METER_EVERY = 10.0  # seconds between two lines about how far a backfill is, where there is no terminal
 WAITING_EVERY = 5.0  # seconds between two lines about the same wait
+LONG = 10.0  # seconds after which what was only looked at gets a line of its own
+EACH_STEP, STATEMENTS = 2, 3  # verbosity
 
 
 class ConsoleReport(Report):
     """Prints steps below the line of their migration."""
 
-    def __init__(self, stdout: OutputWrapper, style: Style, indent: int = 4) -> None:
-        self.stdout, self.style, self.indent = stdout, style, indent
+    def __init__(self, stdout: OutputWrapper, style: Style, indent: int = 4, verbosity: int = 1) -> None:
+        self.stdout, self.style, self.indent, self.verbosity = stdout, style, indent, verbosity
+        self.checks, self.checked_for = 0, 0.0  # what was only looked at since the last end_of_steps(), and seconds
         self.open_line = False  # Django wrote "Applying shop.0007..." and no end of line yet
         self.wrote = False
         self.told_waiting = 0.0
@@ -61,13 +68,23 @@ class ConsoleReport(Report):
         self.stdout.write(f"  {label}")
 
     def end_row(self) -> None:
+        self.end_of_steps()
         self.stdout.write(f"    {self.style.SUCCESS('OK')}")
 
     def begin(self, step: Step) -> None:
         self.told_waiting, self.told_meter = 0.0, time.monotonic()
 
     def skip(self, step: Step) -> None:
-        self.line(f"{_column(step.why)} done already")
+        """By an earlier run, or it was never needed: nobody knows which."""
+        if self.verbosity >= EACH_STEP:
+            self.line(f"{_column(step.why)} is so already")
+
+    def end_of_steps(self) -> None:
+        """Those of a migration, or of a row of the contract."""
+        if self.checks:
+            passed = "1 check passed" if self.checks == 1 else f"{self.checks} checks passed"
+            self.line(f"{_column(passed)} {self.checked_for:.2f} s")
+        self.checks, self.checked_for = 0, 0.0
 
     def progress(self, step: Step, text: str) -> None:
         self.line(f"  {text}")
@@ -102,8 +119,19 @@ class ConsoleReport(Report):
             self.line(self.style.WARNING(f"  {step.why.partition(':')[0]}: waiting for {blocker}"))
 
     def done(self, step: Step, seconds: float, detail: str = "") -> None:
+        if _is_only_looked_at(step, detail) and seconds < LONG and self.verbosity < EACH_STEP:
+            self.checks += 1
+            self.checked_for += seconds
+            return
         separator = ", " if detail else ""
         self.line(f"{_column(step.why)} {seconds:.2f} s{separator}{detail}")
+        if self.verbosity >= STATEMENTS:
+            for statement in step.statements:
+                self.line(textwrap.indent(f"{statement};", "  "))
+
+
+def _is_only_looked_at(step: Step, detail: str) -> bool:
+    return isinstance(step, Nothing | Proof | Question | Trial) or detail in GONE
 
 
 def _column(text: str) -> str:

@@ -72,6 +72,10 @@ class Report:
     def close(self) -> None: ...
 
 
+INDEX_IS_GONE, TABLE_IS_GONE = "was gone already", "its table is gone"
+GONE = (INDEX_IS_GONE, TABLE_IS_GONE)  # what is told of a step that found nothing to drop
+
+
 def explain(step: Step, error: DatabaseError) -> str:
     """What failed, what stays, what to do."""
     hides = " If a policy hides rows, use a role that has BYPASSRLS." if _may_be_hidden(step, error) else ""
@@ -97,6 +101,7 @@ class Run:
     report: Report = field(default_factory=Report)
     migration: Migration | None = None
     fresh: bool = False  # nothing was migrated when this run began, so there is no old release
+    at_once: bool = False  # nobody else uses the database, so the contract runs with the expand
     created: set[tuple[str, str]] = field(default_factory=set)  # (app label, model) made by this run
     freed: set[Claim] = field(default_factory=set)  # what open contracts are going to remove
     changed: bool = False  # has a step, or a migration, of this run changed anything?
@@ -110,7 +115,7 @@ class Run:
 
     @property
     def contract(self) -> Literal["explicitly", "immediately"]:
-        return "immediately" if self.fresh else conf.contract()
+        return "immediately" if self.fresh or self.at_once else conf.contract()
 
 
 _sending: ContextVar[bool] = ContextVar("safemigrations_sending", default=False)

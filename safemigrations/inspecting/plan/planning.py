@@ -24,6 +24,7 @@ from ...hooks.states import states_after, states_before
 from ...operations.base import Change, Situation
 from ...plans.steps import Plan
 from ...plans.work import Work
+from ...running.at_once import contracts_at_once
 from ...running.run import Report, Run
 from ...running.session import Session
 from .asked import Asked
@@ -41,7 +42,7 @@ class Planning:
     """One plan for one database; nothing that is asked stays."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        self.connection, self.run = connection, Run()
+        self.connection, self.run = connection, Run(at_once=contracts_at_once(connection))
         self.asked = Asked(Session(connection, Report()))
         self.of_steps = OfSteps(self.asked)
         self.made = set[str]()  # raw names of the tables that the plan makes

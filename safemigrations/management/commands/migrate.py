@@ -24,6 +24,7 @@ from safemigrations.management.targets import targets
 from safemigrations.operations.base import Change
 from safemigrations.running.a_run import a_run
 from safemigrations.running.ahead import Ahead
+from safemigrations.running.at_once import contracts_at_once
 from safemigrations.running.blockers import Blocker
 from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
@@ -61,6 +62,14 @@ class Command(Interruptible, migrate.Command):
             help="With --plan: exit with 1 when the risk of one of its migrations is that high.",
         )
         json_lines.add_argument(parser)
+        parser.add_argument(
+            "--catch-up",
+            action="store_true",
+            help=(
+                "Several releases at once, as on a staging server: expand and contract one migration after the other. "
+                "Only while no other release is connected."
+            ),
+        )
         back_arguments.add_arguments(parser)
 
     def check(self, *args: Any, **kwargs: Any) -> None:
@@ -71,7 +80,9 @@ class Command(Interruptible, migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         self.verbosity = options["verbosity"]
         if options["format"] == "text":
-            self.report = ConsoleReport(self.stdout, self.style) if self.verbosity else Report()
+            self.report: Report = Report()
+            if self.verbosity:
+                self.report = ConsoleReport(self.stdout, self.style, verbosity=self.verbosity)
             self._handle(connections[options["database"]], *args, **options)
             return
         if options["plan"] or options["check_unapplied"]:
@@ -131,6 +142,13 @@ class Command(Interruptible, migrate.Command):
         leaving.refuse_under_newer(connection, going)
         leaving.refuse_while_needed(connection, going)
 
+    def _catch_up(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+        from safemigrations.management import catching_up
+
+        catching_up.refuse_nonsense(options)
+        catching_up.refuse_while_others_are_there(connection, options)
+        current_run().at_once = True
+
     @contextmanager
     def alone(self, connection: BaseDatabaseWrapper, command: str = "migrate") -> Iterator[None]:
         """Let this command work on the database, and no other migrate."""
@@ -149,7 +167,9 @@ class Command(Interruptible, migrate.Command):
             is_first = not MigrationRecorder(connection).has_table()
             if not is_first:  # at once: a run that is killed leaves rows that only this release knows
                 self._record_release(connection)
-            if options["migration_name"] and not (options["fake"] or options["force"]):
+            if options["catch_up"]:
+                self._catch_up(connection, options)
+            elif options["migration_name"] and not (options["fake"] or options["force"]):
                 self._refuse_to_leave(connection, options)
             super().handle(*args, **options)
             if is_first:
@@ -200,19 +220,25 @@ class Command(Interruptible, migrate.Command):
             self.stdout.write(f"  {line}")
 
     def _print_refusals(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
-        """What would stop the planned migrations before their first step."""
+        """What would be said of the planned migrations, and what would stop them, before their first step."""
         executor = MigrationExecutor(connection)
         if connection.vendor != "postgresql" or executor.is_fresh():
             return
-        if refusals := executor.refusals(executor.migration_plan(targets(executor, options))):
+        from safemigrations.management.undecided import say_undecided  # with the rules and what reads SQL
+
+        foreseeing = executor.foresee(executor.migration_plan(targets(executor, options)))
+        say_undecided(self, connection, foreseeing.ahead)
+        if foreseeing.refusals:
             self.stdout.write("Would be refused:", self.style.MIGRATE_LABEL)
-        for refusal in refusals:
+        for refusal in foreseeing.refusals:
             self.stdout.write(indent(refusal, "  "))
 
     def migration_progress_callback(self, action: str, migration: Any = None, fake: bool = False) -> None:
         if not isinstance(self.report, ConsoleReport):
             super().migration_progress_callback(action, migration, fake)
             return
+        if action in ("apply_success", "unapply_success"):
+            self.report.end_of_steps()
         if action in ("apply_success", "unapply_success") and self.report.wrote:
             self.stdout.write("   ", ending="")  # " OK" follows, below the steps
         super().migration_progress_callback(action, migration, fake)
@@ -221,7 +247,7 @@ class Command(Interruptible, migrate.Command):
 
 
 def _would_be_left(executor: MigrationExecutor, targets: list[Any]) -> list[str]:
-    lines, run = [], Run(fresh=executor.is_fresh())
+    lines, run = [], Run(fresh=executor.is_fresh(), at_once=contracts_at_once(executor.connection))
     state = applied_state(executor)
     for migration, backwards in executor.migration_plan(targets):
         run.created.update(created_by(migration))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from textwrap import indent
 from typing import Any
 
@@ -20,6 +20,7 @@ from safemigrations.management.subcommands import SUBCOMMANDS
 from safemigrations.running.a_run import a_run
 from safemigrations.running.ahead import Ahead
 from safemigrations.running.backfill import control, tasks
+from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.standing import Standing, standings
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report
@@ -51,6 +52,8 @@ class Command(Interruptible, BaseCommand):
             action.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
             if name != "run":
                 action.add_argument("number", nargs="?", type=int, help="As status prints it; all without it.")
+            if name == "status":
+                action.add_argument("--all", action="store_true", help="Also those that are finished.")
             elif name == "run":
                 action.add_argument("--workers", type=int, default=1, help="How many processes, or tasks.")
                 action.add_argument("--tasks", choices=["django", "celery"], help="Put tasks into this queue instead.")
@@ -71,14 +74,14 @@ class Command(Interruptible, BaseCommand):
         connection = connections[options["database"]]
         match options["action"]:
             case "run":
-                with self._report(options["format"]) as report:
+                with self._report(options["format"], options["verbosity"]) as report:
                     self._run_backfills(connection, report, options["workers"], options["tasks"])
             case "status":
-                found = standings(connection, **({} if options["number"] is None else {"pk": options["number"]}))
+                found = _standings(connection, options["number"], finished=options["all"])
                 if options["format"] == "json":
                     self._write_backfills(connection, found)
                 else:
-                    self._print_backfills(connection, found)
+                    self._print_backfills(connection, found, every=options["all"] or options["number"] is not None)
             case action:
                 pace = {name: options.get(name) for name in ("batch_seconds", "rate", "rest")}
                 for row in steer(connection, action, options["number"], pace):
@@ -93,17 +96,20 @@ class Command(Interruptible, BaseCommand):
                 warning.warn(self, connection, Ahead.of(steps))
             control.run(connection, report, workers=workers)
 
-    def _report(self, format: str) -> AbstractContextManager[Report]:
+    def _report(self, format: str, verbosity: int) -> AbstractContextManager[Report]:
         if format == "json":
             return json_lines.json_lines(self)
-        return closing(ConsoleReport(self.stdout, self.style, indent=2))
+        if not verbosity:
+            return nullcontext(Report())
+        return closing(ConsoleReport(self.stdout, self.style, indent=2, verbosity=verbosity))
 
     def _write_backfills(self, connection: BaseDatabaseWrapper, found: Sequence[Standing]) -> None:
         for one in found:
             self.stdout.write(json.dumps({"event": "backfill_status", "database": connection.alias, **one.as_dict()}))
 
-    def _print_backfills(self, connection: BaseDatabaseWrapper, found: Sequence[Standing]) -> None:
-        self.stdout.write(f"Backfills: {len(found)}")
+    def _print_backfills(self, connection: BaseDatabaseWrapper, found: Sequence[Standing], *, every: bool) -> None:
+        what = "Backfills" if every else "Backfills that aren't finished"
+        self.stdout.write(f"{what}: {len(found)}")
         for one in found:
             self.stdout.write(f"  {one.text()}")
             if one.is_stopped:
@@ -113,3 +119,10 @@ class Command(Interruptible, BaseCommand):
                 )
             if one.row.last_error:
                 self.stdout.write(indent(one.row.last_error, " " * 12))
+
+
+def _standings(connection: BaseDatabaseWrapper, number: int | None, *, finished: bool) -> list[Standing]:
+    if number is not None:
+        return standings(connection, pk=number)
+    shown = [status for status in Status if finished or status != Status.DONE]
+    return standings(connection, status__in=shown)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.commands import sqlmigrate
 from django.db import connections
 
 from safemigrations.inspecting.plan import as_comments
-from safemigrations.running.preview import telling_facts
+from safemigrations.running.preview import briefly, telling_facts
+from safemigrations.running.report import EACH_STEP
 
 
 class Command(sqlmigrate.Command):
     def handle(self, *args: Any, **options: Any) -> str:
-        with telling_facts():
+        with telling_facts(), briefly() if options["verbosity"] < EACH_STEP else nullcontext():
             printed = str(super().handle(*args, **options))
         if connections[options["database"]].vendor != "postgresql":
             return printed

@@ -21,6 +21,7 @@ from safemigrations.data import Data
 from safemigrations.durations import duration, shown_age, shown_moment
 from safemigrations.errors import to_type
 from safemigrations.running.backfill.progress import UNFINISHED
+from safemigrations.running.backfill.progress import Status as Filled
 from safemigrations.running.backfill.standing import Standing, standings
 
 HELP = "Print what is left for the contract in a database, what it waits for, and which backfills aren't finished."
@@ -29,6 +30,7 @@ HELP = "Print what is left for the contract in a database, what it waits for, an
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
     parser.add_argument("--format", choices=["text", "json"], default="text")
+    parser.add_argument("--all", action="store_true", help="Also what is finished.")
     parser.add_argument(
         "--older-than",
         type=duration,
@@ -96,17 +98,28 @@ def _shown(act: Act) -> str:
     return f"{shown_moment(act.at)}  {act.act}{details}, by {act.os_user} as {act.database_role}{reason}"
 
 
+def _finished(alias: str) -> list[dict[str, Any]]:
+    rows = queue.rows(connections[alias], status=Status.DONE)
+    return [
+        {"number": row.pk, "app": row.app_label, "migration": row.migration, "label": row.label, "at": row.finished_at}
+        for row in rows
+    ]
+
+
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     alias, older_than = options["database"], options["older_than"]
     lines, half_way = _lines(alias), reversals.begun(connections[alias])
     backfills = standings(connections[alias], status__in=UNFINISHED)
+    finished = _finished(alias) if options["all"] else []
+    filled = standings(connections[alias], status=Filled.DONE) if options["all"] else []
     if options["format"] == "json":
         found = {
             "event": "status",
             "database": alias,
             "half_way_back": [{"app": one.app_label, "migration": one.migration} for one in half_way],
             "rows": [line.as_dict() for line in lines],
-            "backfills": [one.as_dict() for one in backfills],
+            "backfills": [one.as_dict() for one in (*backfills, *filled)],
+            **({"finished": finished} if options["all"] else {}),
         }
         command.stdout.write(json.dumps(found, cls=DjangoJSONEncoder))
     else:
@@ -115,9 +128,17 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             f"Left for the contract in database {alias}: {len(lines)}",
         ]
         text += [indent(line.text(), "  ") for line in lines]
-        command.stdout.write("\n".join([*text, *_of_backfills(backfills)]))
+        text += _of_backfills(backfills)
+        if options["all"]:
+            text += [f"Finished: {len(finished) + len(filled)}", *map(_of_finished, finished)]
+            text += [f"  {one.text()}" for one in filled]
+        command.stdout.write("\n".join(text))
     if older_than is not None:
         _refuse_forgotten([line for line in lines if line.age > older_than and line.is_forgotten])
+
+
+def _of_finished(row: dict[str, Any]) -> str:
+    return f"  {row['number']:>4}  {shown_moment(row['at'])}  {row['app']}.{row['migration']}  {row['label']}"
 
 
 def _of_backfills(found: Sequence[Standing]) -> list[str]:
