@@ -87,15 +87,16 @@ def _said(error: Exception) -> DoesNotFit | None:
     return None
 
 
-def _circle(names: str) -> DoesNotFit:
+def _circle(message: str) -> DoesNotFit:
+    names = sorted(message.split(", "))  # Django begins anywhere
     disk_migrations = _on_disk()
-    found = [key for key in disk_migrations if disk_migrations[key].replaces and ".".join(key) in names.split(", ")]
+    found = [key for key in disk_migrations if disk_migrations[key].replaces and ".".join(key) in names]
     hint = "Take one of their dependencies out."
     if found:
         name = ".".join(found[0])
         replaced = ", ".join(".".join(key) for key in disk_migrations[found[0]].replaces)
         hint = f"{name} stands for {replaced}: it can't depend on what depends on one of these. {hint}"
-    return DoesNotFit(f"These migrations wait for each other in a circle: {names}.", hint)
+    return DoesNotFit(f"These migrations wait for each other in a circle: {', '.join(names)}.", hint)
 
 
 def _missing(error: NodeNotFoundError) -> DoesNotFit:
