@@ -150,7 +150,9 @@ def test_apart_they_hold_nothing():
 
 
 def test_noop_does_nothing():
-    assert ids(migrations.RunPython(migrations.RunPython.noop)) == []
+    noop = migrations.RunPython.noop
+    assert ids(migrations.RunPython(noop)) == ids(migrations.RunPython(noop, noop)) == ["I309"]
+    assert ids(migrations.RunPython(noop, fill)) == []
 
 
 def test_sql_within_a_split_operation():
