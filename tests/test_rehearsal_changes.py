@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db.migrations.loader import MigrationLoader
 from django.test import override_settings
 
 from safemigrations.rehearsing.changes import changes_since
 
-from .cases import CASES, LABEL, base, ours
+from .cases import CASES, LABEL, base, ours, state_after
 from .releases import installed, write
+
+
+def pointing_at(name: str) -> set[str]:
+    models: list[Any] = list(state_after([base()]).apps.get_models())
+    fields = [(model, field) for model in models for field in model._meta.fields if field.remote_field]
+    return {model._meta.db_table for model, field in fields if field.related_model._meta.model_name == name}
 
 
 def test_what_both_releases_have_is_not_new(tmp_path):
@@ -25,3 +33,5 @@ def test_what_both_releases_have_is_not_new(tmp_path):
         changes = changes_since(known - new)
     assert {".".join(key) for key in changes.migrations} == new
     assert (changes.models, changes.made) == ([f"{LABEL}.{name}" for name in case.models], frozenset())
+    assert {table for one in changes.touched for table in one.tables} == {"shop_customer"}
+    assert changes.reached == {"shop_customer", *pointing_at("customer")}

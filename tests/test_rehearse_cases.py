@@ -89,7 +89,6 @@ UNHARMED = [
     "alter_field_shorter_unique",
     "alter_field_smaller_key",
     "alter_field_text_indexed",
-    "alter_field_text_that_is_pointed_at",
     "alter_field_text_to_char",
     "alter_field_text_unique",
     "alter_field_text_without_case",

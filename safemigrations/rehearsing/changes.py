@@ -26,6 +26,7 @@ class Touched(Data):
     line: int
     model: str  # label, as it is called before the operation; empty for what names none
     tables: frozenset[str] = frozenset()
+    near: frozenset[str] = frozenset()  # tables that point at these
     gone: frozenset[str] = frozenset()  # tables that are not there afterwards
     columns: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()  # indexes, constraints
@@ -82,7 +83,7 @@ def changes_since(old: Collection[str]) -> Changes:
         list(_filled(before, state, names)),
         [*unique_relations(before), *unique_relations(state)],
         {label: _last(label, order, new) for label, _ in new},
-        _reached(touched, before, state),
+        frozenset(table for one in touched for table in one.tables | one.near),
     )
 
 
@@ -154,16 +155,6 @@ def _models(touched: list[Touched], names: _Names, before: ProjectState) -> list
     return list(found)
 
 
-def _reached(touched: list[Touched], *states: ProjectState) -> frozenset[str]:
-    tables = {table for one in touched for table in one.tables}
-    for state in states:
-        models = state.apps.get_models(include_auto_created=True)
-        changed = {model for model in models if model._meta.db_table in tables}
-        pointing = [model for model in models if any(f.related_model in changed for f in model._meta.concrete_fields)]
-        tables |= {model._meta.db_table for model in pointing}
-    return frozenset(tables)
-
-
 def _filled(before: ProjectState, after: ProjectState, names: _Names) -> Iterator[str]:
     for (label, name), model in after.models.items():
         old_label, _, old_name = names.old_model(f"{label}.{name}").partition(".")
@@ -213,6 +204,7 @@ def _touched(
         source.line_of(index),
         model=f"{label}.{named[0]}" if named else "",
         tables=frozenset(_table(label, model) for _, model in models) | gone,
+        near=frozenset(_pointing({f"{label}.{name}" for name in named}, before, after)),
         gone=gone,
         columns=frozenset(columns),
         names=frozenset(filter(None, [getattr(constraint, "name", None), getattr(operation, "name", None)])),
@@ -253,6 +245,15 @@ def _tables(label: str, named: list[str], state: ProjectState) -> frozenset[str]
         many = [name for name, field in model.fields.items() if field.many_to_many]
         found |= {_table(label, model), *(f"{_table(label, model)}_{name}" for name in many)}
     return frozenset(found)
+
+
+def _pointing(labels: Collection[str], *states: ProjectState) -> Iterator[str]:
+    """Tables of models that have a relation to one of these."""
+    for state in states:
+        for (label, _), model in state.models.items():
+            related = [field.remote_field.model for field in model.fields.values() if field.remote_field]
+            if any(str(getattr(to, "_meta", to)).lower() in labels for to in related):
+                yield _table(label, model)
 
 
 def _text(operation: Operation) -> str:

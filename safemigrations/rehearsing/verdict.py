@@ -197,6 +197,7 @@ def best(touched: Iterable[Touched], words: set[str], model: str, *, table: str 
             + 8 * bool(words & one.columns)
             + 12 * bool(words & one.gone)
             + 4 * bool((words | {table}) & one.tables)
+            + bool((words | {table}) & one.near)
             + 2 * bool(one.model and one.model == model)
             + 4 * sum(word in one.text for word in words | {table} if len(word) > 2)
             + (not one.model)  # a function could have done anything
