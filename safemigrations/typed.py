@@ -44,6 +44,11 @@ def forget_classes(state: ProjectState) -> None:
     state.__dict__.pop("apps", None)
 
 
+def forget_relations(state: ProjectState) -> None:
+    """They are found again when somebody asks which fields point at which model."""
+    set_on(state, _relations=None)
+
+
 def applied_state(executor: Any) -> ProjectState:
     """The state of all migrations that are applied."""
     return cast(ProjectState, executor._create_project_state(with_applied_migrations=True))

@@ -50,13 +50,14 @@ from safemigrations.hooks.autodetector import replace_unsafe
 from safemigrations.operations import (
     AddFieldNullableThenBackfill,
     AlterFieldConcurrently,
+    MoveModelIn,
     SetNotNullLater,
     ValidateConstraintLater,
 )
 
 from . import citext
 
-LABEL = "shop"
+LABEL, STORE = "shop", "store"
 
 
 def _itself(value: Any) -> Any:
@@ -80,6 +81,25 @@ class CaseInsensitive(models.TextField):  # type: ignore[type-arg]
 
     def db_type(self, connection: Any) -> str:
         return "citext"
+
+
+class InStore(Operation):
+    """An operation of the app store, which has no migrations of its own here."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        self.operation.state_forwards(STORE, state)
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        self.operation.database_forwards(STORE, schema_editor, from_state, to_state)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        self.operation.database_backwards(STORE, schema_editor, from_state, to_state)
+
+    def describe(self) -> str:
+        return self.operation.describe()
 
 
 class Case:
@@ -264,6 +284,18 @@ BASE: Sequence[Operation] = (
         },
     ),
     SeparateDatabaseAndState([RunSQL(PARTITIONED, "DROP TABLE shop_visit")], [VISIT]),
+    InStore(
+        CreateModel(
+            "Parcel",
+            [
+                key(),
+                ("label", models.CharField(max_length=40)),
+                ("inside", models.ForeignKey("store.Parcel", models.CASCADE, null=True)),
+                ("beside", models.ManyToManyField("store.Parcel")),
+            ],
+        )
+    ),
+    CreateModel("Delivery", [key(), ("parcel", models.ForeignKey("store.Parcel", models.CASCADE))]),
 )
 
 
@@ -1038,6 +1070,8 @@ CASES: Sequence[Case] = (
     Case(
         "rename_model_and_add_field", RenameModel("Customer", "Client"), AddField("client", "extra", _text(default="a"))
     ),
+    Case("move_model", MoveModelIn("Parcel", STORE)),
+    Case("move_model_with_its_table", MoveModelIn("Parcel", STORE, "store_parcel")),
     Case("alter_model_table_awkward", AlterModelTable("customer", "The Customer's")),
 )
 

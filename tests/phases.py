@@ -24,11 +24,13 @@ if __name__ == "__main__":
 
 from django.db import models
 from django.db.migrations import CreateModel
+from django.db.migrations.operations.base import Operation
 from django.db.models import CheckConstraint, Q, UniqueConstraint, Value
 
 from safemigrations import operations as ours
 from safemigrations.operations.base import Change
 
+from .cases import STORE, InStore
 from .shop import KEY
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "phases.md"
@@ -66,9 +68,10 @@ class Line:
     options: dict[str, Any] | None = None  # of the model before
     fields: Sequence[tuple[str, models.Field[Any, Any]]] = ()  # that the model has besides
     filled: frozenset[str] = frozenset()  # where a null that the old release writes becomes something else
+    in_store: bool = False  # has another app the model before?
 
     @property
-    def before(self) -> list[CreateModel]:
+    def before(self) -> list[Operation]:
         author = models.ForeignKey("shop.author", models.CASCADE, related_name="books")
         fields: list[tuple[str, Any]] = [
             KEY,
@@ -79,9 +82,10 @@ class Line:
             ("author", author),
             *self.fields,
         ]
+        book = CreateModel("Book", fields, self.options or {})
         return [
             CreateModel("Author", [KEY, ("name", models.CharField(max_length=100))]),
-            CreateModel("Book", fields, self.options or {}),
+            InStore(book) if self.in_store else book,
         ]
 
     @property
@@ -425,6 +429,15 @@ LINES: Sequence[Line] = (
             may(NEW, "read what the old release wrote", lambda o, n: n.Book.objects.get(pk=book(o).pk)),
             cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
         ],
+    ),
+    Line(
+        ours.MoveModelIn("Book", STORE),
+        [
+            may(OLD, "read what the new release wrote", lambda o, n: o.Book.objects.get(pk=book(n).pk)),
+            may(NEW, "read what the old release wrote", lambda o, n: n.Book.objects.get(pk=book(o).pk)),
+            cannot(LATE, "read or write", lambda o, n: o.Book.objects.first()),
+        ],
+        in_store=True,
     ),
     Line(ours.Backfill("book", {"note": Value("none")}, where=Q(note=None))),
 )

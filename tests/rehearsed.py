@@ -13,7 +13,7 @@ from django.db.migrations.state import ModelState
 
 from safemigrations.hooks.writer import MigrationWriter
 
-from .cases import LABEL, Case, base, ours, state_after, stock
+from .cases import LABEL, STORE, Case, base, ours, state_after, stock
 from .project import Project
 
 QUICK = ("--seconds", "0.3", "--clients", "1", "--rows", "5")
@@ -42,7 +42,7 @@ def rehearse(project: Project, *arguments: str) -> tuple[int, Any]:
 def write_case(project: Project, case: Case, how: Literal["stock", "ours"]) -> None:
     """The release before the case is committed, that after it is in the working tree."""
     migrations = ours(case) if how == "ours" else stock(case)
-    project.set(INSTALLED_APPS=["django.contrib.postgres", "safemigrations", LABEL])
+    project.set(INSTALLED_APPS=["django.contrib.postgres", "safemigrations", LABEL, STORE])
     _write(project, [base()])
     commit(project)
     _write(project, [base(), *migrations])
@@ -54,19 +54,22 @@ def _write(project: Project, migrations: list[Migration]) -> None:
     project.write(f"{LABEL}/migrations/__init__.py", "")
     for migration in migrations:
         project.write_migration(LABEL, migration.name, MigrationWriter(migration).as_string())
-    project.write(f"{LABEL}/models.py", models_after(migrations))
+    project.write(f"{STORE}/migrations/__init__.py", "")
+    project.write(f"{STORE}/__init__.py", "")
+    for label in (LABEL, STORE):
+        project.write(f"{label}/models.py", models_after(migrations, label))
 
 
-def models_after(migrations: list[Migration]) -> str:
-    """The models as a person would have written them."""
-    left = list(state_after(migrations).models.values())
+def models_after(migrations: list[Migration], label: str) -> str:
+    """The models of an app as a person would have written them."""
+    left = [model for model in state_after(migrations).models.values() if model.app_label == label]
     lines, imports = list[str](), {"from django.db import models"}
     known: set[str] = set()
     while left:
         ready = [model for model in left if all(base in known for base in _bases(model))]
         for model in ready:
             lines += ["", "", *_model(model, imports)]
-            known.add(f"{LABEL}.{model.name_lower}")
+            known.add(f"{label}.{model.name_lower}")
         left = [model for model in left if model not in ready]
     return "\n".join([*sorted(imports), *lines, ""])
 
@@ -81,7 +84,7 @@ def _model(model: ModelState, imports: set[str]) -> Iterator[str]:
     for name, field in model.fields.items():
         yield f"    {name} = {_serialized(field, imports)}"
     yield "    class Meta:"
-    yield f"        app_label = {LABEL!r}"
+    yield f"        app_label = {model.app_label!r}"
     for name, value in model.options.items():
         demanded = sorted(value) if name == "unique_together" else value  # a list, by models.E010
         yield f"        {name} = {_serialized(demanded, imports)}"

@@ -29,6 +29,7 @@ from safemigrations.operations import (
     AlterFieldConcurrently,
     Backfill,
     ExpandRenameModel,
+    MoveModelIn,
     RemoveConstraintLater,
     RemoveFieldLater,
     RemoveIndexLater,
@@ -226,11 +227,11 @@ def printed(connection: BaseDatabaseWrapper, operations: list[Operation]) -> lis
     state = ProjectState()
     texts = []
     for operation in [*SHOP, *operations]:
-        before = state.clone()
-        operation.state_forwards("shop", state)
+        before, label = state.clone(), "archive" if isinstance(operation, MoveModelIn) else "shop"
+        operation.state_forwards(label, state)
         if isinstance(operation, Change):
             with connection.schema_editor(collect_sql=True, atomic=False) as editor:
-                operation.database_forwards("shop", editor, before, state)
+                operation.database_forwards(label, editor, before, state)
             texts.append("".join(f"{uncommented(line)}\n" for line in editor.collected_sql))
     return texts
 

@@ -36,6 +36,7 @@ from safemigrations.operations import (
     AddFieldNullableThenBackfill,
     ExpandAlterField,
     ExpandAlterModelTable,
+    MoveModelIn,
     SetNotNullLater,
 )
 
@@ -93,7 +94,9 @@ class Names:
         if isinstance(operation, SeparateDatabaseAndState) and operation.database_operations:
             return self.partitioned()
         named: Any = copy.deepcopy(operation)
-        if isinstance(named, CreateModel):
+        if isinstance(named, cases.InStore):
+            self._name_table(named.operation, cases.STORE)
+        elif isinstance(named, CreateModel):
             self._name_table(named)
         elif isinstance(named, AlterModelTable):
             named.table = self.odd(str(named.table))
@@ -106,10 +109,10 @@ class Names:
                 getattr(named, part).name = self.odd(getattr(named, part).name)
         return named
 
-    def _name_table(self, operation: CreateModel) -> None:
+    def _name_table(self, operation: Any, label: str = LABEL) -> None:
         model, options = operation.name_lower, operation.options
         if (model, "") not in self.plain:
-            options["db_table"] = self.odd(f"{LABEL}_{model}")
+            options["db_table"] = self.odd(f"{label}_{model}")
         for name, field in operation.fields:
             self._name_column(field, model, name)
         for part in (*options.get("indexes", ()), *options.get("constraints", ())):
@@ -146,6 +149,7 @@ class Names:
 def plain_in(case: Case) -> frozenset[tuple[str, str]]:
     fields = [(one.model_name_lower, one.old_name_lower) for one in case.operations if isinstance(one, RenameField)]
     tables = [(one.old_name_lower, "") for one in case.operations if isinstance(one, RenameModel)]
+    tables += [(one.name.lower(), "") for one in case.operations if isinstance(one, MoveModelIn)]
     return frozenset([*fields, *tables])
 
 

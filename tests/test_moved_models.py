@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -14,55 +15,115 @@ from safemigrations.hooks.moved_models import moves
 from .project import Project
 from .shop import KEY
 
-BOOK = "class Book(models.Model):\n    title = models.CharField(max_length=40)\n"
+BOOK = "class Book(models.Model):\n    title = models.CharField(max_length=40)\n    {} = models.IntegerField()\n\n\n"
 ASKED = "Did the model shop.Book move to archive.Book?"
+MOVED = "The model shop.Book moved to archive.Book"
+MAKE = ("makemigrations", "shop", "archive")
 
 
 @pytest.fixture
 def project(tmp_path, dsn):
     made = Project(tmp_path, dsn, apps=["shop", "archive"])
-    made.write_models("shop", BOOK)
-    made.manage("makemigrations", "shop", "archive").check()
+    made.write_models("shop", BOOK.format("pages"))
+    made.manage(*MAKE).check()
     made.write_models("shop", "")
-    made.write_models("archive", BOOK)
+    made.write_models("archive", BOOK.format("pages"))
     return made
 
 
-def test_where_nobody_can_answer_nothing_is_written(project):
-    refused = project.manage("makemigrations", "shop", "archive", "--noinput")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith(f"CommandError: {ASKED} With --noinput nobody can answer")
-    assert project.migration_files("shop") == ["0001_initial"]
-
-
-def test_the_answer_yes_says_how_it_is_written(project):
-    refused = project.manage("makemigrations", "shop", "archive", input="y\n")
-    assert f"{ASKED} [y/N]" in refused.stdout
-    assert refused.stderr == (
-        "CommandError: makemigrations can't write how shop.Book moves to archive.Book. Write it by hand, so that the "
-        "table stays and each app changes its state alone: see docs/delete_model.md, A model that moves to another "
-        "app.\n"
+def test_where_nobody_can_answer_it_has_moved(project):
+    """No row is lost by that, and it is said."""
+    written = project.manage(*MAKE, "--noinput").check()
+    assert written.stderr == (
+        f"{MOVED}. If it is another model: run makemigrations without --noinput and answer; or make two migrations, "
+        "first without the old model, then with the new one.\n"
     )
+    assert "MoveModelIn(\n            name='Book',\n            from_app='shop',\n        )" in project.read_migration(
+        "archive", "0001_initial"
+    )
+    left = project.read_migration("shop", "0002_book_to_archive")
+    assert "MoveModelOut(\n            name='Book',\n            to_app='archive',\n        )" in left
+    assert "('archive', '0001_initial')" in left
+    project.manage("makemigrations", "--check").check()
 
 
 def test_the_answer_no_deletes_and_makes(project):
-    project.manage("makemigrations", "shop", "archive", input="n\n").check()
+    assert f"{ASKED} [Y/n]" in project.manage(*MAKE, input="n\n").check().stdout
     assert "DeleteModelLater" in project.read_migration("shop", "0002_delete_book")
-    assert project.migration_files("archive") == ["0001_initial"]
+    assert "CreateModel" in project.read_migration("archive", "0001_initial")
 
 
-def state(app_label: str, name: str, **options: Any) -> ProjectState:
+def test_fields_that_differ_are_asked_about(project):
+    project.write_models("archive", BOOK.format("length"))
+    refused = project.manage(*MAKE, "--noinput")
+    assert refused.stderr.startswith(f"CommandError: {ASKED} Its fields differ, and with --noinput nobody can answer")
+    assert project.migration_files("shop") == ["0001_initial"]
+    assert f"{ASKED} [y/N]" in project.manage(*MAKE, input="y\ny\n").check().stdout
+    written = project.read_migration("archive", "0001_initial")
+    assert written.index("MoveModelIn(") < written.index("ExpandRename(")
+
+
+@pytest.mark.parametrize("apps", [("shop",), ("archive",)])
+def test_both_apps_get_a_migration_or_none(project, apps):
+    refused = project.manage("makemigrations", *apps, "--noinput")
+    assert refused.stderr.endswith(
+        f"CommandError: {MOVED}, so both apps get a migration. Type: python manage.py makemigrations archive shop\n"
+    )
+    shutil.rmtree(project.folder / "archive" / "migrations")
+    unmigrated = project.manage("makemigrations", "--noinput")
+    assert unmigrated.stderr.endswith(
+        f"CommandError: {MOVED}, and archive has no migrations. Type: python manage.py makemigrations archive shop\n"
+    )
+
+
+IMPOSSIBLE = {
+    "another schema": (
+        'class Meta:\n        db_table = \'"library"."book"\'\n',
+        [],
+        "Django can't move a table into another schema.",
+    ),
+    "another database": (
+        "pass",
+        ["routers.Router"],
+        "Your routers put the one into the database default, the other into other: no table moves between databases.",
+    ),
+}
+
+
+@pytest.mark.parametrize("why", IMPOSSIBLE)
+def test_what_cannot_move_is_refused(project, why):
+    more, routers, said = IMPOSSIBLE[why]
+    default = project.settings["DATABASES"]["default"]
+    project.write("routers.py", ROUTER)
+    project.write_models("archive", BOOK.format("pages").rstrip() + f"\n\n    {more}")
+    project.set(DATABASES={"default": default, "other": default}, DATABASE_ROUTERS=routers)
+    refused = project.manage(*MAKE, input="y\n")
+    assert f"CommandError: {MOVED}, which makemigrations can't write. {said}" in refused.stderr
+    assert project.migration_files("shop") == ["0001_initial"]
+
+
+ROUTER = """class Router:
+    def allow_migrate(self, db, app_label, **hints):
+        return db == ("other" if app_label == "archive" else "default")
+"""
+
+
+def state(app_label: str, name: str, *more: str, **options: Any) -> ProjectState:
     made = ProjectState()
-    CreateModel(name, [KEY, ("title", models.TextField())], options).state_forwards(app_label, made)
+    fields: list[tuple[str, models.Field[Any, Any]]] = [KEY, *((name, models.TextField()) for name in ("title", *more))]
+    CreateModel(name, fields, options).state_forwards(app_label, made)
     return made
 
 
 def test_a_model_of_the_same_name_and_fields_may_have_moved():
     (move,) = moves(state("shop", "Book"), state("archive", "book"))
-    assert (move.old, move.new) == ("shop.Book", "archive.book")
+    assert (move.question, move.is_certain) == ("Did the model shop.Book move to archive.book?", True)
+    (move,) = moves(state("shop", "Book"), state("archive", "Book", "pages"))
+    assert not move.is_certain
 
 
 def test_others_have_not():
     assert not [*moves(state("shop", "Book"), state("archive", "Novel"))]
+    assert not [*moves(state("shop", "Book"), state("archive", "Book", "pages", "author"))]
     assert not [*moves(state("shop", "Book", managed=False), state("archive", "Book"))]
     assert not [*moves(state("shop", "Book"), state("shop", "Book"))]

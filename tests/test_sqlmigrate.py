@@ -86,7 +86,8 @@ class Sent(Report):
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         asks = ASKS.match(sql) and not self.of_a_step
         is_batch = self.steps and isinstance(self.steps[-1], Backfill)
-        if not (asks or is_batch or self.is_asked or BOOKKEEPING.search(sql)):
+        is_bookkeeping = not self.of_a_step and BOOKKEEPING.search(sql)
+        if not (asks or is_batch or self.is_asked or is_bookkeeping):
             self.add(compose(connection, sql, params) if params else sql)
         return execute(sql, params, many, context)
 

@@ -89,7 +89,7 @@ def test_every_command_that_a_message_prints_is_typed_here():
 
 def test_every_command_about_a_database_names_it():
     """Only what works on files alone is printed without to_type()."""
-    files = ("safemigrations baseline", "safemigrations lint", "check")
+    files = ("safemigrations baseline", "safemigrations lint", "check", "makemigrations")
     by_hand = [
         (path.name, part)
         for path, tree in trees()

@@ -176,6 +176,12 @@ KINDS: list[Kind] = [
         "`AlterModelTable` that renames a table",
     ),
     Kind(
+        "safemigrations.E053",
+        "move_model",
+        "A table goes that another model has",
+        "`DeleteModel` of a model whose table a model of another app has taken over",
+    ),
+    Kind(
         "safemigrations.E090",
         "",
         "An operation of ours in a transaction",

@@ -15,6 +15,7 @@ from ..contracts.held import Holder, freed_by, holder_of, kept_by
 from ..data import Data
 from ..errors import to_type
 from ..operations.base import Change, Situation
+from ..operations.move_model import MoveModelIn
 from ..plans.claims import Claim, Kind
 from ..plans.stock_claims import taken_by
 from ..running.run import Run
@@ -83,7 +84,7 @@ def left_by(migration: Migration, state: ProjectState, connection: BaseDatabaseW
 
 # What a backfill needs that an earlier migration left for later.
 
-RENAMES_TABLES = migrations.RenameModel | migrations.AlterModelTable
+RENAMES_TABLES = migrations.RenameModel | migrations.AlterModelTable | MoveModelIn
 TAKES_AWAY = (
     RENAMES_TABLES | migrations.DeleteModel | migrations.RemoveField | migrations.RenameField | migrations.AlterField
 )
@@ -102,12 +103,16 @@ def taken_from_a_backfill(
     if not others or not any(map(takes_away, unwrapped(migration))):
         return None
     for operation, at in situations(migration, state, connection):
-        taken = taken_by(operation, at.app_label, at.before) if _takes_away_here(operation, at, run) else ()
+        taken = _taken(operation, at) if _takes_away_here(operation, at, run) else ()
         for claim in sorted(taken, key=str):
             for backfill in others:
                 if claim.kind is not Kind.VIEW and backfill.needs(claim):
                     return claim, backfill
     return None
+
+
+def _taken(operation: Operation, at: Situation) -> Iterable[Claim]:
+    return operation.takes(at) if isinstance(operation, Change) else taken_by(operation, at.app_label, at.before)
 
 
 def _takes_away_here(operation: Operation, at: Situation, run: Run) -> bool:

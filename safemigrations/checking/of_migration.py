@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, TypeGuard
 
 from django.db import migrations
@@ -13,6 +13,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ..operations.base import Change, Situation
+from ..operations.move_model import MoveModelIn
 from ..plans.steps import Step
 from ..plans.tables import db_table_of
 from ..postgres.names import Name
@@ -66,11 +67,13 @@ def unwrapped(migration: Migration) -> Iterator[Any]:
         yield from operation.database_operations if _wraps(operation) else (operation,)
 
 
-def created_by(migration: Migration) -> set[tuple[str, str]]:
+def created_by(migration: Migration, before: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The models that it makes; and those that it moves here, where they are among those made `before`."""
     return {
-        (migration.app_label, operation.name_lower)
+        (migration.app_label, operation.name.lower())
         for operation in unwrapped(migration)
         if isinstance(operation, migrations.CreateModel)
+        or (isinstance(operation, MoveModelIn) and (operation.from_app, operation.name.lower()) in before)
     }
 
 

@@ -56,7 +56,7 @@ class Refusing:
 
     def refused(self, migration: Migration, state: ProjectState) -> Iterator[Said]:
         """The operations that it refuses, and why. `state` is the one before the migration, and stays as it is."""
-        self.run.created |= created_by(migration)
+        self.run.created |= created_by(migration, self.run.created)
         self.run.freed = {claim for holder in self.holders for claim in holder.frees}
         connection = _home(migration, state)
         if connection:

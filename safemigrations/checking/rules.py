@@ -25,6 +25,7 @@ from ..operations import (
     alter_unique_together,
     delete_model,
     drop_default,
+    move_model,
     remove_constraint,
     remove_field,
     remove_index,
@@ -47,6 +48,7 @@ RULES: list[Rule] = [
     remove_field.rule,
     remove_constraint.rule,
     alter_unique_together.rule,
+    move_model.rule,  # before what would make a table go that another model has
     delete_model.rule,
     alter_order_with_respect_to.rule,
     # Each part of an AlterField belongs to one of these. The first that finds its part says what the whole does.

@@ -8,7 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..data import Data
 from ..plans.claims import Claim, Kind
-from ..plans.steps import Plan
+from ..plans.steps import Plan, Step
 from ..postgres.names import regclass
 from ..postgres.values import literal
 
@@ -26,12 +26,12 @@ class Loss(Data):
 
 
 def losses(connection: BaseDatabaseWrapper, plans: Iterable[Plan]) -> list[Loss]:
-    """Those that are there; what a step frees only to give its name to a twin isn't lost."""
+    """Those that are there; what a step frees only to give its name to a twin isn't lost, nor is a table's old name."""
     gone = dict.fromkeys(
         claim
         for plan in plans
         for step in plan
-        if not step.altered_column
+        if not (step.altered_column or _drops_a_view(step))
         for claim in step.frees
         if claim.kind in (Kind.COLUMN, Kind.TABLE)
     )
@@ -41,6 +41,10 @@ def losses(connection: BaseDatabaseWrapper, plans: Iterable[Plan]) -> list[Loss]
             cursor.execute(_query(claim))
             found += [Loss(claim, int(rows), size) for rows, size in cursor.fetchall()]
     return found
+
+
+def _drops_a_view(step: Step) -> bool:
+    return bool(step.works_on) and step.works_on[0].kind is Kind.VIEW
 
 
 def _query(claim: Claim) -> str:

@@ -13,20 +13,21 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.core.management.commands import makemigrations, migrate
 from django.db.migrations import Migration, operations
-from django.db.migrations.autodetector import MigrationAutodetector
+from django.db.migrations.autodetector import MigrationAutodetector, OperationDependency
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ..checking import rules
 from ..checking.refused import Refusing
 from ..operations.filling import answer_in, forget_answer
+from ..operations.move_model import MoveModelIn
 from ..operations.rule import Context, Finding, Option, Rule
 from ..typed import forget_classes, set_on, without_classes
 from . import models_file, questioner, renamed_targets, swapped_models
 from .atomicity import note_what_is_sent, split
 from .going_models import sets_before_keys, what_is_over
 from .keys_first import wait_for_keys
-from .moved_models import moves
+from .moved_models import Move, moves
 from .new_keys import let_go
 from .new_tables import name_new_tables
 from .one_column import Succession, successions
@@ -52,6 +53,7 @@ class SafeMigrationsMixin(MigrationAutodetector):
         super().__init__(from_state, to_state, questioner.wrap(questions, from_state, to_state))
         # Django takes unique_together from the state of a model that goes, before anybody has asked about it.
         self.start = without_classes(from_state)
+        self.moves = list[Move]()
         self.kept = list[Succession | Adoption]()  # whose column or table stays
         self.edits: list[models_file.Edit] = []
 
@@ -63,21 +65,41 @@ class SafeMigrationsMixin(MigrationAutodetector):
             models_file.remember(self.edits, named)
         return named
 
-    def _detect_changes(self, *args: Any, **kwargs: Any) -> dict[str, list[Migration]]:
+    def _detect_changes(self, convert_apps: Any = None, graph: Any = None) -> dict[str, list[Migration]]:
         stock: Any = super()
-        for move in moves(self.from_state, self.to_state):
-            questioner.refuse_move(self.questioner, move)
+        self.moves = [*self._moves(convert_apps)]
+        self._assume((move.new.app_label, move.arrival) for move in self.moves)
         found = list(successions(self.from_state, self.to_state))
         self.kept = [each for each in found if questioner.is_succeeded(self.questioner, each)]
         for adoption in adoptions(self.from_state, self.to_state):
             questioner.tell(self.questioner, f"{adoption}.")
             self.kept.append(adoption)
-        if self.kept:
+        self._assume((each.app_label, operation) for each in self.kept for operation in each.operations)
+        return dict(stock._detect_changes(convert_apps, graph))
+
+    def _moves(self, convert_apps: Any) -> Iterator[Move]:
+        """Each model moves once, and to a place that no other takes."""
+        taken = list[Any]()
+        for move in moves(self.from_state, self.to_state):
+            if move.old in taken or move.new in taken or not questioner.is_moved(self.questioner, move):
+                continue
+            if questioner.is_asking(self.questioner):
+                move.refuse_impossible(convert_apps)
+            taken += [move.old, move.new]
+            yield move
+
+    def _assume(self, done: Iterable[tuple[str, Operation]]) -> None:
+        """Compare with the state after these operations, which are written whatever Django finds."""
+        for app_label, operation in done:
             self.from_state = self.from_state.clone()
-            for each in self.kept:
-                for operation in each.operations:
-                    operation.state_forwards(each.app_label, self.from_state)
-        return dict(stock._detect_changes(*args, **kwargs))
+            operation.state_forwards(app_label, self.from_state)
+
+    def check_dependency(self, operation: Operation, dependency: Any) -> bool:
+        """A model is also made where it arrives from another app."""
+        stock: Any = super()
+        arrives = isinstance(operation, MoveModelIn) and operation.name.lower() == dependency.model_name_lower
+        made = dependency.type == OperationDependency.Type.CREATE and dependency.field_name is None
+        return (arrives and made) or bool(stock.check_dependency(operation, dependency))
 
     def generate_renamed_models(self) -> None:
         stock: Any = super()
@@ -87,6 +109,10 @@ class SafeMigrationsMixin(MigrationAutodetector):
     def generate_renamed_fields(self) -> None:
         stock: Any = super()
         stock.generate_renamed_fields()
+        for move in reversed(self.moves):
+            self.add_operation(move.new.app_label, move.arrival, dependencies=move.needs(), beginning=True)
+        for move in self.moves:
+            self.add_operation(move.old.app_label, move.departure, dependencies=move.is_followed_by())
         for each in self.kept:
             for operation in each.operations:
                 self.add_operation(each.app_label, operation)

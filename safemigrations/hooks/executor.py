@@ -153,7 +153,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             return apply(state, migration, fake, fake_initial)
         if (migration.app_label, migration.name) in self.half_way:
             loaded().reversals.turn_round(self.connection, migration, run.report)
-        run.created.update(created_by(migration))
+        run.created.update(created_by(migration, run.created))
         with running(run), _in_one_transaction_if_possible(migration, run), _in_the_ledger(self.connection, migration):
             if run.fresh:
                 return apply(state, migration, fake, fake_initial)

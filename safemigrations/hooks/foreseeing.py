@@ -53,7 +53,7 @@ class Foreseeing:
         self.run.freed = {claim for holder in holders for claim in holder.frees}
         left = loaded().unfinished.backfills(self.connection)
         for migration, state in planned:
-            self.run.created.update(created_by(migration))
+            self.run.created.update(created_by(migration, self.run.created))
             if found := conflict(self.connection, migration, state, self.run, holders):
                 self.asking.refuse(found.explain(self.connection))
             if taken := taken_from_a_backfill(self.connection, migration, state, self.run, left):

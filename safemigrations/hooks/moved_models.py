@@ -1,52 +1,136 @@
 """A model that moves to another app: one that is deleted in the one app and made anew in the other, with its fields.
 
-Nobody but a person knows whether it is the same. Django asks nothing, drops the table and makes an empty one.
+Nobody but a person knows whether it is the same. Django asks nothing, drops the table and makes an empty one. So the
+model is first moved in Python alone, before Django compares the two states; what is left is what differs besides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
 from django.core.management.base import CommandError
+from django.db.migrations.autodetector import OperationDependency
 from django.db.migrations.state import ModelState, ProjectState
+from django.db.migrations.utils import get_references
 
 from ..data import Data
+from ..operations.home import home_of
+from ..operations.move_model import MoveModelIn, MoveModelOut
+from ..plans.old_table_name import OTHER_SCHEMA, moves_to_another_schema
+from ..plans.tables import db_table_of
+from ..postgres.names import Name
 
-HOW = (
-    "Write it by hand, so that the table stays and each app changes its state alone: see "
-    "docs/delete_model.md, A model that moves to another app."
+AS_IT_IS = (
+    "If it is another model: run makemigrations without --noinput and answer; or make two migrations, first without "
+    "the old model, then with the new one."
 )
 
 
 class Move(Data):
-    """From one app to another."""
+    """From one app to another; `before` are the models as they were."""
 
-    old: str  # as in shop.Book
-    new: str
+    old: ModelState
+    new: ModelState
+    before: ProjectState
+
+    def __str__(self) -> str:
+        return f"model {self.old.app_label}.{self.old.name} moved to {self.new.app_label}.{self.new.name}"
+
+    @property
+    def said(self) -> str:
+        return f"The {self}"
 
     @property
     def question(self) -> str:
-        return f"Did the model {self.old} move to {self.new}?"
+        return f"Did the {str(self).replace(' moved to ', ' move to ')}?"
 
-    def refuse(self) -> None:
-        raise CommandError(f"makemigrations can't write how {self.old} moves to {self.new}. {HOW}")
+    @property
+    def is_certain(self) -> bool:
+        """Has it all of the fields, and no others?"""
+        return self.old.fields.keys() == self.new.fields.keys()
+
+    @property
+    def arrival(self) -> MoveModelIn:
+        return MoveModelIn(self.new.name, self.old.app_label, self.new.options.get("db_table"))
+
+    @property
+    def departure(self) -> MoveModelOut:
+        return MoveModelOut(self.old.name, self.new.app_label)
+
+    @property
+    def named_by(self) -> set[str]:
+        """The app that it leaves, and those of the models that name it: all of them have to be there before it goes."""
+        key = self.old.app_label, self.old.name_lower
+        names = {model.app_label for model, *_ in get_references(self.before, key)}
+        return {key[0], *names, *(model.app_label for model in self.before.models.values() if _inherits(model, key))}
+
+    def needs(self) -> list[Any]:
+        """As the autodetector has it: whatever the migrations of these apps end with by now."""
+        key, kind = self.old.name_lower, OperationDependency.Type.CREATE
+        return [OperationDependency(label, key, None, kind) for label in sorted(self.named_by)]
+
+    def is_followed_by(self) -> list[Any]:
+        return [OperationDependency(self.new.app_label, self.new.name_lower, None, OperationDependency.Type.CREATE)]
 
     def refuse_to_guess(self) -> None:
         raise CommandError(
-            f"{self.question} With --noinput nobody can answer, and taking it for a deletion and a new model would "
-            f"lose its rows. If it did: {HOW[0].lower()}{HOW[1:]} If not: run makemigrations without --noinput and "
-            "answer; or make two migrations, first without the old model, then with the new one."
+            f"{self.question} Its fields differ, and with --noinput nobody can answer: taking it for a deletion and a "
+            f"new model would lose its rows. {AS_IT_IS}"
         )
+
+    def refuse_impossible(self, asked_for: Collection[str] | None) -> None:
+        """Raise CommandError for what can't be written, or would be written in part."""
+        apps = {self.old.app_label, self.new.app_label}
+        if asked_for is not None and not apps <= set(asked_for):
+            raise CommandError(
+                f"{self.said}, so both apps get a migration. Type: python manage.py makemigrations "
+                f"{' '.join(sorted({*asked_for, *apps}))}"
+            )
+        if asked_for is None and self.new.app_label in self.before.real_apps:
+            raise CommandError(
+                f"{self.said}, and {self.new.app_label} has no migrations. Type: python manage.py makemigrations "
+                f"{' '.join(sorted(apps))}"
+            )
+        if why := self._what_forbids_it():
+            raise CommandError(f"{self.said}, which makemigrations can't write. {why}")
+
+    def _what_forbids_it(self) -> str:
+        homes = [home_of(self.old), home_of(self.new)]
+        if homes[0] and homes[1] and homes[0].alias != homes[1].alias:
+            return (
+                f"Your routers put the one into the database {homes[0].alias}, the other into {homes[1].alias}: no "
+                "table moves between databases. Make the new model first, copy the rows, and delete the old one later."
+            )
+        if moves_to_another_schema(*(Name.from_django(db_table_of(model)) for model in (self.old, self.new))):
+            return OTHER_SCHEMA
+        if any(get_references(self.before, (self.new.app_label, self.new.name_lower))):
+            return (
+                f"A setting, such as AUTH_USER_MODEL, lets migrations that are there point at {self.new.app_label}."
+                f"{self.new.name}: on a new database they would run before it is there. Leave the model where it is."
+            )
+        return ""
 
 
 def moves(before: ProjectState, after: ProjectState) -> Iterator[Move]:
+    """Those that there may be; of several about the same model one at most is right."""
     gone = [before.models[key] for key in sorted(before.models.keys() - after.models.keys())]
     come = [after.models[key] for key in sorted(after.models.keys() - before.models.keys())]
     for old in filter(_has_table, gone):
         for new in filter(_has_table, come):
-            if old.name_lower == new.name_lower and old.fields.keys() == new.fields.keys():
-                yield Move(f"{old.app_label}.{old.name}", f"{new.app_label}.{new.name}")
+            if old.name_lower == new.name_lower and _are_alike(old, new):
+                yield Move(old, new, before)
+
+
+def _are_alike(old: ModelState, new: ModelState) -> bool:
+    """Has either most of the other's fields?"""
+    common = old.fields.keys() & new.fields.keys()
+    return 2 * len(common) > max(len(old.fields), len(new.fields))
 
 
 def _has_table(model: ModelState) -> bool:
     return bool(model.options.get("managed", True) and not model.options.get("proxy"))
+
+
+def _inherits(model: ModelState, key: tuple[str, str]) -> bool:
+    return any(isinstance(base, str) and base.lower() == ".".join(key) for base in model.bases)

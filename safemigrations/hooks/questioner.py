@@ -26,7 +26,7 @@ from ..operations.filling import Answer, is_expression, path_of
 from ..operations.rule import Option
 from ..plans import expressions
 from ..typed import field_of
-from .moved_models import Move
+from .moved_models import AS_IT_IS, Move
 from .one_column import Succession
 
 
@@ -69,13 +69,15 @@ def tell(questions: MigrationQuestioner, text: str) -> None:
         say(text)
 
 
-def refuse_move(questions: MigrationQuestioner, move: Move) -> None:
-    """Raise CommandError where a model may have moved to another app, unless a person says that it hasn't."""
+def is_moved(questions: MigrationQuestioner, move: Move) -> bool:
+    """Does the model take its table along? Only a person can say that it doesn't."""
     if isinstance(questions, Interactive):
-        if questions.ask_move(move):
-            move.refuse()
-    elif is_asking(questions):
-        move.refuse_to_guess()
+        return questions.ask_move(move)
+    if is_asking(questions):
+        if not move.is_certain:
+            move.refuse_to_guess()
+        say(f"{move.said}. {AS_IT_IS}")
+    return move.is_certain
 
 
 def keep_quiet(text: str) -> None:
@@ -137,7 +139,7 @@ class Interactive(InteractiveMigrationQuestioner):
     _boolean_input: Callable[[str, bool], bool]
 
     def ask_move(self, move: Move) -> bool:
-        return self._boolean_input(f"{move.question} [y/N]", False)
+        return self._boolean_input(f"{move.question} [{'Y/n' if move.is_certain else 'y/N'}]", move.is_certain)
 
     def ask_succession(self, succession: Succession) -> bool:
         return self._boolean_input(f"{succession}. Is that so? [Y/n]", True)

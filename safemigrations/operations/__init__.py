@@ -14,6 +14,7 @@ from .alter_unique_together import AlterUniqueTogetherConcurrently
 from .backfill import Backfill
 from .delete_model import DeleteModelLater
 from .drop_default import DropDefaultLater
+from .move_model import MoveModelIn, MoveModelOut
 from .remove_constraint import RemoveConstraintLater
 from .remove_field import RemoveFieldLater
 from .remove_index import RemoveIndexLater
@@ -38,6 +39,8 @@ __all__ = [
     "ExpandRename",
     "ExpandRenameModel",
     "FollowRename",
+    "MoveModelIn",
+    "MoveModelOut",
     "RemoveConstraintLater",
     "RemoveFieldLater",
     "RemoveIndexLater",

@@ -121,6 +121,14 @@ class Change(SeparateDatabaseAndState):
         """What this changes so that the open contract of an earlier migration would undo it."""
         return ()
 
+    def key_before(self, app_label: str) -> tuple[str, str]:
+        """The app and the name of the model whose table it changes, as they were before."""
+        return app_label, self.model_name
+
+    def migrated_model(self, at: Situation) -> type[Model]:
+        """What routers are asked about."""
+        return at.old(self.model_name)
+
     # Both directions.
 
     def database_forwards(
@@ -195,14 +203,14 @@ class Change(SeparateDatabaseAndState):
         return () if at_once or not self._is_migrated_here(at) else self.contract(at)
 
     def _is_migrated_here(self, at: Situation) -> bool:
-        return self.allow_migrate_model(at.connection.alias, at.old(self.model_name))
+        return self.allow_migrate_model(at.connection.alias, self.migrated_model(at))
 
     def _is_alone(self, at: Situation, run: Run) -> bool:
         return not at.editor.collect_sql and self.is_alone(at.app_label, run)
 
     def is_alone(self, app_label: str, run: Run) -> bool:
         """Can no other release know what it changes?"""
-        return run.is_alone(app_label, self.model_name)
+        return run.is_alone(*self.key_before(app_label))
 
     def _expand(self, at: Situation, run: Run) -> None:
         plan, later = self.expand(at), self.leaves(at, run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ...plans.column import table_of
 from ...postgres import shapes
 from ...postgres.names import Name
 from . import repairs, roughly
@@ -15,7 +16,7 @@ from .line import Line
 from .read import read
 from .sequences import Numbered
 from .shape import Table
-from .wanted import Wanted, wanted
+from .wanted import Wanted, parents, wanted
 
 
 def of_tables(inspection: Inspection, known: Explained) -> Iterator[Line]:
@@ -25,7 +26,8 @@ def of_tables(inspection: Inspection, known: Explained) -> Iterator[Line]:
     if inspection.tables is not None:
         models = {name: models[name] for name in inspection.tables if name in models}
     oids, kinds = dict[Name, int](), dict[Name, str]()
-    for name, oid, kind, _ in inspection.session.rows(shapes.oids(models)):
+    around = {table_of(parent) for model in models.values() for parent in parents(model)}  # perhaps of another app
+    for name, oid, kind, _ in inspection.session.rows(shapes.oids(dict.fromkeys([*models, *sorted(around)]))):
         if oid:
             oids[Name(name)], kinds[Name(name)] = oid, kind
     yield from _missing(inspection, {name: model for name, model in models.items() if name not in oids})

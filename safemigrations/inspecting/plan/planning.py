@@ -77,7 +77,7 @@ class Planning:
 
     def _of(self, migration: Migration, state: ProjectState, *, back: bool) -> MigrationFacts:
         self.run.migration = migration
-        self.run.created.update(created_by(migration))
+        self.run.created.update(created_by(migration, self.run.created))
         one = _One(self, migration, state, back=back)
         operations = one.operations()
         steps = [step for operation in operations for step in operation.steps]

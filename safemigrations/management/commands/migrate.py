@@ -250,7 +250,7 @@ def _would_be_left(executor: MigrationExecutor, targets: list[Any]) -> list[str]
     lines, run = [], Run(fresh=executor.is_fresh(), at_once=contracts_at_once(executor.connection))
     state = applied_state(executor)
     for migration, backwards in executor.migration_plan(targets):
-        run.created.update(created_by(migration))
+        run.created.update(created_by(migration, run.created))
         if backwards:
             continue
         for operation, at in situations(migration, state, executor.connection):
