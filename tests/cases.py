@@ -145,9 +145,14 @@ class Case:
 
     @property
     def renamed(self) -> dict[str, str]:
-        """What the new release calls a model -> what the old one calls it."""
-        renames = [operation for operation in self.operations if isinstance(operation, RenameModel)]
-        return {operation.new_name_lower: operation.old_name_lower for operation in renames}
+        """What the new release calls a model, with its app -> what the old one calls it."""
+        labels = {}
+        for operation in self.operations:
+            if isinstance(operation, RenameModel):
+                labels[f"{LABEL}.{operation.new_name_lower}"] = f"{LABEL}.{operation.old_name_lower}"
+            elif isinstance(operation, MoveModelIn):
+                labels[f"{LABEL}.{operation.name.lower()}"] = f"{operation.from_app}.{operation.name.lower()}"
+        return labels
 
 
 def key() -> tuple[str, models.Field[Any, Any]]:

@@ -44,9 +44,9 @@ def playing(case: Case) -> Iterator[Play]:
     """The two releases of a case on the database of a test."""
     before, after = state_after([base()]), state_after([base(), *ours(case)])
     changes = _changes(case, before, after)
-    near = sorted(f"{LABEL}.{name}" for name in neighbourhood(before, case.models) - case.models)
+    near = sorted(_label(before, name) for name in neighbourhood(before, case.models) - case.models)
     plan = {
-        "chosen": sorted(f"{LABEL}.{name}" for name in case.models),
+        "chosen": sorted(_label(before, name) for name in case.models),
         "visited": near,
         "filled": changes.filled,
         "unique": changes.unique,
@@ -99,13 +99,18 @@ def _changes(case: Case, before: ProjectState, after: ProjectState) -> Changes:
         touched=[],
         models=[],
         made=frozenset(),
-        model_names={f"{LABEL}.{new}": f"{LABEL}.{old}" for new, old in case.renamed.items()},
+        model_names=case.renamed,
         column_names=old_names(case, before, after),
         filled=sorted(_attribute(before, name) for name in case.nulls_are_filled),
         unique=[*unique_relations(before), *unique_relations(after)],
         targets={},
         reached=frozenset(model._meta.db_table for state in (before, after) for model in models_of(state)),
     )
+
+
+def _label(state: ProjectState, name: str) -> str:
+    """With its app, as the release before has it; no two apps have a model of one name."""
+    return next((f"{app}.{model}" for app, model in state.models if model == name), f"{LABEL}.{name}")
 
 
 def _attribute(state: ProjectState, field: str) -> str:

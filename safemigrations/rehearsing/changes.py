@@ -9,10 +9,12 @@ from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import RenameField, RenameModel, RunPython, RunSQL
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ModelState, ProjectState
+from django.db.migrations.state import ProjectState
 
 from ..checking.source import Source
 from ..data import Data
+from ..operations.move_model import MoveModelIn
+from ..plans.tables import db_table_of
 
 
 class Touched(Data):
@@ -118,6 +120,9 @@ class _Names:
         if isinstance(operation, RenameModel):
             old = f"{app_label}.{operation.old_name_lower}"
             self.models[f"{app_label}.{operation.new_name_lower}"] = self.models.pop(old, old)
+        elif isinstance(operation, MoveModelIn):
+            old = f"{operation.from_app}.{operation.name.lower()}"
+            self.models[f"{app_label}.{operation.name.lower()}"] = self.models.pop(old, old)
         elif isinstance(operation, RenameField):
             model = self.old_model(f"{app_label}.{operation.model_name_lower}")
             first = self.fields.pop((model, operation.old_name), operation.old_name)
@@ -181,14 +186,14 @@ def _touched(
 ) -> Iterator[Touched]:
     source = Source.of(migration)
     label = migration.app_label
-    named = _named(operation)
-    states = [(state, state.models.get((label, name))) for name in named for state in (before, after)]
+    named = _named(label, operation)
+    states = [(state, state.models.get(key)) for key in named for state in (before, after)]
     models = [(state, model) for state, model in states if model]
     fields = {getattr(operation, key, None) for key in ("name", "old_name", "new_name")} if named else set()
     together = getattr(operation, "option_value", None) or ()
     fields |= {name for names in together if isinstance(names, tuple) for name in names}
     constraint = getattr(operation, "constraint", None) or getattr(operation, "index", None)
-    gone = _tables(label, named, before) - _tables(label, named, after)
+    gone = _tables(named, before) - _tables(named, after)
     columns = {
         _attname_column(name, field)[1]
         for _, model in models
@@ -202,9 +207,9 @@ def _touched(
         f"{type(operation).__name__}({_what(operation)})",
         source.name,
         source.line_of(index),
-        model=f"{label}.{named[0]}" if named else "",
-        tables=frozenset(_table(label, model) for _, model in models) | gone,
-        near=frozenset(_pointing({f"{label}.{name}" for name in named}, before, after)),
+        model=".".join(named[0]) if named else "",
+        tables=frozenset(db_table_of(model) for _, model in models) | gone,
+        near=frozenset(_pointing(set(map(".".join, named)), before, after)),
         gone=gone,
         columns=frozenset(columns),
         names=frozenset(filter(None, [getattr(constraint, "name", None), getattr(operation, "name", None)])),
@@ -212,14 +217,16 @@ def _touched(
     )
 
 
-def _named(operation: Operation) -> list[str]:
+def _named(label: str, operation: Operation) -> list[tuple[str, str]]:
     """The model that an operation is about, by each of its names."""
     if isinstance(operation, RenameModel):
-        return [operation.old_name_lower, operation.new_name_lower]
+        return [(label, operation.old_name_lower), (label, operation.new_name_lower)]
+    if isinstance(operation, MoveModelIn):
+        return [(operation.from_app, operation.name.lower()), (label, operation.name.lower())]
     if isinstance(operation, RunSQL | RunPython):
         return []
     name = getattr(operation, "model_name", None) or getattr(operation, "name", None)
-    return [name.lower()] if isinstance(name, str) else []
+    return [(label, name.lower())] if isinstance(name, str) else []
 
 
 def _what(operation: Operation) -> str:
@@ -234,26 +241,22 @@ def _what(operation: Operation) -> str:
     return ".".join(str(part) for part in (model, name) if part)
 
 
-def _table(label: str, model: ModelState) -> str:
-    return str(model.options.get("db_table") or f"{label}_{model.name.lower()}")
-
-
-def _tables(label: str, named: list[str], state: ProjectState) -> frozenset[str]:
+def _tables(named: list[tuple[str, str]], state: ProjectState) -> frozenset[str]:
     """Those of these models, and of their many-to-many fields."""
     found = set()
-    for model in filter(None, (state.models.get((label, name)) for name in named)):
+    for model in filter(None, map(state.models.get, named)):
         many = [name for name, field in model.fields.items() if field.many_to_many]
-        found |= {_table(label, model), *(f"{_table(label, model)}_{name}" for name in many)}
+        found |= {db_table_of(model), *(f"{db_table_of(model)}_{name}" for name in many)}
     return frozenset(found)
 
 
 def _pointing(labels: Collection[str], *states: ProjectState) -> Iterator[str]:
     """Tables of models that have a relation to one of these."""
     for state in states:
-        for (label, _), model in state.models.items():
+        for model in state.models.values():
             related = [field.remote_field.model for field in model.fields.values() if field.remote_field]
             if any(str(getattr(to, "_meta", to)).lower() in labels for to in related):
-                yield _table(label, model)
+                yield db_table_of(model)
 
 
 def _text(operation: Operation) -> str:
