@@ -6,6 +6,7 @@ import shutil
 from typing import Any
 
 import pytest
+from django.core.management.base import CommandError
 from django.db import models
 from django.db.migrations import CreateModel
 from django.db.migrations.state import ProjectState
@@ -127,3 +128,13 @@ def test_others_have_not():
     assert not [*moves(state("shop", "Book"), state("archive", "Book", "pages", "author"))]
     assert not [*moves(state("shop", "Book", managed=False), state("archive", "Book"))]
     assert not [*moves(state("shop", "Book"), state("shop", "Book"))]
+
+
+def test_a_model_that_a_setting_names_stays():
+    """Migrations that are there point at its new place by AUTH_USER_MODEL."""
+    before = state("shop", "Book")
+    loan = CreateModel("Loan", [KEY, ("book", models.ForeignKey("archive.Book", models.CASCADE))])
+    loan.state_forwards("shop", before)
+    (move,) = moves(before, state("archive", "Book"))
+    with pytest.raises(CommandError, match="A setting, such as AUTH_USER_MODEL, lets migrations that are there point"):
+        move.refuse_impossible(None)

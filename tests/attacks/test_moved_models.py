@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,6 +119,90 @@ def test_the_move_works_on_a_fresh_database(tmp_path, dsn, move: Move):
     assert rows(project, move.table) == 0
     assert rows(project, "pg_class WHERE relname ~ '^(shop|archive)_book$'") == 1
     project.manage("makemigrations", "--check").check()
+
+
+# Apps that depend on each other.
+
+SHELF = "class Shelf(models.Model):\n    author = models.ForeignKey('shop.Author', models.CASCADE, null=True)\n\n\n"
+SEEN = "    shelf = models.ForeignKey('archive.Shelf', models.CASCADE, null=True)\n\n\n"
+CHILD = "class Novel({}.Book):\n    pages = models.IntegerField(default=1)\n\n\n"
+PROXY = "class Old({}.Book):\n    class Meta:\n        proxy = True\n\n\n"
+OF_OTHERS = "from {0} import models as {0}\n\n\n" + CHILD + PROXY + LOAN + "class Later(models.Model):\n    pass\n"
+
+
+@pytest.fixture
+def three(tmp_path, dsn) -> Project:
+    """Either app has keys to the other before the model moves, and a third one is built on the model."""
+    project = Project(tmp_path, dsn, apps=["shop", "archive", "loans"])
+    project.write_models("shop", AUTHOR + BOOK)
+    project.write_models("archive", SHELF)
+    project.write_models("loans", OF_OTHERS.format("shop"))
+    project.manage("makemigrations").check()
+    project.write_models("shop", AUTHOR + BOOK + SEEN)
+    project.manage("makemigrations", "--name", "shelf").check()
+    project.manage("migrate").check()
+    project.sql("INSERT INTO shop_author (name) VALUES ('Jane')")
+    project.sql("INSERT INTO shop_book (title, author_id) SELECT 'title ' || n, 1 FROM generate_series(1, 5) n")
+    project.sql("INSERT INTO loans_loan (book_id) SELECT id FROM shop_book")
+    project.write_models("shop", AUTHOR)
+    project.write_models("archive", SHELF + BOOK + SEEN)
+    project.write_models("loans", OF_OTHERS.format("archive"))
+    project.manage("makemigrations", input="y\n").check()
+    return project
+
+
+def test_no_dependency_goes_round_in_a_circle(three):
+    three.manage("check").check()
+    three.manage("migrate").check()
+    three.manage("makemigrations", "--check").check()
+    three.sql("INSERT INTO shop_book (title, author_id) VALUES ('of the old release', 1)")
+    assert three.manage("migrate", "--contract", "--noinput").check()
+    assert rows(three, "archive_book") == 6
+    assert rows(three, "loans_loan JOIN archive_book b ON b.id = book_id") == 5
+    three.manage("safemigrations", "verify").check()
+    three.manage("migrate", "archive", "0001").check()
+    assert rows(three, "shop_book") == 6
+    three.manage("migrate").check()
+
+
+def test_a_new_database_ends_as_one_that_was_migrated(three):
+    three.manage("migrate").check()
+    three.manage("migrate", "--contract", "--noinput").check()
+    migrated = catalog(three)
+    three.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    three.manage("migrate").check()
+    assert catalog(three) == migrated
+    three.manage("makemigrations", "--check").check()
+
+
+def catalog(project: Project) -> list[Any]:
+    return project.sql(
+        "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text !~ '^safemig' ORDER BY 1, 2"
+    )
+
+
+def test_what_comes_after_the_move_is_ordered_after_it(three):
+    """A new model of the old name in the old app, and a key of the third app to the one that moved."""
+    three.write_models("shop", AUTHOR + "class Book(models.Model):\n    isbn = models.IntegerField()\n")
+    three.write_models(
+        "loans", OF_OTHERS.format("archive") + "    book = models.ForeignKey('archive.Book', models.CASCADE)\n"
+    )
+    three.manage("makemigrations", "--name", "after", input="1\n1\n").check()
+    three.manage("migrate").check()
+    three.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    three.manage("migrate").check()
+    three.manage("makemigrations", "--check").check()
+
+
+def test_the_old_app_is_squashed_up_to_the_move(three):
+    three.manage("squashmigrations", "shop", "0001", "0002", "--noinput").check()
+    three.manage("squashmigrations", "loans", "0001", "--noinput")
+    three.manage("migrate").check()
+    three.manage("migrate", "--contract", "--noinput").check()
+    three.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    three.manage("migrate").check()
+    three.manage("makemigrations", "--check").check()
 
 
 def rows(project: Project, table: str) -> int:

@@ -108,6 +108,8 @@ KINDS = {
     "alter_field_collation",
     "rename_model_with_many_to_many_to_it",
     "alter_model_table_awkward",
+    "move_model",
+    "move_model_with_its_table",
 }
 HERE = [case for case in CASES if ONE_IN == 1 or case.name in KINDS]
 # Whatever a backup leaves out, something of theirs could be it.
