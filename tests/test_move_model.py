@@ -16,8 +16,8 @@ from django.db.migrations.state import ProjectState
 from django.test import override_settings
 
 from safemigrations.checking import rules
+from safemigrations.checking.conflicts import taken_from_a_backfill
 from safemigrations.errors import StepFailed
-from safemigrations.hooks.conflicts import taken_from_a_backfill
 from safemigrations.operations import AlterFieldConcurrently, MoveModelIn, MoveModelOut
 from safemigrations.operations.move_model import MoveModel
 from safemigrations.operations.rule import Context
