@@ -90,11 +90,9 @@ def _refuse_to_connect() -> None:
 
 
 def _home(migration: Migration, state: ProjectState) -> BaseDatabaseWrapper | None:
-    models = [
-        state.models.get((migration.app_label, operation.model_name.lower()))
-        for operation in unwrapped(migration)
-        if isinstance(operation, Change)
-    ]
+    changes = (operation for operation in unwrapped(migration) if isinstance(operation, Change))
+    keys = (operation.key_before(migration.app_label) for operation in changes)
+    models = [state.models.get((label, name.lower())) for label, name in keys]
     homes = [home_of(model) for model in models if model]
     return next((without_server(home) for home in homes if home and home.vendor == "postgresql"), None)
 
