@@ -125,9 +125,10 @@ def test_the_move_works_on_a_fresh_database(tmp_path, dsn, move: Move):
 
 SHELF = "class Shelf(models.Model):\n    author = models.ForeignKey('shop.Author', models.CASCADE, null=True)\n\n\n"
 SEEN = "    shelf = models.ForeignKey('archive.Shelf', models.CASCADE, null=True)\n\n\n"
-CHILD = "class Novel({}.Book):\n    pages = models.IntegerField(default=1)\n\n\n"
-PROXY = "class Old({}.Book):\n    class Meta:\n        proxy = True\n\n\n"
-OF_OTHERS = "from {0} import models as {0}\n\n\n" + CHILD + PROXY + LOAN + "class Later(models.Model):\n    pass\n"
+CHILD = "class Novel({app}.models.Book):\n    pages = models.IntegerField(default=1)\n\n\n"
+PROXY = "class Old({app}.models.Book):\n    class Meta:\n        proxy = True\n\n\n"
+LATER = "class Later(models.Model):\n    pass\n"
+OF_OTHERS = "import {app}.models\n\n\n" + CHILD + PROXY + LOAN.replace("{}", "{app}") + LATER
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def three(tmp_path, dsn) -> Project:
     project = Project(tmp_path, dsn, apps=["shop", "archive", "loans"])
     project.write_models("shop", AUTHOR + BOOK)
     project.write_models("archive", SHELF)
-    project.write_models("loans", OF_OTHERS.format("shop"))
+    project.write_models("loans", OF_OTHERS.format(app="shop"))
     project.manage("makemigrations").check()
     project.write_models("shop", AUTHOR + BOOK + SEEN)
     project.manage("makemigrations", "--name", "shelf").check()
@@ -146,7 +147,7 @@ def three(tmp_path, dsn) -> Project:
     project.sql("INSERT INTO loans_loan (book_id) SELECT id FROM shop_book")
     project.write_models("shop", AUTHOR)
     project.write_models("archive", SHELF + BOOK + SEEN)
-    project.write_models("loans", OF_OTHERS.format("archive"))
+    project.write_models("loans", OF_OTHERS.format(app="archive"))
     project.manage("makemigrations", input="y\n").check()
     return project
 
@@ -186,7 +187,7 @@ def test_what_comes_after_the_move_is_ordered_after_it(three):
     """A new model of the old name in the old app, and a key of the third app to the one that moved."""
     three.write_models("shop", AUTHOR + "class Book(models.Model):\n    isbn = models.IntegerField()\n")
     three.write_models(
-        "loans", OF_OTHERS.format("archive") + "    book = models.ForeignKey('archive.Book', models.CASCADE)\n"
+        "loans", OF_OTHERS.format(app="archive") + "    book = models.ForeignKey('archive.Book', models.CASCADE)\n"
     )
     three.manage("makemigrations", "--name", "after", input="1\n1\n").check()
     three.manage("migrate").check()
