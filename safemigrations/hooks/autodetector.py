@@ -99,7 +99,11 @@ class SafeMigrationsMixin(MigrationAutodetector):
         stock: Any = super()
         arrives = isinstance(operation, MoveModelIn) and operation.name.lower() == dependency.model_name_lower
         made = dependency.type == OperationDependency.Type.CREATE and dependency.field_name is None
-        return (arrives and made) or bool(stock.check_dependency(operation, dependency))
+        return (
+            (arrives and made)
+            or bool(stock.check_dependency(operation, dependency))
+            or renamed_targets.makes(operation, dependency)
+        )
 
     def generate_renamed_models(self) -> None:
         stock: Any = super()
@@ -127,10 +131,6 @@ class SafeMigrationsMixin(MigrationAutodetector):
         )
         wait_for_keys(self.generated_operations, self.from_state, self.to_state)
         stock._sort_migrations()
-
-    def check_dependency(self, operation: Any, dependency: Any) -> bool:
-        stock: Any = super()
-        return stock.check_dependency(operation, dependency) or renamed_targets.makes(operation, dependency)
 
     def generate_deleted_models(self) -> None:
         stock: Any = super()

@@ -16,7 +16,7 @@ from django.db.migrations import Migration
 from django.db.migrations.operations.base import Operation
 
 from ..hooks.atomicity import is_ours, is_state_only
-from ..operations import Backfill
+from ..operations import Backfill, MoveModelIn, MoveModelOut
 from ..operations.base import Change
 from .elements import Element
 from .file import CannotRewrite, Content, MigrationFile
@@ -85,6 +85,8 @@ class Ejector:
         return self.migration.atomic or (only_ours and not any(isinstance(each, Backfill) for each in operations))
 
     def _element(self, operation: Any, element: Element) -> Element:
+        if isinstance(operation, MoveModelIn | MoveModelOut):
+            raise CannotRewrite("Django has no operation that moves a model to another app")
         if not has_ours(operation):
             return element
         self.changes.append(operation.describe())
