@@ -22,7 +22,14 @@ from .test_restore import KINDS, both_releases_go_on, empty
 
 NEW = "18"
 OLD = ["15", "16"] if ONE_IN == 1 else ["16"]
-HERE = [case for case in CASES if case.name in KINDS]
+FEW = {  # triggers that keep equal, convert and fill, a check, views
+    "rename_field_unique",
+    "alter_field_number_to_text",
+    "backfill_with_meanwhile_over_row",
+    "alter_field_shorter_not_null",
+    "rename_model_with_many_to_many_to_it",
+}
+HERE = [case for case in CASES if case.name in (KINDS if ONE_IN == 1 else FEW)]
 
 
 @contextmanager
