@@ -18,7 +18,7 @@ from django.test import override_settings
 from safemigrations.checking import rules
 from safemigrations.checking.conflicts import taken_from_a_backfill
 from safemigrations.errors import StepFailed
-from safemigrations.operations import AlterFieldConcurrently, MoveModelIn, MoveModelOut
+from safemigrations.operations import MoveModelIn, MoveModelOut
 from safemigrations.operations.move_model import MoveModel
 from safemigrations.operations.rule import Context
 from safemigrations.plans import claims
@@ -398,6 +398,4 @@ def test_a_foreign_key_follows_a_move_that_was_written_by_hand():
         operation.state_forwards("shop", before)
     after, follow = before.clone(), AlterField("Loan", "book", models.ForeignKey("archive.Book", models.CASCADE))
     follow.state_forwards("shop", after)
-    answer = rules.find(follow, Context("shop", before, after))
-    assert answer is not None
-    assert [type(operation) for operation in answer[1].replacement] == [AlterFieldConcurrently]
+    assert rules.find(follow, Context("shop", before, after)) is None
