@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -119,6 +121,21 @@ def push(alias: str, gateway: str) -> None:
     if connections[alias].vendor != "postgresql":
         return
     try:
-        push_to_gateway(gateway, "safemigrations", _registry([alias]), {"database": alias}, timeout=TIMEOUT)
+        found = _registry([alias])
+        push_to_gateway(gateway, "safemigrations", found, {"database": alias}, timeout=TIMEOUT, handler=_sending)
     except (OSError, ValueError) as error:
         log.warning("The metrics could not be pushed (METRICS_GATEWAY): %s", error)
+
+
+def _sending(url: str, method: str, timeout: float | None, headers: Any, data: bytes) -> Callable[[], None]:
+    """As prometheus_client sends it, which leaves the connection open."""
+
+    def send() -> None:
+        try:
+            with urlopen(Request(url, data, dict(headers), method=method), timeout=timeout):
+                pass
+        except HTTPError as error:
+            error.close()
+            raise
+
+    return send
