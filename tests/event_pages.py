@@ -126,6 +126,9 @@ NOW: dict[str, dict[str, Any]] = {
 }
 
 
+WITH_ALL = {"finished": {"type": "array", "items": {"type": "object"}}}
+
+
 def events() -> list[type[Event]]:
     """In the order of the module."""
     classes = [one for one in vars(vocabulary).values() if inspect.isclass(one) and issubclass(one, Event)]
@@ -187,7 +190,8 @@ def _of_event(event: type[Event], place: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_now(name: str) -> dict[str, Any]:
-    return _object({"event": {"const": name}, "database": TEXT, **NOW[name]}, title=name)
+    found = _object({"event": {"const": name}, "database": TEXT, **NOW[name]}, title=name)
+    return {**found, "properties": {**found["properties"], **(WITH_ALL if name == "status" else {})}}
 
 
 def _shown(kind: dict[str, Any]) -> str:

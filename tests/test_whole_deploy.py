@@ -167,9 +167,10 @@ def test_everybody_hears_the_same_of_a_whole_deploy(shop):
     assert failed[-1]["outcome"] == "failed"
 
     # What is there now.
-    told += lines(shop.manage("safemigrations", "backfill", "status", "--format", "json").check().stdout)
-    told += lines(shop.manage("safemigrations", "status", "--format", "json").check().stdout)
-    assert [one["event"] for one in told[-2:]] == ["backfill_status", "status"]
+    told += lines(shop.manage("safemigrations", "backfill", "status", "--all", "--format", "json").check().stdout)
+    for shown in ((), ("--all",)):
+        told += lines(shop.manage("safemigrations", "status", "--format", "json", *shown).check().stdout)
+    assert [one["event"] for one in told[-3:]] == ["backfill_status", "status", "status"]
     validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
     assert [error.message for one in told + decided for error in validator.iter_errors(one)] == []
     assert everything(shop).count(SECRET) == 0
