@@ -237,6 +237,19 @@ def test_a_decision_that_is_no_dictionary(project):
     )
 
 
+@pytest.mark.parametrize("line", ["max_wait = None", "max_wait: float | None = None\n    max_wait_reason = ' '"])
+def test_a_watchdog_that_is_switched_off_without_a_reason(project, line):
+    name, text = migration("0002_index", before="0001_initial", options=f"    {line}\n")
+    write(project, (name, text))
+    assert errors(project) == (
+        "?: (safemigrations.E093) shop/migrations/0002_index.py:6: max_wait = None lets requests wait for this "
+        "migration for as long as it takes, and gives no reason.\n"
+        '\tHINT: Write the reason beside it: max_wait_reason = "nobody uses this table at night".'
+    )
+    write(project, (name, text.replace(line, "max_wait = None\n    max_wait_reason = 'the shop is closed'")))
+    assert errors(project) == ""
+
+
 # The checks stop nobody who must go on.
 
 

@@ -201,6 +201,12 @@ KINDS: list[Kind] = [
         "doesn't make its change",
     ),
     Kind(
+        "safemigrations.E093",
+        "",
+        "Nobody watches, and nobody says why",
+        "`max_wait = None` in the class `Migration` without `max_wait_reason`. Applying it is refused, too.",
+    ),
+    Kind(
         "safemigrations.E100",
         "",
         "A setting that doesn't exist",
@@ -426,7 +432,7 @@ KINDS: list[Kind] = [
 ]
 BY_ID = {kind.id: kind for kind in KINDS}
 ABOUT_SETTINGS = re.compile(r"\.[EWI]10\d$")
-DECIDABLE = {id for id in BY_ID if not ABOUT_SETTINGS.search(id)} - {"safemigrations.E091"}
+DECIDABLE = {id for id in BY_ID if not ABOUT_SETTINGS.search(id)} - {"safemigrations.E091", "safemigrations.E093"}
 
 
 def level_of(id: str) -> Level:

@@ -82,5 +82,11 @@ class Decisions:
         return None
 
 
+def lets_requests_wait(migration: Migration) -> bool:
+    """Did somebody switch the watchdog off, without a reason for the next reader?"""
+    reason = getattr(migration, "max_wait_reason", "")
+    return getattr(migration, "max_wait", 0) is None and not _is_reason(reason)
+
+
 def _is_reason(reason: Any) -> bool:
     return isinstance(reason, str) and bool(reason.strip())

@@ -17,7 +17,7 @@ from ..operations.rule import Context, Level
 from ..operations.written import written
 from ..typed import forget_classes, without_classes
 from . import baseline, catalogue, disk, handwritten, rules, suspects
-from .decisions import Decisions
+from .decisions import Decisions, lets_requests_wait
 from .finding import LintFinding, Older, Report, Stands, Unread
 from .handwritten import Handwritten
 from .hazard import Hazard, NotUnderstood
@@ -29,6 +29,7 @@ from .source import Source
 REFUSED = "safemigrations.E092"
 OUTSIDE_TRANSACTION = "safemigrations.E090"
 BAD_DECISION = "safemigrations.E091"
+UNWATCHED = "safemigrations.E093"
 SEVERAL_LEAVES = "safemigrations.W104"
 NOT_UNDERSTOOD = "safemigrations.I290"
 
@@ -110,6 +111,19 @@ def read_migration(
             into.unread.append(one)
     for complaint in decisions.complaints(catalogue.DECIDABLE, ", ".join(sorted(catalogue.DECIDABLE))):
         into.findings.append(_finding(migration, None, BAD_DECISION, complaint.message, complaint.hint))
+    if lets_requests_wait(migration):
+        into.findings.append(_unwatched(migration))
+
+
+def _unwatched(migration: Migration) -> LintFinding:
+    return _finding(
+        migration,
+        None,
+        UNWATCHED,
+        "max_wait = None lets requests wait for this migration for as long as it takes, and gives no reason.",
+        'Write the reason beside it: max_wait_reason = "nobody uses this table at night".',
+        line=Source.of(migration).line_of_attribute("max_wait"),
+    )
 
 
 def _all_of_migration(

@@ -45,11 +45,16 @@ class Source:
 
     def line_of(self, index: int | None) -> int:
         """Where the operation of this index begins, or allow_unsafe for None; 1 where the list is built otherwise."""
-        value = self._values.get("allow_unsafe" if index is None else "operations")
         if index is None:
-            return int(value.lineno) if value is not None else 1
+            return self.line_of_attribute("allow_unsafe")
+        value = self._values.get("operations")
         elements = getattr(value, "elts", ())
         return int(elements[index].lineno) if index < len(elements) else 1
+
+    def line_of_attribute(self, name: str) -> int:
+        """Where an attribute of the class Migration gets its value; 1 where that is nowhere."""
+        value = self._values.get(name)
+        return int(value.lineno) if value is not None else 1
 
     def lines_of_sql(self, index: int) -> list[int]:
         """Where each text of a RunSQL begins; empty where it isn't written in the operation."""
@@ -70,7 +75,7 @@ class Source:
             target.id: node.value
             for owner in classes
             for node in owner.body
-            if isinstance(node, ast.Assign)
-            for target in node.targets
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
             if isinstance(target, ast.Name)
         }

@@ -15,7 +15,7 @@ from .disk import files, names_on_disk
 # What a rule could find unsafe, and decisions of a person.
 BY_HAND = {"RunSQL", "RunPython", "SeparateDatabaseAndState"}
 NAMES = sorted(BY_HAND.union(*(rule.stock for rule in rules.RULES)))
-SUSPECTS = re.compile(rf"\b({'|'.join(NAMES)})\(|allow_unsafe|django\.contrib\.postgres\.operations")
+SUSPECTS = re.compile(rf"\b({'|'.join(NAMES)})\(|allow_unsafe|max_wait|django\.contrib\.postgres\.operations")
 OURS_IN_A_TRANSACTION = re.compile(r"(?s)(?!.*atomic = False).*\bsafemigrations\.operations\b")
 
 # What migrate may refuse because of the file alone: an AlterField that makes another change, an expression over what

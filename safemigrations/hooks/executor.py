@@ -299,7 +299,7 @@ def _max_wait(migration: Migration) -> float | None:
     """Seconds that requests may wait for the migration; None where a person has decided so, with a reason."""
     if getattr(migration, "max_wait", 0) is not None:
         return conf.max_wait()
-    if not getattr(migration, "max_wait_reason", ""):
+    if not getattr(migration, "max_wait_reason", "").strip():
         raise StepFailed(
             f"{migration}: max_wait = None lets requests wait for as long as it takes. Write the reason beside it: "
             'max_wait_reason = "nobody uses this table at night".'

@@ -7,6 +7,7 @@ A case in a file of this folder:
     sql: a statement, one RunSQL a line
     op: an operation
     py: a line of the function that RunPython runs; Order and Customer are there
+    attribute: a line of the class Migration
     twin
     sql: ...
 
@@ -32,12 +33,15 @@ class Case:
     atomic: bool = True
     operations: list[str] = field(default_factory=list)
     body: list[str] = field(default_factory=list)
+    attributes: list[str] = field(default_factory=list)
 
     def add(self, kind: str, text: str) -> None:
         if kind == "atomic":
             self.atomic = text != "no"
         elif kind == "sql":
             self.operations.append(f"migrations.RunSQL({text!r}, migrations.RunSQL.noop)")
+        elif kind == "attribute":
+            self.attributes.append(text)
         elif kind == "op":
             self.operations.append(text)
         else:
@@ -48,10 +52,11 @@ class Case:
     @property
     def source(self) -> str:
         function = "\n    ".join(self.body or ["pass"])
+        attributes = "".join(f"    {line}\n" for line in (f"atomic = {self.atomic}", *self.attributes))
         listed = "".join(f"        {operation},\n" for operation in self.operations)
         return (
             f"{HEAD}\n\ndef fill(apps, schema_editor):\n    {MODELS}\n    {function}\n\n\n"
-            f"class Migration(migrations.Migration):\n    atomic = {self.atomic}\n    operations = [\n{listed}    ]\n"
+            f"class Migration(migrations.Migration):\n{attributes}    operations = [\n{listed}    ]\n"
         )
 
 
