@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import zipfile
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from django.test import override_settings
 from safemigrations.contracts import on_disk
 from safemigrations.contracts.marks import mark_in, mark_of, marked, name_without
 from safemigrations.contracts.releases import names_known
+from safemigrations.contracts.sessions import look
 from tests.project import Project
 
 SQUASH = """from django.db import migrations
@@ -190,6 +192,19 @@ def test_the_name_is_the_one_that_libpq_would_take(libpq, environment, options, 
 @pytest.mark.parametrize("options", ["-c application_name=web", "-capplication_name=web", "--application-name=web"])
 def test_a_name_among_the_options_of_the_server_is_kept(options):
     assert name_without({"options": f"-c search_path=x {options}"}) == "web"
+
+
+def test_a_role_without_any_privilege_reads_the_marks_of_others(database, other_connection):
+    other_connection.execute("SELECT set_config('application_name', 'web safemig:0123abcd', false)")
+    role = f"onlooker_{uuid4().hex}"
+    with database.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role}")
+        try:
+            cursor.execute(f"SET ROLE {role}")
+            (seen,) = [one for one in look(database) if one.mark == "0123abcd"]
+        finally:
+            cursor.execute(f"RESET ROLE; DROP ROLE {role}")
+    assert (seen.name, seen.state, seen.connected) == ("web", "", None), "It may not see what that session does."
 
 
 ASK = """
