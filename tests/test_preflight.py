@@ -115,6 +115,17 @@ def test_a_standby(tmp_path):
             "found": "The server of database 'default' is a standby, which takes no writes.",
             "do": "Migrate the primary.",
         }
+        standby_is = "The server of database 'default' is a standby, which takes no writes. Nothing was changed. "
+        for line, cure in (
+            ("migrate --contract", "Migrate the primary."),
+            ("safemigrations contract skip 1 --reason why", "Type the same for the primary."),
+            ("safemigrations backfill pause", "Type the same for the primary."),
+        ):
+            refused = project.manage(*line.split())
+            assert (refused.returncode, refused.stderr) == (1, f"StepFailed: {standby_is}{cure}\n"), line
+        assert project.manage("safemigrations", "status").check().lines == [
+            "Left for the contract in database default: 0"
+        ]
         primary.sql("SELECT pg_create_physical_replication_slot('left_over', true)")
         slot = one(primary, "replication_slot")
         assert slot["found"].startswith("Nobody reads the replication slot left_over, which retains ")

@@ -11,7 +11,7 @@ from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations.contracts import acts, chosen, queue, reversals, unfinished
-from safemigrations.contracts.gate import Row
+from safemigrations.contracts.gate import Row, Why
 from safemigrations.contracts.going import losses
 from safemigrations.contracts.judging import Judgement, judge, note
 from safemigrations.contracts.refusing import Refusing, listed
@@ -20,7 +20,7 @@ from safemigrations.contracts.table import HOLDING, Contract, Status
 from safemigrations.errors import NotNow, to_type
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.inspecting.plan import as_text
-from safemigrations.inspecting.plan.facts import PlanFacts
+from safemigrations.inspecting.plan.facts import MigrationFacts, PlanFacts
 from safemigrations.inspecting.plan.planning import Planning
 from safemigrations.management import warning
 from safemigrations.management.planning import refuse_risk
@@ -62,12 +62,25 @@ class Contracting:
         judgement = judge(self.connection, rows, forced=self.options["force"])
         runs = [self.contracts[row.number] for row in judgement.verdict.runs]
         self._say_what_goes(runs)
-        facts = Planning(self.connection).contracts(runs)
-        for contract, one in zip(runs, facts, strict=True):
-            self._say("\n".join([f"{contract}", *as_text.in_full(one)]))
+        facts = self._say_what_they_do(runs)
         if judgement.verdict.waits:
             self._say(f"Not now:\n{self._refusing(judgement).text(judgement.verdict.waits)}")
+        self._say_what_has_no_file(judgement)
         refuse_risk(PlanFacts(self.connection.alias, facts), self.options["fail_on"])
+
+    def _say_what_they_do(self, contracts: Sequence[Contract]) -> list[MigrationFacts]:
+        facts = Planning(self.connection).contracts(contracts)
+        for contract, one in zip(contracts, facts, strict=True):
+            self._say("\n".join([f"{contract}", *as_text.in_full(one)]))
+        return facts
+
+    def _say_what_has_no_file(self, judgement: Judgement) -> None:
+        """What rows would do whose migration this code hasn't: no sqlmigrate says it."""
+        waits = judgement.verdict.waits
+        gone = [self.contracts[wait.row.number] for wait in waits if wait.why is Why.UNKNOWN]
+        if gone:
+            self._say("What this code has no file for would run, when somebody has settled that:")
+            self._say_what_they_do(gone)
 
     # What the command is about.
 

@@ -29,10 +29,7 @@ def refuse_unwritable(connection: BaseDatabaseWrapper) -> None:
         cursor.execute(_STATE)
         is_standby, is_read_only, missing, role = cursor.fetchone()
     if is_standby:
-        raise StepFailed(
-            f"The server of database {connection.alias!r} is a standby, which takes no writes. Nothing was changed. "
-            "Migrate the primary."
-        )
+        raise StepFailed(f"{_a_standby(connection)} Migrate the primary.")
     if is_read_only:
         raise StepFailed(
             f"Sessions of database {connection.alias!r} are read-only (default_transaction_read_only is on). Nothing "
@@ -44,6 +41,20 @@ def refuse_unwritable(connection: BaseDatabaseWrapper) -> None:
             f"The role {role} may not use the table django_migrations. Nothing was changed. Use the role that migrated "
             f"here before, or let somebody type: GRANT {missing} ON django_migrations TO {Name.of(role)}"
         )
+
+
+def refuse_standby(connection: BaseDatabaseWrapper) -> None:
+    """Raise StepFailed where nobody can decide anything, because nothing can be written."""
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_is_in_recovery()")
+        if cursor.fetchone()[0]:
+            raise StepFailed(f"{_a_standby(connection)} Type the same for the primary.")
+
+
+def _a_standby(connection: BaseDatabaseWrapper) -> str:
+    return f"The server of database {connection.alias!r} is a standby, which takes no writes. Nothing was changed."
 
 
 _STATE = """

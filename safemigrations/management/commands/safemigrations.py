@@ -24,7 +24,7 @@ from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.standing import Standing, standings
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report
-from safemigrations.running.server import writable
+from safemigrations.running.server import refuse_standby, writable
 
 
 class Command(Interruptible, BaseCommand):
@@ -83,6 +83,7 @@ class Command(Interruptible, BaseCommand):
                 else:
                     self._print_backfills(connection, found, every=options["all"] or options["number"] is not None)
             case action:
+                refuse_standby(connection)
                 pace = {name: options.get(name) for name in ("batch_seconds", "rate", "rest")}
                 for row in steer(connection, action, options["number"], pace):
                     self.stdout.write(f"{control.ACTIONS[action]}: {row}")

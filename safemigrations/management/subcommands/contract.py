@@ -11,6 +11,7 @@ from django.utils.timezone import now
 from safemigrations.contracts import deciding
 from safemigrations.contracts.table import Contract
 from safemigrations.durations import duration, moment, shown_moment
+from safemigrations.running.server import refuse_standby
 
 HELP = "Postpone or skip rows of the contract, or take that back."
 ACTIONS = {
@@ -46,6 +47,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
 
 def _changed(options: dict[str, Any]) -> list[Contract]:
     connection, numbers, reason = connections[options["database"]], options["numbers"], options["reason"]
+    refuse_standby(connection)
     match options["action"]:
         case "postpone":
             until = now() + options["span"] if options["span"] else options["until"]
