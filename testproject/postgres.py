@@ -106,6 +106,14 @@ def replica(conninfo: str) -> Iterator[str]:
         yield make_conninfo(host=str(directory), user="postgres", dbname="postgres")
 
 
+def crash(conninfo: str) -> None:
+    """End a server that was started here as a crash does, and start it again, which recovers from its WAL."""
+    directory, account = Path(str(conninfo_to_dict(conninfo)["host"])), _account()
+    stop = ["--mode=immediate", "--wait", "stop"]
+    _run(directory / "bin" / "pg_ctl", f"--pgdata={directory / 'data'}", *stop, account=account, directory=directory)
+    _start(directory, account, "")
+
+
 @contextmanager
 def upgraded(conninfo: str, version: str) -> Iterator[str]:
     """Stop a server that was started here, and start one of this version that pg_upgrade made of it."""

@@ -1,0 +1,76 @@
+"""A backfill whose server crashes: nothing waits for its commits to reach the disk, and nothing is filled twice.
+
+On a server of its own, which keeps commits that nobody waits for in memory for as long as it can.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import DatabaseError, connections
+
+from safemigrations.errors import StepFailed
+from testproject import postgres
+
+from .conftest import new_database, use_server
+from .contention import until
+from .test_backfill_engine import fill_of, filled, run
+
+context: Any = multiprocessing.get_context("fork")
+FORGETFUL = "synchronous_commit = on\nwal_writer_delay = 10s\nwal_writer_flush_after = 1GB\nwal_buffers = 16MB\n"
+ROWS = 3000
+COUNT = fill_of(assign='"twin" = "twin" + 1', guard="TRUE", clears=False)  # nothing but the position tells what is done
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[str]:
+    version = os.environ.get("SAFEMIGRATIONS_TEST_PG", postgres.DEFAULT_VERSION)
+    with postgres.embedded(version, FORGETFUL) as conninfo:
+        yield conninfo
+
+
+@pytest.fixture
+def database(own_server, monkeypatch):
+    use_server(monkeypatch, own_server)
+    with new_database("default", monkeypatch) as connection:
+        yield connection
+
+
+def test_a_crash_takes_the_rows_together_with_the_position(database, own_server, dsn):
+    with psycopg.connect(dsn, autocommit=True) as session:
+        session.execute("CREATE TABLE item (id bigint PRIMARY KEY, twin int DEFAULT 0)")
+        session.execute(f"INSERT INTO item SELECT n FROM generate_series(1, {ROWS}) n")
+    database.close()
+    lost = sum(_lost_by_a_crash(own_server, dsn, rows) for rows in (800, 1600, 2400))
+    assert lost, "All that was committed was on the disk: the test shows nothing."
+    run(database, COUNT)
+    with psycopg.connect(dsn, autocommit=True) as session:
+        assert session.execute("SELECT twin, count(*) FROM item GROUP BY twin").fetchall() == [(1, ROWS)]
+
+
+def _lost_by_a_crash(own_server: str, dsn: str, rows: int) -> int:
+    """Fill until so many rows are filled, and crash; how many of them aren't filled afterwards."""
+    process = context.Process(target=_fill)
+    process.start()
+    with psycopg.connect(dsn, autocommit=True) as session:
+        until(lambda: filled(session) >= rows or not process.is_alive())
+        before = filled(session)
+    postgres.crash(own_server)
+    process.join()
+    with psycopg.connect(dsn, autocommit=True) as session:
+        (once,) = session.execute("SELECT count(*) FROM item WHERE twin = 1").fetchone() or (0,)
+        assert filled(session) == once
+    return max(0, before - int(once))
+
+
+def _fill() -> None:
+    connections["default"].connection = None  # the parent's
+    with suppress(DatabaseError, StepFailed):  # that is how it notices the crash
+        run(connections["default"], COUNT, BACKFILL_BATCH_SECONDS=0.005, BACKFILL_BATCH_SIZE=50, BACKFILL_RATE=ROWS)
+    os._exit(0)
