@@ -98,6 +98,7 @@ class Line(NamedTuple):
     clients: list[Client]
     changes: dict[str, str] = COLUMN
     operation: str = ""  # instead of changes: an operation as it stands in a migration
+    atomic: bool = True  # of the migration with the operation
 
 
 CHILD_FIRST = writer(0.02, 0.06, "shop_child", "shop_item")
@@ -124,6 +125,13 @@ LINES = [
             "CONCURRENTLY in a comment": f"/* not CONCURRENTLY */ {ALTER}",
         }.items()
     ),
+    Line("RunPython, behind a reader of 5 s", [reader(5)], operation="migrations.RunPython(alter)"),
+    Line(
+        "RunPython with atomic() in a migration without, behind a reader of 5 s",
+        [reader(5)],
+        operation="migrations.RunPython(alter_in_a_transaction)",
+        atomic=False,
+    ),
     Line(
         "a lock, then Python for 4 s",
         [],
@@ -133,12 +141,22 @@ LINES = [
 MIGRATION = """
 import time
 
-from django.db import migrations
+from django.db import migrations, transaction
+
+
+def alter(apps, editor):
+    editor.execute({alter!r})
+
+
+def alter_in_a_transaction(apps, editor):
+    with transaction.atomic(using=editor.connection.alias):
+        alter(apps, editor)
 
 
 class Migration(migrations.Migration):
+    atomic = {atomic}
     dependencies = [("shop", "0001_initial")]
-    operations = [{}]
+    operations = [{operation}]
 """
 
 
@@ -195,7 +213,8 @@ def prepared(folder: Path, dsn: str, side: str, line: Line, number: int) -> Proj
     with project.connect() as connection:
         connection.execute(ROWS)
     if line.operation:
-        (project.folder / "shop/migrations/0002_change.py").write_text(MIGRATION.format(line.operation))
+        text = MIGRATION.format(alter=ALTER, atomic=line.atomic, operation=line.operation)
+        (project.folder / "shop/migrations/0002_change.py").write_text(text)
     else:
         project.models(MODELS.format(**{**nothing, **line.changes}))
         project.manage("makemigrations", "shop", "-v0")
