@@ -359,7 +359,7 @@ def _of_generated(operation: AlterField, context: Context) -> Finding | None:
 def _of_part(part: Part, context: Context) -> Finding | None:
     operation, change = part.operation, part.change
     is_of_another_rule = not change.rewrites and (change.tightens_null or change.drops_default)
-    if not is_of_another_rule and points_at_other_rows(part.whole.change, context):
+    if not is_of_another_rule and points_at_other_rows(part.whole, context):
         return another_parent.finding(part.whole, context)
     if change.rewrites or change.tightens_null or change.drops_default or not (harm := _harm(change)):
         return None

@@ -185,7 +185,7 @@ def _others(change: Alteration) -> str:
 
 def find(part: Part, context: Context) -> Finding | None:
     operation, change, whole = part.operation, part.change, part.whole
-    if not change.rewrites or points_at_other_rows(whole.change, context):
+    if not change.rewrites or points_at_other_rows(whole, context):
         return None
     harm = f"AlterField {operation.name} of {operation.model_name} {_harm(whole.change)}"
     if reason := _refusal(whole.operation, whole.change, context):

@@ -13,7 +13,7 @@ from typing import Any
 from django.db.migrations.operations import AlterField
 
 from .alter_field_type import ExpandAlterField
-from .parents import Link, links
+from .parents import Link, links, targets
 from .parts import Altered, plain_like
 from .rule import Context, Finding, Option
 
@@ -36,18 +36,18 @@ def finding(whole: Altered, context: Context) -> Finding:
 
 
 def _options(whole: Altered, context: Context) -> Iterator[Option]:
-    old, new = whole.change.old, whole.change.new
-    for link in links(context, old.target[0], new.target[0]):
-        operations = _operations(whole, link)
-        if operations:
-            yield _option(whole, link, operations)
+    old, new = targets(whole, context)
+    for link in links(context, old, new):
+        column = _column(whole, new)
+        if operations := _operations(whole, link, column):
+            yield _option(whole, link, operations, column, new)
 
 
-def _option(whole: Altered, link: Link, operations: tuple[AlterField, ...]) -> Option:
-    operation, column = whole.operation, _column(whole)
+def _option(whole: Altered, link: Link, operations: tuple[AlterField, ...], column: str, target: str) -> Option:
+    operation = whole.operation
     given = column == whole.change.new.field.column
     parts = [
-        f"{operation.model_name}.{operation.name} points at {whole.change.new.target[0]} from now on.",
+        f"{operation.model_name}.{operation.name} points at {target} from now on.",
         f"Is {link.name} what says which one it is for each row?",
         "" if given else f'The relation gets a column of its own then, by db_column="{column}" in models.py.',
     ]
@@ -55,17 +55,17 @@ def _option(whole: Altered, link: Link, operations: tuple[AlterField, ...]) -> O
     return Option(operation.model_name, operation.name, name, column, operations, " ".join(filter(None, parts)))
 
 
-def _column(whole: Altered) -> str:
+def _column(whole: Altered, target: str) -> str:
     """Its own, if it has one; else it is named after what it points at."""
     old, new = whole.change.old, whole.change.new
     if old.field.column != new.field.column:
         return str(new.field.column)
-    return f"{whole.operation.name}_{new.target[0].rpartition('.')[2]}_id"
+    return f"{whole.operation.name}_{target.rpartition('.')[2]}_id"
 
 
-def _operations(whole: Altered, link: Link) -> tuple[AlterField, ...]:
+def _operations(whole: Altered, link: Link, column: str) -> tuple[AlterField, ...]:
     """The old foreign key goes, the column is exchanged for the new one, and that becomes a foreign key."""
-    operation, column = whole.operation, _column(whole)
+    operation = whole.operation
     before, after = plain_like(whole.change.old, whole.change.old), plain_like(whole.change.new, whole.change.old)
     if before is None or after is None:
         return ()

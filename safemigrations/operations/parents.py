@@ -14,7 +14,8 @@ from ..data import Data
 from ..plans.column import bound
 from ..plans.tables import db_table_of, default_name
 from ..postgres.names import Name
-from .alteration import Alteration
+from .alteration import concrete
+from .parts import Altered
 from .rule import Context
 
 
@@ -36,8 +37,16 @@ def _lineage(state: ProjectState, label: str) -> set[str]:
     return {label}.union(*(_lineage(state, base) for base in bases))
 
 
-def points_at_other_rows(change: Alteration, context: Context) -> bool:
-    return change.retargets and not are_same_rows(context, change.old.target[0], change.new.target[0])
+def points_at_other_rows(whole: Altered, context: Context) -> bool:
+    return whole.change.retargets and not are_same_rows(context, *targets(whole, context))
+
+
+def targets(whole: Altered, context: Context) -> tuple[str, str]:
+    """The models that the foreign key points at, before and after, such as shop.customer."""
+    own = context.app_label, whole.operation.model_name.lower()
+    forms = (whole.change.old, context.before), (whole.change.new, context.after)
+    old, new = (concrete(state, resolve_relation(form.field.remote_field.model, *own)) for form, state in forms)
+    return ".".join(old), ".".join(new)
 
 
 class Link(Data):
