@@ -295,8 +295,8 @@ BASE: Sequence[Operation] = (
             [
                 key(),
                 ("label", models.CharField(max_length=40)),
-                ("inside", models.ForeignKey("store.Parcel", models.CASCADE, null=True)),
-                ("beside", models.ManyToManyField("store.Parcel")),
+                ("inside", models.ForeignKey("store.Parcel", models.CASCADE, null=True, related_name="holds")),
+                ("beside", models.ManyToManyField("store.Parcel", related_name="+")),
             ],
         )
     ),

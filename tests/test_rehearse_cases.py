@@ -105,6 +105,7 @@ UNHARMED = [
     "constraint_becomes_unique_together",
     "index_of_field_becomes_one_of_meta",
     "index_of_meta_for_like_replaces_that_of_field",
+    "move_model_with_its_table",
     "remove_check_constraint",
     "remove_index",
     "remove_index_on_expression",

@@ -13,7 +13,7 @@ from django.db.migrations.state import ProjectState
 
 from ..checking.source import Source
 from ..data import Data
-from ..operations.move_model import MoveModelIn
+from ..operations.move_model import MoveModel, MoveModelIn
 from ..plans.tables import db_table_of
 
 
@@ -120,7 +120,7 @@ class _Names:
         if isinstance(operation, RenameModel):
             old = f"{app_label}.{operation.old_name_lower}"
             self.models[f"{app_label}.{operation.new_name_lower}"] = self.models.pop(old, old)
-        elif isinstance(operation, MoveModelIn):
+        elif isinstance(operation, MoveModel | MoveModelIn):
             old = f"{operation.from_app}.{operation.name.lower()}"
             self.models[f"{app_label}.{operation.name.lower()}"] = self.models.pop(old, old)
         elif isinstance(operation, RenameField):
@@ -221,7 +221,7 @@ def _named(label: str, operation: Operation) -> list[tuple[str, str]]:
     """The model that an operation is about, by each of its names."""
     if isinstance(operation, RenameModel):
         return [(label, operation.old_name_lower), (label, operation.new_name_lower)]
-    if isinstance(operation, MoveModelIn):
+    if isinstance(operation, MoveModel | MoveModelIn):
         return [(operation.from_app, operation.name.lower()), (label, operation.name.lower())]
     if isinstance(operation, RunSQL | RunPython):
         return []
