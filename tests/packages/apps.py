@@ -1,0 +1,67 @@
+"""The packages, and what each of them needs in INSTALLED_APPS besides Django's own apps."""
+
+from __future__ import annotations
+
+DASHBOARDS = (
+    "reports",
+    "users",
+    "orders",
+    "catalogue",
+    "offers",
+    "partners",
+    "pages",
+    "ranges",
+    "reviews",
+    "vouchers",
+    "communications",
+    "shipping",
+)
+OSCAR = (
+    "analytics",
+    "checkout",
+    "address",
+    "shipping",
+    "catalogue",
+    "communication",
+    "partner",
+    "basket",
+    "payment",
+    "offer",
+    "order",
+    "customer",
+    "search",
+    "voucher",
+    "wishlists",
+)
+PACKAGES = {
+    "wagtail": [
+        *(f"wagtail.contrib.{name}" for name in ("forms", "redirects", "search_promotions", "simple_translation")),
+        *(f"wagtail.{name}" for name in ("embeds", "sites", "users", "snippets", "documents", "images", "search")),
+        "wagtail.admin",
+        "wagtail",
+        "modelcluster",
+        "taggit",
+    ],
+    "oscar": [
+        "oscar.config.Shop",
+        *(f"oscar.apps.{name}.apps.{name.title()}Config" for name in OSCAR),
+        "oscar.apps.catalogue.reviews.apps.CatalogueReviewsConfig",
+        "oscar.apps.dashboard.apps.DashboardConfig",
+        *(f"oscar.apps.dashboard.{name}.apps.{name.title()}DashboardConfig" for name in DASHBOARDS),
+        "widget_tweaks",
+        "haystack",
+        "treebeard",
+        "django_tables2",
+        "easy_thumbnails",
+    ],
+    "cms": ["cms", "menus", "treebeard", "sekizai", "djangocms_versioning", "filer", "easy_thumbnails"],
+    "allauth": ["allauth", *(f"allauth.{name}" for name in ("account", "socialaccount", "mfa", "usersessions"))],
+    "celery": ["django_celery_beat", "django_celery_results"],
+    "oauth": ["oauth2_provider"],
+    "reversion": ["reversion"],
+    "taggit": ["taggit"],
+    "waffle": ["waffle"],
+    "axes": ["axes"],
+    "q2": ["django_q"],
+    "otp": ["django_otp", *(f"django_otp.plugins.otp_{name}" for name in ("totp", "static", "email", "hotp"))],
+}

@@ -1,0 +1,5 @@
+"""No page."""
+
+from __future__ import annotations
+
+urlpatterns: list[object] = []
