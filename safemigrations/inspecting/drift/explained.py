@@ -90,19 +90,32 @@ def _texts(stored: Any) -> Iterator[str]:
 SAID = {"column_default": "default", "column_null": "null", "column_collation": "collate"}  # in one statement with it
 
 
+REMOVES = re.compile(r"unique_together|\bDROP\b|\bremove_(index|constraint)\b", re.IGNORECASE)
+
+
 class Said:
     """What the migrations say in SQL or in Python, of which their state knows nothing."""
 
     def __init__(self, migrations: Iterable[Migration]) -> None:
-        self.text = "\n".join(text for one in migrations for text in _said(one.operations))
+        self.texts = [text for one in migrations for text in _said(one.operations)]
+        self.text = "\n".join(self.texts)
 
     def names(self, line: Line) -> bool:
         """What is said of a column's default or nullability has to stand in one statement with it."""
         if line.kind in ("index_unknown", "constraint_unknown", "column_unknown"):
             return bool(re.search(rf"(?<!\w){re.escape(line.name)}(?!\w)", self.text))
+        if line.kind in ("index_missing", "constraint_missing"):
+            return any(REMOVES.search(text) and _is_about(text, line) for text in self.texts)
         words = SAID.get(line.kind)
         named = rf"(?<!\w){re.escape(line.name)}(?!\w)[^;]*\b{words}\b"
         return bool(words and re.search(named, self.text, re.IGNORECASE))
+
+
+def _is_about(text: str, line: Line) -> bool:
+    """By its name, or in Python by all of its columns or their fields."""
+    columns = [rf"(?<!\w){re.escape(column.removesuffix('_id'))}(_id)?(?!\w)" for column in line.columns]
+    by_columns = bool(columns) and all(re.search(column, text) for column in columns)
+    return bool(re.search(rf"(?<!\w){re.escape(line.name)}(?!\w)", text)) or (text.startswith("def ") and by_columns)
 
 
 def _said(operations: Iterable[Any]) -> Iterator[str]:
