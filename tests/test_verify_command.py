@@ -84,3 +84,20 @@ def test_a_role_that_may_only_read_says_how_far_it_got(shop, dsn, connect):
     notes = [line for line in said.lines if line.startswith("Note: ")]
     assert "may make no temporary tables" in " ".join(notes)
     assert "whether sequences are behind" in " ".join(notes)
+
+
+def test_a_role_that_may_not_read_our_tables_is_told_which(shop, dsn, connect):
+    """By all that only prints; with what it says somebody typed, they print."""
+    role, owner = f"Reader {uuid4().hex[:8]}", connect()
+    owner.execute(f'CREATE ROLE "{role}" LOGIN; GRANT SELECT ON django_migrations TO "{role}"')
+    reader = Project(shop.folder, make_conninfo(dsn, user=role))
+    reader.write_models("shop", ORDER)
+    commands = ["safemigrations plan", "safemigrations history", "safemigrations status", "migrate --plan"]
+    said = {reader.manage(*command.split()).stderr for command in [*commands, "migrate --contract --plan"]}
+    (refusal,) = said
+    assert refusal.startswith(f"StepFailed: The role {role} may not read safemigrations_act, ")
+    assert "safemigrations_history, " in refusal
+    owner.execute(refusal.partition("type: ")[2].encode())
+    for command in commands:
+        reader.manage(*command.split()).check()
+    owner.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')

@@ -27,6 +27,7 @@ from safemigrations.management.planning import refuse_risk
 from safemigrations.running.ahead import Ahead
 from safemigrations.running.events.vocabulary import ContractRefused
 from safemigrations.running.run import Report
+from safemigrations.running.server import refuse_unreadable
 
 NOT_WITH = {"fake": "--fake", "fake_initial": "--fake-initial", "prune": "--prune", "run_syncdb": "--run-syncdb"}
 NOTHING = "Nothing is left for the contract."
@@ -57,6 +58,7 @@ class Contracting:
 
     def plan(self) -> None:
         """Show what would run, and change nothing."""
+        refuse_unreadable(self.connection)
         rows = self._rows()
         self._say(self._headline(rows) if rows else NOTHING)
         judgement = judge(self.connection, rows, forced=self.options["force"])

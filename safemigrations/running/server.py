@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..errors import StepFailed
+from ..errors import NOTHING_WAS_CHANGED, StepFailed
 from ..postgres.names import Name
 from .settings import READABLE, settled
 
@@ -57,6 +57,26 @@ def _a_standby(connection: BaseDatabaseWrapper) -> str:
     return f"The server of database {connection.alias!r} is a standby, which takes no writes. Nothing was changed."
 
 
+def refuse_unreadable(connection: BaseDatabaseWrapper) -> None:
+    """Raise StepFailed for a role that can't read what commands that only print read."""
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_UNREADABLE)
+        tables, role = cursor.fetchone()
+    if tables:
+        raise StepFailed(
+            f"The role {role} may not read {tables}. {NOTHING_WAS_CHANGED} Let somebody type: GRANT SELECT ON {tables} "
+            f"TO {Name.of(role)}"
+        )
+
+
+_UNREADABLE = """
+    SELECT string_agg(oid::regclass::text, ', ' ORDER BY relname), current_user::text FROM pg_class
+    WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('django_migrations'))
+        AND relkind = 'r' AND (relname = 'django_migrations' OR starts_with(relname, 'safemigrations_'))
+        AND NOT has_table_privilege(oid, 'SELECT')
+"""
 _STATE = """
     SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool,
         (SELECT string_agg(what, ', ') FROM unnest(ARRAY['SELECT', 'INSERT', 'DELETE']) AS what

@@ -29,7 +29,7 @@ from safemigrations.running.blockers import Blocker
 from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report, Run, current_run, running
-from safemigrations.running.server import writable
+from safemigrations.running.server import refuse_unreadable, writable
 from safemigrations.typed import applied_state, set_on
 
 
@@ -107,6 +107,7 @@ class Command(Interruptible, migrate.Command):
         # With what it asks it takes as long to load as the contract, and `check` loads this module.
         from safemigrations.management import planning
 
+        refuse_unreadable(connection)
         facts = planning.planned(connection, targets(MigrationExecutor(connection), options))
         set_on(self, describe_operation=planning.describing(self.describe_operation, facts))
         super().handle(*args, **options)

@@ -11,6 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from safemigrations.errors import to_type
 from safemigrations.inspecting.history import told
+from safemigrations.running.server import refuse_unreadable
 
 HELP = "Print what was migrated in a database, when, by whom, and how long each step took."
 
@@ -24,6 +25,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     alias, last = options["database"], options["last"]
+    refuse_unreadable(connections[alias])
     found, before = told(connections[alias], app_label=options["app"], last=max(0, last))
     if options["format"] == "json":
         rows = [one.as_dict() for one in found]

@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.management import planning
 from safemigrations.management.targets import targets
+from safemigrations.running.server import refuse_unreadable
 
 HELP = "Print what migrate, and then the contract, would do here: locks, sizes, times, risk. Nothing is changed."
 
@@ -28,6 +29,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     connection = connections[options["database"]]
+    refuse_unreadable(connection)
     plan = planning.planned(connection, targets(MigrationExecutor(connection), options))
     plan = planning.with_contracts(connection, plan)
     command.stdout.write(planning.shown(plan, options["format"]))

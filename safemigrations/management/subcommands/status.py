@@ -23,6 +23,7 @@ from safemigrations.errors import to_type
 from safemigrations.running.backfill.progress import UNFINISHED
 from safemigrations.running.backfill.progress import Status as Filled
 from safemigrations.running.backfill.standing import Standing, standings
+from safemigrations.running.server import refuse_unreadable
 
 HELP = "Print what is left for the contract in a database, what it waits for, and which backfills aren't finished."
 
@@ -108,6 +109,7 @@ def _finished(alias: str) -> list[dict[str, Any]]:
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     alias, older_than = options["database"], options["older_than"]
+    refuse_unreadable(connections[alias])
     lines, half_way = _lines(alias), reversals.begun(connections[alias])
     backfills = standings(connections[alias], status__in=UNFINISHED)
     finished = _finished(alias) if options["all"] else []
