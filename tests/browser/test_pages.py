@@ -92,7 +92,7 @@ class Site:
 
     def ask(self, page: Page, path: str) -> int:
         """The status, apart from the page: a browser complains of a page that it may not see."""
-        return page.request.get(f"{self.address}safemigrations/{path}").status
+        return int(page.request.get(f"{self.address}safemigrations/{path}").status)
 
 
 @pytest.fixture
