@@ -24,7 +24,8 @@ from tests.project import Project
 from tests.shared_pooler import pooler
 from tests.test_pooler import LEFT
 
-BOOK = "class Book(models.Model):\n    title = models.CharField(max_length=20)\n"
+TITLE = "    title = models.CharField(max_length=20)\n"
+BOOK = f"class Book(models.Model):\n{TITLE}"
 WITH_NOTE = BOOK + "    note = models.TextField(null=True)\n"
 WITH_PAGES = BOOK + "    pages = models.IntegerField(default=1)\n"
 BY_HAND = """from django.db import migrations
@@ -286,6 +287,41 @@ def test_a_subscriber_needs_the_column_first(shop, two_databases, dsn):
     said = shop.manage("migrate").check().stdout
     assert f"Before the first step: {warned['found']}\n" in said
     assert "What to do: python manage.py safemigrations preflight\n" in said
+
+
+def test_replication_goes_on_where_what_is_said_is_typed_there(tmp_path):
+    """On two servers: a column comes, and another may be null and goes."""
+    logical = "wal_level = logical\nmax_wal_senders = 4\n"
+    with embedded(DEFAULT_VERSION, logical) as dsn, embedded(DEFAULT_VERSION) as there:
+        project = ready(Project(tmp_path, dsn))
+        project.sql("CREATE PUBLICATION books FOR TABLE shop_book")
+        with psycopg.connect(there, autocommit=True) as subscriber:
+            subscriber.execute("CREATE TABLE shop_book (id bigint PRIMARY KEY, title varchar(20) NOT NULL)")
+            subscriber.execute(f"CREATE SUBSCRIPTION books CONNECTION '{dsn}' PUBLICATION books")
+            arrives(project, there, "INSERT INTO shop_book (title) VALUES ('before')")
+            follow(project, subscriber, "migrate")
+            arrives(project, there, "INSERT INTO shop_book (title, pages) VALUES ('with pages', 7)")
+            project.write_models("shop", WITH_PAGES.replace(TITLE, ""))
+            project.manage("makemigrations").check()
+            follow(project, subscriber, "migrate")
+            arrives(project, there, "INSERT INTO shop_book (pages) VALUES (8)")
+            follow(project, subscriber, "migrate", "--contract")
+            arrives(project, there, "INSERT INTO shop_book (pages) VALUES (9)")
+            subscriber.execute("DROP SUBSCRIPTION books")
+
+
+def follow(project: Project, subscriber: psycopg.Connection, *command: str) -> None:
+    """Type there what preflight says, and run the command here."""
+    said = one(project, "publication", *command[1:])
+    if said["severity"] == "warn":
+        subscriber.execute(said["do"].rpartition("first: ")[2].encode())
+    project.manage(*command).check()
+
+
+def arrives(project: Project, there: str, insert: str) -> None:
+    """Who has subscribed gets the row."""
+    ((number,),) = project.sql(f"{insert} RETURNING id")
+    wait_for(there, f"SELECT EXISTS (SELECT FROM shop_book WHERE id = {number})")
 
 
 def test_a_column_of_a_stock_operation_too(shop):

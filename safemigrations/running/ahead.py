@@ -9,9 +9,23 @@ from typing import Self
 
 from django.db.migrations import Migration
 
+from ..data import Data
 from ..plans.steps import Backfill, Step, tables_read
 
-ADDS_COLUMN = re.compile(r'ALTER TABLE ((?:"(?:[^"]|"")+"\.)?"(?:[^"]|"")+") ADD COLUMN ')
+NAME = r'(?:"(?:[^"]|"")+")'
+# Rows that come after these a subscriber refuses whose table is as it was before.
+ALLOWS_MORE = re.compile(rf"ALTER TABLE ((?:{NAME}\.)?{NAME}) (?:(ADD) COLUMN |ALTER COLUMN {NAME} DROP NOT NULL)")
+
+
+class AllowsMore(Data):
+    """A statement that subscribers of a table need first."""
+
+    table: str  # as it stands in statements
+    sql: str
+    is_of_column: bool  # that it adds
+
+    def __str__(self) -> str:
+        return f"{self.sql.rstrip(';')};"
 
 
 @dataclass
@@ -19,7 +33,7 @@ class Ahead:
     """Collected step by step; what only the database knows isn't in it."""
 
     tables: set[str] = field(default_factory=set)  # that are read or changed, as they stand in statements
-    columns: list[tuple[str, str]] = field(default_factory=list)  # a table, and the statement that adds a column to it
+    allowing: list[AllowsMore] = field(default_factory=list)
     fills: bool = False  # is there a backfill?
     applies: list[Migration] = field(default_factory=list)  # in their order
     of_others: list[str] = field(default_factory=list)  # migrations whose statements have the session's own timeouts
@@ -35,8 +49,12 @@ class Ahead:
         self.tables.update(tables_read(step))
         self.fills |= isinstance(step, Backfill)
         for sql in step.statements:
-            if (found := ADDS_COLUMN.match(sql)) and (found[1], sql) not in self.columns:
-                self.columns.append((found[1], sql))
+            if found := ALLOWS_MORE.match(sql):
+                self._allow(AllowsMore(found[1], sql, is_of_column=bool(found[2])))
+
+    def _allow(self, one: AllowsMore) -> None:
+        if one not in self.allowing:
+            self.allowing.append(one)
 
     def add_migration_of_others(self, label: str) -> None:
         if label not in self.of_others:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ... import conf
 from ...postgres.names import Name
@@ -13,7 +13,7 @@ from ...postgres.surroundings import (
     slots_without_reader,
     subscriptions,
 )
-from ...running.ahead import Ahead
+from ...running.ahead import Ahead, AllowsMore
 from ...running.session import Session
 from .remark import Remark, Severity
 
@@ -47,22 +47,21 @@ def lag(session: Session) -> Iterator[Remark]:
 
 
 def subscribers(session: Session, ahead: Ahead) -> Iterator[Remark]:
-    """Replication stops where a subscriber's table lacks a column that is published.
+    """Replication stops where a subscriber's table lacks a column that is published, or refuses a null.
 
     https://www.postgresql.org/docs/current/logical-replication-subscription.html
     """
     if not ahead.tables:
         return
     published = dict(session.rows(publications(sorted(ahead.tables))))
-    added = {table: [f"{sql.rstrip(';')};" for of, sql in ahead.columns if of == table] for table in published}
     for table, names in published.items():
         name, by = _raw(table), ", ".join(names)
-        if added[table]:
+        if first := [one for one in ahead.allowing if one.table == table]:
             yield Remark(
                 "publication",
                 Severity.WARN,
-                f"{name} is published by {by}, and gets columns. A subscriber that lacks them stops.",
-                f"Type on each subscriber, first: {' '.join(added[table])}",
+                f"{name} is published by {by}, and gets {_what(first)}",
+                f"Type on each subscriber, first: {' '.join(map(str, first))}",
             )
         else:
             yield Remark(
@@ -79,6 +78,14 @@ def subscribers(session: Session, ahead: Ahead) -> Iterator[Remark]:
             "triggers don't see them.",
             "Migrate here before the publisher gets a column, and after it has dropped one.",
         )
+
+
+def _what(first: Sequence[AllowsMore]) -> str:
+    columns = any(one.is_of_column for one in first)
+    nulls = not all(one.is_of_column for one in first)
+    gets = [*(["columns"] if columns else []), *(["nulls where none were"] if nulls else [])]
+    refuses = [*(["lacks"] if columns else []), *(["forbids"] if nulls else [])]
+    return f"{' and '.join(gets)}. A subscriber that {' or '.join(refuses)} them stops."
 
 
 def _raw(table: str) -> str:
