@@ -14,7 +14,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from statistics import quantiles
+from typing import Any, NamedTuple
 
 from safemigrations.inspecting import amounts
 from testproject.postgres import server
@@ -81,24 +82,45 @@ def took(project: Project, known: set[str]) -> Iterator[tuple[str, float]]:
                 yield step["label"], step["seconds"] - step["waited"]
 
 
-def act(project: Project, known: set[str], *command: str) -> list[bool]:
-    """Plan, do it, compare; whether each lay within."""
-    expected, within = ranges(project), []
+class Compared(NamedTuple):
+    is_within: bool
+    ratio: float  # of the end of the range to its beginning
+    has_history: bool
+
+
+def act(project: Project, known: set[str], *command: str) -> Iterator[Compared]:
+    """Plan, do it, compare each step."""
+    expected = ranges(project)
     project.manage(*command).check()
     for label, seconds in took(project, known):
         if label in expected:
             step = expected[label]
             low, high = step["seconds"]
-            within.append(low <= seconds <= high)
-            time = f"{amounts.span(low, high)}, took {amounts.seconds(seconds)}{'' if within[-1] else ', NOT WITHIN'}"
+            one = Compared(
+                low <= seconds <= high,
+                high / low if low else float("inf"),
+                step["seconds_from"].startswith("from earlier steps"),
+            )
+            time = (
+                f"{amounts.span(low, high)}, took {amounts.seconds(seconds)}{'' if one.is_within else ', NOT WITHIN'}"
+            )
             print(f"  {step['rows']:>12,}  {step['work']:<20} {time:<40} {step['seconds_from']}  {label}", flush=True)
-    return within
+            yield one
+
+
+def summary(compared: list[Compared]) -> Iterator[str]:
+    yield f"{sum(one.is_within for one in compared)} of {len(compared)} steps took what was said before."
+    for what, has_history in (("with history", True), ("without", False)):
+        ratios = sorted(one.ratio for one in compared if one.has_history is has_history)
+        if len(ratios) > 1:
+            quarters = ", ".join(f"{ratio:.1f}" for ratio in quantiles(ratios, n=4))
+            yield f"{what}: a range ends at so many times where it begins (quartiles of {len(ratios)}): {quarters}"
 
 
 def main(rows: list[int]) -> None:
     tables = {f"item{number}": number for number in rows}
     with server() as dsn, tempfile.TemporaryDirectory() as folder:
-        project, known, within = Project(Path(folder), dsn), set[str](), list[bool]()
+        project, known, compared = Project(Path(folder), dsn), set[str](), list[Compared]()
         for number, release in enumerate(RELEASES):
             project.write_models("shop", models(tables, release))
             project.manage("makemigrations", "--name", f"release{number}").check()
@@ -109,9 +131,9 @@ def main(rows: list[int]) -> None:
                 project.sql("VACUUM ANALYZE")
                 continue
             print(f"Release {number}", flush=True)
-            within += act(project, known, "migrate")
-            within += act(project, known, "migrate", "--contract")
-        print(f"{sum(within)} of {len(within)} steps took what was said before.")
+            compared += act(project, known, "migrate")
+            compared += act(project, known, "migrate", "--contract")
+        print("\n".join(summary(compared)))
 
 
 if __name__ == "__main__":

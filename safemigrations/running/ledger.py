@@ -93,6 +93,7 @@ class Noted(models.Model):
     rows = models.BigIntegerField(null=True, db_column="row_count")
     bytes = models.BigIntegerField(null=True, db_column="byte_count")
     built = models.BigIntegerField(null=True)  # bytes of the index
+    filled = models.BigIntegerField(null=True)  # of the rows, that a backfill changed
     seconds = models.FloatField()
     waited = models.FloatField()  # of these, for locks
     ended_at = models.DateTimeField()
@@ -124,7 +125,8 @@ class Writer:
         self.begun = False
         self.gave_up = not is_migrated(connection)
         self.waited = 0.0  # seconds, in the step that is under way
-        self.filled: int | None = None  # rows, in the step that is under way
+        self.visited: int | None = None  # rows, in the backfill that is under way
+        self.filled = 0
 
     def begin(self, outcome: Outcome = Outcome.RUNNING) -> None:
         self._trying(lambda: self._begin(outcome))
@@ -162,9 +164,9 @@ class Writer:
 
     def note(self, step: Step, seconds: float) -> None:
         """A step has been done."""
-        work = Work.INSTANT if isinstance(step, Backfill) and self.filled is None else work_of(step)
+        work = Work.INSTANT if isinstance(step, Backfill) and self.visited is None else work_of(step)
         values = self._values(step, work, seconds)
-        self.waited, self.filled = 0.0, None
+        self.waited, self.visited, self.filled = 0.0, None, 0
         if self.begun:
             self._trying(lambda: self._insert(Noted, values))
 
@@ -179,9 +181,10 @@ class Writer:
             "label": literal(step.why),
             "statement": literal(statement_of(step)),
             "table_name": literal(Name(table).raw if table else ""),
-            "row_count": rows if self.filled is None else str(self.filled),
+            "row_count": rows if self.visited is None else str(self.visited),
             "byte_count": size,
             "built": f"pg_relation_size({built})" if built else "NULL",
+            "filled": "NULL" if self.visited is None else str(self.filled),
             "seconds": f"{seconds:.6f}",
             "waited": f"{self.waited:.6f}",
             "ended_at": "clock_timestamp()",
@@ -256,10 +259,10 @@ def waited(seconds: float) -> None:
         writer.waited += seconds
 
 
-def filled(rows: int) -> None:
-    """The backfill that is under way has looked at so many rows."""
+def filled(rows: int, visited: int) -> None:
+    """The backfill that is under way has changed so many rows of those that it looked at."""
     if writer := _current.get():
-        writer.filled = (writer.filled or 0) + rows
+        writer.visited, writer.filled = (writer.visited or 0) + visited, writer.filled + rows
 
 
 def entries(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Entry]:

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from typing import Any, cast
 
 from django.db import DatabaseError, transaction
 
@@ -89,15 +90,24 @@ class Asked:
         found = self.rows(f"SELECT pg_total_relation_size({regclass(table)})")
         return int(str(found[0][0] or 0)) if found else 0
 
+    def rows_of(self, query: str) -> int | None:
+        """How many rows the planner expects; None where it can't say, as of a column that isn't there yet."""
+        plan = self._explained(query, "")
+        return int(plan["Plan Rows"]) if plan else None
+
     # How fast it is.
 
     def cost(self, query: str, *, plain: bool = True) -> float | None:
         """What the planner thinks of it; not `plain`, with indexes and several processes."""
-        found = self.rows(f"EXPLAIN (FORMAT JSON) {query}", PLAIN if plain else "")
+        plan = self._explained(query, PLAIN if plain else "")
+        return float(plan["Total Cost"]) if plan else None
+
+    def _explained(self, query: str, before: str) -> dict[str, Any] | None:
+        found = self.rows(f"EXPLAIN (FORMAT JSON) {query}", before)
         if not found:
             return None
-        plan = json.loads(found[0][0]) if isinstance(found[0][0], str) else found[0][0]
-        return float(plan[0]["Plan"]["Total Cost"])  # type: ignore[index]
+        plan: Any = json.loads(found[0][0]) if isinstance(found[0][0], str) else found[0][0]
+        return cast("dict[str, Any]", plan[0]["Plan"])
 
     def pages(self, table: str, most: int) -> Pages | None:
         """So many from the middle; None of a table without its own, such as one of partitions."""

@@ -114,8 +114,8 @@ class OfSql:
         size = asked.size(facts.table)
         if size is None:
             return replace(facts, note=NOT_THERE)
-        time = Times(asked).expect(facts.work, facts.table, size)
         built = asked.size_of_index(facts.table, facts.statements[0]) if facts.work is Work.BUILDS else None
+        time = Times(asked).expect(facts.work, facts.table, size, built=built)
         disk = {Work.BUILDS: 2 * (built or 0), Work.FILLS: size.bytes, Work.REWRITES: asked.total(facts.table)}
         note = "" if time else "how long it takes isn't known"
         return replace(facts, size=size, time=time, built=built, disk=disk.get(facts.work), note=note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from ...plans.steps import Plan, Proof, Question, Step
 from ...plans.work import Work, locks_of, table_of, work_of
 from ...running.preview import preview
 from ...running.run import sending
-from .asked import Asked
+from .asked import QUOTED, Asked
 from .facts import LATER, Size, StepFacts
 from .times import Times
 
@@ -25,7 +26,7 @@ class OfSteps:
     def __init__(self, asked: Asked) -> None:
         self.asked, self.times = asked, Times(asked)
         self.sent: list[str] = []
-        self.indexed: set[str] = set()  # tables that get an index before
+        self.indexed = defaultdict[str, set[str]](set)  # table -> columns, quoted, that get an index before
 
     def facts(self, plan: Plan, *, may_be_done: bool = False) -> list[StepFacts]:
         """`may_be_done`: a run that was stopped may have begun it."""
@@ -64,10 +65,10 @@ class OfSteps:
         if size is None:
             return replace(facts, note=NOT_THERE)
         built = self._built(step)
-        time = self.times.expect(work, table, size, step)
+        time = self.times.expect(work, table, size, step, built)
         if isinstance(step, BuildIndex):
-            self.indexed.add(table)
-        elif time and isinstance(step, Proof) and table in self.indexed:
+            self.indexed[table] |= set(QUOTED.findall(step.definition))
+        elif time and isinstance(step, Proof) and self.indexed[table] & set(QUOTED.findall(step.query)):
             time = replace(time, low=0.0)  # the index may answer it at once
         note = "" if time else "how long it takes isn't known"
         return replace(facts, size=size, built=built, disk=_disk(work, size, built), time=time, note=note)

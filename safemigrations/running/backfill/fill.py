@@ -62,7 +62,7 @@ def _at_once(session: Session, step: Backfill) -> str:
         session.report.tell(BackfillRejected(step, len(refused), as_data(refused)))
         raise StepFailed(rejected(step, refused))
     session.report.tell(BackfillDone(step, filled))
-    ledger.filled(filled)
+    ledger.filled(filled, filled)
     return news.summary(filled)
 
 

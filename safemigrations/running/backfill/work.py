@@ -91,7 +91,8 @@ class Work:
 
     def _note(self) -> None:
         visited, filled = store.totals(self.connection, self.progress)
-        ledger.filled(max(visited - self.meter.first[0], filled - self.meter.first[1]))
+        changed = filled - self.meter.first[1]
+        ledger.filled(changed, max(visited - self.meter.first[0], changed))
 
     def _watch(self, stack: ExitStack) -> None:
         helped = self._may_be_helped()
