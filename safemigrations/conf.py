@@ -314,6 +314,11 @@ def verify_ignore() -> list[str]:
     return list(value)
 
 
+def verify_touched() -> bool:
+    """Whether `migrate` ends with a look at the tables that it touched."""
+    return _switch("VERIFY_TOUCHED", True)
+
+
 def rehearsal_values() -> dict[str, str | Callable[[Any, int], Any]]:
     """Class of a field, as "module.Class" -> a function of a field and a number that gives what it holds."""
     value = _get("REHEARSAL_VALUES", {})

@@ -58,11 +58,12 @@ def installed(directory: Path, package: str) -> Iterator[None]:
         sys.path.remove(str(directory))
 
 
-def migrate(target: str, report: Report | None = None, alias: str = DEFAULT_DB_ALIAS) -> None:
-    """What the command does; `target` is the name of a migration, or "zero"."""
+def migrate(target: str, report: Report | None = None, alias: str = DEFAULT_DB_ALIAS) -> Run:
+    """What the command does; `target` is the name of a migration, or "zero". Returns the run as it ended."""
     executor = MigrationExecutor(connections[alias])
-    with running(Run(report=report or Report())):
+    with running(Run(report=report or Report())) as run:
         executor.migrate([(LABEL, None if target == "zero" else target)])
+    return run
 
 
 def contract(report: Report | None = None) -> None:

@@ -186,7 +186,7 @@ def test_a_missing_table_is_named(database):
         shop.migrate(ADD)
     assert str(caught.value) == (
         "Table \"shop_book\" doesn't exist in database 'default'. Was its migration faked, or is the search_path "
-        "another one? Look with: python manage.py showmigrations"
+        "another one? Look with: python manage.py safemigrations verify --sql"
     )
 
 

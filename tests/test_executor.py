@@ -213,13 +213,13 @@ def test_after_lock_retry_for_the_command_ends_and_can_be_run_again(shop, other_
     assert columns(shop) == ["id", "note", "price", "size"]
 
 
-def test_another_error_is_django_s_own(shop):
+def test_another_error_is_django_s_own_and_points_at_verify_where_the_database_may_differ(shop):
     write(shop, "0002_size", LOG + 'migrations.RunSQL("ALTER TABLE item ADD COLUMN price int"),', after="0001_initial")
     failed = shop.manage("migrate")
     assert failed.returncode == 1
-    assert failed.stderr.endswith(
-        'django.db.utils.ProgrammingError: column "price" of relation "item" already exists\n'
-    )
+    own, _, more = failed.stderr.rpartition('ProgrammingError: column "price" of relation "item" already exists\n')
+    assert own.endswith("django.db.utils.")
+    assert more.endswith("python manage.py safemigrations verify --sql\n")
     assert log(shop) == []
 
 

@@ -87,6 +87,7 @@ LATE = {
         "from safemigrations.management import back, leaving",
         "from safemigrations.management import catching_up",
         "from safemigrations.management import planning",
+        "from safemigrations.management import verifying",
         "from safemigrations.management import warning",
         "from safemigrations.management.contracting import Contracting",
         "from safemigrations.management.undecided import say_undecided",

@@ -109,7 +109,8 @@ def test_a_step_that_failed_says_why_and_what_stays(database, item):
         'item: add column price failed: column "price" of relation "item" already exists\n'
         'Statement: ALTER TABLE "item" ADD COLUMN "price" int\n'
         "What was done before this step stays and is skipped the next time. Mend the cause and run the same command "
-        "again."
+        "again.\nWhere the database isn't what its migrations say, this prints how to mend it: python manage.py "
+        "safemigrations verify --sql"
     )
     assert Runner(database).is_done(ADD_SIZE)
 
@@ -149,7 +150,7 @@ def test_a_statement_inside_somebodys_transaction_ends_with_it(database, item):
 
 MISSING = (
     "Table \"missing\" doesn't exist in database 'default'. Was its migration faked, or is the search_path another "
-    "one? Look with: python manage.py showmigrations"
+    "one? Look with: python manage.py safemigrations verify --sql"
 )
 
 

@@ -24,12 +24,14 @@ from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.models import CheckConstraint, Deferrable, F, Index, Q, UniqueConstraint
 from django.db.models.functions import Lower, Upper
 
+from safemigrations.inspecting.drift import inspection
 from safemigrations.inspecting.drift.expected import expected
 from safemigrations.inspecting.drift.inspection import Inspection
 from safemigrations.inspecting.drift.line import Line
 from safemigrations.inspecting.drift.verify import find
 from safemigrations.inspecting.drift.wanted import wanted
 from safemigrations.running.session import Session
+from safemigrations.typed import applied_state
 
 from .cases import PARTITIONED, VISIT, key
 from .conftest import Connect, create_database, forget, new_database, on_server
@@ -430,6 +432,50 @@ DRIFTS = [
         "shop_book: column extra is in no migration, can't be null and has no default: inserts fail",
     ),
 ]
+LEFT = "is left over: nothing needs it any more"
+FUNCTION = "CREATE FUNCTION zzz_safemig_1_book_sync() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+LEFT_OVERS = [
+    Drift("column", f"{B} ADD safemig_pages bigint", f"public.shop_book: column safemig_pages {LEFT}"),
+    Drift(
+        "trigger",
+        f"{FUNCTION}; CREATE TRIGGER zzz_safemig_1_book_sync BEFORE INSERT ON shop_book FOR EACH ROW"
+        " EXECUTE FUNCTION zzz_safemig_1_book_sync()",
+        f"public.shop_book: trigger zzz_safemig_1_book_sync {LEFT}",
+    ),
+    Drift("function", FUNCTION, f"public.zzz_safemig_1_book_sync: function zzz_safemig_1_book_sync {LEFT}"),
+    Drift(
+        "view",
+        "CREATE VIEW shop_volume AS SELECT * FROM shop_book AS safemig_old_name",
+        f"public.shop_volume: view shop_volume {LEFT}",
+    ),
+    Drift("table", "CREATE TABLE safemig_shape (id bigint)", f"public.safemig_shape: table safemig_shape {LEFT}"),
+    Drift(
+        "index",
+        "CREATE INDEX safemig_twin_0123456789abcdef ON shop_book (note)",
+        f"public.shop_book: index safemig_twin_0123456789abcdef {LEFT}",
+    ),
+    Drift(
+        "check",
+        f"{B} ADD CONSTRAINT safemig_book_pages_fits CHECK (pages < 100000)",
+        f"public.shop_book: constraint safemig_book_pages_fits {LEFT}",
+    ),
+    Drift(
+        "unique",
+        f"{B} ADD CONSTRAINT safemig_book_once UNIQUE (isbn, id)",
+        f"public.shop_book: constraint safemig_book_once {LEFT}",
+    ),
+    Drift(
+        "foreign_key",
+        f"{B} ADD CONSTRAINT safemig_book_author FOREIGN KEY (author_id) REFERENCES shop_author",
+        f"public.shop_book: foreign key safemig_book_author {LEFT}",
+    ),
+    Drift(
+        "named_like_no_other",
+        """CREATE SCHEMA "Old Shop"; CREATE TABLE "Old Shop"."Big ""Book" (id int); ALTER TABLE "Old Shop"."Big ""Book"
+        ADD "safemig_it's" int""",
+        f"""Old Shop.Big "Book: column safemig_it's {LEFT}""",
+    ),
+]
 
 
 def found() -> list[tuple[Line, list[str]]]:
@@ -440,6 +486,15 @@ def found() -> list[tuple[Line, list[str]]]:
 
 @pytest.mark.parametrize("drift", DRIFTS if ONE_IN == 1 else DRIFTS[::3], ids=repr)
 def test_one_line_whose_repair_ends_it_while_others_read(drift, database, connect):
+    assert_a_repair_ends_it(drift, connect)
+
+
+@pytest.mark.parametrize("drift", LEFT_OVERS if ONE_IN == 1 else LEFT_OVERS[1::3], ids=repr)
+def test_what_is_left_over_is_removed_while_others_read(drift, database, connect):
+    assert_a_repair_ends_it(drift, connect)
+
+
+def assert_a_repair_ends_it(drift: Drift, connect: Connect) -> None:
     connect().execute(drift.sql)
     lines = found()
     assert len(lines) == 1, [line.text for line, _ in lines]
@@ -526,8 +581,46 @@ def _by_hand() -> Migration:
     return migration
 
 
+def test_a_negation_that_was_written_when_the_field_could_be_null_is_no_drift(database):
+    """As AlterField of Django leaves it; the same with other values is drift."""
+    check, index = "ADD CONSTRAINT book_not_lent CHECK", "CREATE INDEX book_note_not ON shop_book (pages) WHERE"
+    was = "NOT (state = '{}' AND state IS NOT NULL)"
+    cursor = database.cursor()
+    cursor.execute(f"{B} {check} ({was.format('lent')}); {index} {was.format('lent')}")
+    with _also(
+        CheckConstraint(condition=~Q(state="lent"), name="book_not_lent"),
+        Index(fields=["pages"], condition=~Q(state="lent"), name="book_note_not"),
+    ):
+        assert found() == []
+        cursor.execute(f"{B} DROP CONSTRAINT book_not_lent, {check} ({was.format('shut')})")
+        assert [line.kind for line, _ in found()] == ["constraint_differs"]
+
+
+@contextmanager
+def _also(check: CheckConstraint, index: Index) -> Iterator[None]:
+    """The migrations say these, too."""
+
+    def state(executor: Any) -> Any:
+        made = applied_state(executor)
+        options = made.models["shop", "book"].options
+        options["constraints"] = [*options["constraints"], check]
+        options["indexes"] = [*options["indexes"], index]
+        made.reload_model("shop", "book")
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inspection, "applied_state", state)
+        yield
+
+
+def test_a_column_that_needs_a_value_says_so(database):
+    database.cursor().execute(f"{B} DROP pages CASCADE")
+    (repair,) = [repair for line, repair in found() if line.name == "pages"]
+    assert repair[1] == '-- Where the table has rows, first: UPDATE "shop_book" SET "pages" = ...'
+
+
 def test_an_index_that_stands_twice_in_the_state_is_made_once(database):
-    state = Inspection(connection).state()
+    state = Inspection(connection).state
     state.models["shop", "book"].options["indexes"] *= 2
     session = Session(connection)
     models_there = wanted("default", state, {"shop"})

@@ -27,10 +27,10 @@ TYPED = {
     "migrate APP MIGRATION": ["migrate shop 0001_initial"],
     "migrate --to-release MARK": ["migrate --to-release v1"],
     "sqlmigrate APP MIGRATION --backwards": ["sqlmigrate shop 0002_size --backwards"],
-    "showmigrations": ["showmigrations"],
     "safemigrations lint": ["safemigrations lint"],
     "safemigrations accept {} {}": ["safemigrations accept shop 0001"],
     "safemigrations history --last 0": ["safemigrations history --last 0"],
+    "safemigrations verify --sql": ["safemigrations verify --sql"],
     "safemigrations status": ["safemigrations status"],
     "safemigrations contract {} {}": [
         "safemigrations contract resume 1",

@@ -5,7 +5,8 @@ they find wrong they say with their own name, so one walk shows what several sui
 
 - `ThereAndBack`: a place looks the same whenever the walk comes by, whatever was killed or taken back before;
 - `StockEnd`: contracted, it is where Django's stock operations lead, rows included;
-- `Locks` (tests/lock_modes.py): each step takes the locks that it declares.
+- `Locks` (tests/lock_modes.py): each step takes the locks that it declares;
+- `Verified` (tests/verified.py): nothing is drift. The default run takes a case of each class of operations along.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from safemigrations.contracts import queue
 from safemigrations.contracts.table import Contract
 from safemigrations.errors import StepFailed
-from safemigrations.running.run import Report
+from safemigrations.running.run import Report, Run
 
 from .cases import LABEL, Case, base, ours
 from .releases import contract, migrate, write
@@ -42,6 +43,7 @@ class Release:
     package: str
     migrations: list[Migration]
     left: list[dict[str, Any]] = field(default_factory=list)  # what its first migration left for the contract
+    run: Run = field(default_factory=Run)  # the last one
 
     @classmethod
     def written(cls, case: Case, directory: Path) -> Release:
@@ -57,13 +59,13 @@ class Release:
         return self.migrations[-1].name
 
     def expand(self, report: Report | None = None) -> None:
-        migrate(self.last, report)
+        self.run = migrate(self.last, report)
 
     def contract(self, report: Report | None = None) -> None:
         contract(report)
 
     def back(self, report: Report | None = None) -> None:
-        migrate(BEFORE, report)
+        self.run = migrate(BEFORE, report)
 
     def back_after_contract(self, report: Report | None = None) -> None:
         """Where values are gone for good that the release before must have, going back works on empty tables."""

@@ -97,6 +97,45 @@ def _models_named(operation: Any, app_label: str, state: ProjectState) -> Iterat
             yield _key_of(target, app_label)
 
 
+def models_touched(migration: Migration, state: ProjectState) -> set[tuple[str, str]]:
+    """Those whose tables it may change, under each name that it calls them by; `state` is the one before it."""
+    found = {(migration.app_label, name) for one in _each(migration.operations) for name in _models_of(one)}
+    return found | (_pointing_at(found, state) if any(map(_alters_a_key, unwrapped(migration))) else set())
+
+
+def _each(operations: Any) -> Iterator[Any]:
+    """With both halves of what is wrapped: a table that only the state is told of was changed in some other way."""
+    for operation in operations:
+        if _wraps(operation):
+            yield from _each([*operation.database_operations, *operation.state_operations])
+        else:
+            yield operation
+
+
+def _models_of(operation: Any) -> Iterator[str]:
+    names = ["model_name"] if hasattr(operation, "model_name") else ["name"]
+    if isinstance(operation, migrations.RenameModel):
+        names = ["old_name", "new_name"]
+    yield from (str(getattr(operation, name, "")).lower() for name in names)
+
+
+def _alters_a_key(operation: Any) -> bool:
+    """Columns that point at a key follow its type."""
+    is_key = isinstance(operation, migrations.AlterField) and operation.field.primary_key
+    return is_key or getattr(operation, "reaches_others", False)
+
+
+def _pointing_at(keys: set[tuple[str, str]], state: ProjectState) -> set[tuple[str, str]]:
+    return {key for key in state.models if not keys.isdisjoint(_models_named_by(key, state))}
+
+
+def _models_named_by(key: tuple[str, str], state: ProjectState) -> Iterator[tuple[str, str]]:
+    for field in state.models[key].fields.values():
+        target = getattr(getattr(field, "remote_field", None), "model", None)
+        if target is not None:
+            yield _key_of(target, key[0])
+
+
 def _key_of(model: Any, app_label: str) -> tuple[str, str]:
     if not isinstance(model, str):
         return model._meta.app_label, model._meta.model_name

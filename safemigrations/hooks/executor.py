@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.core.management.commands import migrate
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import AlterField, Migration, executor
 from django.db.migrations.state import ProjectState
@@ -22,6 +22,7 @@ from ..checking.conflicts import Conflict, conflict, taken_from_a_backfill, take
 from ..checking.of_migration import (
     created_by,
     fits_a_transaction,
+    models_touched,
     steps_back_of,
     steps_of,
     tables_locked_by,
@@ -36,7 +37,7 @@ from ..running.events.event import at
 from ..running.foreseen import refuse_foreseen
 from ..running.guard import Guard
 from ..running.one_at_a_time import look
-from ..running.run import Run, current_run, running
+from ..running.run import Run, current_run, hint_of_drift, running
 from ..running.watchdog import watching
 from ..typed import set_on
 from . import freshness
@@ -74,10 +75,11 @@ class MigrationExecutor(executor.MigrationExecutor):
                 freshness.mark_unfinished(self.connection)
             elif not fake:
                 put_triggers_back(self.connection, self.loader, run.report)
-            with _saying_what_was_changed(run):
+            with _saying_what_was_changed(run), _suggesting_verify(self.connection):
                 if not (run.fresh or fake or fake_initial):
                     self._before_the_first(self.migration_plan(targets) if plan is None else plan, run)
                 state = super().migrate(targets, plan, state, fake, fake_initial)
+            run.state = state
             if run.fresh:
                 freshness.mark_finished(self.connection)
         return state
@@ -157,6 +159,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         with running(run), _in_one_transaction_if_possible(migration, run), _in_the_ledger(self.connection, migration):
             if run.fresh:
                 return apply(state, migration, fake, fake_initial)
+            run.touched |= models_touched(migration, state)
             self._make_room(migration, state, run)
             state = self._guarded(migration, state, lambda state: apply(state, migration, fake, fake_initial))
         self._record_backfills(migration)
@@ -186,6 +189,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             with transaction.atomic(using=alias) if migration.atomic else contextlib.nullcontext():
                 return unapply(state, migration, fake)
 
+        run.touched |= models_touched(migration, state)
         refuse_foreseen(self.connection, steps_back_of(migration, state, self.connection, run))
         with running(run), self._remembered(migration), _in_the_ledger(self.connection, migration, "backwards"):
             state = self._guarded(migration, state, together)
@@ -326,6 +330,17 @@ def _saying_what_was_changed(run: Run) -> Iterator[None]:
     except StepFailed as error:
         if run.changed:
             error.args = (str(error).replace(NOTHING_WAS_CHANGED, STAYS),)
+        raise
+
+
+@contextlib.contextmanager
+def _suggesting_verify(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Statements of Django and of people fail with the error of the database alone."""
+    try:
+        yield
+    except DatabaseError as error:
+        if hint := hint_of_drift(connection, error):
+            error.add_note(hint)
         raise
 
 

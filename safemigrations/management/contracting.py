@@ -19,10 +19,11 @@ from safemigrations.contracts.requirement import refusal
 from safemigrations.contracts.table import HOLDING, Contract, Status
 from safemigrations.errors import NotNow, to_type
 from safemigrations.hooks.executor import MigrationExecutor
+from safemigrations.inspecting.drift.touched import by_steps
 from safemigrations.inspecting.plan import as_text
 from safemigrations.inspecting.plan.facts import MigrationFacts, PlanFacts
 from safemigrations.inspecting.plan.planning import Planning
-from safemigrations.management import warning
+from safemigrations.management import verifying, warning
 from safemigrations.management.planning import refuse_risk
 from safemigrations.running.ahead import Ahead
 from safemigrations.running.events.vocabulary import ContractRefused
@@ -53,6 +54,7 @@ class Contracting:
         self._say_who_else(judgement)
         if judgement.verdict.runs:
             self._contract(judgement, report)
+            self._verify(judgement.verdict.runs)
         self._tell_refused(judgement, report)
         self._say_what_waits(judgement)
 
@@ -185,6 +187,11 @@ class Contracting:
             warning.warn(self.command, self.connection, ahead, ask=" --contract")
         self._say(self.command.style.MIGRATE_HEADING("Running the contract:"))
         queue.contract(self.connection, report, runs)
+
+    def _verify(self, rows: Sequence[Row]) -> None:
+        steps = [step for row in rows for step in self.contracts[row.number].steps]
+        verbosity = self.options["verbosity"]
+        verifying.verify(self.command, self.connection, verbosity, lambda: by_steps(self.connection, steps))
 
     def _require(self) -> None:
         refused = refusal(self.connection)

@@ -1,4 +1,4 @@
-"""Columns, triggers, functions and views of ours, wherever they are."""
+"""Columns, triggers, functions, views and tables of ours, wherever they are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .values import literal
 def objects() -> str:
     """Each as its kind, its table as in a statement, its raw name, and the function that goes with a trigger.
 
-    Functions and views are their own place.
+    Functions, views and tables are their own place.
     """
     place = "format('%I.%I', n.nspname, c.relname)"
     in_schema = "JOIN pg_namespace n ON n.oid ="
@@ -26,6 +26,8 @@ def objects() -> str:
         f" {in_schema} c.relnamespace WHERE {is_ours('t')} AND NOT t.tgisinternal AND t.tgparentid = 0 AND {others}"
         f" UNION ALL SELECT 'view', {place}, c.relname::text, '' FROM pg_class c {in_schema} c.relnamespace"
         f" WHERE c.relkind = 'v' AND {others} AND {is_marked('c.oid')}"
+        f" UNION ALL SELECT 'table', {place}, c.relname::text, '' FROM pg_class c {in_schema} c.relnamespace"
+        f" WHERE c.relkind IN ('r', 'p') AND starts_with(c.relname, {prefix}) AND {others}"
         " UNION ALL SELECT 'function', format('%I.%I(%s)', n.nspname, p.proname,"
         " pg_get_function_identity_arguments(p.oid)), p.proname::text, ''"
         f" FROM pg_proc p {in_schema} p.pronamespace WHERE {others}"

@@ -104,7 +104,7 @@ def _state(session: Session, step: BuildIndex) -> IndexState:
         return IndexState(index=index, is_valid=bool(is_valid), builder=builder)
     raise StepFailed(
         f"Table {step.table} doesn't exist in database {session.connection.alias!r}. Was its migration faked, or is "
-        f"the search_path another one? Look with: {to_type('showmigrations', session.connection.alias)}"
+        f"the search_path another one? Look with: {to_type('safemigrations verify --sql', session.connection.alias)}"
     )
 
 

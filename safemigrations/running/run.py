@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
+from django.db.migrations.state import ProjectState
 
 from .. import conf
+from ..errors import to_type
 from ..plans.claims import Claim
 from ..plans.steps import Step
 from .ahead import Ahead
@@ -76,13 +79,28 @@ INDEX_IS_GONE, TABLE_IS_GONE = "was gone already", "its table is gone"
 GONE = (INDEX_IS_GONE, TABLE_IS_GONE)  # what is told of a step that found nothing to drop
 
 
-def explain(step: Step, error: DatabaseError) -> str:
+# Of the class "syntax error or access rule violation": not what the names and types of objects are to blame for.
+SYNTAX_ERROR = "42601"
+
+
+def hint_of_drift(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
+    """How to find out why, where an object isn't there, is there already, or isn't what the statement takes it for."""
+    code = sqlstate(error)
+    if not code.startswith("42") or code in (SYNTAX_ERROR, INSUFFICIENT_PRIVILEGE):
+        return ""
+    verify = to_type("safemigrations verify --sql", connection.alias)
+    return f"Where the database isn't what its migrations say, this prints how to mend it: {verify}"
+
+
+def explain(connection: BaseDatabaseWrapper, step: Step, error: DatabaseError) -> str:
     """What failed, what stays, what to do."""
+    found = hint_of_drift(connection, error)
+    hint = f"\n{found}" if found else ""
     hides = " If a policy hides rows, use a role that has BYPASSRLS." if _may_be_hidden(step, error) else ""
     return (
         f"{step.why} failed: {str(error).strip()}\nStatement: {'; '.join(step.statements)}\n"
         "What was done before this step stays and is skipped the next time. Mend the cause and run the same "
-        f"command again.{hides}"
+        f"command again.{hides}{hint}"
     )
 
 
@@ -106,6 +124,8 @@ class Run:
     freed: set[Claim] = field(default_factory=set)  # what open contracts are going to remove
     changed: bool = False  # has a step, or a migration, of this run changed anything?
     fills_at_once: bool = False  # the migration itself takes away what a backfill would need later
+    touched: set[tuple[str, str]] = field(default_factory=set)  # (app label, model) whose tables it may have changed
+    state: ProjectState | None = None  # to which its migrations led
     keeps_digests: bool = True  # a test database is made too often, and nobody asks it later
     before: Callable[[Ahead], None] = nothing_before  # told what a run that isn't the first is going to do
 

@@ -95,7 +95,7 @@ class Runner:
             raise
         except DatabaseError as error:
             self._clean_up(step, error)
-            raise StepFailed(explain(step, error)) from error
+            raise StepFailed(explain(self.session.connection, step, error)) from error
 
     def _execute(self, step: Step, answer: Step | Plan) -> None:
         report, began = self.session.report, time.monotonic()
@@ -116,7 +116,7 @@ class Runner:
         try:
             return EXECUTE[type(step)](self.session, step)
         except BaseException as error:
-            said = explain(step, error) if isinstance(error, DatabaseError) else said_of(error)
+            said = explain(self.session.connection, step, error) if isinstance(error, DatabaseError) else said_of(error)
             self.session.report.tell(happened.StepFailed(step, said, time.monotonic() - began))
             raise
 

@@ -87,7 +87,7 @@ def _rolled_out(case: Case, way: str, last: str) -> tuple[str, list[Span], list[
     return "", spans, by_old, new.stop()
 
 
-def _error_of(act: Callable[[], None]) -> str:
+def _error_of(act: Callable[[], object]) -> str:
     try:
         act()
     except DatabaseError as error:

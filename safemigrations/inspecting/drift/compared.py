@@ -162,7 +162,7 @@ class Comparison:
                 others.remove(other)
                 kept.append(other)
                 yield self._other_index(want, other)
-            else:
+            elif not self._is_lost_by_django(want):
                 yield self._line(
                     "index_missing",
                     want.name,
@@ -187,6 +187,11 @@ class Comparison:
             text = f"{one.noun} {one.name} isn't in tablespace {want.tablespace}, where the migrations say it is"
             repair = repairs.move_index(self.table, one, want.tablespace)
             yield self._line("index_tablespace", one.name, text, repair, one.columns)
+
+    def _is_lost_by_django(self, index: Index) -> bool:
+        """AlterField of a key drops the index for LIKE of each column that points at it, and makes it no more."""
+        pointing = [field.column for field in self.model._meta.local_concrete_fields if field.remote_field]
+        return index.definition.endswith("_pattern_ops)") and any(index.columns == [column] for column in pointing)
 
     def _given_names(self) -> set[str]:
         """Those that somebody gave, and by which a later migration will look for it."""
@@ -257,16 +262,27 @@ def paired(expected: Sequence[Part], found: Sequence[Part]) -> tuple[list[tuple[
     """Those that are the same, by name first; what is wanted and not there; what is there beside."""
     same, left = list[tuple[Part, Part]](), list(found)
     wanted = list(expected)
-    by_name: Callable[[Part, Part], bool] = lambda want, one: want.name == one.name  # noqa: E731
-    anyhow: Callable[[Part, Part], bool] = lambda want, one: True  # noqa: E731
-    for fits in (by_name, anyhow):
+    by_name: Callable[[Part, Part], bool] = lambda want, one: want.name == one.name and want.what == one.what  # noqa: E731
+    by_what: Callable[[Part, Part], bool] = lambda want, one: want.what == one.what  # noqa: E731
+    for is_same in (by_name, by_what, same_but_for_nulls):
         for want in list(wanted):
-            one = next((one for one in left if one.what == want.what and fits(want, one)), None)
+            one = next((one for one in left if is_same(want, one)), None)
             if one:
                 left.remove(one)
                 wanted.remove(want)
                 same.append((want, one))
     return same, wanted, left
+
+
+OF_NULLS = re.compile(r' AND \(?("(?:[^"]|"")+"|\w+) IS NOT NULL\)?')
+
+
+def same_but_for_nulls(want: Part, one: Part) -> bool:
+    """Django writes IS NOT NULL beside the negation of a field that may be null, and nothing anew when that changes."""
+    texts = want.text, one.text
+    said = [bool(OF_NULLS.search(text)) for text in texts]
+    bare = [re.sub("[()]", "", OF_NULLS.sub("", text)) for text in texts]
+    return want.name == one.name and said[0] != said[1] and bare[0] == bare[1] and want.rest == one.rest
 
 
 def _counterpart(want: Part, others: Sequence[Part]) -> Part | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -26,12 +27,18 @@ class Inspection:
         labels: Collection[str] = (),
         tables: Collection[Name] | None = None,
         older_than: timedelta | None = None,
+        state: ProjectState | None = None,
     ) -> None:
+        """`tables` limits it to these; `state` is that of what is applied, where it is known already."""
         self.connection, self.session = connection, Session(connection)
         self.labels, self.tables, self.older_than = labels, tables, older_than
-        self.executor = MigrationExecutor(connection)
+        self._state = state
         self.notes: list[str] = []
         self.compared = 0  # tables
+
+    @cached_property
+    def executor(self) -> MigrationExecutor:
+        return MigrationExecutor(self.connection)
 
     @property
     def loader(self) -> Any:
@@ -42,8 +49,17 @@ class Inspection:
         """Is it about the database, and not about some of its tables?"""
         return not self.labels and self.tables is None
 
+    @cached_property
     def state(self) -> ProjectState:
-        return applied_state(self.executor)
+        return self._state or applied_state(self.executor)
+
+    @property
+    def apps(self) -> Collection[str]:
+        """Labels of the apps that it is about: what has no migrations is nothing that migrations say."""
+        return self.labels or {label for label, _ in self.state.models} - self.state.real_apps
+
+    def is_about(self, table: Name) -> bool:
+        return self.tables is None or any(table.raw == one.raw for one in self.tables)
 
     def applied(self) -> Iterator[Migration]:
         """The migrations that are applied, and that this code has."""

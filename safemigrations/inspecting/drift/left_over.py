@@ -37,5 +37,6 @@ def _drop(kind: str, place: str, name: str, function: str) -> Step:
         "trigger": (f"DROP TRIGGER {Name.of(name)} ON {place}", f"DROP FUNCTION {function}"),
         "function": (f"DROP FUNCTION {place}",),
         "view": (f"DROP VIEW {place}",),
+        "table": (f"DROP TABLE {place}",),
     }[kind]
     return Together(why="repair", sql=sql, locks={place: Lock.ACCESS_EXCLUSIVE})

@@ -71,7 +71,7 @@ def planned(connection: Any, model: Any, name: str) -> PlannedColumn:
     return PlannedColumn(connection.schema_editor(collect_sql=True), model, field)
 
 
-def add_column(column: PlannedColumn, default: str) -> Plan:
+def add_column(column: PlannedColumn, default: str) -> Repair:
     """`default` is the one that stays. Rows that are there need a value, unless the column may be null."""
     if column.field.null or column.field.generated or default:
         return column.add(WHY, null=column.field.null, default=default)
@@ -81,7 +81,8 @@ def add_column(column: PlannedColumn, default: str) -> Plan:
             *column.add(WHY, null=False, default=value),
             *_alter_column(column.table, column.quoted, "DROP DEFAULT"),
         )
-    return (*column.add(WHY, null=True), *not_null(column))
+    fill = f"-- Where the table has rows, first: UPDATE {column.table} SET {column.quoted} = ..."
+    return (*column.add(WHY, null=True), fill, *not_null(column))
 
 
 def _alter_column(table: Name, column: Name, *changes: str) -> Plan:

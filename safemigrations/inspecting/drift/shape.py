@@ -53,7 +53,15 @@ class Index(Data):
     @property
     def what(self) -> tuple[Any, ...]:
         """What it is, whatever it is called, and wherever it is stored."""
-        return (self.definition, self.unique, self.kind, self.deferrable, self.deferred)
+        return (self.text, *self.rest)
+
+    @property
+    def text(self) -> str:
+        return self.definition
+
+    @property
+    def rest(self) -> tuple[Any, ...]:
+        return (self.unique, self.kind, self.deferrable, self.deferred)
 
     @property
     def noun(self) -> str:
@@ -80,7 +88,15 @@ class Constraint(Data):
     @property
     def what(self) -> tuple[Any, ...]:
         """What it is, whatever it is called."""
-        return tuple(value for name, value in vars(self).items() if name != "name")
+        return (self.text, *self.rest)
+
+    @property
+    def text(self) -> str:
+        return self.expression
+
+    @property
+    def rest(self) -> tuple[Any, ...]:
+        return tuple(value for name, value in vars(self).items() if name not in ("name", "expression"))
 
     @property
     def noun(self) -> str:

@@ -21,8 +21,7 @@ from .wanted import Wanted, parents, wanted
 
 def of_tables(inspection: Inspection, known: Explained) -> Iterator[Line]:
     """The tables of all models, in the order of their names."""
-    labels = inspection.labels or inspection.loader.migrated_apps
-    models = wanted(inspection.connection.alias, inspection.state(), labels)
+    models = wanted(inspection.connection.alias, inspection.state, inspection.apps)
     if inspection.tables is not None:
         models = {name: models[name] for name in inspection.tables if name in models}
     oids, kinds = dict[Name, int](), dict[Name, str]()

@@ -62,18 +62,20 @@ def _first_line(error: Exception) -> str:
 
 
 def of_ways_back(inspection: Inspection, known: Explained) -> Iterator[Line]:
-    for one in known.half_way_back:
+    for one in known.half_way_back if inspection.tables is None else ():
         yield Line("half_way_back", Name.of(str(one)), "", one.explanation)
 
 
 def of_anything(inspection: Inspection, known: Explained) -> Iterator[Line]:
-    """Also of tables that no model has."""
-    if not inspection.is_whole:
+    """Also of tables that no model has. What is NOT VALID may be meant so by whoever has just added it."""
+    if inspection.labels:
         return
-    yield from invalid_indexes(inspection.session)
-    yield from not_valid_constraints(inspection.session)
+    found = [invalid_indexes(inspection.session)]
+    if inspection.is_whole:
+        found.append(not_valid_constraints(inspection.session))
     if known.is_complete:  # else what is needed would look as if it were left over
-        yield from left_overs(inspection.session, known)
+        found.append(left_overs(inspection.session, known))
+    yield from (line for lines in found for line in lines if inspection.is_about(line.table))
 
 
 def of_contracts(inspection: Inspection, known: Explained) -> Iterator[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from operator import attrgetter
+from pkgutil import resolve_name
 from typing import Any
 
 from django.apps import apps as current_apps
@@ -203,8 +204,8 @@ def _resolve(function: RowFunction, model: type[Model]) -> Any:
 
 def _imported(path: str) -> Any:
     """pkgutil.resolve_name() wants names of Python, and a migration's module is called 0007_fill."""
-    module, _, name = path.partition(":")
-    return attrgetter(name)(import_module(module))
+    module, colon, name = path.partition(":")
+    return attrgetter(name)(import_module(module)) if colon else resolve_name(path)
 
 
 def model_of(connection: BaseDatabaseWrapper, function: RowFunction, apps: Apps | None) -> type[Model]:

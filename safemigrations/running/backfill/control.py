@@ -139,7 +139,7 @@ def _fill(session: Session, work: Work) -> None:
     except Stopped as error:
         report.tell(happened.StepProgress(step, str(error)))
     except DatabaseError as error:
-        failed = StepFailed(explain(step, error))
+        failed = StepFailed(explain(session.connection, step, error))
         report.tell(happened.StepFailed(step, str(failed), time.monotonic() - began))
         raise failed from error
     except CommandError as error:
