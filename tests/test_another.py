@@ -22,10 +22,11 @@ def test_it_comes_from_no_pool_and_keeps_what_the_project_has_set(database, monk
 
 
 def test_nobody_else_copies_a_connection():
-    """But for the second worker of a backfill, which transaction.atomic() has to find by the alias."""
+    """But for the second worker of a backfill, which transaction.atomic() has to find by the alias, and one that never
+    connects, of the checks."""
     copies = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
         if re.search(r"(connection|watched|first)\.copy\(\)", path.read_text())
     }
-    assert copies == {"running/another.py", "running/backfill/second.py"}
+    assert copies == {"running/another.py", "running/backfill/second.py", "checking/refused.py"}

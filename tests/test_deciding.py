@@ -15,6 +15,7 @@ from django.utils.timezone import now
 from safemigrations.contracts import deciding, queue
 from safemigrations.contracts.acts import kept
 from safemigrations.contracts.table import Status
+from safemigrations.durations import shown_moment
 from safemigrations.plans.steps import Statement
 from tests import three_releases
 
@@ -159,7 +160,8 @@ def test_status_shows_what_is_finished_when_it_is_asked(rows, database, capsys):
     said = command(capsys, "status")
     assert said.startswith("Left for the contract in database default: 1\n")
     assert "change 1" not in said
-    assert command(capsys, "status", "--all") == f"{said}Finished: 1\n     1  2026-11-01 08:00  shop.0001  change 1\n"
+    finished = shown_moment(datetime(2026, 11, 1, 8, tzinfo=UTC))  # in the time zone of the project
+    assert command(capsys, "status", "--all") == f"{said}Finished: 1\n     1  {finished}  shop.0001  change 1\n"
     assert "finished" not in json.loads(command(capsys, "status", "--format", "json"))
     (finished,) = json.loads(command(capsys, "status", "--all", "--format", "json"))["finished"]
     assert (finished["number"], finished["migration"]) == (1, "0001")

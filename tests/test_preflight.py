@@ -193,6 +193,7 @@ def test_connections_that_are_few(shop, dsn):
     ):
         project = as_role(shop, conninfo)
         sessions = f"FROM pg_stat_activity WHERE usename = '{name}'"
+        wait_for(dsn, f"SELECT count(*) = 0 {sessions}")
         few = one(project, "connections")
         assert few["found"].startswith("1 connection of 2 are free by the limit of the role")
         assert few["do"] == f'ALTER ROLE "{name}" CONNECTION LIMIT 5;'

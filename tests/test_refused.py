@@ -32,9 +32,9 @@ class Customer(models.Model):
 BEFORE = PAGE.format(name="name", more="")
 AFTER = PAGE.format(name="full_name", more=', db_column="name"')
 NEEDED = (
-    "needs the column name of shop_customer in its contract (drop name of shop_customer, after proving that it equals "
-    "full_name), and another of its operations takes or changes that name. Nothing was changed. Put the two operations "
-    "into two migrations, and run migrate --contract between them."
+    "needs the column name of shop_customer in its contract (drop the twin full_name of shop_customer; name is called "
+    "full_name then), and another of its operations takes or changes that name. Nothing was changed. Put the two "
+    "operations into two migrations, and run migrate --contract between them."
 )
 RENAMED = """from django.db import models
 from django.db.migrations import Migration

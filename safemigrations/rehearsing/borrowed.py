@@ -18,6 +18,7 @@ from django.db import connections
 from django.test.runner import DiscoverRunner
 from django.test.utils import override_settings
 
+from ..running import at_once
 from ..typed import set_on
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def install() -> None:
     templates: dict[str, str] = json.loads(os.environ[DATABASES])
     for alias, name in templates.items():
         connections.settings[alias]["TEST"].update(NAME=f"{name}_run", TEMPLATE=name, MIGRATE=True)
+    set_on(at_once, is_of_tests=lambda connection: False)  # each phase stays as the rehearsal has made it
     for creation in {type(connections[alias].creation) for alias in templates}:
         _keep_what_is_there(creation)
     _note_failures_of_django()
