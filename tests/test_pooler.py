@@ -8,6 +8,7 @@ import pytest
 from safemigrations.errors import StepFailed
 from safemigrations.running.one_at_a_time import OWN, WORK, one_at_a_time
 from safemigrations.running.session import Session
+from tests.lock_modes import connection_pid
 from tests.project import Project
 from tests.shared_pooler import pooler
 
@@ -69,3 +70,11 @@ def test_a_lock_that_stays_in_another_session_is_said(database, other_connection
     with pytest.raises(StepFailed) as error, one_at_a_time(database, print):
         Session(database).rows(f"SELECT pg_advisory_unlock({WORK})"), other_connection.execute(LOCK)
     assert said.format(other_connection.info.backend_pid) in str(error.value)
+
+
+def test_what_went_wrong_is_said_although_the_session_ends_at_that_moment(database, connect, monkeypatch):
+    monkeypatch.setattr(type(database), "is_usable", lambda connection: True)  # as it was a moment ago
+    with pytest.raises(LookupError, match="its own"), one_at_a_time(database, print):
+        connect().execute("SELECT pg_terminate_backend(%s, 5000)", [connection_pid()])
+        raise LookupError("its own")
+    database.close()

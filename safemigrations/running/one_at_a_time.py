@@ -156,8 +156,9 @@ def _work_lock(connection: BaseDatabaseWrapper, tell: Tell) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if connection.is_usable():
-            _value(connection, UNLOCK)
+        with contextlib.suppress(Error):  # the session may end at this moment, and its lock with it
+            if connection.is_usable():
+                _value(connection, UNLOCK)
         raise
     if connection.is_usable() and not _value(connection, UNLOCK):
         _refuse_to_leave_it(connection)
