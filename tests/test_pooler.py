@@ -74,7 +74,11 @@ def test_a_lock_that_stays_in_another_session_is_said(database, other_connection
 
 def test_what_went_wrong_is_said_although_the_session_ends_at_that_moment(database, connect, monkeypatch):
     monkeypatch.setattr(type(database), "is_usable", lambda connection: True)  # as it was a moment ago
-    with pytest.raises(LookupError, match="its own"), one_at_a_time(database, print):
+
+    def fail() -> None:
         connect().execute("SELECT pg_terminate_backend(%s, 5000)", [connection_pid()])
         raise LookupError("its own")
+
+    with pytest.raises(LookupError, match="its own"), one_at_a_time(database, print):
+        fail()
     database.close()
