@@ -23,9 +23,9 @@ def test_every_change_has_one():
 @pytest.mark.parametrize("name", CASE_OF)
 def test_a_picture_is_drawn_from_what_was_measured_and_its_page_says_the_same(name):
     sides = measured()[name]
-    assert (FOLDER / f"{name}.svg").read_text() == picture(name, sides)
+    assert (FOLDER / f"{name}.svg").read_text() == picture(sides)
     (shown,) = re.findall(rf"!\[([^\]]*)\]\(timelines/{name}.svg\)", page(name))
-    assert shown == said(name, sides)
+    assert shown == said(sides)
 
 
 @pytest.mark.parametrize("name", CASE_OF)

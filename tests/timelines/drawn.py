@@ -9,9 +9,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from .pages import BUCKET
+
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "timelines"
 MEASURED = FOLDER / "measured.json"
-BUCKET = 0.05  # seconds that a letter stands for
 LEFT, WIDTH, RIGHT = 130, 620, 20
 LANE, BAR, PANEL = 24, 16, 138  # heights: from one lane to the next, a bar, a side
 LONGEST = 46  # characters of an error, beside the bar of the transaction
@@ -40,7 +41,7 @@ def keep(page: str, sides: dict[str, Any]) -> None:
     FOLDER.mkdir(exist_ok=True)
     both = {**measured(), page: sides}
     MEASURED.write_text(json.dumps(dict(sorted(both.items())), indent=1, ensure_ascii=False) + "\n")
-    (FOLDER / f"{page}.svg").write_text(picture(page, sides))
+    (FOLDER / f"{page}.svg").write_text(picture(sides))
 
 
 def sentence(side: dict[str, Any]) -> str:
@@ -51,7 +52,7 @@ def sentence(side: dict[str, Any]) -> str:
     return f"{side['requests']:,} requests, {failed}, longest wait {side['wait']:.2f} s"
 
 
-def said(page: str, sides: dict[str, Any]) -> str:
+def said(sides: dict[str, Any]) -> str:
     """What the picture shows, for who doesn't see it."""
     return " ".join(f"{_capital(SIDES[way])}: {sentence(side)}{_because(side)}." for way, side in sides.items())
 
@@ -64,13 +65,13 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def picture(page: str, sides: dict[str, Any]) -> str:
+def picture(sides: dict[str, Any]) -> str:
     seconds = max(_seconds(side) for side in sides.values())
     height = len(sides) * PANEL + 44
     wide = LEFT + WIDTH + RIGHT
     size = f'viewBox="0 0 {wide} {height}" width="{wide}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(said(page, sides))}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(said(sides))}">',
         f"<style>{STYLE}</style>",
         _rect(0, 0, wide, height, "ground"),
         *(part for top, way in zip((0, PANEL), sides, strict=True) for part in _side(sides[way], way, top, seconds)),

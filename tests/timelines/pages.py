@@ -1,5 +1,7 @@
 """Which case of tests/cases.py stands for which page."""
 
+BUCKET = 0.05  # seconds that a letter of what was measured stands for
+
 CASE_OF = {
     "add_check_constraint": "add_check_constraint",
     "add_field": "add_field_nullable_foreign_key",

@@ -25,8 +25,8 @@ from ..conftest import create_database, forget, on_server
 from ..forked import context, present_database, use_database
 from ..releases import contract, fill, installed, migrate, models_of, write
 from ..three_releases import dsn_of
+from .pages import BUCKET
 
-BUCKET = 0.05  # seconds that a letter stands for
 LONG = 0.1  # seconds after which somebody counts as waiting
 PAUSE = 0.01  # seconds between two requests
 HELD = 3.0  # seconds that the long transaction lasts
