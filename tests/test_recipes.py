@@ -110,6 +110,15 @@ def test_a_file_fits_its_schema(schema, name):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.skipif(not shutil.which("docker-compose"), reason="docker-compose isn't installed; its schema is tried")
+def test_compose_reads_its_file():
+    given = {**os.environ, "IMAGE": "shop:1", "DATABASE_URL": "postgresql://web@db/shop", "DATABASE_URL_OWNER": "x"}
+    command = ["docker-compose", "--file", str(RECIPES / "compose" / "compose.yaml"), "config"]
+    done = subprocess.run(command, capture_output=True, text=True, env=given)
+    assert done.returncode == 0, done.stderr
+    assert set(yaml.safe_load(done.stdout)["services"]) == {"migrate", "web", "contract"}
+
+
 def test_pipelines_queue_and_are_not_cancelled():
     github = yaml.safe_load((RECIPES / "github-actions.yml").read_text())
     assert github["concurrency"] == {"group": "deploy-production", "cancel-in-progress": False}
