@@ -13,7 +13,7 @@ from django.test import override_settings
 from safemigrations.errors import LockNotAcquired
 from safemigrations.plans.steps import Statement, Together
 from safemigrations.postgres.lock import Lock
-from safemigrations.running import blockers, locks, patience
+from safemigrations.running import blockers, locks, patience, transactions
 from safemigrations.running.blockers import Blocker
 from safemigrations.running.patience import Attempt
 from safemigrations.running.runner import Runner
@@ -100,6 +100,22 @@ def lock_both(connection):
         locks.acquire(connection, wanted, Attempt(0.5))
     assert locks.is_retried(caught.value)
     return str(caught.value).splitlines()[0], [int(ms) for sql in sent for ms in re.findall(r"_timeout = (\d+)", sql)]
+
+
+def test_a_machine_that_stalls_once_it_has_the_locks_is_tried_again(database, item):
+    """The statement timeout of the LOCK still counts when it is switched off."""
+    stalls = []
+
+    def stall(execute, sql, *args):
+        if sql.endswith("statement_timeout = 0") and not stalls:
+            stalls.append(sql)
+            sql = f"SELECT pg_sleep(1); {sql}"
+        return execute(sql, *args)
+
+    with database.execute_wrapper(stall):
+        Runner(database, Told()).run((ADD,))
+    assert stalls
+    assert has_column(item)
 
 
 def assert_it_lasts_half_a_second(ended, timeouts):
@@ -259,6 +275,12 @@ def test_after_lock_retry_for_it_ends_and_says_who_holds_what(database, item, ot
 # The procedure as a whole, beside readers and writers.
 
 
+@pytest.fixture
+def every_wait_is_told(monkeypatch):
+    monkeypatch.setattr(transactions, "TELL_EVERY", 0.0)
+
+
+@pytest.mark.usefixtures("every_wait_is_told")
 def test_nobody_waits_while_a_long_transaction_holds_the_table(database, dsn, item, other_connection):
     other_connection.execute("SET application_name = 'report'")
     hold(other_connection)
@@ -298,12 +320,13 @@ def test_autovacuum_yields_and_nobody_waits_for_that(database, dsn, item):
     assert has_column(item)
 
 
+@pytest.mark.usefixtures("every_wait_is_told")
 def test_an_autovacuum_that_prevents_wraparound_is_named_and_waited_for(database, dsn, item):
     told = Told()
     with autovacuum(item, to_prevent_wraparound=True) as pid, traffic(dsn, READ, WRITE) as queries:
         migrating = Migrating(lambda connection: Runner(connection, told).run((ADD,)))
         until(lambda: len(told.waits) > 4)
-        (blocker,) = told.waits[-1]
+        (blocker,) = (one for one in told.waits[-1] if one.pid == pid)  # requests hold it for a moment, too
         assert blocker.is_long
         assert str(blocker) == (
             f"pid {pid} (autovacuum to prevent wraparound, which never yields; {blocker.age:.0f} s)"

@@ -18,6 +18,7 @@ from typing import Any
 
 from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 
 from .. import conf
 from ..errors import LockNotAcquired
@@ -131,7 +132,7 @@ def evict_autovacuum(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> 
 
 
 class _TookTooLong(OperationalError):
-    """A LOCK statement that waited for one table after the other until its time was up."""
+    """A try whose time was up: it waited for one table after the other, or the machine was busy."""
 
     sqlstate = LOCK_NOT_AVAILABLE
 
@@ -144,21 +145,26 @@ def acquire(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], attempt:
     the child before the parent, each of them waits behind the lock of the parent and holds the child: only who begins
     with the child gets both.
     """
-    patience, there = attempt.timeout or A_MOMENT, existing(connection, locks)
+    there = existing(connection, locks)
     with connection.cursor() as cursor:
         if attempt.evict_autovacuum:
             evict_autovacuum(connection, there)
-        deadline = time.monotonic() + patience
-        in_order = reversed(there) if attempt.backwards else there
-        for mode, tables in itertools.groupby(in_order, key=lambda table: locks[table]):
-            left = milliseconds(deadline - time.monotonic())
-            cursor.execute(f"SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left}")
-            try:
-                nowait = " NOWAIT" if attempt.timeout is None else ""
-                cursor.execute(f"LOCK TABLE {', '.join(tables)} IN {mode} MODE{nowait}")
-            except DatabaseError as error:
-                if sqlstate(error) == QUERY_CANCELED:
-                    raise _TookTooLong(str(error)) from None
-                raise
-        # A statement_timeout of the role or of the pooler is meant for requests.
-        cursor.execute(f"SET LOCAL lock_timeout = {milliseconds(A_MOMENT)}; SET LOCAL statement_timeout = 0")
+        try:
+            _lock(cursor, {table: locks[table] for table in there}, attempt)
+            # A statement_timeout of the role or of the pooler is meant for requests.
+            cursor.execute(f"SET LOCAL lock_timeout = {milliseconds(A_MOMENT)}; SET LOCAL statement_timeout = 0")
+        except DatabaseError as error:
+            if sqlstate(error) == QUERY_CANCELED:
+                raise _TookTooLong(str(error)) from None
+            raise
+
+
+def _lock(cursor: CursorWrapper, locks: Mapping[str, Lock], attempt: Attempt) -> None:
+    """A timeout also counts for the SET that comes after the LOCK, which takes that long where the machine is busy."""
+    deadline = time.monotonic() + (attempt.timeout or A_MOMENT)
+    nowait = " NOWAIT" if attempt.timeout is None else ""
+    in_order = reversed(locks) if attempt.backwards else locks
+    for mode, tables in itertools.groupby(in_order, key=lambda table: locks[table]):
+        left = milliseconds(deadline - time.monotonic())
+        cursor.execute(f"SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left}")
+        cursor.execute(f"LOCK TABLE {', '.join(tables)} IN {mode} MODE{nowait}")
