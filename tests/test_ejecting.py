@@ -194,6 +194,41 @@ def _classes(case: Case) -> set[type[Any]]:
     return {type(each) for each in case.operations}
 
 
+PAPERBACK = """
+class Paperback({0}):
+    class Meta:
+        proxy = True
+"""
+CHAPTER = """
+class Chapter(models.Model):
+    {0} = models.ForeignKey(Book, models.CASCADE)
+
+    class Meta:
+        order_with_respect_to = "{0}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stays"),
+    [
+        (FIRST + PAPERBACK.format("Book"), (FIRST + PAPERBACK).replace("Book", "Volume").format("Volume"), "Paperback"),
+        (FIRST + CHAPTER.format("book"), FIRST + CHAPTER.format("volume"), "Chapter"),
+    ],
+    ids=["bases", "order_with_respect_to"],
+)
+def test_what_django_renames_by_half_stays(project, before, after, stays):
+    """Of what its RenameModel and RenameField leave, nobody can make a class."""
+    project.write_models("shop", before)
+    project.manage("makemigrations", "shop").check()
+    project.write_models("shop", after)
+    project.manage("makemigrations", "shop", "--name", "volume", input="y\n" * 2).check()
+    project.migrate_and_contract()
+    text = project.read_migration("shop", "0002_volume")
+    assert "shop.0002_volume stays as it is: Django's Rename" in (refused := eject(project)).stderr
+    assert f" leaves the old name in {stays}, and then can't make its class." in refused.stderr
+    assert project.read_migration("shop", "0002_volume") == text
+
+
 # Django has no operation that moves a model to another app.
 SAID_BY_DJANGO = [case for case in CASES if not any(isinstance(each, MoveModelIn) for each in case.operations)]
 

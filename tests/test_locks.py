@@ -104,7 +104,7 @@ def lock_both(connection):
 
 def test_a_machine_that_stalls_once_it_has_the_locks_is_tried_again(database, item):
     """The statement timeout of the LOCK still counts when it is switched off."""
-    stalls = []
+    stalls: list[str] = []
 
     def stall(execute, sql, *args):
         if sql.endswith("statement_timeout = 0") and not stalls:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import field
+from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.migrations.state import ModelState, ProjectState
 
 from ..checking import disk
 from ..checking.history import History, Key
@@ -17,6 +19,7 @@ from ..contracts import loaded
 from ..contracts.table import HOLDING
 from ..data import Data
 from ..errors import NOTHING_WAS_CHANGED, to_type
+from ..operations import ExpandRename, ExpandRenameModel
 from ..running.storage import ALL
 from ..typed import is_configured
 from .ejecting import Ejector, has_ours
@@ -37,17 +40,26 @@ def leaving(labels: Iterable[str]) -> Leaving:
     """Of these apps, or of all that are checked."""
     history, chosen, result = History(), set(labels) or set(disk.labels()), Leaving()
     used = [connection for connection in _databases() if _is_used(connection)]
-    for key in history.order:
-        migration = history.migration(key)
-        if key[0] not in chosen or not any(map(has_ours, migration.operations)):
+    for migration, state in _with_states(history):
+        if migration.app_label not in chosen or not any(map(has_ours, migration.operations)):
             continue
         try:
+            _refuse_old_names(migration, state)
             for connection in used:
                 _refuse_open(migration, connection)
             result.made.append(Ejector(migration).eject())
         except CannotRewrite as error:
-            result.refused.append(f"{key[0]}.{key[1]} stays as it is: {error}.")
+            result.refused.append(f"{migration} stays as it is: {error}.")
     return result
+
+
+def _with_states(history: History) -> Iterator[tuple[Migration, ProjectState]]:
+    """Each migration, and a copy of the state before it."""
+    state = ProjectState(real_apps=history.loader.unmigrated_apps)
+    for key in history.order:
+        migration = history.migration(key)
+        yield migration, state.clone()
+        state = migration.mutate_state(state, preserve=False)
 
 
 def _databases() -> Iterator[BaseDatabaseWrapper]:
@@ -64,6 +76,26 @@ def _is_used(connection: BaseDatabaseWrapper) -> bool:
             f'The database "{connection.alias}" doesn\'t say whether its contract is done: '
             f"{str(error).strip().splitlines()[0]}. {NOTHING_WAS_CHANGED} Run this where its databases can be reached."
         ) from error
+
+
+def _refuse_old_names(migration: Migration, state: ProjectState) -> None:
+    """Raise CannotRewrite where Django's operation leaves an old name in the state, which then has no classes."""
+    for operation in migration.operations:
+        stock = state.clone()
+        operation.state_forwards(migration.app_label, state)
+        if isinstance(operation, ExpandRename | ExpandRenameModel):
+            operation.stock.state_forwards(migration.app_label, stock)
+            if left := [
+                model.name for key, model in state.models.items() if _named(model) != _named(stock.models[key])
+            ]:
+                raise CannotRewrite(
+                    f"Django's {type(operation.stock).__name__} leaves the old name in {', '.join(sorted(left))}, and "
+                    "then can't make its class"
+                )
+
+
+def _named(model: ModelState) -> tuple[Any, ...]:
+    return model.bases, model.options.get("order_with_respect_to")
 
 
 def _refuse_open(migration: Migration, connection: BaseDatabaseWrapper) -> None:

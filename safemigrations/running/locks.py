@@ -163,7 +163,7 @@ def _lock(cursor: CursorWrapper, locks: Mapping[str, Lock], attempt: Attempt) ->
     """A timeout also counts for the SET that comes after the LOCK, which takes that long where the machine is busy."""
     deadline = time.monotonic() + (attempt.timeout or A_MOMENT)
     nowait = " NOWAIT" if attempt.timeout is None else ""
-    in_order = reversed(locks) if attempt.backwards else locks
+    in_order = reversed([*locks]) if attempt.backwards else locks
     for mode, tables in itertools.groupby(in_order, key=lambda table: locks[table]):
         left = milliseconds(deadline - time.monotonic())
         cursor.execute(f"SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left}")
