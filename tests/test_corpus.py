@@ -58,12 +58,20 @@ SHOP = [
     ),
 ]
 
+OF_DJANGO = migrations.CreateModel(
+    "ContentType",
+    [KEY, ("app_label", models.CharField(max_length=100)), ("model", models.CharField(max_length=100))],
+    {"db_table": "django_content_type"},
+)
+
 
 def report(case: Case, folder: Path, number: int) -> Report:
     """What lint says of a case."""
     name = f"corpus_{number}"
     path = folder / f"{name}.py"
     path.write_text(case.source)
+    for beside, text in case.files.items():
+        (folder / beside).write_text(text)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec
     assert spec.loader
@@ -72,6 +80,7 @@ def report(case: Case, folder: Path, number: int) -> Report:
     try:
         spec.loader.exec_module(module)
         state = ProjectState()
+        OF_DJANGO.state_forwards("contenttypes", state)
         for operation in SHOP:
             operation.state_forwards("shop", state)
         found = Report()

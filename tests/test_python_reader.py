@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 import types
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from safemigrations.checking.catalogue import BY_ID
 from safemigrations.checking.handwritten import read_sql
 from safemigrations.checking.hazard import Hazard, NotUnderstood
 from safemigrations.checking.python import reader
+from safemigrations.checking.python.texts import Texts
 from safemigrations.checking.scene import Scene
 
 from .test_sql_reader import scene
@@ -24,7 +26,11 @@ HEAD = """\
 import time
 
 import requests
+from django.apps import apps as today
+from django.contrib.auth import get_user_model
+from django.core import serializers
 from django.core.mail import send_mail
+from django.core.management import call_command
 from django.db import transaction
 from django.db.models import F
 from shop.models import Order as LiveOrder
@@ -65,6 +71,10 @@ def body(text: str) -> str:
 
 
 CURSOR = "with connection.cursor() as cursor:\n    cursor.execute('UPDATE shop_order SET {})"
+FOR_EACH = "table = Order._meta.db_table\nfor column in ['state']:\n    schema_editor.execute(f'{}')"
+PAGES = "for page in Paginator(Order.objects.all(), 9):\n    for order in page.object_list:\n        {}"
+TOGETHER = "Order.objects.bulk_update(rows, ['state'], batch_size=9)"
+COLLECTS = f"for row in Order.objects.iterator():\n    rows.append(row){{}}\n{TOGETHER}"
 PAIRS: dict[str, tuple[str, bool, str, str]] = {  # what: id, atomic, the hazard, its twin
     "live model": (
         "E300",
@@ -72,6 +82,20 @@ PAIRS: dict[str, tuple[str, bool, str, str]] = {  # what: id, atomic, the hazard
         "LiveOrder.objects.filter(pk=1).update(state='a')",
         "Order.objects.filter(pk=1).update(state='a')",
     ),
+    "user model": (
+        "E300",
+        True,
+        "get_user_model().objects.filter(pk=1).update(email='')",
+        "apps.get_model('auth', 'User').objects.filter(pk=1).update(email='')",
+    ),
+    "registry": (
+        "E300",
+        True,
+        "today.get_model('a', 'B').objects.get(pk=1)",
+        "apps.get_model('a', 'B').objects.get(pk=1)",
+    ),
+    "fixture": ("E300", True, "call_command('loaddata', 'a.json')", "print('loaddata', 'a.json')"),
+    "deserialized": ("E300", True, "list(serializers.deserialize('json', '[]'))", "serializers.get_serializer('json')"),
     "whole table": ("E301", True, "Order.objects.update(state='a')", "Order.objects.filter(pk=1).update(state='a')"),
     "some rows": (
         "E301",
@@ -110,6 +134,20 @@ PAIRS: dict[str, tuple[str, bool, str, str]] = {  # what: id, atomic, the hazard
         "while True:\n    Order.objects.filter(pk__gte=1, pk__lt=9).update(state='a')",
         "Order.objects.filter(pk__gte=1, pk__lt=9).update(state='a')",
     ),
+    "pages": ("E301", True, PAGES.format("order.save()"), PAGES.format("print(order)")),
+    "all at once, outside of a transaction": (
+        "E301",
+        False,
+        f"rows = list(Order.objects.iterator())\n{TOGETHER}",
+        f"rows = list(Order.objects.all()[:1000])\n{TOGETHER}",
+    ),
+    "all that a loop collects": ("E301", False, COLLECTS.format(""), COLLECTS.format("\n    rows.clear()")),
+    "a list of what is unique": (
+        "E301",
+        True,
+        "Order.objects.filter(state__in=['a', 'b']).update(pieces=1)",
+        "Order.objects.filter(number__in=['a', 'b']).update(pieces=1)",
+    ),
     "all at once": ("E301", True, "Order.objects.bulk_update([], ['state'])", "Order.objects.bulk_create([])"),
     "memory, a loop": (
         "W302",
@@ -126,6 +164,7 @@ PAIRS: dict[str, tuple[str, bool, str, str]] = {  # what: id, atomic, the hazard
     ),
     "network": ("E303", True, "requests.get('https://example.org')", "slugify('https://example.org')"),
     "network outside of a transaction": ("E303", False, "requests.get('https://example.org')", "slugify('a')"),
+    "task": ("E303", True, "slugify.delay('a')", "slugify('a')"),
     "mail": ("E303", True, "send_mail('a', 'b', 'c', ['d'])", "print('a', 'b', 'c', ['d'])"),
     "sleep": ("E303", True, "time.sleep(1)", "time.monotonic()"),
     "schema": (
@@ -151,6 +190,12 @@ PAIRS: dict[str, tuple[str, bool, str, str]] = {  # what: id, atomic, the hazard
         True,
         "statement = 'DROP TABLE shop_order'\nschema_editor.execute(statement)",
         "statement = 'DROP TABLE shop_gone'\nschema_editor.execute(statement)",
+    ),
+    "sql that is put together": (
+        "E200",
+        True,
+        FOR_EACH.format("CREATE INDEX ON {table} ({column})"),
+        FOR_EACH.format("ALTER TABLE {table} ALTER {column} SET STATISTICS 500"),
     ),
     "created twice": (
         "W306",
@@ -257,6 +302,39 @@ def test_functions_that_it_calls_in_the_same_module(function):
     assert one.line == HEAD.count("\n") + 1 + 7
 
 
+MENDS = """\
+def mend(one):
+    keep(one)
+
+def keep(row):
+    {}
+
+def fill(apps, schema_editor):
+    for order in apps.get_model("shop", "Order").objects.iterator():
+        mend(order)
+"""
+
+
+def test_a_row_that_is_passed_on(function):
+    assert ids(function(MENDS.format("row.save()")), scene(atomic=True)) == ["E301"]
+    assert ids(function(MENDS.format("mend(row)")), scene(atomic=True)) == []
+
+
+GIVEN = """\
+def all_of(model, *, rows):
+    {}
+
+def fill(apps, schema_editor):
+    Order = apps.get_model("shop", "Order")
+    all_of(Order, rows=list(Order.objects.filter(pk__lt=9)))
+"""
+
+
+def test_what_a_function_is_given(function):
+    assert ids(function(GIVEN.format("model.objects.update(pieces=1)")), scene(atomic=True)) == ["E301"]
+    assert ids(function(GIVEN.format("rows.update(pieces=1)")), scene(atomic=True)) == []
+
+
 def test_a_partial_and_a_decorator(function):
     text = f"def work(apps, schema_editor):\n{body('Order.objects.update(pieces=1)')}\n\nfill = partial(work)"
     assert ids(function("fill = None\n" + text, head=""), scene()) == ["E301"]
@@ -280,15 +358,19 @@ def test_models_by_the_name_of_a_keyword(function):
             "the SQL that is executed here is put together when it runs",
         ),
         (
-            f"def fill(apps, schema_editor):\n{body('schema_editor.execute(f{0}DROP TABLE x{0})'.format(chr(34)))}",
+            f"def fill(apps, schema_editor):\n{body('schema_editor.execute(str(apps))')}",
             "the SQL that is executed here is put together when it runs",
+        ),
+        (
+            f"def fill(apps, schema_editor):\n{body('call_command({0}reindex{0})'.format(chr(34)))}",
+            "it runs the command 'reindex'",
         ),
         (
             f"def fill(apps, schema_editor):\n{body('apps.get_model(label, name)')}",
             "the name of the model is put together when it runs",
         ),
     ],
-    ids=["lambda", "built in", "elsewhere", "elsewhere, a model", "joined", "formatted", "model"],
+    ids=["lambda", "built in", "elsewhere", "elsewhere, a model", "joined", "formatted", "command", "model"],
 )
 def test_what_is_not_understood_is_said(text, why, function):
     (one,) = said(function(text), scene())
@@ -320,3 +402,42 @@ def test_the_backfill_that_replaces_a_loop(function):
         "    def fill_order(row):\n        return {'state': row.number[:3]}\n\n"
         "    Backfill('order', set=fill_order, where=Q(state=None))"
     )
+
+
+# Texts that are put together.
+
+
+def texts(expression: str, **names: str) -> list[str] | None:
+    known = {name: [ast.parse(text, mode="eval").body] for name, text in names.items()}
+    reader = Texts(lambda name: known.get(name, []), lambda node: f"shop_{ast.unparse(node).lower()}")
+    return reader.of(ast.parse(expression, mode="eval").body)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("'a' + 'b' 'c'", ["abc"]),
+        ("f'x{A}y{1}'", ["xoney1"]),
+        ("f'x{A!r}'", None),
+        ("f'x{missing}'", None),
+        ("'%s of %s' % (A, 'b')", ["one of b"]),
+        ("'%s' % A", ["one"]),
+        ("'%d' % A", None),
+        ("'{} {x}'.format(A, x=2)", ["one 2"]),
+        ("'{0.a}'.format(A)", None),
+        ("'{} {}'.format(A)", None),
+        ("dedent('  a').strip()", ["  a"]),
+        ("'DROP TABLE ' + schema_editor.quote_name(Order._meta.db_table)", ['DROP TABLE "shop_order"']),
+        ("'a' if now() else 'b'", ["a", "b"]),
+        ("LOOP", None),
+        ("open('a').read()", None),
+    ],
+)
+def test_texts_that_are_put_together(expression, expected):
+    assert texts(expression, A="'one'", LOOP="LOOP + 'a'") == expected
+
+
+def test_too_many_texts_are_none():
+    assert texts("A + B", A="'a' if x else 'b'", B="'c' if x else 'd'") == ["ac", "ad", "bc", "bd"]
+    six = "+".join(["A"] * 6)
+    assert texts(six, A="'a' if x else 'b'") is None

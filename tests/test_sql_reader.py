@@ -115,6 +115,24 @@ PAIRS: dict[str, tuple[str, str, str]] = {  # what: id, the hazard, its twin
         f"{ORDER} ADD CONSTRAINT f FOREIGN KEY (pieces) REFERENCES shop_customer (id)",
         f"{ORDER} ADD CONSTRAINT f FOREIGN KEY (pieces) REFERENCES shop_customer (id) NOT VALID",
     ),
+    "column that points, with a default": (
+        "E204",
+        f"{ORDER} ADD c bigint DEFAULT 1 REFERENCES shop_customer",
+        f"{ORDER} ADD c bigint REFERENCES shop_customer",
+    ),
+    "using a cast": (
+        "E202",
+        f"{ORDER} ALTER state TYPE varchar(20) USING state::varchar(5)",
+        f"{ORDER} ALTER state TYPE varchar(20) USING state::varchar(15)",
+    ),
+    "using another column": (
+        "E202",
+        f"{ORDER} ALTER state TYPE varchar(20) USING number::varchar(20)",
+        f"{ORDER} ALTER state TYPE varchar(20) USING state::varchar(20)",
+    ),
+    "rights": ("E205", "REVOKE SELECT ON shop_order FROM web", "REVOKE SELECT ON shop_gone FROM web"),
+    "owner": ("E205", f"{ORDER} OWNER TO archive", "ALTER TABLE shop_gone OWNER TO archive"),
+    "row security": ("E205", f"{ORDER} ENABLE ROW LEVEL SECURITY", f"{ORDER} DISABLE ROW LEVEL SECURITY"),
     "drop column": ("E205", f"{ORDER} DROP COLUMN state", f"{ORDER} DROP COLUMN gone"),
     "drop the column of a relation": ("E205", f"{ORDER} DROP COLUMN customer_id", f"{ORDER} DROP COLUMN customer"),
     "drop table": ("E205", "DROP TABLE shop_order", "DROP TABLE shop_gone"),
@@ -127,6 +145,11 @@ PAIRS: dict[str, tuple[str, str, str]] = {  # what: id, the hazard, its twin
     "cascade": ("E205", "DROP TYPE t CASCADE", "DROP TYPE t"),
     "not null column": ("E206", f"{ORDER} ADD c int NOT NULL", f"{ORDER} ADD c int NOT NULL DEFAULT 0"),
     "default": ("E206", f"{ORDER} ALTER source DROP DEFAULT", f"{ORDER} ALTER state DROP DEFAULT"),
+    "default for a moment": (
+        "E206",
+        f"{ORDER} ADD c int NOT NULL DEFAULT 0; {ORDER} ALTER c DROP DEFAULT",
+        f"{ORDER} ADD c int DEFAULT 0; {ORDER} ALTER c DROP DEFAULT",
+    ),
     "drop index": ("E207", "DROP INDEX i", "DROP INDEX CONCURRENTLY i"),
     "lock": ("E208", "LOCK TABLE shop_order", "LOCK TABLE shop_order IN ROW SHARE MODE"),
     "update": ("E209", "UPDATE shop_order SET state = 'new'", "UPDATE shop_order SET state = 'new' WHERE id = 5"),
@@ -146,6 +169,21 @@ PAIRS: dict[str, tuple[str, str, str]] = {  # what: id, the hazard, its twin
         "UPDATE shop_order SET state = 'x' WHERE id IN (SELECT id FROM shop_order WHERE state IS NULL LIMIT 500)",
     ),
     "delete": ("E209", "DELETE FROM shop_order", "DELETE FROM shop_order WHERE number = 'a'"),
+    "list of keys": (
+        "E209",
+        "DELETE FROM shop_order WHERE state = ANY ('{a,b}'::text[])",
+        "DELETE FROM shop_order WHERE id = ANY ('{1,2}'::bigint[])",
+    ),
+    "list of values": (
+        "E209",
+        "UPDATE shop_order o SET state = v.s FROM (SELECT id, s FROM t) v WHERE v.id = o.id",
+        "UPDATE shop_order o SET state = v.s FROM (VALUES (1, 'a'), (2, 'b')) v (id, s) WHERE v.id = o.id",
+    ),
+    "tables of Django": (
+        "E209",
+        "DELETE FROM django_session WHERE session_data = ''",
+        "DELETE FROM django_migrations WHERE app = 'shop'",
+    ),
     "merge": (
         "E209",
         "MERGE INTO shop_order o USING s ON s.id = o.id WHEN MATCHED THEN DELETE",
@@ -166,6 +204,11 @@ PAIRS: dict[str, tuple[str, str, str]] = {  # what: id, the hazard, its twin
         "E210",
         f"{ORDER} ADD c int; CREATE TABLE t AS SELECT * FROM shop_order",
         f"{ORDER} ADD c int; UPDATE shop_order SET c = 1 WHERE id = 3",
+    ),
+    "rows of a new table in the same transaction": (
+        "E210",
+        "CREATE TABLE t (c bigint REFERENCES shop_customer); INSERT INTO t SELECT id FROM shop_order",
+        "CREATE TABLE t (c bigint REFERENCES shop_customer); INSERT INTO t SELECT u FROM t",
     ),
     "if not exists": (
         "W212",
@@ -221,6 +264,15 @@ def test_a_transaction_goes_over_several_texts_of_an_atomic_migration():
     assert (ids(add, apart), ids(validate, apart)) == ([], [])
 
 
+def test_a_value_of_an_enum_is_used_once_it_is_committed():
+    add, use = "ALTER TYPE mood ADD VALUE 'calm'", f"{ORDER} ALTER state SET DEFAULT 'calm'"
+    assert [ids(f"{add}; {use}"), ids(f"{add}; COMMIT; {use}")] == [["E201"], []]
+    assert ids(f"CREATE TYPE mood AS ENUM (); {add}; {use}") == []
+    assert ids(f"ALTER TYPE mood ADD VALUE IF NOT EXISTS 'angry' AFTER 'calm'; {use}") == []
+    atomic = scene(atomic=True)
+    assert [ids(add, atomic), ids(use, atomic)] == [[], ["E201"]]
+
+
 def test_a_commit_ends_a_transaction():
     text = f"{ORDER} ADD CONSTRAINT c CHECK (total > 0) NOT VALID; COMMIT; {ORDER} VALIDATE CONSTRAINT c"
     assert ids(text) == []
@@ -258,11 +310,9 @@ def test_a_check_of_an_earlier_migration_proves_not_null(earlier, expected):
         "SELECT setval('s', 5)",
         "SET statement_timeout = 0",
         f"{ORDER} DISABLE TRIGGER t",
-        f"{ORDER} ENABLE ROW LEVEL SECURITY",
         f"{ORDER} RENAME CONSTRAINT a TO b",
         f"{ORDER} ALTER state DROP NOT NULL",
         f"{ORDER} DROP CONSTRAINT order_once",
-        f"{ORDER} OWNER TO deploy",
         "ALTER INDEX a RENAME TO b",
         "ALTER TABLE other ALTER x DROP DEFAULT",
         "CREATE TABLE t (id int REFERENCES shop_order (id)); CREATE INDEX i ON t (id); UPDATE t SET id = 1",

@@ -271,8 +271,8 @@ KINDS: list[Kind] = [
         "",
         "A statement that a transaction refuses",
         (
-            "`CONCURRENTLY` or `VACUUM` in an atomic migration, or with other statements in one text; "
-            "the same of django.contrib.postgres"
+            "`CONCURRENTLY` or `VACUUM` in an atomic migration, or with other statements in one text; the same of "
+            "django.contrib.postgres; the use of an enum's value in the transaction that adds it"
         ),
     ),
     Kind(
@@ -298,7 +298,7 @@ KINDS: list[Kind] = [
         "safemigrations.E204",
         "",
         "A foreign key is tried on every row while nobody can write",
-        "SQL: `ADD CONSTRAINT FOREIGN KEY` without `NOT VALID`",
+        "SQL: `ADD CONSTRAINT FOREIGN KEY` without `NOT VALID`; `ADD COLUMN` with `REFERENCES` and a default",
     ),
     Kind(
         "safemigrations.E205",
@@ -306,14 +306,18 @@ KINDS: list[Kind] = [
         "What the old release names goes",
         (
             "SQL: `DROP` or `RENAME` of a table or column that a model had when the migration began; `SET "
-            "SCHEMA`, `TRUNCATE`, `RENAME VALUE`; `DROP ... CASCADE` (warning)"
+            "SCHEMA`, `TRUNCATE`, `RENAME VALUE`; `DROP ... CASCADE`, `REVOKE`, `OWNER TO`, `ENABLE ROW LEVEL "
+            "SECURITY` (warning)"
         ),
     ),
     Kind(
         "safemigrations.E206",
         "",
         "What the old release writes is refused",
-        "SQL: `ADD COLUMN NOT NULL` without a default; `DROP DEFAULT` of a `db_default` that it relies on",
+        (
+            "SQL: `ADD COLUMN NOT NULL` without a default; `DROP DEFAULT` of a `db_default` that it relies on, or of a "
+            "NOT NULL column that the same migration adds"
+        ),
     ),
     Kind(
         "safemigrations.E207",
@@ -355,15 +359,18 @@ KINDS: list[Kind] = [
         "safemigrations.E300",
         "",
         "A model of today's code in yesterday's migration",
-        "Python: a model that is imported instead of `apps.get_model`",
+        (
+            "Python: a model that is imported, or comes from `get_user_model()` or `django.apps.apps`, instead of "
+            "`apps.get_model`; `loaddata`, `deserialize()`"
+        ),
     ),
     Kind(
         "safemigrations.E301",
         "",
         "Many rows are changed in one transaction",
         (
-            "Python: a loop that saves every row, or `bulk_update`, in an atomic migration; `update()` or "
-            "`delete()` that isn't limited to a batch (warning where it is filtered)"
+            "Python: a loop that saves every row, or `bulk_update`, in an atomic migration; `bulk_update` of a whole "
+            "table in any; `update()` or `delete()` that isn't limited to a batch (warning where it is filtered)"
         ),
     ),
     Kind(
@@ -376,7 +383,10 @@ KINDS: list[Kind] = [
         "safemigrations.E303",
         "",
         "The migration waits for something else",
-        "Python: the network, mail, other processes, `sleep` inside a transaction (warning outside of one)",
+        (
+            "Python: the network, mail, tasks that are sent, other processes, `sleep` inside a transaction (warning "
+            "outside of one)"
+        ),
     ),
     Kind(
         "safemigrations.E304",

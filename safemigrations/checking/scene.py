@@ -10,9 +10,11 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import CheckConstraint, Q
 
 from ..operations.unique_sets import unique_sets
-from ..plans.tables import db_table_of
+from ..plans.tables import db_table_of, db_tables_through
 
 ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
+# Of Django's own: they have a row for each migration or model, and no request locks one.
+FEW = {"django_migrations", "django_content_type", "auth_permission", "django_site"}
 
 
 def column_of(name: str, field: Any) -> str:
@@ -54,9 +56,13 @@ class Scene:
     def __init__(self, state: ProjectState, *, atomic: bool, earlier: Iterable[str] = ()) -> None:
         self.state, self.atomic, self._earlier = state, atomic, earlier
         self._tables: dict[str, ModelState] | None = None
+        self._relations: set[str] | None = None
         self.made: set[str] = set()
         self.databases = 1
         self.elidable = False  # is what is read now left out by squashmigrations?
+        self.required: set[tuple[str, str]] = set()  # NOT NULL columns that it adds, which only their default fills
+        self.values: dict[str, str] = {}  # of enums, not yet committed -> the statement that adds each
+        self.types: set[str] = set()  # that this transaction makes
         self.held: dict[str, tuple[str, str]] = {}  # table -> lock, by which statement or operation
         self.dropping: set[str] = set()  # names of constraints that go with the statement that is read now
         self._checks: dict[tuple[str, str], tuple[str, bool]] = {}  # (table, name) -> column without null, is it valid?
@@ -74,9 +80,20 @@ class Scene:
     def is_used(self, table: str, column: str = "") -> bool:
         """Does the release before this migration name the table, or the column, in its queries?"""
         found = self.table(table)
-        if found is None or self.is_new(table):
+        if self.is_new(table):
             return False
+        if found is None:
+            return table in self._tables_of_relations()
         return not column or column in found.fields or (column == "id" and not found.fields.get("id"))
+
+    def _tables_of_relations(self) -> set[str]:
+        """Those of many-to-many fields, which have no model of their own."""
+        if self._relations is None:
+            models = self.state.models.values()
+            self._relations = {
+                name for each in models for name in db_tables_through(db_table_of(each), each.fields.items())
+            }
+        return self._relations
 
     def hold(self, table: str, lock: str, by: str) -> None:
         if self.is_new(table):
@@ -87,6 +104,8 @@ class Scene:
     def begin(self) -> None:
         """Another transaction."""
         self.held.clear()
+        self.values.clear()
+        self.types.clear()
 
     # Checks that prove that a column has no null.
 

@@ -8,6 +8,8 @@ A case in a file of this folder:
     op: an operation
     py: a line of the function that RunPython runs; Order and Customer are there
     attribute: a line of the class Migration
+    top: a line at the top of the module
+    file: the name of a file beside it, and its text
     twin
     sql: ...
 
@@ -34,6 +36,8 @@ class Case:
     operations: list[str] = field(default_factory=list)
     body: list[str] = field(default_factory=list)
     attributes: list[str] = field(default_factory=list)
+    top: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
 
     def add(self, kind: str, text: str) -> None:
         if kind == "atomic":
@@ -42,6 +46,10 @@ class Case:
             self.operations.append(f"migrations.RunSQL({text!r}, migrations.RunSQL.noop)")
         elif kind == "attribute":
             self.attributes.append(text)
+        elif kind == "top":
+            self.top.append(text)
+        elif kind == "file":
+            name, _, self.files[name] = text.partition(" ")
         elif kind == "op":
             self.operations.append(text)
         else:
@@ -54,16 +62,25 @@ class Case:
         function = "\n    ".join(self.body or ["pass"])
         attributes = "".join(f"    {line}\n" for line in (f"atomic = {self.atomic}", *self.attributes))
         listed = "".join(f"        {operation},\n" for operation in self.operations)
+        top = "".join(f"{line}\n" for line in self.top)
         return (
-            f"{HEAD}\n\ndef fill(apps, schema_editor):\n    {MODELS}\n    {function}\n\n\n"
+            f"{HEAD}\n\n{top}def fill(apps, schema_editor):\n    {MODELS}\n    {function}\n\n\n"
             f"class Migration(migrations.Migration):\n{attributes}    operations = [\n{listed}    ]\n"
         )
 
 
 HEAD = """\
+import os
 import time
 import urllib.request
+from pathlib import Path
+from django.apps import apps as global_apps
+from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.postgres import operations as contrib
+from django.core import serializers
+from django.core.management import call_command
+from django.core.paginator import Paginator
 from django.db import migrations, models, transaction
 from django.db.models import F, Q
 from safemigrations.operations import *

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from django.conf import settings
@@ -50,7 +50,9 @@ class Chain(Data):
         return self.sliced or any(name.partition("__")[0] in KEYS and "__" in name for name in names)
 
     def is_one_row(self, unique: set[str]) -> bool:
-        return bool(self._compared & (unique | KEYS)) or self.last in ("get", "first", "last", "earliest", "latest")
+        if self.last in ("get", "first", "last", "earliest", "latest"):
+            return True
+        return bool((self._compared | self._listed) & (unique | KEYS))
 
     @property
     def compared(self) -> set[str]:
@@ -60,6 +62,16 @@ class Chain(Data):
     @property
     def _compared(self) -> set[str]:
         return {word.arg for name, call in self.conditions if name != "exclude" for word in call.keywords if word.arg}
+
+    @property
+    def _listed(self) -> set[str]:
+        """The fields that have one of the values of a list which is written out: filter(number__in=["A-1"])."""
+        words = (word for name, call in self.conditions if name != "exclude" for word in call.keywords)
+        return {
+            str(word.arg).removesuffix("__in")
+            for word in words
+            if str(word.arg).endswith("__in") and isinstance(word.value, ast.List | ast.Tuple | ast.Set)
+        }
 
     @property
     def where(self) -> str:
@@ -75,15 +87,21 @@ def _arguments(call: ast.Call) -> list[ast.AST]:
     return [*call.args, *call.keywords]
 
 
-def chain_of(node: ast.AST, known: Mapping[str, Chain]) -> Chain | None:
-    """`known`: the models and querysets that names stand for."""
+Text = Callable[[ast.expr], str]
+
+
+def chain_of(node: ast.AST, known: Mapping[str, Chain], text: Text) -> Chain | None:
+    """`known`: the models and querysets that names stand for. `text` reads the name of a model."""
     calls: list[tuple[str, ast.Call | None]] = []
     sliced = False
     while True:
         match node:
-            case ast.Call(func=ast.Attribute(attr="get_model")):
-                found = model_of(node)
-                return found and replace(found, calls=tuple(reversed(calls)), sliced=sliced)
+            case ast.Call(func=ast.Attribute(attr="get_model", value=registry)):
+                found = model_of(node, text)
+                live = isinstance(registry, ast.Name) and registry.id in known
+                return found and replace(found, calls=tuple(reversed(calls)), sliced=sliced, live=live)
+            case ast.Call(func=ast.Name(id=name)) if f"{name}()" in known:
+                return replace(known[f"{name}()"], calls=tuple(reversed(calls)), sliced=sliced)
             case ast.Call(func=ast.Attribute() as method):
                 calls.append((method.attr, node))
                 node = method.value
@@ -99,11 +117,11 @@ def chain_of(node: ast.AST, known: Mapping[str, Chain]) -> Chain | None:
                 return None
 
 
-def model_of(call: ast.Call) -> Chain | None:
+def model_of(call: ast.Call, text: Text) -> Chain | None:
     """The model that apps.get_model("shop", "Order") gives; None where its name isn't written there."""
     words = {word.arg: word.value for word in call.keywords}
     given = [*call.args, *(words[name] for name in ("app_label", "model_name") if name in words)]
-    parts = [_text(node) for node in given]
+    parts = [_of_setting(node) or text(node) for node in given]
     if len(parts) == 1 and parts[0]:
         parts = list(parts[0].split("."))
     if len(parts) != 2 or not all(parts):
@@ -111,14 +129,12 @@ def model_of(call: ast.Call) -> Chain | None:
     return Chain(str(parts[0]), str(parts[1]))
 
 
-def _text(node: ast.expr) -> str:
-    """A literal, or what a setting says: settings.AUTH_USER_MODEL, or *settings.AUTH_USER_MODEL.split(".")."""
+def _of_setting(node: ast.expr) -> str:
+    """What a setting says: settings.AUTH_USER_MODEL, or *settings.AUTH_USER_MODEL.split(".")."""
     match node:
-        case ast.Constant(value=str(value)):
-            return value
         case ast.Attribute(value=ast.Name(id="settings"), attr=name):
             value = getattr(settings, name, "")
             return value if isinstance(value, str) else ""
         case ast.Starred(value=ast.Call(func=ast.Attribute(value=ast.Attribute() as inner, attr="split"))):
-            return _text(inner)
+            return _of_setting(inner)
     return ""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
+from django.conf import settings
+
 from ...plans.tables import db_table_of
-from ..scene import Scene
+from ..scene import FEW, Scene
 from . import functions, outside
 from .chains import Chain, chain_of
 from .functions import Function, Module
+from .texts import Texts
 
 TAKES_ALL = {"list", "set", "tuple", "sorted", "len"}
 
@@ -17,15 +20,43 @@ TAKES_ALL = {"list", "set", "tuple", "sorted", "len"}
 class Names(ast.NodeVisitor):
     """Follows the names while it walks through a function."""
 
-    def __init__(self, module: Module, function: Function, scene: Scene) -> None:
-        self.module, self.scene = module, scene
+    def __init__(self, module: Module, function: Function, scene: Scene, passed: dict[str, dict[str, Chain]]) -> None:
+        self.module, self.scene, self.passed = module, scene, passed
         self.imported = {**module.imported, **dict(functions.imports_in(function.body))}
         self.known: dict[str, Chain] = {
             name: Chain("", path.rpartition(".")[2], live=True)
             for name, path in self.imported.items()
             if outside.is_live_model(name, path)
         }
-        self.constants = dict(module.constants)
+        self._add_what_is_live(function)
+        self.known.update(passed.get(function.name, {}))
+        self.values: dict[str, list[ast.expr]] = {name: [value] for name, value in module.constants.items()}
+        self.texts = Texts(lambda name: self.values.get(name, []), self._table_of)
+
+    def _add_what_is_live(self, function: Function) -> None:
+        """What stands for models of today's code, and has another name."""
+        parameters = {each.arg for each in function.args.args}
+        for name, path in self.imported.items():
+            if path == "django.contrib.auth.get_user_model":
+                app_label, _, model = str(settings.AUTH_USER_MODEL).partition(".")
+                self.known[f"{name}()"] = Chain(app_label, model, live=True)
+            elif path == "django.apps.apps" and name not in parameters:
+                self.known[name] = Chain("", "apps", live=True)
+
+    def chain(self, node: ast.AST) -> Chain | None:
+        """The model or queryset that an expression gives."""
+        return chain_of(node, self.known, self._one_text)
+
+    def _one_text(self, node: ast.expr) -> str:
+        """Where a loop gives several names, the first stands for all."""
+        return next(iter(self.texts.of(node) or ()), "")
+
+    def pass_on(self, node: ast.Call, function: Function) -> None:
+        """What the parameters of a function stand for, which is read later."""
+        names = [each.arg for each in function.args.args]
+        given = [*zip(names, node.args, strict=False), *((str(word.arg), word.value) for word in node.keywords)]
+        found = {name: self.chain(value) or self._made_of_rows(value) for name, value in given}
+        self.passed.setdefault(function.name, {}).update({name: one for name, one in found.items() if one})
 
     def visit_Assign(self, node: ast.Assign) -> None:
         for target in node.targets:
@@ -38,27 +69,51 @@ class Names(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _name(self, name: str, value: ast.expr) -> None:
-        self.constants[name] = value
-        found = chain_of(value, self.known)
-        if (
-            isinstance(value, ast.Call)
-            and isinstance(value.func, ast.Name)
-            and value.func.id in TAKES_ALL
-            and value.args
-        ):
-            rows = chain_of(value.args[0], self.known)
-            found = replace(rows, calls=(*rows.calls, ("list", None))) if rows else None
+        self.values[name] = [value]
+        self._rows(name, self.chain(value) or self._made_of_rows(value))
+
+    def _rows(self, name: str, found: Chain | None) -> None:
         if found:
             self.known[name] = found
         else:
             self.known.pop(name, None)
 
+    def _made_of_rows(self, value: ast.expr) -> Chain | None:
+        """What list(Order.objects.all()) or Paginator(Order.objects.all(), 500) gives."""
+        if not (isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.args):
+            return None
+        rows = self.chain(value.args[0])
+        if rows and value.func.id == "Paginator":
+            return replace(rows, sliced=True)
+        return replace(rows, calls=(*rows.calls, ("list", None))) if rows and value.func.id in TAKES_ALL else None
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        """sql += "..." """
+        if isinstance(node.target, ast.Name):
+            name = node.target.id
+            self.values[name] = [ast.BinOp(each, node.op, node.value) for each in self.values.get(name, [])]
+        self.generic_visit(node)
+
+    def of_loop(self, node: ast.For) -> None:
+        """The names that a loop gives: literals, or pages of rows."""
+        if not isinstance(node.target, ast.Name):
+            return
+        found = self._made_of_rows(node.iter)
+        self._rows(node.target.id, found if found and found.sliced else None)
+        (listed,) = self.values.get(node.iter.id, [None]) if isinstance(node.iter, ast.Name) else [node.iter]
+        self.values[node.target.id] = list(listed.elts) if isinstance(listed, ast.Tuple | ast.List) else []
+
+    def _table_of(self, node: ast.expr) -> str | None:
+        found = self.chain(node)
+        model = self.scene.state.models.get((found.app_label, found.model.lower())) if found else None
+        return db_table_of(model) if model else None
+
     def is_new(self, chain: Chain) -> bool:
-        """Does the migration itself make the model's table?"""
+        """Does the migration itself make the model's table, or has that only few rows, which no request locks?"""
         if chain.live:
             return False
         model = self.scene.state.models.get((chain.app_label, chain.model.lower()))
-        return model is None or self.scene.is_new(db_table_of(model))
+        return model is None or db_table_of(model) in FEW or self.scene.is_new(db_table_of(model))
 
     def unique(self, chain: Chain) -> set[str]:
         model = self.scene.state.models.get((chain.app_label, chain.model.lower()))
@@ -66,7 +121,7 @@ class Names(ast.NodeVisitor):
 
     def query(self, node: ast.AST) -> Chain | None:
         """A query over rows that may be many, of a table that others use."""
-        found = chain_of(node, self.known)
+        found = self.chain(node)
         if found is None or not found.is_query or self.is_new(found) or found.is_one_row(self.unique(found)):
             return None
         return found

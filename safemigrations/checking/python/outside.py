@@ -21,9 +21,16 @@ WAITS = (
     "paramiko.",
     "subprocess.",
     "django.core.mail.",
+    "os.system",
+    "os.popen",
     "stripe.",
     "redis.",
 )
+SENDS_A_TASK = {"delay", "apply_async"}
+FIXTURES = {
+    "django.core.management.call_command": "loaddata",
+    "django.core.serializers.deserialize": "deserialize()",
+}
 SCHEMA_METHODS = {
     "add_constraint",
     "add_field",
@@ -43,14 +50,21 @@ SCHEMA_METHODS = {
 
 def waits(call: ast.Call, imported: Mapping[str, str]) -> str:
     """The full name of what is called, if it waits for anything but the database; else empty."""
-    parts, node = [], call.func
+    name = full_name(call.func, imported)
+    if name.rpartition(".")[2] in SENDS_A_TASK:
+        return name
+    return name if any(name == each or (each.endswith(".") and name.startswith(each)) for each in WAITS) else ""
+
+
+def full_name(node: ast.expr, imported: Mapping[str, str]) -> str:
+    """ "django.core.mail.send_mail", whatever was imported of it; empty for what wasn't imported."""
+    parts = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
         node = node.value
     if not isinstance(node, ast.Name) or node.id not in imported:
         return ""
-    name = ".".join([imported[node.id], *reversed(parts)])
-    return name if any(name == each or (each.endswith(".") and name.startswith(each)) for each in WAITS) else ""
+    return ".".join([imported[node.id], *reversed(parts)])
 
 
 def is_live_model(name: str, path: str) -> bool:

@@ -6,15 +6,13 @@ import ast
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..hazard import Hazard, NotUnderstood, elided
+from ..hazard import Hazard, NotUnderstood
 from ..scene import Scene
-from . import functions, outside, sentences
-from .chains import Chain, chain_of, model_of
+from . import functions, loops, outside, sentences
+from .chains import Chain, model_of
 from .functions import Function, Module, Unreadable
-from .names import TAKES_ALL, Names
-
-Said = Hazard | NotUnderstood
-CREATES = ("create", "bulk_create", "get_or_create", "update_or_create")
+from .names import TAKES_ALL
+from .rows import Rows, Said
 
 
 def read(
@@ -27,9 +25,9 @@ def read(
         yield None, NotUnderstood(str(error), what="function")
         return
     reached = functions.with_those_that_it_calls(module, first)
-    works_on_rows = False
+    works_on_rows, passed = False, dict[str, dict[str, Chain]]()
     for each in reached:
-        reader = FunctionReader(module, each, scene, sql)
+        reader = FunctionReader(module, each, scene, sql, passed)
         reader.visit(each)
         works_on_rows = works_on_rows or reader.works_on_rows
         for said in reader.said:
@@ -46,35 +44,48 @@ def _of_the_whole(first: Function, reached: list[Function], scene: Scene) -> Ite
         yield sentences.which_database(first.name).at(first.lineno)
 
 
-class FunctionReader(Names):
+class FunctionReader(Rows):
     """Reads one function, and says what is wrong with it."""
 
-    def __init__(self, module: Module, function: Function, scene: Scene, sql: Callable[[str], Iterator[Said]]) -> None:
-        super().__init__(module, function, scene)
-        self.function = function
+    def __init__(
+        self,
+        module: Module,
+        function: Function,
+        scene: Scene,
+        sql: Callable[[str], Iterator[Said]],
+        passed: dict[str, dict[str, Chain]],
+    ) -> None:
+        super().__init__(module, function, scene, passed)
         self.sql = sql
-        self.said: list[Said] = []
-        self.works_on_rows = False
-        self.loops: list[ast.AST] = []
-        self.in_transaction = scene.atomic
-        self.told: set[str] = set()
+        self.inner: dict[str, Function] = {}  # functions within it
 
-    def say(self, node: ast.AST, hazard: Hazard, *, once: bool = False) -> None:
-        if once and hazard.message in self.told:
+    # Functions within it are read when it is known what they are given.
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._read_later(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._read_later(node)
+
+    def _read_later(self, node: Function) -> None:
+        if node is not self.function:
+            self.inner[node.name] = node
             return
-        self.told.add(hazard.message)
-        self.said.append(hazard.at(getattr(node, "lineno", 0)))
-
-    def not_understood(self, node: ast.AST, why: str) -> None:
-        self.said.append(NotUnderstood(why, getattr(node, "lineno", 0), what="function"))
+        self.generic_visit(node)
+        while self.inner:
+            name, inner = self.inner.popitem()
+            self.known.update(self.passed.get(name, {}))
+            self.generic_visit(inner)
 
     # Loops.
 
     def visit_For(self, node: ast.For) -> None:
+        self.of_loop(node)
         found = self.query(node.iter)
         if found:
-            self._loop(node, found)
-        elif self.in_transaction and chain_of(node.iter, self.known) is None and _saves(node):
+            self.collected.update(dict.fromkeys(loops.collected_by(node), found))
+            self.of_rows(node, found)
+        elif self.in_transaction and self.chain(node.iter) is None and self.saves(node):
             self.not_understood(node, f"it saves each of {ast.unparse(node.iter)}, and nothing says how many these are")
         self.loops.append(node)
         self.generic_visit(node)
@@ -102,20 +113,6 @@ class FunctionReader(Names):
         self.generic_visit(node)
         self.in_transaction = before
 
-    def _loop(self, node: ast.For, found: Chain) -> None:
-        self._memory(node, found)
-        if not _saves(node):
-            return
-        self.works_on_rows = True
-        if found.is_a_batch:
-            self._batches(node, found)
-        elif self.in_transaction:
-            self.say(node, sentences.saved_in_a_loop(found, node))
-
-    def _memory(self, node: ast.AST, found: Chain) -> None:
-        if not (found.is_a_batch or found.calls_any("iterator", "list", "aggregate", "count", "exists")):
-            self.say(node, sentences.in_memory(found))
-
     def visit_ListComp(self, node: ast.ListComp) -> None:
         self._comprehension(node)
 
@@ -129,7 +126,7 @@ class FunctionReader(Names):
         for generator in node.generators:
             found = self.query(generator.iter)
             if found and not found.calls_any("values", "values_list"):
-                self._memory(node, found)
+                self.memory(node, found)
         self.generic_visit(node)
 
     # Calls.
@@ -145,80 +142,50 @@ class FunctionReader(Names):
     def _function(self, node: ast.Call, name: str) -> None:
         found = self.query(node.args[0]) if name in TAKES_ALL and node.args else None
         if found and not found.calls_any("values", "values_list"):
-            self._memory(node, found)
+            self.memory(node, found)
+        if within := self.inner.get(name) or self.module.functions.get(name):
+            self.pass_on(node, within)
         path = self.imported.get(name, "")
+        if name not in self.module.functions and self._fixture(node, path):
+            return
         if path and name not in self.module.functions and outside.is_given_the_database(node, self.known, path):
             self.not_understood(node, f"it calls {path}, which stands elsewhere")
 
+    def _fixture(self, node: ast.Call, path: str) -> bool:
+        """Does it load rows with the models of the running code, or may it do anything?"""
+        if path not in outside.FIXTURES:
+            return False
+        command = self.texts.of(node.args[0]) if node.args else None
+        if path.endswith(".deserialize") or command == ["loaddata"]:
+            self.say(node, sentences.fixture(outside.FIXTURES[path]))
+        else:
+            self.not_understood(node, f"it runs the command {ast.unparse(node.args[0]) if node.args else ''}")
+        return True
+
     def _method(self, node: ast.Call, method: ast.Attribute) -> None:
         name, owner = method.attr, ast.unparse(method.value)
-        found = chain_of(node, self.known)
+        found = self.chain(node)
         if found and found.live and found.is_query:
             self.say(node, sentences.live_model(found), once=True)
-        if name == "get_model" and model_of(node) is None:
+        if name == "get_model" and model_of(node, self._one_text) is None:
             self.not_understood(node, "the name of the model is put together when it runs")
         if name in ("execute", "executemany"):
             self._execute(node)
+        elif self._fixture(node, outside.full_name(method, self.imported)):
+            return
         elif owner == "schema_editor" and name in outside.SCHEMA_METHODS:
             self.say(node, sentences.schema(name))
         elif found and found.is_query and not self.is_new(found):
-            self._write(node, found)
+            self.write(node, found)
 
     def _execute(self, node: ast.Call) -> None:
-        text = self._text(node.args[0]) if node.args else None
-        if text is None:
+        texts = self.texts.of(node.args[0]) if node.args else None
+        if texts is None:
             self.said.append(NotUnderstood("the SQL that is executed here is put together when it runs", node.lineno))
             return
-        for said in self.sql(text if len(node.args) < 2 else text.replace("%s", "NULL")):
-            self.said.append(said.at(node.lineno))
-
-    def _text(self, node: ast.expr) -> str | None:
-        """A text that is written here, or has a name."""
-        if isinstance(node, ast.Name):
-            value = self.constants.get(node.id)
-            return self._text(value) if value is not None and not isinstance(value, ast.Name) else None
-        return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
-
-    # Rows.
-
-    def _write(self, node: ast.Call, found: Chain) -> None:
-        if self.scene.elidable and found.last in CREATES and not self._goes_over_rows():
-            self.say(node, elided(self.function.name, f"the rows of {found.model} that it creates"), once=True)
-        match found.last:
-            case "update" | "delete" if not found.is_one_row(self.unique(found)):
-                self.works_on_rows = True
-                self._update(node, found)
-            case "update" if self.in_transaction and self._goes_over_rows():
-                self.works_on_rows = True
-                self.say(node, sentences.one_by_one(found))
-            case "bulk_update" if self.in_transaction:
-                self.works_on_rows = True
-                self.say(node, sentences.bulk_update(found))
-            case "create" | "bulk_create":
-                self.works_on_rows = self.works_on_rows or bool(self.loops)
-                self._create(node, found)
-
-    def _update(self, node: ast.Call, found: Chain) -> None:
-        if found.is_a_batch:
-            self._batches(node, found)
-        else:
-            self.say(node, sentences.many_at_once(found))
-        again = _computed_from_itself(node) - found.compared
-        if again and not self.scene.atomic:
-            what = f"{', '.join(sorted(again))} of {found.model} is computed from itself"
-            self.say(node, sentences.twice(what), once=True)
-
-    def _batches(self, node: ast.AST, found: Chain) -> None:
-        if self.loops and self.in_transaction:
-            self.say(node, sentences.batches_of_one_transaction(found))
-
-    def _goes_over_rows(self) -> bool:
-        return any(isinstance(loop, ast.For) and self.query(loop.iter) for loop in self.loops)
-
-    def _create(self, node: ast.Call, found: Chain) -> None:
-        words = {word.arg for word in node.keywords}
-        if not self.scene.atomic and not words & {"ignore_conflicts", "update_conflicts"}:
-            self.say(node, sentences.twice(f"rows of {found.model} are created"), once=True)
+        for text in texts:
+            for said in self.sql(text if len(node.args) < 2 else text.replace("%s", "NULL")):
+                self.said.append(said.at(node.lineno))
 
     # What takes time, and isn't the database.
 
@@ -226,25 +193,3 @@ class FunctionReader(Names):
         what = outside.waits(node, self.imported)
         if what and (self.in_transaction or what != "time.sleep"):
             self.say(node, sentences.waits(what, in_transaction=self.in_transaction), once=True)
-
-
-def _saves(loop: ast.For) -> bool:
-    """Is the row of the loop written, one by one?"""
-    row = loop.target.id if isinstance(loop.target, ast.Name) else ""
-    return any(
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("save", "delete", "asave", "adelete")
-        and isinstance(node.func.value, ast.Name)
-        and node.func.value.id == row
-        for node in ast.walk(loop)
-    )
-
-
-def _computed_from_itself(call: ast.Call) -> set[str]:
-    """The fields of update(total=F("total") + 1)."""
-    return {
-        word.arg
-        for word in call.keywords
-        if word.arg and isinstance(word.value, ast.BinOp) and f"F('{word.arg}')" in ast.unparse(word.value)
-    }

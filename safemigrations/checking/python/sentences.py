@@ -23,9 +23,19 @@ BATCHES = "Work in batches, each in a transaction of its own: atomic = False on 
 def live_model(found: Chain) -> Hazard:
     return Hazard(
         LIVE,
-        f"{found.model} is imported, so it has the fields of today's code: once a later migration adds a field, this "
-        "one fails on every new database.",
-        f'Use {found.model} = apps.get_model("app_label", "{found.model}"): it has the fields of this migration.',
+        f"{found.model} is the class of the running code, with the fields of today: once a later migration adds a "
+        "field, this one fails on every new database.",
+        f'Use {found.model} = apps.get_model("{found.app_label or "app_label"}", "{found.model}"): it has the fields '
+        "of this migration.",
+    )
+
+
+def fixture(how: str) -> Hazard:
+    return Hazard(
+        LIVE,
+        f"{how} reads rows with the models of today's code: once a later migration adds a field, this one fails on "
+        "every new database.",
+        "Create the rows with apps.get_model. Or load the file with a management command after migrate.",
     )
 
 
@@ -62,6 +72,15 @@ def many_at_once(found: Chain) -> Hazard:
 def bulk_update(found: Chain) -> Hazard:
     return Hazard(
         ROWS, f"bulk_update() of {found.model} keeps every row that it writes locked until the migration ends.", BATCHES
+    )
+
+
+def bulk_update_of_all(found: Chain) -> Hazard:
+    return Hazard(
+        ROWS,
+        f"bulk_update() is one transaction, whatever its batch_size is: each row of {found.model} that it is given "
+        "stays locked until the last of them is written.",
+        "Call it once for each batch of rows, or let Backfill fill them.",
     )
 
 

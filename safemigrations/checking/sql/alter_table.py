@@ -31,15 +31,12 @@ BRIEF = {
     "AT_AddIdentity",
     "AT_SetIdentity",
     "AT_DropIdentity",
-    "AT_ChangeOwner",
     "AT_SetRelOptions",
     "AT_ResetRelOptions",
     "AT_ReplaceRelOptions",
     "AT_AddInherit",
     "AT_DropInherit",
-    "AT_EnableRowSecurity",
     "AT_DisableRowSecurity",
-    "AT_ForceRowSecurity",
     "AT_NoForceRowSecurity",
     "AT_DropOids",
     "AT_ReplicaIdentity",
@@ -63,6 +60,7 @@ BRIEF_FOR_WRITERS = {
 }
 ONLINE = {"AT_ValidateConstraint"}
 BRIEF_ONLINE = {"AT_SetStatistics", "AT_SetOptions", "AT_ResetOptions", "AT_ClusterOn"}
+HIDES = {"AT_EnableRowSecurity", "AT_ForceRowSecurity"}
 REWRITES = {"AT_SetTableSpace", "AT_SetLogged", "AT_SetUnLogged", "AT_SetAccessMethod", "AT_SetExpression"}
 
 
@@ -98,6 +96,7 @@ def _of_command(command: Any, table: str, scene: Scene) -> list[Effect] | None:
         "online": ONLINE,
         "brief online": BRIEF_ONLINE,
         "rewrite": REWRITES,
+        "row security": HIDES,
     }.items():
         if form in forms:
             return [Effect(kind, table)]
@@ -119,6 +118,17 @@ def _add_column(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
         yield Effect("ADD COLUMN with a check", table, column.colname)
     if forms.keys() & {"CONSTR_UNIQUE", "CONSTR_PRIMARY"}:
         yield Effect("ADD UNIQUE", table, column.colname)
+    if "CONSTR_FOREIGN" in forms:
+        yield from _points_at(table, column.colname, forms)
+    if forms.keys() >= {"CONSTR_NOTNULL", "CONSTR_DEFAULT"}:
+        scene.required.add((table, column.colname))
+
+
+def _points_at(table: str, column: str, forms: dict[str, Any]) -> Iterator[Effect]:
+    """PostgreSQL looks up the value of each row, unless all are null."""
+    if "CONSTR_DEFAULT" in forms:
+        yield Effect("ADD FOREIGN KEY", table, column)
+    yield Effect("brief for writers", forms["CONSTR_FOREIGN"].pktable.relname)
 
 
 SERIAL = {"serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"}
@@ -193,12 +203,24 @@ def _alter_type(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
     new = type_of(command.def_.typeName)
     found = scene.table(table)
     old = known_type(found.field(command.name)) if found else ""
-    instant = old and command.def_.raw_default is None and is_instant(old, new)
+    instant = old and _is_kept(command, old, new) and is_instant(old, new)
     if found and instant and old != new:
         key = found.model.app_label, found.model.name_lower
         relied = Relied(scene.state, key, found.name_of(command.name), old, new)
         instant = not relied.is_made_anew_with_it
     yield Effect("brief" if instant else "ALTER TYPE", table, command.name)
+
+
+def _is_kept(command: Any, old: str, new: str) -> bool:
+    """Is there no USING, or one that only casts the column, which PostgreSQL sees through?"""
+    using = command.def_.raw_default
+    if using is None:
+        return True
+    own = isinstance(using, ast.TypeCast) and isinstance(using.arg, ast.ColumnRef)
+    if not own or using.arg.fields[-1].sval != command.name:
+        return False
+    cast = type_of(using.typeName)
+    return is_instant(old, cast) and is_instant(cast, new)
 
 
 def type_of(name: Any) -> str:
@@ -249,8 +271,9 @@ def _set_not_null(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
 def _default(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
     found = scene.table(table)
     field = found.field(command.name) if found else None
-    relied_on = command.def_ is None and field is not None and not field.null and field.has_db_default()
-    yield Effect("DROP DEFAULT" if relied_on else "brief", table, command.name)
+    is_known = field is not None and not field.null and field.has_db_default()
+    relied_on = is_known or (table, command.name) in scene.required
+    yield Effect("DROP DEFAULT" if relied_on and command.def_ is None else "brief", table, command.name)
 
 
 def _add_constraint(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
@@ -271,6 +294,10 @@ def _add_constraint(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
         yield Effect("SET NOT NULL" if kind == "CONSTR_NOTNULL" else "ADD CHECK", table)
 
 
+def _owner(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
+    yield Effect("OWNER" if scene.is_used(table) else "brief", table)
+
+
 def _attach(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
     yield Effect("online", table)
     yield Effect("ATTACH PARTITION", command.def_.name.relname)
@@ -284,4 +311,5 @@ OWN = {
     "AT_ColumnDefault": _default,
     "AT_AddConstraint": _add_constraint,
     "AT_AttachPartition": _attach,
+    "AT_ChangeOwner": _owner,
 }

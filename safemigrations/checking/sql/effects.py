@@ -160,6 +160,31 @@ COSTS: dict[str, Cost] = {
         "warning",
         long=False,
     ),
+    "REVOKE": Cost(
+        GOES,
+        ROW,
+        f"takes a right away that {OLD} may need",
+        "Take it away after the rollout; or decide with allow_unsafe that no release works with that role.",
+        "warning",
+        long=False,
+    ),
+    "OWNER": Cost(
+        GOES,
+        ACCESS_EXCLUSIVE,
+        f"takes every right from the owner of before, which may be the role of {OLD}",
+        "First grant to the role of the releases what they need; or decide with allow_unsafe that it stays a member.",
+        "warning",
+        long=False,
+    ),
+    "row security": Cost(
+        GOES,
+        ACCESS_EXCLUSIVE,
+        f"hides every row that no policy shows, and {OLD} knows of no policy",
+        "First create a policy that shows it every row; or decide with allow_unsafe that it is the owner of the table, "
+        "or has BYPASSRLS.",
+        "warning",
+        long=False,
+    ),
     "NOT NULL without a default": Cost(
         REFUSES,
         ACCESS_EXCLUSIVE,
@@ -172,7 +197,8 @@ COSTS: dict[str, Cost] = {
         REFUSES,
         ACCESS_EXCLUSIVE,
         f"takes away the default that {OLD} relies on: its INSERT leaves the column out and fails on NOT NULL",
-        "Take db_default out of models.py and run makemigrations, which writes DropDefaultLater.",
+        "Keep the default until no release leaves the column out. Take db_default out of models.py and run "
+        "makemigrations, which writes DropDefaultLater.",
         long=False,
     ),
     # Locks and rows.

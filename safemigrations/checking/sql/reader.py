@@ -10,7 +10,7 @@ from pglast import ast
 from ..hazard import Hazard, NotUnderstood, elided
 from ..scene import Scene
 from . import instead
-from .alter_table import Effect
+from .alter_table import Effect, parts
 from .effects import COSTS, HELD, STOPS_WRITERS, TRANSACTION, Cost
 from .parse import Statement, Unparsed, parse, shortened
 from .statements import effects
@@ -53,9 +53,12 @@ def _judge(statement: Statement, scene: Scene) -> Iterator[Said]:
     if scene.elidable and _makes(statement.node):
         yield elided(shortened(statement.text), "what it makes").at(statement.line)
     yield from _in_transaction(statement, scene)
+    yield from _not_committed(statement, scene)
     for effect in found:
         if not scene.is_new(effect.table):
             yield from _of_effect(statement, effect, scene)
+        elif effect.kind == "copied rows":  # into a new table, from one that may be large
+            yield from _while_held(statement, effect, scene)
     for effect in found:
         if COSTS[effect.kind].lock in STOPS_WRITERS:
             scene.hold(effect.table, COSTS[effect.kind].lock, shortened(statement.text))
@@ -64,15 +67,8 @@ def _judge(statement: Statement, scene: Scene) -> Iterator[Said]:
 
 def _of_effect(statement: Statement, effect: Effect, scene: Scene) -> Iterator[Hazard]:
     cost = COSTS[effect.kind]
-    if cost.long and (held := next(scene.holding(), None)):
-        table, lock, by = held
-        yield Hazard(
-            HELD,
-            f"{shortened(statement.text)} takes longer the larger {effect.table} is, and until it ends {by} keeps its "
-            f"{lock} lock on {table}: everybody who uses {table} waits.",
-            "Put it into a migration of its own, or into a transaction of its own with atomic = False.",
-            line=statement.line,
-        )
+    if cost.long:
+        yield from _while_held(statement, effect, scene)
     if cost.id:
         harm = cost.work.format(table=effect.table)
         yield Hazard(
@@ -82,6 +78,19 @@ def _of_effect(statement: Statement, effect: Effect, scene: Scene) -> Iterator[H
             cost.level,
             statement.line,
         )
+
+
+def _while_held(statement: Statement, effect: Effect, scene: Scene) -> Iterator[Hazard]:
+    if not (held := next(scene.holding(), None)):
+        return
+    table, lock, by = held
+    yield Hazard(
+        HELD,
+        f"{shortened(statement.text)} takes longer the larger {effect.table} is, and until it ends {by} keeps its "
+        f"{lock} lock on {table}: everybody who uses {table} waits.",
+        "Put it into a migration of its own, or into a transaction of its own with atomic = False.",
+        line=statement.line,
+    )
 
 
 def _hint(statement: Statement, effect: Effect, cost: Cost, scene: Scene) -> str:
@@ -126,6 +135,27 @@ def _in_transaction(statement: Statement, scene: Scene) -> Iterator[Hazard]:
         IN_TRANSACTION[why],
         line=statement.line,
     )
+
+
+def _not_committed(statement: Statement, scene: Scene) -> Iterator[Hazard]:
+    """https://www.postgresql.org/docs/current/sql-altertype.html: a new value can't be used until it is committed."""
+    if isinstance(statement.node, ast.AlterEnumStmt):
+        return
+    for value in sorted(scene.values.keys() & set(_texts_in(statement.node))):
+        yield Hazard(
+            TRANSACTION,
+            f"{shortened(statement.text)} fails: it uses {value!r}, which the same transaction adds to "
+            f"{scene.values[value]}, and PostgreSQL refuses a value that isn't committed.",
+            "Add the value in a migration of its own, or set atomic = False.",
+            line=statement.line,
+        )
+
+
+def _texts_in(tree: Any) -> Iterator[str]:
+    if isinstance(tree, ast.A_Const) and isinstance(tree.val, ast.String):
+        yield tree.val.sval
+    for part in parts(tree):
+        yield from _texts_in(part)
 
 
 def needs_no_transaction(statement: Statement) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pglast import ast
 
-from ..scene import Scene
+from ..scene import FEW, Scene
 from . import alter_table
 from .alter_table import Effect, functions_in, parts
 from .parse import Statement
@@ -31,7 +31,6 @@ HARMLESS = {
     "ConstraintsSetStmt",
     "CreateCastStmt",
     "CreateDomainStmt",
-    "CreateEnumStmt",
     "CreateEventTrigStmt",
     "CreateExtensionStmt",
     "CreateFunctionStmt",
@@ -44,7 +43,6 @@ HARMLESS = {
     "DefineStmt",
     "DiscardStmt",
     "GrantRoleStmt",
-    "GrantStmt",
     "NotifyStmt",
     "TransactionStmt",
     "VariableSetStmt",
@@ -131,8 +129,23 @@ def _set_schema(node: Any, scene: Scene) -> Iterator[Effect]:
 
 
 def _enum(node: Any, scene: Scene) -> Iterator[Effect]:
+    name = node.typeName[-1].sval
     if node.oldVal:
-        yield Effect("RENAME", node.typeName[-1].sval, node.oldVal)
+        yield Effect("RENAME", name, node.oldVal)
+    elif name not in scene.types:
+        scene.values[node.newVal] = name
+
+
+def _new_enum(node: Any, scene: Scene) -> Iterator[Effect]:
+    scene.types.add(node.typeName[-1].sval)
+    yield from ()
+
+
+def _grant(node: Any, scene: Scene) -> Iterator[Effect]:
+    """And REVOKE."""
+    if not node.is_grant and node.objtype.name == "OBJECT_TABLE":
+        tables = (each.relname for each in node.objects or () if isinstance(each, ast.RangeVar))
+        yield from (Effect("REVOKE", table) for table in tables if scene.is_used(table))
 
 
 def _domain(node: Any, scene: Scene) -> Iterator[Effect]:
@@ -227,32 +240,50 @@ def _change(node: Any, scene: Scene) -> Iterator[Effect]:
     table = node.relation.relname
     if node.whereClause is None:
         yield Effect("every row", table)
-    elif _is_one_row(node.whereClause, table, scene) or _is_a_batch(node.whereClause):
+    elif table in FEW or _is_one_row(node, scene) or _is_a_batch(node.whereClause):
         yield Effect("rows", table)
     else:
         yield Effect("some rows", table)
 
 
-def _is_one_row(where: Any, table: str, scene: Scene) -> bool:
-    found = scene.table(table)
-    columns = set(_compared(where))
+def _is_one_row(node: Any, scene: Scene) -> bool:
+    """Or as many as the statement lists."""
+    found = scene.table(node.relation.relname)
+    columns = set(_compared(node.whereClause, _lists_of_values(node)))
     return found.is_unique(columns) if found else "id" in columns
 
 
-def _compared(where: Any) -> Iterator[str]:
+def _lists_of_values(node: Any) -> set[str]:
+    """The names that FROM or USING gives to lists, as in FROM (VALUES (1, 'a')) AS v (id, note)."""
+    sources = getattr(node, "fromClause", None) or getattr(node, "usingClause", None) or ()
+    lists = (each for each in sources if isinstance(each, ast.RangeSubselect) and each.alias is not None)
+    return {each.alias.aliasname for each in lists if each.subquery.valuesLists}
+
+
+EQUAL = ("AEXPR_OP", "AEXPR_OP_ANY", "AEXPR_IN")
+
+
+def _compared(where: Any, lists: set[str]) -> Iterator[str]:
     """The columns that every row has to have certain values in."""
     if isinstance(where, ast.BoolExpr) and where.boolop.name == "AND_EXPR":
         for part in where.args:
-            yield from _compared(part)
-    elif isinstance(where, ast.A_Expr) and where.kind.name in ("AEXPR_OP", "AEXPR_IN") and where.name[-1].sval == "=":
-        values = where.rexpr if isinstance(where.rexpr, tuple) else (where.rexpr,)
-        if isinstance(where.lexpr, ast.ColumnRef) and all(map(_is_constant, values)):
-            yield where.lexpr.fields[-1].sval
+            yield from _compared(part, lists)
+    elif isinstance(where, ast.A_Expr) and where.kind.name in EQUAL and where.name[-1].sval == "=":
+        for one, other in ((where.lexpr, where.rexpr), (where.rexpr, where.lexpr)):
+            values = other if isinstance(other, tuple) else (other,)
+            if isinstance(one, ast.ColumnRef) and all(_is_given(value, lists) for value in values):
+                yield one.fields[-1].sval
 
 
-def _is_constant(value: Any) -> bool:
-    while isinstance(value, ast.TypeCast):
-        value = value.arg
+def _is_given(value: Any, lists: set[str]) -> bool:
+    """Does the statement itself hold the value?"""
+    match value:
+        case ast.TypeCast():
+            return _is_given(value.arg, lists)
+        case ast.A_ArrayExpr():
+            return all(_is_given(each, lists) for each in value.elements or ())
+        case ast.ColumnRef():
+            return len(value.fields) > 1 and value.fields[0].sval in lists
     return isinstance(value, ast.A_Const | ast.ParamRef)
 
 
@@ -268,8 +299,17 @@ def _is_a_batch(where: Any) -> bool:
 def _insert(node: Any, scene: Scene) -> Iterator[Effect]:
     literal = node.selectStmt is None or node.selectStmt.valuesLists
     updates = node.onConflictClause is not None and node.onConflictClause.action.name == "ONCONFLICT_UPDATE"
-    kind = "rows" if literal else "some rows" if updates else "copied rows"
+    sources = [] if literal else list(_read_by(node.selectStmt))
+    few = literal or (sources and all(map(scene.is_new, sources)))
+    kind = "rows" if few else "some rows" if updates else "copied rows"
     yield Effect(kind, node.relation.relname)
+
+
+def _read_by(tree: Any) -> Iterator[str]:
+    if isinstance(tree, ast.RangeVar):
+        yield tree.relname
+    for part in parts(tree):
+        yield from _read_by(part)
 
 
 def _merge(node: Any, scene: Scene) -> Iterator[Effect]:
@@ -282,6 +322,7 @@ OWN: dict[str, Callable[[Any, Scene], Iterator[Effect] | None]] = {
     "AlterEnumStmt": _enum,
     "AlterDomainStmt": _domain,
     "ClusterStmt": _cluster,
+    "CreateEnumStmt": _new_enum,
     "CreatePolicyStmt": _policy,
     "AlterPolicyStmt": _policy,
     "CreateStmt": _create_table,
@@ -289,6 +330,7 @@ OWN: dict[str, Callable[[Any, Scene], Iterator[Effect] | None]] = {
     "CreateTrigStmt": _trigger,
     "DeleteStmt": _change,
     "DropStmt": _drop,
+    "GrantStmt": _grant,
     "IndexStmt": _index,
     "InsertStmt": _insert,
     "LockStmt": _lock,

@@ -1,0 +1,73 @@
+"""What a loop does with its row."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+
+from .functions import Function
+
+SAVES = ("save", "delete", "asave", "adelete")
+
+
+def saves(loop: ast.For, known: Mapping[str, Function]) -> bool:
+    """Is the row of the loop written, one by one? `known`: the functions of the module, which may do it."""
+    return _writes(loop, _row_of(loop), known)
+
+
+def _row_of(loop: ast.For) -> str:
+    return loop.target.id if isinstance(loop.target, ast.Name) else ""
+
+
+def _writes(tree: ast.AST, row: str, known: Mapping[str, Function], within: tuple[str, ...] = ()) -> bool:
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return any(_saves_it(call, row) or _passes_it_on(call, row, known, within) for call in calls)
+
+
+def _saves_it(call: ast.Call, row: str) -> bool:
+    method = call.func
+    is_one = isinstance(method, ast.Attribute) and method.attr in SAVES and isinstance(method.value, ast.Name)
+    return is_one and method.value.id == row  # type: ignore[attr-defined]
+
+
+def _passes_it_on(call: ast.Call, row: str, known: Mapping[str, Function], within: tuple[str, ...]) -> bool:
+    """To a function of the same module that writes it."""
+    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    if name not in known or name in within:
+        return False
+    given = zip(known[name].args.args, call.args, strict=False)
+    own = [parameter.arg for parameter, value in given if isinstance(value, ast.Name) and value.id == row]
+    return any(_writes(known[name], parameter, known, (*within, name)) for parameter in own)
+
+
+def collected_by(loop: ast.For) -> set[str]:
+    """The lists that the loop appends its row to, and never empties."""
+    return set(_appended_to(loop)) - set(_emptied(loop))
+
+
+def _appended_to(loop: ast.For) -> Iterator[str]:
+    for node in ast.walk(loop):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="append", value=ast.Name(id=name)), args=[ast.Name(id=row)]):
+                if row == _row_of(loop):
+                    yield name
+
+
+def _emptied(loop: ast.For) -> Iterator[str]:
+    for node in ast.walk(loop):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                yield name
+            case ast.Call(func=ast.Attribute(attr="clear", value=ast.Name(id=name))):
+                yield name
+            case ast.Delete(targets=[ast.Subscript(value=ast.Name(id=name))]):
+                yield name
+
+
+def computed_from_itself(call: ast.Call) -> set[str]:
+    """The fields of update(total=F("total") + 1)."""
+    return {
+        word.arg
+        for word in call.keywords
+        if word.arg and isinstance(word.value, ast.BinOp) and f"F('{word.arg}')" in ast.unparse(word.value)
+    }

@@ -1,0 +1,113 @@
+"""What a function does to rows: how many it changes in one transaction, and how many it keeps in memory."""
+
+from __future__ import annotations
+
+import ast
+
+from ..hazard import Hazard, NotUnderstood, elided
+from ..scene import Scene
+from . import loops, sentences
+from .chains import Chain
+from .functions import Function, Module
+from .names import Names
+
+Said = Hazard | NotUnderstood
+CREATES = ("create", "bulk_create", "get_or_create", "update_or_create")
+
+
+class Rows(Names):
+    """Judges loops and queries; who walks through the function says where it is."""
+
+    def __init__(
+        self,
+        module: Module,
+        function: Function,
+        scene: Scene,
+        passed: dict[str, dict[str, Chain]],
+    ) -> None:
+        super().__init__(module, function, scene, passed)
+        self.function = function
+        self.said: list[Said] = []
+        self.works_on_rows = False
+        self.loops: list[ast.AST] = []
+        self.in_transaction = scene.atomic
+        self.collected: dict[str, Chain] = {}  # lists that a loop fills with its rows
+        self.told: set[str] = set()
+
+    def say(self, node: ast.AST, hazard: Hazard, *, once: bool = False) -> None:
+        if once and hazard.message in self.told:
+            return
+        self.told.add(hazard.message)
+        self.said.append(hazard.at(getattr(node, "lineno", 0)))
+
+    def not_understood(self, node: ast.AST, why: str) -> None:
+        self.said.append(NotUnderstood(why, getattr(node, "lineno", 0), what="function"))
+
+    def saves(self, loop: ast.For) -> bool:
+        return loops.saves(loop, self.module.functions)
+
+    def of_rows(self, node: ast.For, found: Chain) -> None:
+        self.memory(node, found)
+        if not self.saves(node):
+            return
+        self.works_on_rows = True
+        if found.is_a_batch:
+            self._batches(node, found)
+        elif self.in_transaction:
+            self.say(node, sentences.saved_in_a_loop(found, node))
+
+    def memory(self, node: ast.AST, found: Chain) -> None:
+        if not (found.is_a_batch or found.calls_any("iterator", "list", "aggregate", "count", "exists")):
+            self.say(node, sentences.in_memory(found))
+
+    def write(self, node: ast.Call, found: Chain) -> None:
+        if self.scene.elidable and found.last in CREATES and not self.goes_over_rows():
+            self.say(node, elided(self.function.name, f"the rows of {found.model} that it creates"), once=True)
+        match found.last:
+            case "update" | "delete" if not found.is_one_row(self.unique(found)):
+                self.works_on_rows = True
+                self._update(node, found)
+            case "update" if self.in_transaction and self.goes_over_rows():
+                self.works_on_rows = True
+                self.say(node, sentences.one_by_one(found))
+            case "bulk_update":
+                self._bulk_update(node, found)
+            case "create" | "bulk_create":
+                self.works_on_rows = self.works_on_rows or bool(self.loops)
+                self._create(node, found)
+
+    def _update(self, node: ast.Call, found: Chain) -> None:
+        if found.is_a_batch:
+            self._batches(node, found)
+        else:
+            self.say(node, sentences.many_at_once(found))
+        again = loops.computed_from_itself(node) - found.compared
+        if again and not self.scene.atomic:
+            what = f"{', '.join(sorted(again))} of {found.model} is computed from itself"
+            self.say(node, sentences.twice(what), once=True)
+
+    def _bulk_update(self, node: ast.Call, found: Chain) -> None:
+        rows = self._given(node.args[0]) if node.args else None
+        if self.in_transaction:
+            self.works_on_rows = True
+            self.say(node, sentences.bulk_update(found))
+        elif rows and not rows.is_a_batch and not rows.is_one_row(self.unique(rows)):
+            self.say(node, sentences.bulk_update_of_all(found))
+
+    def _given(self, node: ast.expr) -> Chain | None:
+        """The query whose rows are in a list."""
+        if isinstance(node, ast.Name) and node.id in self.collected:
+            return self.collected[node.id]
+        return self.chain(node)
+
+    def _batches(self, node: ast.AST, found: Chain) -> None:
+        if self.loops and self.in_transaction:
+            self.say(node, sentences.batches_of_one_transaction(found))
+
+    def goes_over_rows(self) -> bool:
+        return any(isinstance(loop, ast.For) and self.query(loop.iter) for loop in self.loops)
+
+    def _create(self, node: ast.Call, found: Chain) -> None:
+        words = {word.arg for word in node.keywords}
+        if not self.scene.atomic and not words & {"ignore_conflicts", "update_conflicts"}:
+            self.say(node, sentences.twice(f"rows of {found.model} are created"), once=True)
