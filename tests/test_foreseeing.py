@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import pytest
 from django.db import models
-from django.db.migrations import AddField, AlterField, RemoveConstraint, RunPython
-from django.db.models import F, Q, Value
+from django.db.migrations import (
+    AddConstraint,
+    AddField,
+    AlterField,
+    CreateModel,
+    RemoveConstraint,
+    RenameField,
+    RunPython,
+)
+from django.db.models import CheckConstraint, F, Q, UniqueConstraint, Value
 
 from safemigrations.operations import Backfill
 
 from .attacks.deployment import Deployment, deployment
-from .attacks.library import COMPUTED, RENAMED, UNIQUE, library
+from .attacks.library import BIGGER, COMPUTED, RENAMED, TEXT, UNIQUE, library
+from .shop import KEY
 
 SAME = "UPDATE shop_book SET code = 'same' WHERE id < 3"
 DUPLICATES = (
@@ -75,6 +84,65 @@ def test_what_the_run_itself_mends_is_no_reason(books, by):
     books.write(UNIQUE.operation)
     assert "refused" not in books.migrate(plan=True).output
     books.migrate().check()
+
+
+def check(column, table="book"):
+    return AddConstraint(table, CheckConstraint(condition=Q(**{f"{column}__gt": 0}), name="positive"))
+
+
+def unique(column):
+    return AddConstraint("book", UniqueConstraint(fields=[column], name="once"))
+
+
+AHEAD = {
+    "another name": (RENAMED.operation, check("sheets"), "UPDATE shop_book SET pages = 0 WHERE id = 7", "id: 7"),
+    "another type": (BIGGER.operation, check("pages"), "UPDATE shop_book SET pages = 0 WHERE id = 7", "id: 7"),
+    "a name that holds the old one": (
+        RenameField("book", "code", "code_of_book"),
+        unique("code_of_book"),
+        SAME,
+        "(code_of_book): same",
+    ),
+    "another name and another type": (
+        TEXT.operation,
+        unique("pages"),
+        "UPDATE shop_book SET pages = 3 WHERE id < 3",
+        "(pages): 3",
+    ),
+    "another collation": (
+        AlterField("book", "code", models.CharField(max_length=40, db_collation="C")),
+        unique("code"),
+        SAME,
+        "(code): same",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", AHEAD)
+def test_rows_are_asked_by_the_column_as_it_is_now(books, kind):
+    """The column that the question names comes with the run itself."""
+    first, then, spoil, found = AHEAD[kind]
+    books.sql(spoil)
+    books.write(first)
+    books.write(then)
+    assert found in refused(books)
+
+
+def test_values_that_have_no_other_type_are_found_before_the_first_migration(books):
+    books.write(EXTRA)
+    books.write(AlterField("book", "title", models.IntegerField(db_column="number", choices=[(1, "one")])))
+    assert "a title that can't be converted to integer" in refused(books)
+
+
+def test_rows_of_a_table_in_another_schema_are_asked_by_the_column_as_it_is_now(dsn, tmp_path):
+    shelf = CreateModel("Shelf", [KEY, ("width", models.IntegerField())], {"db_table": '"store"."shelf"'})
+    with deployment(tmp_path, dsn) as made:
+        made.sql("CREATE SCHEMA store")
+        made.deploy(shelf).check()
+        made.sql("INSERT INTO store.shelf (width) VALUES (3), (0)")
+        made.write(RenameField("shelf", "width", "how_wide"))
+        made.write(check("how_wide", "shelf"))
+        assert "id: 2" in refused(made)
 
 
 def test_a_message_says_what_the_run_did_before(books):

@@ -24,7 +24,7 @@ from ..postgres.privileges import is_all_its_own
 from ..running.ahead import Ahead
 from ..running.run import Run
 from ..running.storage import OF_CONTRACTS
-from ..typed import field_of
+from ..typed import field_of, field_should_be_altered
 from .stock_steps import stock_steps
 
 Planned = Iterable[tuple[Migration, ProjectState]]
@@ -64,7 +64,8 @@ class Foreseeing:
                     later = operation.leaves(at, self.run)
                     if later:
                         self.asking.ask_for_own(*OF_CONTRACTS)
-                    self.asking.ask(operation.expand(at) if later else (*operation.expand(at), *operation.contract(at)))
+                    plan = operation.expand(at) if later else (*operation.expand(at), *operation.contract(at))
+                    self.asking.ask(plan, carries=operation.carries(at))
 
     def backwards(self, planned: Planned) -> None:
         self.asking.of_indexes = True
@@ -83,7 +84,7 @@ class Foreseeing:
         if _is_unknown(operation):
             self.asking.anything = True
             self.asking.ahead.add_migration_of_others(str(at.migration))
-        else:
+        elif not alters_nothing(operation, at):
             self.asking.change(taken_by(operation, at.app_label, at.before))
             if self.of_stock:
                 self.asking.ask_for_rights(stock_steps(operation, at, back=back))
@@ -95,6 +96,19 @@ def matters_of_stock(connection: BaseDatabaseWrapper) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT NOT ({is_all_its_own()}) OR EXISTS (SELECT FROM pg_publication)")
         return bool(cursor.fetchone()[0])
+
+
+def alters_nothing(operation: Operation, at: Situation) -> bool:
+    """Does a field change in Python alone?"""
+    match operation:
+        case migrations.AlterField(name=one):
+            other = one
+        case migrations.RenameField(old_name=one, new_name=other):
+            pass
+        case _:
+            return False
+    old, new = field_of(at.old(operation.model_name), one), field_of(at.new(operation.model_name), other)
+    return not old.many_to_many and not field_should_be_altered(at.editor, old, new)
 
 
 def narrowed_again(operation: migrations.AlterField, at: Situation) -> Iterator[Proof]:

@@ -29,6 +29,7 @@ from django.db.migrations.utils import get_references
 from django.db.models import Field
 
 from ..plans import old_table_name
+from ..plans.carried import Carried, carried
 from ..plans.casts import Cast, cast, numeric_of_both, parse
 from ..plans.claims import Claim, Claims
 from ..plans.column import Column
@@ -133,6 +134,16 @@ class ExpandAlterField(Change, AlterField):
             return self._two_columns(at, change).expand()
         exchange = self._exchange(at, change)
         return exchange.proofs() if change.narrows else exchange.expand()
+
+    def carries(self, at: Situation) -> tuple[Carried, ...]:
+        if self.field.many_to_many:
+            return ()
+        change = self._change(at)
+        if change.renames_column:
+            return (self._two_columns(at, change).carried,)
+        return tuple(
+            carried(column.old, column.new, column.forth.or_null) for column in self._exchange(at, change).columns
+        )
 
     def triggers(self, at: Situation) -> tuple[Together, ...]:
         if self.field.many_to_many:

@@ -22,6 +22,7 @@ from ..contracts import loaded
 from ..contracts.held import freed_by
 from ..data import Data
 from ..errors import NeedsAutocommit
+from ..plans.carried import Carried
 from ..plans.claims import Claim, Claims
 from ..plans.steps import Backfill, Plan, Proof, Statement, Step, Together, reverse
 from ..running.at_once import contracts_at_once
@@ -115,6 +116,10 @@ class Change(SeparateDatabaseAndState):
 
     def triggers(self, at: Situation) -> tuple[Together, ...]:
         """Those that have to be there from the expand to the contract."""
+        return ()
+
+    def carries(self, at: Situation) -> tuple[Carried, ...]:
+        """The columns whose values it makes of those of other columns."""
         return ()
 
     def reworks(self, at: Situation) -> Claims:

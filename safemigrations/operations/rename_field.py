@@ -31,6 +31,7 @@ from django.db.migrations.utils import get_references
 from django.db.models import Field
 
 from ..plans import old_table_name
+from ..plans.carried import Carried
 from ..plans.column import Column, bound
 from ..plans.steps import Plan, Together
 from ..plans.two_names import TwoNames
@@ -96,6 +97,10 @@ class ExpandRename(Change, RenameField):
         if tables := self._tables(at):
             return old_table_name.expand(at.editor, tables)
         return () if self._has_same_column(at) else self._names(at).expand()
+
+    def carries(self, at: Situation) -> tuple[Carried, ...]:
+        names = self._names(at)
+        return () if self._has_same_column(at) else (names.carried,)
 
     def triggers(self, at: Situation) -> tuple[Together, ...]:
         return () if self._has_same_column(at) else (self._names(at).trigger,)

@@ -138,13 +138,15 @@ class Proof(Step):
 
     With `pages_of` (a quoted table, whose rows the query reads and whose condition comes last) it is asked for some
     pages at a time, so that no snapshot is held for long. That is a proof where no row can become one meanwhile.
-    `on_failure` takes back what was only made to ask the question.
+    `on_failure` takes back what was only made to ask the question. Who asks before that is made sends `given` first,
+    and rolls it back.
     """
 
     query: str
     failure: str
     pages_of: str = ""
     on_failure: tuple[Step, ...] = ()
+    given: tuple[str, ...] = ()
 
     @property
     def reads(self) -> str:

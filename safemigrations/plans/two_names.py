@@ -23,6 +23,7 @@ from ..postgres.names import Name, regclass
 from ..postgres.probe import Probe, said_if
 from ..postgres.triggers import functions_in_order, functions_naming
 from ..postgres.values import differ, differ_in_0_1_0, literal
+from .carried import Carried, carried
 from .claims import Claim
 from .column import Column
 from .copies import CopyIndexes, MoveAdditions
@@ -44,6 +45,10 @@ class TwoNames(Data):
     @property
     def contract_label(self) -> str:
         return f"drop the twin {self.twin.name} of {self.label}; {self.original.name} is called {self.twin.name} then"
+
+    @property
+    def carried(self) -> Carried:
+        return carried(self.original, self.twin)
 
     def expand(self) -> Plan:
         return (self._unwatched(), self._begin(), self._fill(), self._copy_indexes(), self._equal())

@@ -23,7 +23,8 @@ from ..postgres.names import scope_of_copies
 from ..postgres.probe import Probe, said_if
 from ..postgres.triggers import functions_naming
 from ..postgres.values import differ
-from .casts import assigned, misfit
+from .carried import Carried, carried
+from .casts import Cast, assigned, misfit
 from .claims import Claim
 from .column import Column
 from .copies import BuildCounterparts
@@ -283,6 +284,12 @@ class TwoTypes(Data):
         return self._conversion.trigger
 
     @property
+    def carried(self) -> Carried:
+        old, new = self.old, self.new
+        cast = f"CAST({self.using or assigned(old.type, new.type)} AS {new.type})"
+        return carried(old, new, Cast(cast, "" if self.using else misfit(old.type, new.type)).or_null)
+
+    @property
     def contract_label(self) -> str:
         return f"drop {self.old.name} of {self.old.label}, after proving that {self.new.name} has its values"
 
@@ -338,6 +345,7 @@ class TwoTypes(Data):
                 "run the same command again."
             ),
             on_failure=self._conversion.drop_functions(),
+            given=tuple(sql for step in self._conversion.functions() for sql in step.sql),
             # Once the columns are there the new release may have written what only its own type holds.
             done=self.trigger.done.or_(forwards.over),
         )

@@ -83,6 +83,14 @@ def _is_of_type(type_: str) -> str:
     return f"a.atttypid = to_regtype({literal(type_)})"
 
 
+def columns_of(table: str) -> str:
+    """The names of a table's columns, in their order."""
+    return (
+        f"SELECT attname FROM pg_attribute WHERE attrelid = {regclass(table)} AND attnum > 0 AND NOT attisdropped"
+        " ORDER BY attnum"
+    )
+
+
 def default_of(table: str, column: str) -> str:
     """The default of a column as people read it, if it has one."""
     return (

@@ -1,23 +1,28 @@
 """What is going to stop plans, asked before the first step of any of them.
 
 A question is asked early only where the steps before it change nothing that it reads: one about a column that an
-earlier step adds or fills is asked when its turn has come.
+earlier step adds or fills is asked when its turn has come. Where an earlier plan only gives a column another name or
+another type, the rows are asked by the column as it is now.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from django.db import DatabaseError, transaction
 
 from ..errors import StepFailed
-from ..plans.claims import Claim, Kind
+from ..plans.carried import Carried
+from ..plans.claims import Claim, Claims, Kind
 from ..plans.duplicates import duplicates
 from ..plans.indexes import BuildIndex
 from ..plans.steps import Backfill, Online, Proof, Question, Step, Trial, tables_of
 from ..postgres.names import Name
 from .ahead import Ahead
+from .as_they_will_be import AsTheyWillBe
 from .backfill.table import columns_set
 from .foreseen import refuse_foreseen
 from .proofs import contradictions, proof, trial
@@ -39,18 +44,28 @@ class Asking:
         self.ahead = Ahead()
         self.refusals: list[str] = []
         self.changed: list[Claim] = []  # what earlier steps make, remove or fill
+        self.later = AsTheyWillBe()
         self.exchanged: set[str] = set()  # tables whose foreign keys earlier steps add, drop or exchange; raw
         self.anything = False  # has somebody's own code or SQL come before? Nobody knows what that changes
         self.of_indexes = False  # on the way back no proof of the plan comes before a unique index
 
-    def ask(self, plan: Iterable[Step]) -> None:
-        steps = tuple(plan)
+    def ask(self, plan: Iterable[Step], *, carries: Iterable[Carried] = ()) -> None:
+        steps, before = tuple(plan), tuple(self.changed)
         self._collect(lambda: refuse_foreseen(self.session.connection, steps))
         for step in steps:
             self._ask_step(step)
             self._remember(step)
         if any(isinstance(step, Backfill) for step in steps):
             self.ask_for_own(*OF_BACKFILLS)
+        for each in carries:
+            self._carry(each, before)
+
+    def _carry(self, one: Carried, before: Claims) -> None:
+        """What the column will hold is known, unless the original is itself another one by then."""
+        if not one.original.goes_with(before):
+            known = (one.column, one.column.twin)
+            self.changed = [claim for claim in self.changed if not claim.is_in(known)]
+            self.later.add(one)
 
     def ask_for_rights(self, steps: Iterable[Step]) -> None:
         """Of steps that somebody else sends."""
@@ -76,8 +91,13 @@ class Asking:
     def _ask_step(self, step: Step) -> None:
         self.ask_for_rights([step])
         text = self._text(step)
-        if text and not self.anything and not self._has_changed(text):
+        if text and not self.anything and not self._has_changed(text) and self._can_be_asked_ahead(step, text):
             self._collect(lambda: self._answer(step))
+
+    def _can_be_asked_ahead(self, step: Step, text: str) -> bool:
+        """Is it about rows? What the catalog will have of a column that isn't there yet nobody knows."""
+        is_of_rows = isinstance(step, Proof | Online) and "pg_" not in text
+        return is_of_rows or not any(_is_named(claim, text) for claim in self.later.columns)
 
     def _has_changed(self, text: str) -> bool:
         """May an earlier step change what is asked?"""
@@ -102,11 +122,13 @@ class Asking:
             return
         match step:
             case Proof():
-                proof(self.session, step)
+                step = replace(step, query=self.later.of(self.session, step.query))
+                proof(self.session, step, given=step.given)
             case Trial():
                 trial(self.session, step)
             case Online():
-                self._ask_for_rows(step.violators, f"{step.why}: that is going to fail for the rows {{}}")
+                query = self.later.of(self.session, step.violators)
+                self._ask_for_rows(query, f"{step.why}: that is going to fail for the rows {{}}")
             case BuildIndex():
                 query = duplicates(self.session, step)
                 self._ask_for_rows(query, f"{step.why}: several rows have the same key {{}}")
@@ -154,7 +176,7 @@ def _is_named(claim: Claim, text: str) -> bool:
 
 def _is_in(text: str, name: str) -> bool:
     """Also where quotes in the name are doubled, as in an identifier or a literal."""
-    return _without_quotes(name) in _without_quotes(text)
+    return bool(re.search(rf"(?<!\w){re.escape(_without_quotes(name))}(?!\w)", _without_quotes(text)))
 
 
 def _without_quotes(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.db import DataError, NotSupportedError, ProgrammingError
 
@@ -19,21 +19,22 @@ class Contradicted(StepFailed):
     """Rows contradict a step, so it takes back what was only made for it: its `on_failure`."""
 
 
-def proof(session: Session, step: Proof) -> str:
-    if found := contradictions(session, step.query, step.pages_of):
+def proof(session: Session, step: Proof, *, given: Sequence[str] = ()) -> str:
+    """Raises Contradicted. `given` are statements that come before, and are rolled back."""
+    if found := contradictions(session, step.query, step.pages_of, given=given):
         # Not format(): a name in the text may have braces of its own.
         raise Contradicted(step.failure.replace("{rows}", found))
     return ""
 
 
-def contradictions(session: Session, query: str, pages_of: str = "") -> str:
+def contradictions(session: Session, query: str, pages_of: str = "", *, given: Sequence[str] = ()) -> str:
     """The first rows of a query that should find none, and how many more there are; empty if there is none."""
     named: list[str] = []
     count = 0
     with session.settings(statement_timeout=0):
         for pages in _page_ranges(session, pages_of) if pages_of else ("",):
             limited = f"SELECT count(*) OVER (), found.* FROM ({query}{pages}) AS found LIMIT {ROWS_NAMED}"
-            rows = session.rows(limited)
+            rows = session.rows_after(given, limited) if given else session.rows(limited)
             named += [" ".join(map(str, row)) for _, *row in rows]
             count += rows[0][0] if rows else 0
     first = ", ".join(named[:ROWS_NAMED])

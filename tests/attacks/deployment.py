@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.core.management.commands import makemigrations
@@ -37,16 +36,6 @@ from ..snapshot import Snapshot, difference, snapshot
 
 # 1 in the long matrix, where every case is tried; else one of each kind.
 ONE_IN = int(os.environ.get("SAFEMIGRATIONS_TEST_ONE_IN", "2"))
-
-
-def not_yet(what: str, *, raises: type[BaseException] = AssertionError) -> pytest.MarkDecorator:
-    """The mark of a promise that doesn't hold yet; it goes with the change that keeps the promise."""
-    return pytest.mark.xfail(strict=True, raises=raises, reason=f"not yet: {what}")
-
-
-def lines(kinds: Iterable[Any], *, failing: Iterable[Any], mark: pytest.MarkDecorator) -> list[Any]:
-    """The lines of a table as parameters, with a mark for those whose promise doesn't hold yet."""
-    return [pytest.param(kind, id=str(kind), marks=[mark] if kind in failing else []) for kind in kinds]
 
 
 def assert_same(before: Snapshot, after: Snapshot) -> None:
