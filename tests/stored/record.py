@@ -5,7 +5,6 @@ SAFEMIGRATIONS_TEST_PG=15 python -m pytest -n 0 tests/stored/record.py
 
 from __future__ import annotations
 
-import subprocess
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from django.db import connection
 from django.db.migrations import Migration
 from django.db.models import F, Q
+from psycopg.conninfo import make_conninfo
 
 from safemigrations.contracts import queue
 from safemigrations.operations import Backfill
@@ -24,7 +24,7 @@ from tests.conftest import new_database
 from tests.releases import contract, installed, migrate
 from tests.releases import write as write_migrations
 
-from . import write
+from . import dumped, write
 
 # The fewest cases that have every kind of step, each with every field that it has somewhere, every kind of claim, and
 # every operation with every argument.
@@ -104,8 +104,5 @@ def _recorded(parts: list[Migration], folder: Any) -> dict[str, Any]:
 
 
 def _dump() -> str:
-    """What any session can send: no commands of psql, and no settings that an older server doesn't know."""
     settings = connection.settings_dict
-    command = ["pg_dump", "--inserts", "--no-owner", "--no-privileges", "--host", settings["HOST"], settings["NAME"]]
-    text = subprocess.run([*command, "--username", settings["USER"]], capture_output=True, text=True, check=True).stdout
-    return "\n".join(line for line in text.splitlines() if line and not line.startswith(("--", "\\", "SET ")))
+    return dumped(make_conninfo(host=settings["HOST"], user=settings["USER"], dbname=settings["NAME"]))
