@@ -46,6 +46,31 @@ def test_what_has_no_such_place_is_left_alone(field):
     assert edited(PAGE.format(field), OPTION) == ""
 
 
+CHILD = Option("order", "key", "db_column", "id", (), "", 'key = models.OneToOneField(Deal, db_column="id")')
+CLASS = "from django.db import models\n\n\nclass Order(Deal):\n    {}size = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("", f"{CHILD.field}\n    "),
+        ('"""Of goods."""\n\n    ', f'"""Of goods."""\n    {CHILD.field}\n\n    '),
+        ('"""Of\n    goods."""\n    ', f'"""Of\n    goods."""\n    {CHILD.field}\n    '),
+    ],
+)
+def test_a_field_that_django_makes_becomes_the_first_of_its_class(said, wanted):
+    assert edited(CLASS.format(said), CHILD) == CLASS.format(wanted)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["class Order(Deal):\n    size = 1\n", "from django.db import models\n\n\nclass Order(Deal): size = 1\n"],
+    ids=["not imported", "one line"],
+)
+def test_a_field_is_not_written_where_it_could_not_be_read(source):
+    assert edited(source, CHILD) == ""
+
+
 BEFORE = """
 class Order(models.Model):
     code = models.CharField(max_length=9, primary_key=True)
@@ -97,3 +122,51 @@ def test_a_key_keeps_its_column_and_a_new_type_gets_one(grown):
 def test_models_py_stays_as_it_is(grown, answers):
     grown.manage("makemigrations", "shop", *(["--dry-run"] if answers == "y\n" else []), input=answers).check()
     assert models_of(grown).endswith(AFTER)
+
+
+PARENT = """
+class Order(models.Model):
+    code = models.CharField(max_length=9)
+
+
+class Gift(Order):
+    note = models.TextField()
+"""
+
+
+def test_a_child_keeps_the_column_of_its_key_when_its_parent_is_renamed(project):
+    project.write_models("shop", PARENT)
+    project.manage("makemigrations", "shop").check()
+    project.manage("migrate").check()
+    project.sql("INSERT INTO shop_order (code) VALUES ('a')")
+    project.sql("INSERT INTO shop_gift SELECT id, 'n' FROM shop_order")
+    project.write_models("shop", PARENT.replace("Order", "Deal"))
+    project.manage("makemigrations", "shop", input="y\ny\ny\n").check()
+    assert (
+        'class Gift(Deal):\n    deal_ptr = models.OneToOneField("shop.Deal", models.CASCADE, parent_link=True, '
+        'primary_key=True, db_column="order_ptr_id")\n    note = '
+    ) in models_of(project)
+    project.manage("makemigrations", "--check", "--dry-run").check()
+    assert project.manage("check").check().stdout == "System check identified no issues (0 silenced).\n"
+    project.migrate_and_contract()
+    assert project.sql("SELECT code, note FROM shop_deal JOIN shop_gift ON id = order_ptr_id") == [("a", "n")]
+
+
+NUMBERED = """
+class Order(models.Model):
+    {}
+"""
+
+
+def test_a_key_that_django_made_keeps_its_column_under_another_name(project):
+    """What the refusal says."""
+    project.write_models("shop", NUMBERED.format("pass"))
+    project.manage("makemigrations", "shop").check()
+    project.write_models("shop", NUMBERED.format("number = models.BigAutoField(primary_key=True)"))
+    assert 'another name, db_column="id" keeps its column' in project.manage("makemigrations", "--dry-run").stderr
+    project.write_models("shop", NUMBERED.format('number = models.BigAutoField(primary_key=True, db_column="id")'))
+    project.manage("makemigrations", "shop", input="y\n").check()
+    assert "RenameField" in project.read_migration("shop", project.migration_files("shop")[-1])
+    project.manage("makemigrations", "--check", "--dry-run").check()
+    project.manage("check").check()
+    project.migrate_and_contract()

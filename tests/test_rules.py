@@ -220,7 +220,10 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (),
         "safemigrations.E020",
         f"RemoveField id of book removes the primary key: {OLD_RELEASE} can't work without it.",
-        "Keep the key; or build a new table with the new key and move the rows over several releases.",
+        (
+            "Keep the key; or build a new table with the new key and move the rows over several releases. Where it "
+            'only gets another name, db_column="id" keeps its column.'
+        ),
     ),
     "deletion of a model": (
         stock.DeleteModel("Book"),

@@ -1,7 +1,8 @@
 """An option that a person lets makemigrations write into models.py, such as db_column="id".
 
-Where the field stands in the class of its model as a call, the option becomes its last argument. Whatever else the
-source looks like is left alone, and people are told what to write.
+Where the field stands in the class of its model as a call, the option becomes its last argument. A field that Django
+makes by itself becomes the first one of the class. Whatever else the source looks like is left alone, and people are
+told what to write.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def edits_of(app_label: str, option: Option) -> list[Edit] | None:
 def edited(source: str, option: Option) -> str:
     """The source with the option; empty where its place isn't found."""
     call = _call(source, option)
+    if call is None and option.field:
+        return _with_field(source, option)
     if call is None or any(keyword.arg == option.name for keyword in call.keywords):
         return ""
     *given, end = _ends(call)
@@ -67,6 +70,23 @@ def edited(source: str, option: Option) -> str:
     return text if _has(text, option) else ""
 
 
+def _with_field(source: str, option: Option) -> str:
+    """The source in which the class begins with the whole field."""
+    found = _classes(source, option)
+    if len(found) != 1 or "models" not in _imported(source):
+        return ""
+    (model,), lines = found, source.splitlines(keepends=True)
+    said = model.body[0] if ast.get_docstring(model) is not None else None
+    before = said.end_lineno if said else model.body[0].lineno - 1
+    text = "".join([*lines[:before], f"{' ' * model.body[0].col_offset}{option.field}\n", *lines[before:]])
+    return text if _has(text, option) else ""
+
+
+def _imported(source: str) -> set[str]:
+    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {alias.asname or alias.name for node in nodes for alias in node.names}
+
+
 def _ends(call: ast.Call) -> Iterator[tuple[int, int]]:
     """Where each argument ends, and where the call does: lines from 1, columns in bytes."""
     nodes: list[Any] = [*call.args, *(keyword.value for keyword in call.keywords), call]
@@ -76,19 +96,22 @@ def _ends(call: ast.Call) -> Iterator[tuple[int, int]]:
 
 def _call(source: str, option: Option) -> ast.Call | None:
     """What makes the field, in the class of its model."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return None
-    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    bodies = [node.body for node in classes if node.name.lower() == option.model_name.lower()]
     found = [
         node.value
-        for body in bodies
-        for node in body
+        for model in _classes(source, option)
+        for node in model.body
         if isinstance(node, ast.Assign | ast.AnnAssign) and option.field_name in _names(node)
     ]
     return found[0] if len(found) == 1 and isinstance(found[0], ast.Call) else None
+
+
+def _classes(source: str, option: Option) -> list[ast.ClassDef]:
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except SyntaxError:
+        return []
+    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
+    return [node for node in classes if node.name.lower() == option.model_name.lower()]
 
 
 def _names(node: ast.Assign | ast.AnnAssign) -> list[str]:

@@ -203,12 +203,19 @@ def _refused(what: str, field: Any) -> Finding | None:
         return None
     return Finding(
         f"{what} rewrites the whole table while nobody can read or write.",
-        way_by_hand=(
-            "Add a plain nullable field beside it and keep that filled, with a trigger and in batches: PostgreSQL "
-            "makes no plain column a generated one. A virtual one (db_persist=False, PostgreSQL 18) is instant. Or "
-            "decide that the table is small, with allow_unsafe on the migration."
-        ),
+        way_by_hand=ANOTHER_NAME if isinstance(field, AUTO) else GENERATED,
     )
+
+
+GENERATED = (
+    "Add a plain nullable field beside it and keep that filled, with a trigger and in batches: PostgreSQL makes no "
+    "plain column a generated one. A virtual one (db_persist=False, PostgreSQL 18) is instant. Or decide that the "
+    "table is small, with allow_unsafe on the migration."
+)
+ANOTHER_NAME = (
+    'Where the key only gets another name, db_column="id" keeps its column. Or decide that the table is small, with '
+    "allow_unsafe on the migration."
+)
 
 
 def has_column(operation: AddField, context: Context) -> bool:

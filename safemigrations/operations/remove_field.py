@@ -306,7 +306,10 @@ def find(operation: RemoveField, context: Context) -> Finding | None:
     if _is_key(field):
         return Finding(
             f"{what} removes the primary key: the old release can't work without it.",
-            way_by_hand="Keep the key; or build a new table with the new key and move the rows over several releases.",
+            way_by_hand=(
+                "Keep the key; or build a new table with the new key and move the rows over several releases. Where it "
+                f'only gets another name, db_column="{bound(field, operation.name).column}" keeps its column.'
+            ),
         )
     if successor := _taken_again(operation, field, context):
         return Finding(

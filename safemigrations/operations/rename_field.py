@@ -157,13 +157,14 @@ def _of_rename(operation: RenameField, context: Context) -> Finding | None:
         return _of_many_to_many(what, operation, old, context)
     if old.column is None or old.column == new.column:
         return None
-    only_python = f'{operation.new_name} = ...(db_column="{old.column}")'
+    key_of_child = _key_of_child(operation, old, new, context)
+    only_python = key_of_child or f'{operation.new_name} = ...(db_column="{old.column}")'
     harm = (
         f"{what} renames the column at once: the old release names it in every query. (Where only "
         f"Python's name has to change, {only_python} in models.py costs nothing.)"
     )
     if reason := no_second_name(operation, operation.new_name, old, context):
-        return Finding(harm, way_by_hand=reason, options=(_kept(operation, old.column, context),))
+        return Finding(harm, way_by_hand=reason, options=(_kept(operation, old.column, key_of_child, context),))
     rename = ExpandRename(operation.model_name, operation.old_name, operation.new_name)
     if _is_altered_too(operation, old, context):
         return Finding(harm, (*_keep_column(operation, context), rename))
@@ -187,13 +188,25 @@ def _is_altered_too(operation: RenameField, field: Any, context: Context) -> boo
     )
 
 
-def _kept(operation: RenameField, column: str, context: Context) -> Option:
+def _key_of_child(operation: RenameField, old: Any, new: Any, context: Context) -> str:
+    """What models.py says of the key that Django makes for a child of a model; it is called after that model."""
+    if not (old.auto_created and old.remote_field):
+        return ""
+    label, name = new.remote_field.model.split(".")
+    parent = f"{label}.{context.after.models[label, name.lower()].name}"
+    return (
+        f'{operation.new_name} = models.OneToOneField("{parent}", models.CASCADE, parent_link=True, '
+        f'primary_key=True, db_column="{old.column}")'
+    )
+
+
+def _kept(operation: RenameField, column: str, field: str, context: Context) -> Option:
     operations = (*_keep_column(operation, context), operation)
     question = (
         f"The column of {operation.model_name}.{operation.new_name} can't be renamed while two releases run. Keep it, "
         f'and write db_column="{column}" into models.py, so that only Python\'s name changes?'
     )
-    return Option(operation.model_name, operation.new_name, "db_column", column, operations, question)
+    return Option(operation.model_name, operation.new_name, "db_column", column, operations, question, field)
 
 
 def _key(operation: RenameField, context: Context) -> tuple[str, str, str]:
@@ -204,6 +217,7 @@ def _keep_column(operation: RenameField, context: Context) -> tuple[Operation, .
     """The operation after which the rename is one in Python alone."""
     field: Any = context.model_before(operation.model_name).fields[operation.old_name].clone()
     field.db_column = bound(field, operation.old_name).column
+    field.auto_created = False  # a field that Django makes by itself becomes one of models.py
     keep = AlterField(operation.model_name, operation.old_name, field)
     return (SeparateDatabaseAndState(state_operations=[keep]),)
 

@@ -58,6 +58,7 @@ class Option(Data):
     value: str
     operations: tuple[Operation, ...]
     question: str
+    field: str = ""  # as a whole, where models.py doesn't have it: Django makes the key of a child by itself
 
     @property
     def text(self) -> str:
