@@ -130,6 +130,94 @@ def test_others_have_not():
     assert not [*moves(state("shop", "Book"), state("shop", "Book"))]
 
 
+NOVEL = BOOK.replace("Book", "Volume").format("pages")
+RENAMED = "Did the model shop.Book move to archive.Volume, under another name?"
+IN_TWO = "let one release move it, as archive.Book, and the next one rename it: makemigrations writes each of the two"
+
+
+def test_a_model_that_moves_and_is_renamed_takes_two_releases(project):
+    project.write_models("archive", NOVEL)
+    refused = project.manage(*MAKE, "--noinput")
+    assert refused.stderr.startswith(f"CommandError: {RENAMED} It has the same fields, and with --noinput nobody")
+    assert f"If it did, {IN_TWO}. If it is another model:" in refused.stderr
+    refused = project.manage(*MAKE, input="y\n")
+    assert f"{RENAMED} [y/N]" in refused.stdout
+    assert f"moved to archive.Volume under another name, which takes two releases: {IN_TWO}.\n" in refused.stderr
+    assert project.migration_files("shop") == ["0001_initial"]
+    project.manage(*MAKE, input="n\n").check()
+    assert "DeleteModelLater" in project.read_migration("shop", "0002_delete_book")
+
+
+def test_in_two_releases_it_moves_and_is_renamed(project):
+    project.manage("migrate").check()  # with what the release before wrote alone
+    project.sql("INSERT INTO shop_book (title, pages) VALUES ('Emma', 3)")
+    project.manage(*MAKE, input="y\n").check()
+    project.migrate_and_contract()
+    project.write_models("archive", NOVEL)
+    project.manage(*MAKE, input="y\n").check()
+    project.migrate_and_contract()
+    assert project.sql("SELECT title, pages FROM archive_volume") == [("Emma", 3)]
+
+
+WITHOUT_TABLE = {
+    "a proxy": (
+        f"{BOOK.format('pages')}class Old(Book):\n    class Meta:\n        proxy = True\n",
+        BOOK.format("pages"),
+        "from shop.models import Book\n\n\nclass Old(Book):\n    class Meta:\n        proxy = True\n",
+    ),
+    "a proxy, with its model": (
+        f"{BOOK.format('pages')}class Old(Book):\n    class Meta:\n        proxy = True\n",
+        "",
+        f"{BOOK.format('pages')}class Old(Book):\n    class Meta:\n        proxy = True\n",
+    ),
+    "an unmanaged model": (
+        "class Old(models.Model):\n    class Meta:\n        managed = False\n",
+        "",
+        "class Old(models.Model):\n    class Meta:\n        managed = False\n",
+    ),
+}
+PERMITTED = """SELECT app_label FROM auth_group_permissions JOIN auth_permission p ON p.id = permission_id
+    JOIN django_content_type c ON c.id = content_type_id WHERE codename = 'change_old' ORDER BY 1"""
+GRANT = """INSERT INTO auth_group (name) VALUES ('editors');
+    INSERT INTO auth_group_permissions (group_id, permission_id)
+    SELECT auth_group.id, auth_permission.id FROM auth_group, auth_permission WHERE codename = 'change_old'"""
+
+
+@pytest.mark.parametrize("kind", WITHOUT_TABLE)
+def test_who_may_do_something_with_a_model_without_a_table_still_may(tmp_path, dsn, kind):
+    """Its permissions hold for both releases, and for the new one alone after the contract."""
+    before, left, there = WITHOUT_TABLE[kind]
+    apps = ["django.contrib.contenttypes", "django.contrib.auth", "shop", "archive"]
+    project = Project(tmp_path, dsn, apps=["shop", "archive"])
+    project.set(INSTALLED_APPS=["safemigrations", *apps])
+    project.write_models("shop", before)
+    project.manage(*MAKE).check()
+    project.manage("migrate").check()
+    project.sql(GRANT)
+    project.write_models("shop", left)
+    project.write_models("archive", there)
+    assert "The model shop.Old moved to archive.Old." in project.manage(*MAKE, "--noinput").check().stderr
+    project.manage("migrate").check()
+    assert project.sql(PERMITTED) == [("archive",), ("shop",)]
+    project.manage("migrate", "--contract", "--noinput").check()
+    assert project.sql(PERMITTED) == [("archive",)]
+    project.manage("migrate", "archive", "zero").check()
+    assert project.sql(PERMITTED) == [("shop",)]
+
+
+def test_a_model_without_a_table_moves_to_an_app_without_migrations_as_ever(project):
+    """Nothing can be written there, and no row is lost."""
+    project.write_models("shop", WITHOUT_TABLE["an unmanaged model"][0] + "\n\n" + BOOK.format("pages"))
+    project.write_models("archive", "")
+    project.manage(*MAKE).check()
+    shutil.rmtree(project.folder / "archive" / "migrations")
+    project.write_models("shop", BOOK.format("pages"))
+    project.write_models("archive", WITHOUT_TABLE["an unmanaged model"][0])
+    written = project.manage("makemigrations", "--noinput").check()
+    assert "moved" not in written.stderr
+    assert "0003_delete_old" in project.migration_files("shop")
+
+
 def test_a_model_that_a_setting_names_stays():
     """Migrations that are there point at its new place by AUTH_USER_MODEL."""
     before = state("shop", "Book")

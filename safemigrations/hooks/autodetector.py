@@ -27,7 +27,7 @@ from . import models_file, questioner, renamed_targets, swapped_models
 from .atomicity import note_what_is_sent, split
 from .going_models import sets_before_keys, what_is_over
 from .keys_first import wait_for_keys
-from .moved_models import Move, moves
+from .moved_models import Move, moves, moves_under_another_name
 from .new_keys import let_go
 from .new_tables import name_new_tables
 from .one_column import Succession, successions
@@ -81,12 +81,17 @@ class SafeMigrationsMixin(MigrationAutodetector):
         """Each model moves once, and to a place that no other takes."""
         taken = list[Any]()
         for move in moves(self.from_state, self.to_state):
-            if move.old in taken or move.new in taken or not questioner.is_moved(self.questioner, move):
+            if move.old in taken or move.new in taken or move.is_nobodys_business(convert_apps):
+                continue
+            if not questioner.is_moved(self.questioner, move):
                 continue
             if questioner.is_asking(self.questioner):
                 move.refuse_impossible(convert_apps)
             taken += [move.old, move.new]
             yield move
+        for other in moves_under_another_name(self.from_state, self.to_state):
+            if other.old not in taken and other.new not in taken and questioner.is_moved(self.questioner, other):
+                other.refuse()
 
     def _assume(self, done: Iterable[tuple[str, Operation]]) -> None:
         """Compare with the state after these operations, which are written whatever Django finds."""

@@ -51,6 +51,15 @@ class Move(Data):
         return self.old.fields.keys() == self.new.fields.keys()
 
     @property
+    def has_rows(self) -> bool:
+        """Would they be lost, if it were deleted and made anew?"""
+        return _has_table(self.old)
+
+    def is_nobodys_business(self, asked_for: Collection[str] | None) -> bool:
+        """Without a table, to an app without migrations: there nothing can be written, and no row is lost."""
+        return not self.has_rows and asked_for is None and self.new.app_label in self.before.real_apps
+
+    @property
     def arrival(self) -> MoveModelIn:
         return MoveModelIn(self.new.name, self.old.app_label, self.new.options.get("db_table"))
 
@@ -116,16 +125,70 @@ def moves(before: ProjectState, after: ProjectState) -> Iterator[Move]:
     """Those that there may be; of several about the same model one at most is right."""
     gone = [before.models[key] for key in sorted(before.models.keys() - after.models.keys())]
     come = [after.models[key] for key in sorted(after.models.keys() - before.models.keys())]
-    for old in filter(_has_table, gone):
-        for new in filter(_has_table, come):
-            if old.name_lower == new.name_lower and _are_alike(old, new):
+    for old in gone:
+        for new in come:
+            if old.name_lower == new.name_lower and _kind(old) == _kind(new) and _are_alike(old, new):
                 yield Move(old, new, before)
 
 
+def _kind(model: ModelState) -> tuple[bool, bool]:
+    return bool(model.options.get("proxy")), bool(model.options.get("managed", True))
+
+
 def _are_alike(old: ModelState, new: ModelState) -> bool:
-    """Has either most of the other's fields?"""
+    """Has either most of the other's fields? A proxy has none: is it one of a model of the same name?"""
+    if old.options.get("proxy"):
+        return _names_of_bases(old) == _names_of_bases(new)
     common = old.fields.keys() & new.fields.keys()
     return 2 * len(common) > max(len(old.fields), len(new.fields))
+
+
+def _names_of_bases(model: ModelState) -> list[str]:
+    """Without the app: the model that it is a proxy of may move with it."""
+    return [base.lower().rpartition(".")[2] if isinstance(base, str) else str(base) for base in model.bases]
+
+
+class MoveUnderAnotherName(Move):
+    """From one app to another, and renamed at the same time: that takes two releases."""
+
+    is_certain = False
+
+    @property
+    def question(self) -> str:
+        return f"{super().question.removesuffix('?')}, under another name?"
+
+    @property
+    def _in_two_releases(self) -> str:
+        there = f"{self.new.app_label}.{self.old.name}"
+        return f"let one release move it, as {there}, and the next one rename it: makemigrations writes each of the two"
+
+    def refuse(self) -> None:
+        raise CommandError(f"{self.said} under another name, which takes two releases: {self._in_two_releases}.")
+
+    def refuse_to_guess(self) -> None:
+        raise CommandError(
+            f"{self.question} It has the same fields, and with --noinput nobody can answer: taking it for a deletion "
+            f"and a new model would lose its rows. If it did, {self._in_two_releases}. {AS_IT_IS}"
+        )
+
+
+def moves_under_another_name(before: ProjectState, after: ProjectState) -> Iterator[MoveUnderAnotherName]:
+    """Those that there may be: a model that goes, and one with just its fields that comes in another app."""
+    gone = [before.models[key] for key in sorted(before.models.keys() - after.models.keys())]
+    come = [after.models[key] for key in sorted(after.models.keys() - before.models.keys())]
+    for old in filter(_has_table, gone):
+        alike = [new for new in filter(_has_table, come) if _described(new) == _described(old)]
+        if all(new.app_label != old.app_label for new in alike):  # else Django asks whether it was renamed
+            yield from (MoveUnderAnotherName(old, new, before) for new in alike if new.name_lower != old.name_lower)
+
+
+def _described(model: ModelState) -> dict[str, Any]:
+    """Its fields, wherever they point at: that may move, too."""
+    described = {}
+    for name, field in model.fields.items():
+        _, path, args, options = field.deconstruct()
+        described[name] = path, args, {key: value for key, value in options.items() if key not in ("to", "through")}
+    return described
 
 
 def _has_table(model: ModelState) -> bool:

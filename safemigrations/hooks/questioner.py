@@ -74,9 +74,10 @@ def is_moved(questions: MigrationQuestioner, move: Move) -> bool:
     if isinstance(questions, Interactive):
         return questions.ask_move(move)
     if is_asking(questions):
-        if not move.is_certain:
+        if not move.is_certain and move.has_rows:
             move.refuse_to_guess()
-        say(f"{move.said}. {AS_IT_IS}")
+        if move.is_certain:
+            say(f"{move.said}. {AS_IT_IS}")
     return move.is_certain
 
 

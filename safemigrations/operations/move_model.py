@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
+from django.db import router
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import AlterModelTable, DeleteModel, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
@@ -144,15 +145,26 @@ class MoveModelIn(Change):
     def _models(self, at: Situation) -> tuple[type[Model], type[Model]]:
         return at.before.apps.get_model(self.from_app, self.name), at.new(self.name)
 
+    def _is_migrated_here(self, at: Situation) -> bool:
+        """Also a proxy and an unmanaged model, which have a content type although Django makes no table for them."""
+        model = self.migrated_model(at)
+        if _has_table(model):
+            return super()._is_migrated_here(at)
+        return bool(router.allow_migrate_model(at.connection.alias, model))
+
+    def _tables(self, at: Situation) -> list[old_table_name.Pair]:
+        old, new = self._models(at)
+        return old_table_name.renamed_with_table(old, new) if _has_table(new) else []
+
     def expand(self, at: Situation) -> Plan:
         return (
-            *old_table_name.expand(at.editor, old_table_name.renamed_with_table(*self._models(at))),
+            *old_table_name.expand(at.editor, self._tables(at)),
             *(step.expand() for step in self._types(at)),
         )
 
     def contract(self, at: Situation) -> Plan:
         return (
-            *old_table_name.contract(at.editor, old_table_name.renamed_with_table(*self._models(at))),
+            *old_table_name.contract(at.editor, self._tables(at)),
             *(step.contract() for step in self._types(at)),
         )
 
@@ -160,6 +172,11 @@ class MoveModelIn(Change):
         """Nothing in a project without content types."""
         if apps.is_installed("django.contrib.contenttypes"):
             yield content_types.Moved(self.name.lower(), self.from_app, at.app_label, tuple(_who_has_permissions()))
+
+
+def _has_table(model: type[Model]) -> bool:
+    """One that is Django's business."""
+    return bool(model._meta.managed and not model._meta.proxy)
 
 
 def _who_has_permissions() -> Iterator[Link]:
