@@ -54,6 +54,11 @@ def applied_state(executor: Any) -> ProjectState:
     return cast(ProjectState, executor._create_project_state(with_applied_migrations=True))
 
 
+def migrate_all_backwards(executor: Any, plan: Any, full_plan: Any, fake: bool) -> ProjectState:
+    """What Django's executor does, from states that it makes."""
+    return cast(ProjectState, executor._migrate_all_backwards(plan, full_plan, fake))
+
+
 # The connection.
 
 

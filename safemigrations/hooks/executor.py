@@ -39,12 +39,21 @@ from ..running.guard import Guard
 from ..running.one_at_a_time import look
 from ..running.run import Run, current_run, hint_of_drift, running
 from ..running.watchdog import watching
-from ..typed import set_on
+from ..typed import applied_state, migrate_all_backwards, set_on
 from . import freshness
 from .digest import digest
 from .foreseeing import Foreseeing, is_unknown
 from .kept_triggers import put_triggers_back
-from .states import reaches_others, states_after, states_before, with_later_ones
+from .states import (
+    Plan,
+    States,
+    reaches_others,
+    rendered_before,
+    state_without,
+    states_after,
+    states_before,
+    with_later_ones,
+)
 
 STAYS = "What this run did before stays, and is skipped the next time."
 
@@ -55,6 +64,7 @@ class MigrationExecutor(executor.MigrationExecutor):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.half_way: set[tuple[str, str]] = set()  # what was taken back in part, and is applied again
+        self.before: States = {}  # on the way back: the states that were asked about
 
     def migrate(
         self,
@@ -77,32 +87,38 @@ class MigrationExecutor(executor.MigrationExecutor):
                 put_triggers_back(self.connection, self.loader, run.report)
             with _saying_what_was_changed(run), _suggesting_verify(self.connection):
                 if not (run.fresh or fake or fake_initial):
-                    self._before_the_first(self.migration_plan(targets) if plan is None else plan, run)
+                    plan = self.migration_plan(targets) if plan is None else plan
+                    if state is None and plan and not plan[0][1]:
+                        state = applied_state(self)  # as Django does; what is foreseen goes on from it
+                    self._before_the_first(plan, run, state)
                 state = super().migrate(targets, plan, state, fake, fake_initial)
             run.state = state
             if run.fresh:
                 freshness.mark_finished(self.connection)
         return state
 
-    def _before_the_first(self, plan: Sequence[tuple[Migration, bool]], run: Run) -> None:
+    def _before_the_first(self, plan: Plan, run: Run, state: ProjectState | None) -> None:
         if run.contract == "immediately" and not any(back for _, back in plan):
             loaded().finish_open(self.connection, run.report)
-        self._refuse_foreseen(plan)
+        self._refuse_foreseen(plan, state)
 
-    def _refuse_foreseen(self, plan: Sequence[tuple[Migration, bool]]) -> None:
+    def _refuse_foreseen(self, plan: Plan, state: ProjectState | None) -> None:
         if not plan:
             return
-        foreseeing = self.foresee(plan)
+        foreseeing = self.foresee(plan, state)
         current_run().before(foreseeing.ahead)
         if foreseeing.refusals:
             raise StepFailed("\n".join(foreseeing.refusals))
 
-    def refusals(self, plan: Sequence[tuple[Migration, bool]]) -> list[str]:
+    def refusals(self, plan: Plan) -> list[str]:
         """What is going to stop the plan, as far as that can be asked before its first step."""
         return self.foresee(plan).refusals
 
-    def foresee(self, plan: Sequence[tuple[Migration, bool]]) -> Foreseeing:
-        """Asked about the plan, unless nothing in it has to be: its states take as long as applying them."""
+    def foresee(self, plan: Plan, state: ProjectState | None = None) -> Foreseeing:
+        """Asked about the plan, unless nothing in it has to be: its states take as long as applying them.
+
+        `state` is the one that the database has, where it is known.
+        """
         at_once = current_run().at_once or contracts_at_once(self.connection)
         foreseeing = Foreseeing(self.connection, Run(at_once=at_once))
         foreseeing.ahead.applies += [migration for migration, back in plan if not back]
@@ -110,10 +126,20 @@ class MigrationExecutor(executor.MigrationExecutor):
         if not (has_plans or (plan and foreseeing.of_stock)):
             foreseeing.ahead.of_others += [str(migration) for migration, _ in plan if is_unknown(migration)]
         elif any(back for _, back in plan):
-            foreseeing.backwards(states_before(self, plan))
+            self.before = rendered_before(self, plan)
+            foreseeing.backwards(states_before(self, plan, self.before))
         else:
-            foreseeing.forwards(states_after(self, plan))
+            foreseeing.forwards(states_after(plan, state or applied_state(self)))
         return foreseeing
+
+    def _migrate_all_backwards(self, plan: Plan, full_plan: Plan, fake: bool) -> ProjectState:
+        """Django's, with the states that were asked about: to render them takes longer than to unapply."""
+        before, self.before = self.before, {}
+        if before.keys() != {migration for migration, _ in plan}:
+            return migrate_all_backwards(super(), plan, full_plan, fake)
+        for migration, _ in plan:
+            self.unapply_migration(before[migration], migration, fake=fake)
+        return state_without(self, plan, full_plan, before)
 
     def migration_plan(self, targets: Any, clean_start: bool = False) -> Any:
         """Django's; on the way forwards also with what was taken back half way, which isn't applied any more."""

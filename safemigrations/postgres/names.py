@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Self
 
 from .values import literal
@@ -35,9 +36,8 @@ class Name(str):
 
     def __new__(cls, text: str) -> Self:
         """Of the text of a statement: "Order", "library"."Order" or, as format('%I.%I') has it, library.item."""
-        found = NAME.fullmatch(text)
-        schema, raw = map(_raw, found.groups("") if found else ("", text))
-        name = super().__new__(cls, _quoted(schema, raw))
+        spelled, schema, raw = _read(text)
+        name = super().__new__(cls, spelled)
         name.schema, name.raw = schema, raw
         return name
 
@@ -68,6 +68,14 @@ class Name(str):
     def beside(self, raw: str) -> Name:
         """The name of something, such as an index, in the schema of this table."""
         return Name.of(raw, self.schema)
+
+
+@lru_cache(maxsize=4096)  # plans name the same tables and columns thousands of times
+def _read(text: str) -> tuple[str, str, str]:
+    """As it stands in a statement; its schema and itself, raw."""
+    found = NAME.fullmatch(text)
+    schema, raw = map(_raw, found.groups("") if found else ("", text))
+    return _quoted(schema, raw), schema, raw
 
 
 def _raw(part: str) -> str:

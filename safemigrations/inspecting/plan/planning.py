@@ -20,7 +20,7 @@ from ...contracts import queue
 from ...contracts.going import losses
 from ...contracts.table import Contract
 from ...hooks.executor import MigrationExecutor
-from ...hooks.states import states_after, states_before
+from ...hooks.states import states_along
 from ...operations.base import Change, Situation
 from ...plans.steps import Plan
 from ...plans.work import Work
@@ -54,8 +54,7 @@ class Planning:
         if plan and executor.is_fresh():
             return PlanFacts(self.connection.alias, (), notes=(FRESH,))
         back = any(backwards for _, backwards in plan)
-        planned = states_before(executor, plan) if back else states_after(executor, plan)
-        found = [self._of(migration, state, back=back) for migration, state in planned]
+        found = [self._of(migration, state, back=back) for migration, state in states_along(executor, plan)]
         return PlanFacts(self.connection.alias, found, refused=executor.refusals(plan))
 
     def contracts(self, rows: Sequence[Contract]) -> list[MigrationFacts]:
