@@ -46,7 +46,9 @@ MEANINGS = {
     "estimate": "about how many rows the table has",
     "fake": "is it only recorded?",
     "filled": "rows that were changed",
+    "fraction": "how far that statement is, 0 to 1, where PostgreSQL knows",
     "label": "what it is for, in words",
+    "ongoing": "is it told again and again, while one statement runs?",
     "outcome": "`done`, `failed`, `not_now` or `interrupted`",
     "reason": "what was given as a reason",
     "releases": "the marks of releases that were there",
@@ -61,6 +63,7 @@ MEANINGS = {
     "until": "the moment, as ISO 8601 writes it",
     "user": "who asked for it on a page of the admin; empty for who typed a command",
     "visited": "rows that were looked at",
+    "waited": "seconds of these that it waited for locks",
     "why": "what the gate found, in words",
 }
 TEXT, NUMBER, WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}

@@ -102,6 +102,7 @@ LATE = {
     "postgres/snapshot.py": ["import psycopg"],
     "rewriting/by_hand.py": ["from . import sql"],
     "plans/triggers.py": ["from .trigger_sql import FunctionSql, TriggerSql"],
+    "running/terminal.py": ["from .rich_line import RichLine"],
     "running/events/spans.py": [
         "from opentelemetry import context",
         "from opentelemetry import context",

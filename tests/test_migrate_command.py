@@ -133,6 +133,7 @@ def test_migrate_shows_its_steps_and_what_is_left(shop):
         "    shop_item: note defaults to '' N s\n"
         "    1 check passed N s\n"
         "    OK\n"
+        "Done in N s: 2 migrations, 3 steps.\n"
         "Left for the contract: 2\n" + LEFT_SIZE + LEFT_NOTE + WHAT_TO_TYPE
     )
     assert result.stderr == ""
@@ -159,6 +160,7 @@ def test_migrate_contract_runs_what_is_left(shop):
         "    OK\n" + LEFT_NOTE + "    shop_item: drop column note N s\n"
         "    1 check passed N s\n"
         "    OK\n"
+        "Done in N s: 2 rows of the contract, 3 steps.\n"
     )
     assert columns(shop) == CONTRACTED
     assert queue(shop) == [("0002_size", "done"), ("0003_note", "done")]
@@ -371,6 +373,7 @@ def test_reversing_takes_back_what_is_left(shop):
         "  Unapplying shop.0002_size...\n"
         "    shop_item: drop column size N s\n"
         "    OK\n"
+        "Done in N s: 2 migrations, 2 steps.\n"
     )
     assert columns(shop) == STOCK
     assert queue(shop) == []

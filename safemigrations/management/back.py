@@ -33,6 +33,7 @@ def go_back(command: Any, connection: BaseDatabaseWrapper, options: dict[str, An
             refuse_while_needed(connection, way.migrations, watch_for=conf.gate_watch())
         if way.migrations:
             _go(command, connection, way)
+            command.report.sum_up()
 
 
 def unapplied_by(connection: BaseDatabaseWrapper, targets: Callable[[MigrationExecutor], list[Any]]) -> list[Migration]:

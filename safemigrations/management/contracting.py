@@ -54,6 +54,7 @@ class Contracting:
         self._say_who_else(judgement)
         if judgement.verdict.runs:
             self._contract(judgement, report)
+            report.sum_up()
             self._verify(judgement.verdict.runs)
         self._tell_refused(judgement, report)
         self._say_what_waits(judgement)

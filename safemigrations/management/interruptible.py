@@ -1,8 +1,9 @@
 """Commands that end with a sentence instead of a traceback, where Django says why it can't go on or somebody presses
-Ctrl-C: everything that they do can be gone on with."""
+Ctrl-C: everything that they do can be gone on with. They have no color where NO_COLOR says so (https://no-color.org)."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -23,6 +24,8 @@ class Interruptible(BaseCommand):
     _called_from_command_line: bool
 
     def execute(self, *args: Any, **options: Any) -> Any:
+        if os.environ.get("NO_COLOR") and not options.get("force_color"):
+            options["no_color"] = True
         try:
             with in_words():
                 return super().execute(*args, **options)

@@ -75,14 +75,22 @@ class BuildProgress:
         phase, done, total, gone, lockers, locker = row
         if not lockers:
             self.waits_for = None
-            self._tell(f"{phase}, {100 * done // total} %" if total else phase)
+            self._tell(
+                f"{phase}, {100 * done // total} %" if total else phase, fraction=done / total if total else None
+            )
             return
         who = self._named(connection, locker)
-        self._tell(f"{phase}, {gone} of {lockers} gone", who)
+        self._tell(f"{phase}, {gone} of {lockers} gone", who, fraction=gone / lockers)
         self._give_up_behind(connection, (phase, gone, locker), who)
 
-    def _tell(self, said: str, behind: Blocker | None = None) -> None:
-        self.report.tell(happened.StepProgress(self.step, said, behind))
+    def _tell_phase(self, phase: str, done: int, total: int) -> None:
+        if total:
+            self._tell(f"{phase}, {100 * done // total} %", fraction=done / total)
+        else:
+            self._tell(phase)
+
+    def _tell(self, said: str, behind: Blocker | None = None, *, fraction: float | None = None) -> None:
+        self.report.tell(happened.StepProgress(self.step, said, behind, ongoing=True, fraction=fraction))
 
     def _named(self, connection: BaseDatabaseWrapper, pid: int) -> Blocker | None:
         """A prepared transaction has no pid."""

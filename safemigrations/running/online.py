@@ -61,7 +61,7 @@ def send_online(
         except DatabaseError as error:
             if not locks.is_retried(error) or (sent and not repeatable):
                 raise
-    return waits.summary()
+    return waits.end(session)
 
 
 def wait_for_long_writers(session: Session, step: BuildIndex) -> None:
@@ -69,11 +69,12 @@ def wait_for_long_writers(session: Session, step: BuildIndex) -> None:
 
     So a forgotten transaction is waited for before it, where giving up leaves nothing behind.
     """
-    wanted, there = {step.table: Lock.SHARE}, None
-    for _ in locks.attempts(session.connection, wanted, Waits(step, session.report)):
+    wanted, there, waits = {step.table: Lock.SHARE}, None, Waits(step, session.report)
+    for _ in locks.attempts(session.connection, wanted, waits):
         long = {blocker.transaction for blocker in blockers(session.connection, wanted) if blocker.is_long}
         there = long if there is None else there & long  # those that come later CONCURRENTLY doesn't wait for, either
         if not there:
+            waits.end(session)
             return
 
 

@@ -6,24 +6,27 @@ statements.
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
 
+from .. import conf
+from ..durations import shown_left
 from ..plans.steps import Nothing, Proof, Question, Step, Trial
 from .blockers import Blocker
+from .events.event import Event
+from .last_line import LastLine, Moment
 from .run import GONE, Report
+from .summary import Summary
+from .terminal import last_line
+from .transactions import TELL_EVERY
 
 WIDTH = 78  # of the column that says what; times stand behind it
-BAR = 30  # characters
-LABEL = 12  # characters that a bar leaves to its label
-NARROWEST = 4  # a bar of fewer characters is left out
-METER_EVERY = 10.0  # seconds between two lines about how far a backfill is, where there is no terminal
-WAITING_EVERY = 5.0  # seconds between two lines about the same wait
+METER_EVERY = 10.0  # seconds between two lines about how far something is, where there is no terminal
 LONG = 10.0  # seconds after which what was only looked at gets a line of its own
 EACH_STEP, STATEMENTS = 2, 3  # verbosity
 
@@ -36,24 +39,36 @@ class ConsoleReport(Report):
         self.checks, self.checked_for = 0, 0.0  # what was only looked at since the last end_of_steps(), and seconds
         self.open_line = False  # Django wrote "Applying shop.0007..." and no end of line yet
         self.wrote = False
-        self.told_waiting = 0.0
         self.told_meter = 0.0
-        self.metering = False  # the bar of a backfill stands on the last line
+        self.drawn = False  # something stands on the last line that is going to be written over
+        self.summary = Summary()
+
+    @cached_property
+    def last_line(self) -> LastLine | None:
+        """None where a line can't be written over."""
+        return last_line(self.stdout, self.indent, colored=self.style.SUCCESS("x") != "x")
+
+    def hear(self, event: Event) -> None:
+        self.summary.hear(event)
+        super().hear(event)
 
     def line(self, text: str) -> None:
-        if self.metering:
-            self.stdout.write("\r\033[K", ending="")
-            self.metering = False
+        self._erase()
         self._end_open_line()
         self.wrote = True
         self.stdout.write(textwrap.indent(text, " " * self.indent))
         self.stdout.flush()
 
+    def _erase(self) -> None:
+        if self.last_line and self.drawn:
+            self.last_line.erase()
+            self.drawn = False
+
     def close(self) -> None:
         """What was begun ends here: what is written next, such as an error, gets a line of its own."""
-        if self.metering:
-            self.stdout.write("")  # how far it was stays
-            self.metering = False
+        if self.last_line and self.drawn:
+            self.last_line.leave()
+            self.drawn = False
         self._end_open_line()
         self.stdout.flush()
 
@@ -61,6 +76,10 @@ class ConsoleReport(Report):
         if self.open_line:
             self.stdout.write("")
             self.open_line = False
+
+    def sum_up(self) -> None:
+        if self.summary.text:
+            self.stdout.write(self.summary.text)
 
     def begin_row(self, label: str) -> None:
         """A row of the contract queue; its steps stand below it."""
@@ -72,7 +91,9 @@ class ConsoleReport(Report):
         self.stdout.write(f"    {self.style.SUCCESS('OK')}")
 
     def begin(self, step: Step) -> None:
-        self.told_waiting, self.told_meter = 0.0, time.monotonic()
+        self.told_meter = time.monotonic()
+        if self.last_line and self.last_line.moves:
+            self._draw(step.why, _since(self.told_meter))
 
     def skip(self, step: Step) -> None:
         """By an earlier run, or it was never needed: nobody knows which."""
@@ -81,6 +102,7 @@ class ConsoleReport(Report):
 
     def end_of_steps(self) -> None:
         """Those of a migration, or of a row of the contract."""
+        self._erase()
         if self.checks:
             passed = "1 check passed" if self.checks == 1 else f"{self.checks} checks passed"
             self.line(f"{_column(passed)} {self.checked_for:.2f} s")
@@ -90,31 +112,33 @@ class ConsoleReport(Report):
         self.line(f"  {text}")
 
     def meter(self, step: Step, fraction: float, text: str) -> None:
-        """How far a backfill is: one line that is written over on a terminal, a line now and then elsewhere."""
-        if self.stdout.isatty():
-            self._end_open_line()
-            self.stdout.write(f"\r\033[K{self._bar(step.why, fraction, text)}", ending="")
-            self.stdout.flush()
-            self.metering = self.wrote = True
+        self.advance(step, fraction, text)
+
+    def advance(self, step: Step, fraction: float | None, text: str) -> None:
+        """How far something is: on the last line of a terminal, elsewhere in a line now and then."""
+        if self.last_line:
+            self._draw(step.why, lambda: text, fraction)
         elif time.monotonic() - self.told_meter > METER_EVERY:
             self.told_meter = time.monotonic()
             self.progress(step, f"{step.why}: {text}")
 
-    def _bar(self, label: str, fraction: float, text: str) -> str:
-        """It fits into one line: what was wrapped could not be written over."""
-        columns = shutil.get_terminal_size().columns - 1
-        room = max(0, columns - self.indent - len(text) - 2)
-        width = min(BAR, room - min(len(label), max(LABEL, room * 2 // 3)))
-        width = width if width >= NARROWEST else 0
-        done = round(fraction * width)
-        bar = f"{'█' * done}{'░' * (width - done)} " if width else ""
-        return f"{' ' * self.indent}{_shortened(label, room - width)} {bar}{text}"[:columns]
+    def rest(self, step: Step, reason: str) -> None:
+        if not self.last_line:
+            super().rest(step, reason)
+            return
+        since = _since(time.monotonic())
+        self._draw(step.why, lambda: f"waiting {since()}, then goes on: {reason}")
+
+    def _draw(self, label: str, say: Callable[[], str], fraction: float | None = None) -> None:
+        assert self.last_line
+        self._end_open_line()
+        self.last_line.draw(Moment(label, say, fraction))
+        self.drawn = self.wrote = True
 
     def waiting(self, step: Step, blockers: Sequence[Blocker], seconds: float) -> None:
-        now = time.monotonic()
-        if not blockers or now - self.told_waiting < WAITING_EVERY:
+        if self.last_line and seconds:
+            self._draw(step.why, waiting(blockers, seconds))
             return
-        self.told_waiting = now
         for blocker in blockers:
             self.line(self.style.WARNING(f"  {step.why.partition(':')[0]}: waiting for {blocker}"))
 
@@ -122,6 +146,7 @@ class ConsoleReport(Report):
         if _is_only_looked_at(step, detail) and seconds < LONG and self.verbosity < EACH_STEP:
             self.checks += 1
             self.checked_for += seconds
+            self._erase()
             return
         separator = ", " if detail else ""
         self.line(f"{_column(step.why)} {seconds:.2f} s{separator}{detail}")
@@ -140,5 +165,23 @@ def _column(text: str) -> str:
     return "\n".join((*lines, f"{last:<{WIDTH}}"))
 
 
-def _shortened(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
+def _since(began: float) -> Callable[[], str]:
+    return lambda: shown_left(time.monotonic() - began)
+
+
+def waiting(blockers: Sequence[Blocker], seconds: float) -> Callable[[], str]:
+    """For whom a step waits, for so many seconds already, and what comes next.
+
+    It is told again while it goes on. What isn't has ended: the statement runs.
+    """
+    told = time.monotonic()
+    elapsed, others = _since(told - seconds), f" and {len(blockers) - 1} more" if blockers[1:] else ""
+
+    def say() -> str:
+        left = conf.lock_retry_for() - seconds - (time.monotonic() - told)
+        if time.monotonic() - told > TELL_EVERY + 2 or left < 0:
+            return elapsed()
+        who = blockers[0].without_query
+        return f"waiting {elapsed()}, tries again for {shown_left(left)}: {who}{others}"
+
+    return say

@@ -45,6 +45,8 @@ class Report:
                 self.skip(event.step)
             case happened.StepWaiting():
                 self.waiting(event.step, event.blockers, event.seconds)
+            case happened.StepProgress(ongoing=True):
+                self.advance(event.step, event.fraction, event.shown)
             case happened.StepProgress():
                 self.progress(event.step, event.shown)
             case happened.StepDone():
@@ -52,7 +54,7 @@ class Report:
             case happened.BackfillProgress():
                 self.meter(event.step, event.fraction, event.shown)
             case happened.BackfillWaiting():
-                self.progress(event.step, event.shown)
+                self.rest(event.step, event.said)
 
     # What a person sees.
 
@@ -68,9 +70,20 @@ class Report:
 
     def meter(self, step: Step, fraction: float, text: str) -> None: ...
 
+    def advance(self, step: Step, fraction: float | None, text: str) -> None:
+        """How far a statement is that is under way."""
+        self.progress(step, text)
+
+    def rest(self, step: Step, reason: str) -> None:
+        """A backfill waits, and goes on by itself."""
+        self.progress(step, f"waiting: {reason}")
+
     def waiting(self, step: Step, blockers: Sequence[Blocker], seconds: float) -> None: ...
 
     def done(self, step: Step, seconds: float, detail: str = "") -> None: ...
+
+    def sum_up(self) -> None:
+        """What was done, and how long it took."""
 
     def close(self) -> None: ...
 

@@ -98,7 +98,7 @@ class Runner:
             raise StepFailed(explain(self.session.connection, step, error)) from error
 
     def _execute(self, step: Step, answer: Step | Plan) -> None:
-        report, began = self.session.report, time.monotonic()
+        report, began, self.session.waited = self.session.report, time.monotonic(), 0.0
         if step.told:
             report.tell(happened.StepStarted(step))
         if isinstance(answer, Step):
@@ -110,7 +110,7 @@ class Runner:
             detail = ""
             self._run(answer)
         if step.told:
-            report.tell(happened.StepDone(step, time.monotonic() - began, detail))
+            report.tell(happened.StepDone(step, time.monotonic() - began, detail, self.session.waited))
 
     def _executed(self, step: Step, began: float) -> str:
         try:

@@ -24,6 +24,7 @@ class Session:
         self.connection = connection
         self.report = report or current_run().report
         self.apps = apps
+        self.waited = 0.0  # seconds, for locks, since the step that is under way began
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:

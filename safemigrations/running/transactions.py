@@ -53,7 +53,9 @@ class Waits:
             f"on queries may wait up to {seconds:.1f} s behind a try (LOCK_TIMEOUT_MAX)"
         )
 
-    def summary(self) -> str:
+    def end(self, session: Session) -> str:
+        """Note how long was waited, and return what there is to tell."""
+        session.waited += self.seconds
         ledger.waited(self.seconds)
         if not self.seconds:
             return ""
@@ -94,4 +96,4 @@ def behind_locks(session: Session, step: Step, wanted: Mapping[str, Lock], act: 
         except DatabaseError as error:
             if not locks.is_retried(error):
                 raise
-    return waits.summary()
+    return waits.end(session)

@@ -176,6 +176,8 @@ class Command(Interruptible, migrate.Command):
             super().handle(*args, **options)
             if is_first:
                 self._record_release(connection)
+            if not current_run().fresh:
+                self.report.sum_up()
             self._print_left(connection)
 
     def warn(self, connection: BaseDatabaseWrapper, ahead: Ahead) -> None:

@@ -133,6 +133,8 @@ class StepProgress(OfStep):
 
     said: str
     behind: Blocker | None = None
+    ongoing: bool = False  # is it told again and again, while one statement runs?
+    fraction: float | None = None  # of that statement
 
     level = logging.DEBUG
 
@@ -150,6 +152,7 @@ class StepDone(OfStep):
 
     seconds: float
     detail: str = ""
+    waited: float = 0.0  # seconds of these, for locks
 
     def text(self) -> str:
         return f"{self.step.why}: done in {self.seconds:.2f} s{', ' if self.detail else ''}{self.detail}"

@@ -1,0 +1,25 @@
+"""What there is to write to: a terminal, whose last line can be written over, or something that keeps every line."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.management.base import OutputWrapper
+
+from .last_line import LastLine
+
+
+def last_line(stdout: OutputWrapper, indent: int, *, colored: bool) -> LastLine | None:
+    """None where a line can't be written over, or where its copies would fill a log: in a pipe and in CI."""
+    if not stdout.isatty() or os.environ.get("TERM") == "dumb" or _is_ci():
+        return None
+    try:
+        from .rich_line import RichLine  # rich takes 50 ms, and `check` loads what reports
+    except ImportError:
+        return LastLine(stdout, indent)
+    return RichLine(stdout, indent, colored=colored)
+
+
+def _is_ci() -> bool:
+    """GitHub, GitLab and most others set it; some give their jobs a terminal."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
