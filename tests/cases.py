@@ -386,7 +386,9 @@ CASES: Sequence[Case] = (
     Case(
         "rename_field_and_change_its_constraint_to_a_new_field",
         RemoveConstraint("order", "order_region_sequence"),
+        RemoveIndex("order", "order_due"),
         RenameField("order", "sequence", "step"),
+        _index("order_due", fields=["due", "step"]),
         _add(models.IntegerField(null=True)),
         _constraint(UniqueConstraint(fields=["region", "extra"], name="order_region_sequence")),
     ),
