@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from safemigrations.rehearsing.changes import Changes, Touched
-from safemigrations.rehearsing.requests import LOST, REFUSED, Failure
+from safemigrations.rehearsing.requests import LOST, RAISED, REFUSED, Failure
 from safemigrations.rehearsing.result import Phase
 from safemigrations.rehearsing.verdict import (
     AGAIN,
@@ -112,3 +112,23 @@ def test_a_function_of_the_change_may_have_done_anything():
     found = verdict(touched(model=""))
     found.note(Phase(BOTH, 0), [lost("new", "None", "cart_cart")])
     assert len(found.findings()) == 1
+
+
+def transition(to: str, action: str = "save()") -> Failure:
+    said = f'pgtrigger: Invalid transition of field "status" from "asked" to "{to}" on table shop_item'
+    return Failure("old", "shop.item", action, RAISED, said, "shop_item")
+
+
+def test_a_trigger_of_the_project_says_its_values_between_double_quotes():
+    found = verdict(touched("shop_item"))
+    found.note(Phase(OLD_ALONE, 0), [transition("1zrj6")])
+    found.note(Phase(BOTH, 0), [transition("v0sj6", "update()")])
+    assert found.findings() == []
+
+
+def test_names_of_the_server_between_double_quotes_tell_reasons_apart():
+    found = verdict(touched("shop_item"))
+    missing = [Failure("old", "shop.item", "save()", "42703", f'column "{name}" does not exist') for name in "ab"]
+    found.note(Phase(OLD_ALONE, 0), missing[:1])
+    found.note(Phase(BOTH, 0), missing)
+    assert [finding.message for finding in found.findings()] == ['column "b" does not exist']

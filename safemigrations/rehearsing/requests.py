@@ -15,7 +15,9 @@ from .rows import label
 from .values import NoValue
 
 BUCKET = 0.1  # seconds
+QUOTED = re.compile(r'"[^"]*"')
 VALUES = re.compile(r"'(?:[^']|'')*'|\(.*\)|\d+", re.DOTALL)
+RAISED = "P0001"  # by a function of the project, which may put its values between double quotes, as pgtrigger does
 SQLSTATE = re.compile("[0-9A-Z]{5}")
 LOST = "lost"  # the kind of a failure that is a value
 REFUSED = "refused"  # and of one that a rule of the project's makes
@@ -54,7 +56,8 @@ class Failure:
     @property
     def shape(self) -> str:
         """The message without its values."""
-        return VALUES.sub("", self.message.partition("\n")[0])
+        shape = VALUES.sub("", self.message.partition("\n")[0])
+        return QUOTED.sub("", shape) if self.kind == RAISED else shape
 
 
 class Requests:
