@@ -10,10 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from . import started
 from .project import Result
+from .representatives import ONE_IN
+from .test_tutorial import NOT_TYPED, Shell, parts, plain
 
 HERE = started.ROOT / "testproject" / "bookings"
+LOOK_ONCE = "\nSAFEMIGRATIONS['GATE_WATCH'] = 0\n"
 ROOMS = """
 import django
 django.setup()
@@ -42,12 +47,18 @@ print(json.dumps({
 """
 
 
+def copy_to(folder: Path) -> None:
+    shutil.copytree(HERE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    with (folder / "site_of_bookings" / "settings.py").open("a") as settings:
+        settings.write(LOOK_ONCE)
+
+
 class Tree:
     """The project as one release has it."""
 
     def __init__(self, folder: Path, dsn: str) -> None:
         self.folder, self.dsn = folder, dsn
-        shutil.copytree(HERE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_to(folder)
 
     def manage(self, *arguments: str, input: str = "") -> str:
         return self._run("manage.py", *arguments, input=input)
@@ -101,8 +112,32 @@ def test_both_releases_of_the_api_work_while_one_replaces_the_other(tmp_path, ds
     assert "No unsafe operation" in new.manage("safemigrations", "lint")
 
 
-def test_its_workflow_is_one():
-    workflow = HERE / ".github" / "workflows" / "ci.yml"
+def test_its_readme(database, dsn, tmp_path):
+    copy_to(tmp_path / "bookings")
+    shell = Shell(tmp_path / "bookings")
+    shell.type(f"export DATABASE_URL='{dsn}'")
+    for what, text in parts(HERE / "README.md"):
+        if not NOT_TYPED.search(command := what.removeprefix("$ ")) and "runserver" not in command:
+            printed = shell.type(command, "y" if "[y/N] y\n" in text else "")
+            assert not text or plain(printed) == plain(text), what
+    shell.process.communicate(timeout=60)
+
+
+@pytest.mark.skipif(ONE_IN != 1, reason="the matrix asks it")
+def test_the_rehearsal_of_its_workflow(tmp_path, dsn):
+    tree = Tree(tmp_path / "bookings", dsn)
+    git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "The old release"]):
+        subprocess.run([*git, *command], cwd=tree.folder, check=True)
+    with_a_visitor(tree)
+    tree.manage("makemigrations", "rooms", "--name", "visitor", input="y\n")
+    said = tree.manage("safemigrations", "rehearse", "--old", "main", "--seconds", "1", "--clients", "1")
+    assert "No request failed and no value was lost." in said
+
+
+@pytest.mark.parametrize("project", [HERE, HERE.parent], ids=["bookings", "shop"])
+def test_its_workflow_is_one(project):
+    workflow = project / ".github" / "workflows" / "ci.yml"
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(workflow)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -36,13 +36,15 @@ from safemigrations.operations import (
 )
 from safemigrations.operations.base import Change
 from safemigrations.typed import server_version
+from testproject.demo.sides import SIDES
 from tests import checks_page
 from tests.shop import KEY
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 TOP = [ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")]
-PAGES = [*TOP, DOCS / "llms.txt", *sorted(DOCS.glob("*.md"))]
+EXAMPLES = sorted((ROOT / "testproject").glob("**/README.md"))
+PAGES = [*TOP, *EXAMPLES, DOCS / "llms.txt", *sorted(DOCS.glob("*.md"))]
 ALL = [getattr(safemigrations.operations, name) for name in safemigrations.operations.__all__]
 # Backfill is written by people; no operation of Django's becomes one.
 OPERATIONS = [operation for operation in ALL if operation is not Backfill]
@@ -345,6 +347,12 @@ def test_tox_runs_the_tests_and_the_demo():
     assert demo
     assert (ROOT / demo[1]).exists()
     assert list((ROOT / "testproject").glob(f"**/management/commands/{demo[2]}.py"))
+
+
+def test_the_shop_says_a_side_that_there_is():
+    shop = ROOT / "testproject"
+    for path in (shop / "README.md", shop / ".github" / "workflows" / "ci.yml", DOCS / "demo.md"):
+        assert set(re.findall(r"--side (\w+)", path.read_text())) <= {side.name for side in SIDES}
 
 
 def test_the_subcommands_are_those_that_exist():

