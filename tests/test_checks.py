@@ -404,6 +404,41 @@ def test_every_key_has_a_default_that_is_right():
     assert len(conf.READERS) == len(conf.KEYS)
 
 
+# The driver.
+
+TWO = (
+    "(safemigrations.I107) psycopg2 is installed, and Django uses psycopg 3, which is installed with safemigrations.\n"
+)
+
+
+def test_a_project_whose_driver_this_installation_has_changed_is_told(project):
+    write(project)
+    assert project.manage("check").check().stdout == CLEAN
+    project.write("psycopg2.py", "raise RuntimeError('nobody imports it')")
+    found = project.manage("check", "--fail-level", "WARNING").check()
+    assert TWO in found.stderr
+    assert "in a release of its own (docs/installing.md)" in found.stderr
+    assert "I107" not in project.manage("makemigrations", "--check", "--dry-run").stderr
+    project.set(SILENCED_SYSTEM_CHECKS=["safemigrations.I107"])
+    assert project.manage("check").check().stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("used", "is_there", "said"),
+    [
+        ("psycopg", False, None),
+        ("", True, None),
+        ("psycopg2", True, "Django uses psycopg2, as psycopg 3 can't be imported here; where it can, Django uses it."),
+    ],
+)
+def test_a_driver_is_told_where_it_may_be_another_than_was_thought(monkeypatch, used, is_there, said):
+    monkeypatch.setattr(checks, "driver", lambda: used)
+    monkeypatch.setattr(checks, "has_psycopg2", lambda: is_there)
+    assert checks.check_driver() == []
+    with checks._holding(checks._failing, True):
+        assert [message.msg for message in checks.check_driver()] == ([said] if said else [])
+
+
 # What it costs.
 
 

@@ -252,6 +252,12 @@ KINDS: list[Kind] = [
         ),
     ),
     Kind(
+        "safemigrations.I107",
+        "installing",
+        "Two drivers",
+        "psycopg2 is installed, and Django uses psycopg 3; or psycopg 3 can't be imported, and Django uses psycopg2",
+    ),
+    Kind(
         "safemigrations.I290",
         "",
         "Something was not understood",

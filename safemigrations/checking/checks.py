@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand
 from django.core.management.commands import check, makemigrations
 
 from .. import conf
+from ..postgres.driver import driver, has_psycopg2
 from ..typed import is_testing, set_on
 from . import baseline, coverage
 from .finding import Older
@@ -30,6 +31,7 @@ UNKNOWN_APP = "safemigrations.E102"
 UNKNOWN_BASELINE = "safemigrations.W103"
 NO_BASELINE = "safemigrations.W105"
 DOES_NOT_FIT = "safemigrations.E106"
+DRIVER = "safemigrations.I107"
 
 _silent: ContextVar[bool] = ContextVar("safemigrations_silent", default=False)
 _failing: ContextVar[bool] = ContextVar("safemigrations_failing", default=False)
@@ -101,6 +103,27 @@ def check_migrations(**kwargs: Any) -> list[CheckMessage]:
     return messages
 
 
+def check_driver(**kwargs: Any) -> list[CheckMessage]:
+    """A note of `check`, for a project that this installation has given another driver."""
+    used = driver() if _failing.get() else ""
+    if used == "psycopg" and has_psycopg2():
+        what = "psycopg2 is installed, and Django uses psycopg 3, which is installed with safemigrations."
+        hint = (
+            "If this project was on psycopg2, its driver has changed: change it first, in a release of its own "
+            f"(docs/installing.md). When nothing imports psycopg2 any more, uninstall it. {_silence(DRIVER)}"
+        )
+    elif used == "psycopg2":
+        what = "Django uses psycopg2, as psycopg 3 can't be imported here; where it can, Django uses it."
+        hint = f'Have one driver everywhere: pip install "psycopg[binary]" (docs/installing.md). {_silence(DRIVER)}'
+    else:
+        return []
+    return [Info(what, hint=hint, id=DRIVER)]
+
+
+def _silence(id: str) -> str:
+    return f"To read this no more: SILENCED_SYSTEM_CHECKS = [{id!r}]."
+
+
 def no_baseline(older: list[Older]) -> Warning:
     """The one warning of a project that had migrations before it had this app."""
     number = sum(app.findings for app in older)
@@ -122,6 +145,7 @@ def install() -> None:
     register(check_settings)
     register(check_names)
     register(check_migrations)
+    register(check_driver)
     if hasattr(makemigrations.Command, "_checks_without_safemigrations"):
         return
     # The command that writes the safe form must not be stopped by the unsafe one.
