@@ -83,8 +83,13 @@ def test_before_what_is_left_for_the_contract(releases):
     new.sql("UPDATE safemigrations_contract SET status = 'done', attempts = 1 WHERE migration = '0002_size'")
     assert "Going back to release v2 " in new.manage("migrate", "--before-contract").check().stdout
     assert applied(new) == ["0001_initial", "0002_size"]
-    assert new.manage("migrate", "--before-contract").stderr == (
-        "CommandError: Nothing is left for the contract in database default, so no release is before it. "
+    said = re.sub(r"first seen [\d: -]+", "first seen DAY", steady(new.manage("migrate", "--before-contract").stderr))
+    assert said == (
+        "CommandError: Nothing is left for the contract in database default, so no release is before it. These releases "
+        "have migrated it:\n"
+        "  release v1 (MARK), first seen DAY\n"
+        "  release v2 (MARK), first seen DAY\n"
+        "  release v3 (MARK), first seen DAY\n"
         "Name one: python manage.py migrate --to-release MARK\n"
     )
 

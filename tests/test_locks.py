@@ -216,7 +216,7 @@ def test_a_blocker_is_named_with_all_that_helps_to_find_it(database, item, other
     who = f"pid {pid} (celery, idle in transaction for {blocker.age:.0f} s: "
     assert str(blocker) == f"{who}SELECT count(*), ? FROM item)"
     with override_settings(SAFEMIGRATIONS={"SHOW_QUERIES": True}):
-        assert str(blocker) == f"{who}SELECT count(*), 'hunter2' FROM item -- hunter2, long enough)"
+        assert str(blocker) == f"{who}SELECT count(*), 'hunter2' FROM item -- hunter2, long enough…)"
 
 
 def test_who_holds_a_partition_is_in_the_way_of_the_whole(database, other_connection, connect):

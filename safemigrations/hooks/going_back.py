@@ -61,13 +61,13 @@ def release_called(connection: BaseDatabaseWrapper, name: str) -> Release:
 
 def release_before_contract(connection: BaseDatabaseWrapper) -> Release:
     """The latest one that knows nothing of what is left for the contract."""
-    left = list(loaded().queue.rows(connection, status__in=HOLDING))
+    left, releases = list(loaded().queue.rows(connection, status__in=HOLDING)), recorded(connection)
     if not left:
         raise CommandError(
-            f"Nothing is left for the contract in database {connection.alias}, so no release is before it. "
+            f"Nothing is left for the contract in database {connection.alias}, so no release is before it. These "
+            f"releases have migrated it:\n{_listed(releases.values())}\n"
             f"Name one: {to_type('migrate --to-release MARK', connection.alias)}"
         )
-    releases = recorded(connection)
     for release in sorted(releases.values(), key=lambda release: release.first_seen, reverse=True):
         if not any(release.knows(row.app_label, row.migration) for row in left):
             return release

@@ -14,6 +14,7 @@ from ..postgres.masking import masked
 from ..postgres.names import regclass
 
 LONG_TRANSACTION = 1.0  # seconds; nobody queues behind an older one
+SHOWN = 60  # characters of a query
 
 # https://www.postgresql.org/docs/current/explicit-locking.html#TABLE-LOCK-COMPATIBILITY
 WEAKEST_CONFLICT = {
@@ -55,7 +56,7 @@ class Blocker(Data):
         return self.pid is None or self.age > LONG_TRANSACTION
 
     def __str__(self) -> str:
-        return self._named(f": {self.shown_query[:60]}" if self.shown_query else "")
+        return self._named(f": {_shortened(self.shown_query)}" if self.shown_query else "")
 
     @property
     def without_query(self) -> str:
@@ -80,6 +81,10 @@ class Blocker(Data):
         """Plain data for listeners."""
         shown = {"pid": self.pid, "application": self.application, "backend": self.backend, "state": self.state}
         return {**shown, "seconds": self.age, "query": self.query if self.pid is None else self.shown_query}
+
+
+def _shortened(query: str) -> str:
+    return query if len(query) <= SHOWN else f"{query[:SHOWN]}…"
 
 
 def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list[Blocker]:

@@ -47,7 +47,9 @@ class News:
 
     def summary(self, filled: int) -> str:
         took = time.monotonic() - self.began
-        return f"{filled:,} rows, {filled / took:,.0f} rows/s" if filled else "no row to fill"
+        if filled <= 1:
+            return "1 row" if filled else "no row to fill"
+        return f"{filled:,} rows, {filled / took:,.0f} rows/s"
 
 
 class Relay(Report):
