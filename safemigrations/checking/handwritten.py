@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from django.conf import settings
 from django.db import migrations
 from django.db.migrations import Migration
 from django.db.migrations.operations.base import Operation
@@ -20,7 +19,7 @@ from . import contrib, split
 from .hazard import Hazard, NotUnderstood
 from .python import reader
 from .rules import model_named_by
-from .scene import Scene
+from .scene import Scene, number_of_databases
 from .source import Source
 
 Said = Hazard | NotUnderstood
@@ -54,8 +53,7 @@ class Handwritten:
     ) -> None:
         self.migration, self.source = migration, Source.of(migration)
         self.scene = Scene(state, atomic=migration.atomic, earlier=earlier)
-        # A replica that tests mirror isn't migrated.
-        self.scene.databases = sum("MIRROR" not in (each.get("TEST") or {}) for each in settings.DATABASES.values())
+        self.scene.databases = number_of_databases()
         for name in created:
             self.scene.made.add(default_name(migration.app_label, name))
             if model := state.models.get((migration.app_label, name)):

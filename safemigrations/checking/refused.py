@@ -9,7 +9,7 @@ where two operations may get in each other's way, or where an expression has to 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -128,7 +128,8 @@ def _has_to_be_planned(migration: Migration) -> bool:
 
 
 def _has_expression(operation: Any) -> bool:
-    given = [getattr(operation, "backfill", None), *dict(getattr(operation, "set", None) or {}).values()]
+    values = getattr(operation, "set", None)
+    given = [getattr(operation, "backfill", None), *(values.values() if isinstance(values, Mapping) else ())]
     return any(map(is_expression, given))
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from django.conf import settings
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import CheckConstraint, Q
 
@@ -15,6 +16,11 @@ from ..plans.tables import db_table_of, db_tables_through
 ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
 # Of Django's own: they have a row for each migration or model, and no request locks one.
 FEW = {"django_migrations", "django_content_type", "auth_permission", "django_site"}
+
+
+def number_of_databases() -> int:
+    """A replica that tests mirror isn't migrated. Django gives every database the key MIRROR once it is used."""
+    return sum(not (each.get("TEST") or {}).get("MIRROR") for each in settings.DATABASES.values())
 
 
 def column_of(name: str, field: Any) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import textwrap
-from collections.abc import Iterator
 from typing import Any
 
 from django.db import migrations
@@ -104,7 +103,8 @@ class Ejector:
         arguments = _arguments(element.code)
         if "set" not in arguments:
             raise CannotRewrite("the arguments of its Backfill aren't written out")
-        name = self._name(f"fill_{operation.model_name.lower()}")
+        taken = {text.partition("(")[0].removeprefix("def ") for text in self.functions}
+        name = self.file.free_name(f"fill_{operation.model_name.lower()}", taken)
         where = f".filter({arguments['where']})" if arguments.get("where", "None") != "None" else ""
         if callable(operation.set):
             body = BY_FUNCTION.format(where=where, function=arguments["set"])
@@ -116,14 +116,6 @@ class Ejector:
         self.imports.add(FROM_MIGRATIONS)
         elidable = ", elidable=True" if operation.elidable else ""
         return f"migrations.RunPython({name}, migrations.RunPython.noop{elidable})"
-
-    def _name(self, wanted: str) -> str:
-        """One that the file doesn't have yet."""
-        taken = {node.id for node in ast.walk(ast.parse(self.file.text)) if isinstance(node, ast.Name)}
-        taken |= {node.name for node in ast.parse(self.file.text).body if isinstance(node, ast.FunctionDef)}
-        taken |= {text.partition("(")[0].removeprefix("def ") for text in self.functions}
-        names: Iterator[str] = (f"{wanted}_{number}" if number else wanted for number in range(len(taken) + 1))
-        return next(name for name in names if name not in taken)
 
 
 def _stock(operation: Any) -> Operation:

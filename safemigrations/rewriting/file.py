@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django.db.migrations import Migration
@@ -73,6 +73,14 @@ class MigrationFile:
     def _value(self, name: str) -> Any:
         statement = self._statement(name)
         return statement.value if statement else None
+
+    def free_name(self, wanted: str, taken: Iterable[str] = ()) -> str:
+        """One that the file doesn't have yet."""
+        tree = ast.parse(self.text)
+        there = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | set(taken)
+        there |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        names = (f"{wanted}_{number}" if number else wanted for number in range(len(there) + 1))
+        return next(name for name in names if name not in there)
 
     def with_content(self, content: Content) -> str:
         """The whole file; what belongs to operations that went elsewhere goes with them."""

@@ -29,12 +29,14 @@ from ..operations.base import Change
 from ..operations.rule import Context
 from ..typed import without_classes
 from . import by_hand
+from .backfills import Filled, instead_of
 from .elements import Element
 from .file import CannotRewrite, Content, Keys, MigrationFile
 from .replacing import Form, replaced
 from .spelling import name_of, spelled
 
 RULES = {rule.id for rule in rules.RULES}
+OF_ROWS = {f"safemigrations.{id}" for id in ("E209", "E210", "E301", "W302")}
 NO_WAY_BACK, BUILDS_INDEX = "safemigrations.W305", "safemigrations.E200"
 NO_TRANSACTION = {"safemigrations.E201", "safemigrations.E090"}
 LOCK_IS_HELD = "safemigrations.E210"
@@ -49,6 +51,7 @@ class Piece(Data):
     origin: int | None
     outside: bool | None = None  # of a transaction; None: as its neighbours
     cut: bool = False  # it must not be in one transaction with what stands before it
+    above: str = ""  # a function that it needs
 
 
 class Written(Data):
@@ -81,6 +84,7 @@ class Fixer:
         self.accepted = [finding for finding in found.accepted if _is_of(finding, migration)]
         self.decisions = Decisions(migration)
         self.notices, self.changes = list[str](), list[str]()
+        self.filled: dict[int, Filled] = {}  # how each Backfill is written
 
     def fix(self) -> Fix | None:
         """None where nothing can be done about its findings."""
@@ -113,7 +117,7 @@ class Fixer:
             if id(operation) not in index and not self._removes_from(operation, unsafe):
                 return ()  # of a field whose removal stays as it is
             if id(operation) in index and index[id(operation)] not in unsafe:
-                return (operation,)
+                return self._filling(operation, index[id(operation)], context)
             found = rules.find(operation, context)
             if not found or not found[1].replacement:
                 return (operation,)
@@ -122,6 +126,18 @@ class Fixer:
 
         forms = replaced(self.operations, without_classes(self.before), context_of, safe_form)
         return [piece for operation, form in forms for piece in self._in_place(operation, form, index)]
+
+    def _filling(self, operation: Operation, origin: int, context: Context) -> Form:
+        """A Backfill that does the same; or the operation itself."""
+        if not OF_ROWS & {finding.id for finding in self.findings if finding.operation == origin}:
+            return (operation,)
+        taken = [str(getattr(each.operation.set, "__name__", "")) for each in self.filled.values()]
+        state = without_classes(context.before)
+        filled = instead_of(operation, self.migration, state, lambda name: self.file.free_name(name, taken))
+        if filled is None:
+            return (operation,)
+        self.filled[id(filled.operation)] = filled
+        return (filled.operation,)
 
     def _removes_from(self, operation: Any, unsafe: set[int | None]) -> bool:
         removals = (self.operations[number] for number in unsafe if number is not None)
@@ -140,9 +156,11 @@ class Fixer:
         if form:
             self.changes.append(f"{operation.describe()} -> {', '.join(map(name_of, form))}")
         for number, new in enumerate(form):
-            code = spelled(new, operation, old.code or "None", old.indent)
+            filled = self.filled.get(id(new))
+            code = filled or spelled(new, operation, old.code or "None", old.indent)
             lead, remark = old.lead if not number else "", old.remark if new is form[-1] else ""
-            yield Piece(new, Element(code.code, lead, remark, old.indent), code.imports, origin, _outside(new))
+            element, above = Element(code.code, lead, remark, old.indent), filled.function if filled else ""
+            yield Piece(new, element, code.imports, origin, _outside(new), above=above)
 
     def _by_hand(self, operation: Operation, old: Element, origin: int) -> Piece:
         found = {finding.id: finding for finding in self.findings if finding.operation == origin}
@@ -211,6 +229,7 @@ class Fixer:
             same_release=self._new_tables(parts, names, number),
             keeps=(lambda id, key: self._is_needed(id, key, part, is_last=is_last)) if len(parts) > 1 else None,
             tail=self.file.tail if is_last else "",
+            above="".join(piece.above for piece in part),
             is_last=is_last,
         )
         return Written(path, self.file.raw if is_last else None, self.file.with_content(content))

@@ -16,6 +16,7 @@ from ..checking.scene import Scene, Table
 from ..checking.sql.instead import index_of
 from ..checking.sql.parse import Statement, parse, shortened
 from ..operations import AddIndexConcurrently
+from .plain_updates import values_and_where
 
 
 def index_instead(operation: Operation, app_label: str, state: ProjectState) -> Operation | None:
@@ -86,3 +87,17 @@ def locks_itself(operation: Operation, message: str) -> bool:
         return False
     own = [each for text in texts_of(operation) if text for each in parse(text)]
     return any(f"until it ends {shortened(each.text)} keeps" in message for each in own)
+
+
+def update_instead(sql: Any, app_label: str, state: ProjectState) -> tuple[str, str, str] | None:
+    """The model, values and condition of the Backfill that does what this one UPDATE does."""
+    texts = list(texts_of(migrations.RunSQL(sql)))
+    statements = list(parse(texts[0])) if len(texts) == 1 and texts[0] else []
+    only = statements[0] if len(statements) == 1 else None
+    if not isinstance(only, Statement) or not isinstance(only.node, ast.UpdateStmt):
+        return None
+    table = Scene(state, atomic=False).table(only.node.relation.relname)
+    if table is None or table.model.app_label != app_label or not table.model.options.get("managed", True):
+        return None
+    found = values_and_where(only.node, table)
+    return (table.model.name.lower(), *found) if found else None

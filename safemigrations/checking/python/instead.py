@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 
 from .chains import Chain
 
@@ -11,8 +12,8 @@ def of_update(chain: Chain) -> str:
     """Of `....update(a=1)`."""
     call = chain.calls[-1][1]
     assert call is not None
-    values = ", ".join(f"{word.arg!r}: {ast.unparse(word.value)}" for word in call.keywords if word.arg)
-    return f"Backfill({chain.model.lower()!r}, set={{{values}}}{_where(chain)})"
+    values = {word.arg: ast.unparse(word.value) for word in call.keywords if word.arg}
+    return f"Backfill({chain.model.lower()!r}, set={dictionary(values)}{_where(chain)})"
 
 
 def of_loop(chain: Chain, loop: ast.For) -> str:
@@ -26,10 +27,16 @@ def of_loop(chain: Chain, loop: ast.For) -> str:
         if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == row
     }
     name = f"fill_{chain.model.lower()}"
-    values = ", ".join(f"{field!r}: {value}" for field, value in assigned.items()) or "..."
-    return (
-        f"def {name}({row}):\n    return {{{values}}}\n\nBackfill({chain.model.lower()!r}, set={name}{_where(chain)})"
-    )
+    return f"{function(name, row, assigned)}\nBackfill({chain.model.lower()!r}, set={name}{_where(chain)})"
+
+
+def function(name: str, row: str, values: Mapping[str, str]) -> str:
+    """What gives the values of a row."""
+    return f"def {name}({row}):\n    return {dictionary(values) if values else '{...}'}\n"
+
+
+def dictionary(values: Mapping[str, str]) -> str:
+    return f"{{{', '.join(f'{field!r}: {value}' for field, value in values.items())}}}"
 
 
 def _where(chain: Chain) -> str:

@@ -20,8 +20,8 @@ def backfill(node: ast.UpdateStmt, table: Table) -> str:
     """The Backfill that sets what this UPDATE sets."""
     model = table.model.name.lower()
     try:
-        values = ", ".join(f"{table.name_of(each.name)!r}: {_expression(each.val, table)}" for each in node.targetList)
-        where = "" if node.whereClause is None else f", where={_condition(node.whereClause, table)}"
+        values, where = values_of(node, table), where_of(node, table)
+        where = where and f", where={where}"
         if node.fromClause or (not where and "F(" in values):
             raise NotTranslatable
     except NotTranslatable:
@@ -31,7 +31,18 @@ def backfill(node: ast.UpdateStmt, table: Table) -> str:
             f"def {name}({model}):\n    return {{{fields}}}\n\n"
             f"Backfill({model!r}, set={name}, where=...)  # which rows aren't filled yet"
         )
-    return f"Backfill({model!r}, set={{{values}}}{where})"
+    return f"Backfill({model!r}, set={values}{where})"
+
+
+def values_of(node: ast.UpdateStmt, table: Table) -> str:
+    """The dictionary of what it sets. Raises NotTranslatable."""
+    values = (f"{table.name_of(each.name)!r}: {_expression(each.val, table)}" for each in node.targetList)
+    return f"{{{', '.join(values)}}}"
+
+
+def where_of(node: ast.UpdateStmt, table: Table) -> str:
+    """Empty where it has no condition. Raises NotTranslatable."""
+    return "" if node.whereClause is None else _condition(node.whereClause, table)
 
 
 def index(node: ast.IndexStmt, table: Table) -> str:
@@ -182,6 +193,8 @@ def _comparison(node: ast.A_Expr, table: Table) -> str:
     if node.kind.name != "AEXPR_OP" or operator not in (*LOOKUPS, "<>"):
         raise NotTranslatable
     value = _expression(node.rexpr, table)
+    if value == "None":
+        raise NotTranslatable  # SQL finds no row, and Django finds those that are null
     condition = f"Q({name}{LOOKUPS.get(operator, '')}={value})"
     return _negated(node, condition, table) if operator == "<>" else condition
 
