@@ -85,8 +85,8 @@ def test_before_what_is_left_for_the_contract(releases):
     assert applied(new) == ["0001_initial", "0002_size"]
     said = re.sub(r"first seen [\d: -]+", "first seen DAY", steady(new.manage("migrate", "--before-contract").stderr))
     assert said == (
-        "CommandError: Nothing is left for the contract in database default, so no release is before it. These releases "
-        "have migrated it:\n"
+        "CommandError: Nothing is left for the contract in database default, so no release is before it. These "
+        "releases have migrated it:\n"
         "  release v1 (MARK), first seen DAY\n"
         "  release v2 (MARK), first seen DAY\n"
         "  release v3 (MARK), first seen DAY\n"
