@@ -67,7 +67,11 @@ TABLES = {
     "numbers of a shard": ("id bigint PRIMARY KEY", '"id"', "n * 100"),
     "random uuids": ("id uuid PRIMARY KEY", '"id"', "gen_random_uuid()"),
     "texts": ("id text PRIMARY KEY", '"id"', "chr(39) || '% {n} \\ ' || n"),
-    "moments": ("id timestamptz PRIMARY KEY", '"id"', "now() + n * interval '1 month'"),
+    "moments": (
+        "id timestamptz PRIMARY KEY",
+        '"id"',
+        "CASE n WHEN 7 THEN 'infinity' WHEN 8 THEN '-infinity' ELSE now() + n * interval '1 month' END",
+    ),
     "floats": ("id float8 PRIMARY KEY", '"id"', "CASE n WHEN 7 THEN 'NaN' WHEN 8 THEN '-Infinity' ELSE n / 3.0 END"),
     "two columns": ("a int, id uuid, PRIMARY KEY (a, id)", '"a", "id"', "n % 7, gen_random_uuid()"),
     "no index": ("id int", '"id"', "n"),

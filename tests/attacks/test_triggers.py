@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from django.db import models
+from django.db.migrations import AlterField, CreateModel, RenameField, RunSQL, SeparateDatabaseAndState
 
 from .deployment import Deployment
 from .library import BIGGER, COMPUTED, NOT_NULL, RENAMED, TEXT, Change
@@ -13,6 +15,7 @@ WITH_TRIGGERS = [BIGGER, TEXT, RENAMED, COMPUTED, NOT_NULL]
 HARM = {
     "dropped": 'DROP TRIGGER "{trigger}" ON shop_book',
     "disabled": 'ALTER TABLE shop_book DISABLE TRIGGER "{trigger}"',
+    "for replicas alone": 'ALTER TABLE shop_book ENABLE REPLICA TRIGGER "{trigger}"',
     "all disabled": "ALTER TABLE shop_book DISABLE TRIGGER ALL",
     "its function dropped": "DROP FUNCTION {function} CASCADE",
     "its function emptied": (
@@ -71,6 +74,51 @@ def test_the_contract_drops_no_value_that_was_written_without_the_trigger(books,
     else:
         contracted.check()
         assert books.count(change.wrong) == 0
+
+
+# A partition has triggers of its own, which follow those of its table and can be switched off alone.
+
+PARTS = """
+    CREATE TABLE shop_item (id integer, room integer, size integer, truth integer, PRIMARY KEY (id, room))
+        PARTITION BY LIST (room);
+    CREATE TABLE item_1 PARTITION OF shop_item FOR VALUES IN (1);
+    CREATE TABLE item_2 PARTITION OF shop_item FOR VALUES IN (2);
+    INSERT INTO shop_item SELECT n, 1 + n % 2, n, n FROM generate_series(1, 50) n
+"""
+ITEM = CreateModel(
+    "Item",
+    [
+        ("pk", models.CompositePrimaryKey("id", "room")),
+        ("id", models.IntegerField()),
+        ("room", models.IntegerField()),
+        ("size", models.IntegerField(null=True)),
+        ("truth", models.IntegerField(null=True)),
+    ],
+)
+OF_ITEMS = {
+    "size": AlterField("item", "size", models.BigIntegerField(null=True)),
+    "width": RenameField("item", "size", "width"),
+}
+
+
+@pytest.mark.parametrize("how", ["DISABLE TRIGGER ALL", "DISABLE TRIGGER USER", 'ENABLE REPLICA TRIGGER "{trigger}"'])
+@pytest.mark.parametrize("size", OF_ITEMS)
+def test_a_trigger_that_is_off_on_one_partition_is_noticed(shop, how, size):
+    shop.deploy(SeparateDatabaseAndState([RunSQL(PARTS)], [ITEM])).check()
+    shop.deploy(OF_ITEMS[size]).check()
+    before = shop.catalog()
+    trigger = "FROM pg_trigger WHERE tgrelid = 'item_1'::regclass AND tgname ~ '^zzz_safe'"
+    (name,) = shop.sql(f"SELECT tgname::text {trigger}")
+    shop.sql(f"ALTER TABLE item_1 {how.format(trigger=name)}")
+    shop.sql("UPDATE shop_item SET size = size + 1, truth = truth + 1 WHERE room = 1")
+    again = shop.migrate()
+    if again.refused:
+        assert "trigger" in again.error
+    else:
+        again.check()
+        shop.assert_unchanged(before)
+    contracted = shop.contract()
+    assert contracted.refused or shop.count(f"{size} IS DISTINCT FROM truth", "shop_item") == 0
 
 
 # Switched off for a moment.
