@@ -7,7 +7,7 @@
     def tell(label, blockers, seconds, **kwargs): ...
 
 All arguments are plain data. Every signal carries `event` (its name), `at`, `run`, `database`, `migration`,
-`direction`, `row` and `backfill`. Write `**kwargs`: arguments may be added, and are never renamed.
+`direction`, `row`, `backfill` and `parent`. Write `**kwargs`: arguments may be added, and are never renamed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ contract_refused = Signal()
 contract_postponed = Signal()
 contract_skipped = Signal()
 contract_resumed = Signal()
+contract_adopted = Signal()
+contract_trusted = Signal()
 
 backfill_started = Signal()
 backfill_progress = Signal()

@@ -34,9 +34,11 @@ ENVELOPE = {
     "direction": "`forwards`, `backwards`, `contract` or `backfill`; empty outside of all",
     "row": "the number of a row of the contract queue, as `status` prints it",
     "backfill": "the number of a backfill, as `backfill status` prints it",
+    "parent": "the `run` that has started this one as a worker, by `backfill run --workers`; empty for all others",
 }
 MEANINGS = {
     "action": "`pause`, `resume`, `cancel` or `pace`",
+    "before": "the migration whose row it was, such as `shop.0007_total`",
     "behind": "the session that it waits for",
     "blockers": "the sessions that hold the lock",
     "command": "`migrate`, `migrate --contract`, `migrate --to-release`, `backfill run` or `task`",

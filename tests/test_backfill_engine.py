@@ -666,7 +666,7 @@ def test_it_pauses_and_goes_on(database, item):
     worker = Migrating(lambda connection: run(connection, told=told, BACKFILL_RATE=100))
     until(lambda: list(progress.rows(database)))
     progress.rows(database).update(status=Status.PAUSED)
-    until(lambda: "paused; to go on: python manage.py safemigrations backfill resume" in told.progressed)
+    until(lambda: "waiting: paused; to go on: python manage.py safemigrations backfill resume" in told.progressed)
     before = wrong(item)
     until_it_has_looked_again(item, worker.pid)
     assert wrong(item) == before > 0

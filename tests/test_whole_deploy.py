@@ -14,6 +14,7 @@ from .admin_site import ask, with_admin, with_users
 from .event_pages import SCHEMA
 from .project import Project, Result
 from .test_backfill_tasks import CONTRACT, ITEM, MIGRATION
+from .test_events import SIGNALS
 
 SECRET = "hunter2"
 LISTENING = """
@@ -108,9 +109,21 @@ MIGRATED = [
     "migration_expanded",
     "run_ended",
 ]
-FILLED = ["run_started", "step_started", "backfill_started", "backfill_progress", "backfill_done", "step_done"]
-REFUSED = ["run_started", "contract_refused", "run_ended"]
 STEP = ["step_started", "step_done"]
+RECORDED = ["contract_left", "migration_expanded", "run_ended"]
+AGAIN = ["run_started", "migration_expanding", *STEP, "step_skipped", *RECORDED]
+FILLED = [
+    "run_started",
+    "step_started",
+    "backfill_started",
+    "backfill_waiting",
+    "backfill_progress",
+    "backfill_done",
+    "step_done",
+    "run_ended",
+]
+REFUSED = ["run_started", "contract_refused", "run_ended"]
+USED = ["run_started", "contract_started", *STEP, "step_started", "step_failed", "contract_failed", "run_ended"]
 CONTRACTED = ["run_started", "contract_started", *STEP, *STEP, "contract_done", "run_ended"]
 FAILED = ["run_started", "migration_expanding", "step_started", "backfill_started", "backfill_rejected", "step_failed"]
 
@@ -138,9 +151,22 @@ def test_everybody_hears_the_same_of_a_whole_deploy(shop):
     assert [(one["pid"], one["query"]) for one in waiting["blockers"]] == [(pid, "SELECT ? FROM shop_item")]
     assert len({one["run"] for one in found}) == 1
 
-    # The contract, before the backfill; the backfill; the contract, while the old release is there.
+    # The same again, as after a kill before Django wrote that down.
+    shop.sql("DELETE FROM django_migrations WHERE name = '0003_note'")
+    assert names(run("migrate")) == AGAIN
+
+    # The contract, before the backfill; the backfill, which somebody has paused.
     assert names(run("migrate", "--contract", status=75)) == REFUSED
-    assert names(run("safemigrations", "backfill", "run")) == [*FILLED, "run_ended"]
+    shop.manage("safemigrations", "backfill", "pause").check()
+    filling = shop.start("safemigrations", "backfill", "run", "--format", "json")
+    filling.read_until("backfill_waiting")
+    shop.manage("safemigrations", "backfill", "resume").check()
+    told += (found := lines(filling.wait().check().stdout))
+    assert names(found) == FILLED
+    decided = [one for one in heard(shop) if one["event"] == "backfill_changed"]
+    assert [one["action"] for one in decided] == ["pause", "resume"]
+
+    # The contract, while the old release is there.
     with psycopg.connect(shop.dsn, application_name=f"gunicorn safemig:{mark}") as old:
         refused = run("migrate", "--contract", status=75)
         assert names(refused) == REFUSED
@@ -152,13 +178,26 @@ def test_everybody_hears_the_same_of_a_whole_deploy(shop):
     row = str(refused[1]["row"])
     shop.manage("safemigrations", "contract", "postpone", row, "--reason", "sale").check()
     assert ask(shop, "root", f"contractrow/{row}/act/resume/", {"reason": "over"}).status == 302
-    decided = heard(shop)
-    assert [(one["event"], one["reason"], one["user"]) for one in decided] == [
-        ("contract_postponed", "sale", ""),
-        ("contract_resumed", "over", "root"),
+    shop.manage("safemigrations", "contract", "skip", row, "--reason", "never").check()
+    shop.manage("safemigrations", "contract", "resume", row, "--reason", "after all").check()
+    shop.sql("UPDATE safemigrations_contract SET migration = '0003_gone'")
+    shop.manage("safemigrations", "contract", "adopt", row, "--as", "shop.0003_note", "--reason", "squashed").check()
+    shop.manage("safemigrations", "contract", "trust", row, "--reason", "read").check()
+    decided += (about_the_row := heard(shop))
+    assert [(one["event"], one["reason"], one["user"], one["migration"]) for one in about_the_row] == [
+        ("contract_postponed", "sale", "", "shop.0003_note"),
+        ("contract_resumed", "over", "root", "shop.0003_note"),
+        ("contract_skipped", "never", "", "shop.0003_note"),
+        ("contract_resumed", "after all", "", "shop.0003_note"),
+        ("contract_adopted", "squashed", "", "shop.0003_note"),
+        ("contract_trusted", "read", "", "shop.0003_note"),
     ]
+    assert about_the_row[-2]["before"] == "shop.0003_gone"
 
-    # The contract, and a migration that fails.
+    # The contract, which a view holds up; the contract; and a migration that fails.
+    shop.sql("CREATE VIEW used AS SELECT note FROM shop_item")
+    assert names(run("migrate", "--contract", status=1)) == USED
+    shop.sql("DROP VIEW used")
     assert names(run("migrate", "--contract")) == CONTRACTED
     shop.sql("DELETE FROM shop_item WHERE id > 3")
     shop.write_migration("shop", "0004_wrong", FAILING)
@@ -174,6 +213,7 @@ def test_everybody_hears_the_same_of_a_whole_deploy(shop):
     validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
     assert [error.message for one in told + decided for error in validator.iter_errors(one)] == []
     assert everything(shop).count(SECRET) == 0
+    assert {one["event"] for one in told + decided} == {*SIGNALS, "status", "backfill_status"}
 
 
 def everything(project: Project) -> str:
@@ -201,7 +241,9 @@ def test_what_others_type_appears_nowhere(shop):
     heard(shop)
     shop.manage("safemigrations", "backfill", "run", "--workers", "2").check()
     found = heard(shop)
-    assert len({one["run"] for one in found}) == 2
+    parents = {one["run"]: one["parent"] for one in found}
+    (run,) = (run for run, parent in parents.items() if not parent)
+    assert sorted(parents.values()) == ["", run]
     assert [one["filled"] for one in found if one["event"] == "backfill_done"] == [ROWS]
 
     shop.set(SAFEMIGRATIONS=GIVES_UP, LOGGING=LOGGING)

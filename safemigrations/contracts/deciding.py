@@ -63,17 +63,26 @@ def adopt(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, migration:
     """Give rows whose migration is gone from the code to one that this code has, and that is applied."""
     known = names_known()
     label, name = _applied_here(connection, migration, known)
+    before: dict[int, str] = {}
 
     def change(row: Contract) -> None:
         _refuse_what_is_not_lost(connection, row, known)
+        before[row.pk] = f"{row.app_label}.{row.migration}"
         row.app_label, row.migration = label, name
 
-    return _each(connection, numbers, change, "adopt", reason, migration=migration)
+    rows = _each(connection, numbers, change, "adopt", reason, migration=migration)
+    _tell(
+        connection,
+        (happened.ContractAdopted(**row.told, reason=reason, user="", before=before[row.pk]) for row in rows),
+    )
+    return rows
 
 
 def trust(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str) -> list[Contract]:
     """Sign rows that somebody has looked at, and whose plan is right."""
-    return _each(connection, numbers, Contract.sign, "trust", reason)
+    rows = _each(connection, numbers, Contract.sign, "trust", reason)
+    _tell(connection, (happened.ContractTrusted(**row.told, reason=reason, user="") for row in rows))
+    return rows
 
 
 def _tell(connection: BaseDatabaseWrapper, events: Iterable[Event]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,12 +13,14 @@ from .events.event import at
 from .events.vocabulary import RunEnded, RunStarted
 from .run import Report
 
+PARENT = "SAFEMIGRATIONS_PARENT_RUN"  # an environment variable: the run whose worker a process is
+
 
 @contextlib.contextmanager
 def a_run(report: Report, database: str, command: str) -> Iterator[None]:
     """What happens meanwhile is part of one run; `command` is what a person types, or "task"."""
     began = time.monotonic()
-    with at(run=uuid.uuid4().hex, database=database):
+    with at(run=uuid.uuid4().hex, database=database, parent=os.environ.get(PARENT, "")):
         report.tell(RunStarted(command))
         try:
             yield

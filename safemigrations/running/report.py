@@ -127,7 +127,7 @@ class ConsoleReport(Report):
             super().rest(step, reason)
             return
         since = _since(time.monotonic())
-        self._draw(step.why, lambda: f"waiting {since()}, then goes on: {reason}")
+        self._draw(step.why, lambda: f"waiting {since()}: {reason}")
 
     def _draw(self, label: str, say: Callable[[], str], fraction: float | None = None) -> None:
         assert self.last_line

@@ -18,8 +18,9 @@ from django.utils.timezone import now
 from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
 from .. import ledger
+from ..a_run import PARENT
 from ..events import vocabulary as happened
-from ..events.event import at
+from ..events.event import at, place
 from ..foreseen import refuse_foreseen
 from ..pooler import refuse_pooler
 from ..run import Report, explain
@@ -85,6 +86,7 @@ def _process(connection: BaseDatabaseWrapper) -> subprocess.Popen[bytes]:
     arguments = ["safemigrations", "--verbosity", "0", "backfill", "run", "--database", connection.alias]
     environment = {
         **os.environ,
+        PARENT: place().run,
         "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE") or settings.SETTINGS_MODULE,
         "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
     }

@@ -92,7 +92,7 @@ class Worker:
         if status == Status.FAILED:
             raise Stopped(self.progress.last_error)
         if status == Status.PAUSED:
-            self.filler.news.tell(
+            self.filler.news.wait(
                 f"paused; to go on: {to_type('safemigrations backfill resume', self.connection.alias)}"
             )
         return status in (Status.RUNNING, Status.DONE)

@@ -23,6 +23,7 @@ class Place(Data):
     direction: str = ""  # forwards, backwards, contract, backfill
     row: int | None = None  # of the contract queue
     backfill: int | None = None  # its number
+    parent: str = ""  # the id of the run that has started this one, as one of its workers
 
 
 _place: ContextVar[Place | None] = ContextVar("safemigrations_place", default=None)

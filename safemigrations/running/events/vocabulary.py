@@ -263,6 +263,20 @@ class ContractResumed(Decided):
     says = "resumed"
 
 
+class ContractAdopted(Decided):
+    """Somebody has given a row to another migration; `before` is the one whose it was."""
+
+    before: str = ""
+
+    says = "adopted"
+
+
+class ContractTrusted(Decided):
+    """Somebody has looked at the plan of a row that nobody had signed, and has signed it."""
+
+    says = "trusted"
+
+
 # A backfill.
 
 
