@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 from collections.abc import Callable, Iterator
+from compileall import compile_dir
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from testproject.postgres import server
-from tests.project import Project
+from tests.project import ROOT, Project
 
 if TYPE_CHECKING:  # at run time only after django.setup()
     from .cases import Case
@@ -28,6 +30,7 @@ if TYPE_CHECKING:  # at run time only after django.setup()
     from .three_releases import Stages
     from .walk import Release
 
+TESTS = re.compile(r"\btest_\w+\.py$|\bconftest\.py$")  # pytest has its own bytecode of these
 Connect = Callable[[], psycopg.Connection]
 
 
@@ -36,12 +39,20 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     # Processes inherit that a signal is ignored, as it is where a shell runs the tests in the background.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _compile()
     stack = ExitStack()
     session.config.add_cleanup(stack.close)
     # Workers and subprocesses inherit the environment, so they find the server instead of starting one.
     os.environ["SAFEMIGRATIONS_TEST_DSN"] = stack.enter_context(server())
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
+
+
+def _compile() -> None:
+    """Commands in projects write no bytecode: without it, each would compile the package before it begins."""
+    for folder in ("safemigrations", "tests", "testproject"):
+        compile_dir(ROOT / folder, quiet=2, rx=TESTS)
 
 
 @pytest.fixture
