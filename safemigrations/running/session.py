@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,7 +11,6 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..postgres.values import literal
-from ..typed import server_version
 from .run import Report, current_run
 from .settings import settled
 
@@ -55,17 +53,7 @@ class Session:
         """Have for a while the settings that our statements depend on."""
         return settled(self.connection)
 
-    @contextlib.contextmanager
-    def settings(self, **values: int) -> Iterator[None]:
-        """Change timeouts of the session for a while; afterwards they are as they were."""
-        if server_version(self.connection) >= 170000:
-            values = {**values, "transaction_timeout": 0}
-        before = {name: self.rows(f"SHOW {name}")[0][0] for name in values}
-        for name, value in values.items():
-            self.set(f"{name} = {value}")
-        try:
-            yield
-        finally:
-            if self.connection.is_usable():
-                for name, text in before.items():
-                    self.set(f"{name} = {literal(text)}")
+    def settings(self, **values: int) -> AbstractContextManager[None]:
+        """Change timeouts of the session for a while, in milliseconds; afterwards they are as they were."""
+        values = {**values, "transaction_timeout": 0}  # unknown before PostgreSQL 17, and left out there
+        return settled(self.connection, {name: literal(str(value)) for name, value in values.items()})
