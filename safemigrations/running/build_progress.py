@@ -75,9 +75,7 @@ class BuildProgress:
         phase, done, total, gone, lockers, locker = row
         if not lockers:
             self.waits_for = None
-            self._tell(
-                f"{phase}, {100 * done // total} %" if total else phase, fraction=done / total if total else None
-            )
+            self._tell_phase(phase, done, total)
             return
         who = self._named(connection, locker)
         self._tell(f"{phase}, {gone} of {lockers} gone", who, fraction=gone / lockers)
