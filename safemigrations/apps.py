@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class SafeMigrationsConfig(AppConfig):
@@ -29,6 +29,10 @@ class SafeMigrationsConfig(AppConfig):
         quiet.install()
         pushing.install()
         at_once.remember_names()
+        if apps.is_installed("django_tenants"):
+            from .management.tenants import install
+
+            install.install()
         if "SAFEMIGRATIONS_REHEARSAL_TEMPLATES" in os.environ:
             from .rehearsing import borrowed  # of the project's own tests in a rehearsal, and of nobody else
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from django.core.management.base import CommandError
-from django.db import DEFAULT_DB_ALIAS, NotSupportedError
+from django.db import DEFAULT_DB_ALIAS, NotSupportedError, connections
 
-from .typed import is_testing
+from .typed import is_testing, schema_of
 
 NOTHING_WAS_CHANGED = "Nothing was changed."  # as every refusal says it: after what was found, before what to do
 
@@ -15,10 +15,17 @@ def to_type(command: str, alias: str | None) -> str:
 
     `manage.py` has the project's own database, so in a test it is a call: that has the test database.
     """
-    command = f"{command}{'' if alias in (None, DEFAULT_DB_ALIAS) else f' --database {alias}'}"
+    command += "" if alias in (None, DEFAULT_DB_ALIAS) else f" --database {alias}"
+    command += _schema(command, alias)
     if is_testing():
         return f"call_command({', '.join(repr(word) for word in command.split())})"
     return f"python manage.py {command}"
+
+
+def _schema(command: str, alias: str | None) -> str:
+    """With django-tenants each schema has numbers and migrations of its own."""
+    schema = schema_of(connections[alias]) if alias and not command.startswith("sqlmigrate") else None
+    return f" --schema {schema}" if schema else ""
 
 
 def said_of(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
+from django.conf import settings
 from django.db.backends.ddl_references import Statement as Reference
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
@@ -65,6 +66,34 @@ def migrate_all_backwards(executor: Any, plan: Any, full_plan: Any, fake: bool) 
 def is_configured(connection: Any) -> bool:
     """Has it an engine? "default" of a project whose every database has another name has none."""
     return str(connection.vendor) != "unknown"
+
+
+def schema_of(connection: Any) -> str | None:
+    """The schema that django-tenants has chosen on this connection, of a tenant or the public one; None without it."""
+    name = getattr(connection, "schema_name", None)
+    return None if name is None else str(name)
+
+
+def only_plans(connection: Any) -> bool:
+    """Is it one of the checks, which never connects?"""
+    return bool(getattr(connection, "only_plans", False))
+
+
+def public_schema() -> str:
+    """The schema that all tenants share."""
+    return str(getattr(settings, "PUBLIC_SCHEMA_NAME", "public"))
+
+
+def tenant_of(connection: Any) -> str:
+    """The schema of the tenant that is chosen; empty for the public one, and without django-tenants."""
+    name = schema_of(connection)
+    return "" if name in (None, public_schema()) else str(name)
+
+
+def follow(connection: Any, other: Any) -> None:
+    """Choose the schema of another connection on this one: a copy would be in the public one."""
+    if schema_of(other) is not None:
+        connection.set_tenant(other.tenant, include_public=other.include_public_schema)
 
 
 def compose(connection: Any, sql: Any, params: Any) -> str:

@@ -74,6 +74,7 @@ LATE = {
         "from .console import pushing",
         "from .contracts import marks, quiet",
         "from .hooks import autodetector, executor, grouping, writer, written_files",
+        "from .management.tenants import install",
         "from .rehearsing import borrowed",
         "from .running import at_once",
     ],
@@ -92,6 +93,7 @@ LATE = {
         "from safemigrations.management.contracting import Contracting",
         "from safemigrations.management.undecided import say_undecided",
     ],
+    "management/commands/safemigrations.py": ["from safemigrations.management.tenants.each import in_schemas"],
     "rehearsing/commands.py": ["from ..operations.base import Change"],
     "inspecting/plan/of_sql.py": [
         "from ...checking.sql.effects import COSTS",

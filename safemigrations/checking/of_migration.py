@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, TypeGuard
 
-from django.db import migrations
+from django.db import migrations, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.operations import SeparateDatabaseAndState
@@ -13,6 +13,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ..operations.base import Change, Situation
+from ..operations.home import is_made_by_migrations
 from ..operations.move_model import MoveModelIn
 from ..plans.steps import Step
 from ..plans.tables import db_table_of
@@ -82,6 +83,19 @@ def tables_locked_by(migration: Migration, state: ProjectState) -> list[Name]:
     keys = (key for operation in unwrapped(migration) for key in _models_named(operation, migration.app_label, state))
     models = (state.models.get(key) for key in keys)
     return list(dict.fromkeys(Name.from_django(db_table_of(model)) for model in models if model))
+
+
+def stock_tables(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> list[Name]:
+    """The tables that stock operations change here, as the routers say; those that are there before the migration."""
+    stock = [operation for operation in unwrapped(migration) if not isinstance(operation, Change)]
+    keys = {(migration.app_label, name) for operation in stock for name in _models_of(operation)}
+    models = [state.models[key] for key in sorted(keys & state.models.keys())]
+    return [
+        Name.from_django(db_table_of(model))
+        for model in models
+        if is_made_by_migrations(model)
+        and router.allow_migrate(connection.alias, migration.app_label, model_name=model.name_lower)
+    ]
 
 
 def _models_named(operation: Any, app_label: str, state: ProjectState) -> Iterator[tuple[str, str]]:

@@ -80,7 +80,7 @@ class NeedsServer(Exception):
 def without_server(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
     """One that plans and never connects: the checks work where there is no database. Its constants aren't quoted."""
     copy = connection.copy()
-    set_on(copy, connect=_refuse_to_connect)
+    set_on(copy, connect=_refuse_to_connect, only_plans=True)
     set_on(copy.ops, compose_sql=lambda sql, params: f"{sql} {params}")
     return copy
 

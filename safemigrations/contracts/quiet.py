@@ -17,13 +17,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from .. import conf
+from ..postgres.names import Name
+from ..typed import public_schema, schema_of
 from .marks import own_mark
 
 TABLE = "safemigrations_seen"
 EVERY = 60.0  # seconds between two notes of a process about a database
 NOTE = (
-    f"INSERT INTO {TABLE} (mark, seen_at) VALUES (%s, now()) ON CONFLICT (mark) DO UPDATE SET seen_at = now()"
-    f" WHERE {TABLE}.seen_at < now() - interval '1 second'"
+    "INSERT INTO {table} AS noted (mark, seen_at) VALUES (%s, now()) ON CONFLICT (mark) DO UPDATE SET seen_at = now()"
+    " WHERE noted.seen_at < now() - interval '1 second'"
 )
 
 _noted: dict[str, float] = {}  # alias -> time.monotonic()
@@ -36,7 +38,12 @@ def note(connection: BaseDatabaseWrapper, **signal: Any) -> None:
         return
     _noted[connection.alias] = time.monotonic()
     with suppress(Error), connection.cursor() as cursor:
-        cursor.execute(NOTE, [own_mark()])
+        cursor.execute(NOTE.format(table=_table(connection)), [own_mark()])
+
+
+def _table(connection: BaseDatabaseWrapper) -> str:
+    """With django-tenants that of the public schema: a process serves every tenant, and connects in one schema."""
+    return Name.of(TABLE, "" if schema_of(connection) is None else public_schema())
 
 
 def _is_wanted() -> bool:
@@ -49,17 +56,18 @@ def _is_wanted() -> bool:
 def remembered(connection: BaseDatabaseWrapper) -> dict[str, datetime]:
     """When a process of each release has connected last, as far as it was noted."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [TABLE])
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [_table(connection)])
         if not cursor.fetchone()[0]:
             return {}
-        cursor.execute(f"SELECT mark, seen_at FROM {TABLE}")
+        cursor.execute(f"SELECT mark, seen_at FROM {_table(connection)}")
         return dict(cursor.fetchall())
 
 
 def ensure(connection: BaseDatabaseWrapper) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"CREATE TABLE IF NOT EXISTS {TABLE} (mark varchar(8) PRIMARY KEY, seen_at timestamptz NOT NULL)"
+            f"CREATE TABLE IF NOT EXISTS {_table(connection)}"
+            " (mark varchar(8) PRIMARY KEY, seen_at timestamptz NOT NULL)"
         )
 
 

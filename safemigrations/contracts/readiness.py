@@ -15,7 +15,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils.connection import ConnectionDoesNotExist
 
 from ..data import Data
-from ..typed import is_configured
+from ..typed import is_configured, schema_of
 from .marks import own_mark
 from .on_disk import Key, on_disk
 from .releases import names_known
@@ -68,8 +68,13 @@ def _is_used_default(alias: str) -> bool:
     return alias == DEFAULT_DB_ALIAS and any(router.allow_migrate_model(alias, one) for one in apps.get_models())
 
 
-_answers: dict[str, tuple[float, Readiness]] = {}
+_answers: dict[tuple[str, str], tuple[float, Readiness]] = {}
 _asking = defaultdict[str, threading.Lock](threading.Lock)
+
+
+def _schema(alias: str) -> str:
+    """That of django-tenants: each has migrations and a queue of its own."""
+    return schema_of(connections[alias]) or "" if alias in connections else ""
 
 
 def _recent(alias: str) -> Readiness:
@@ -77,9 +82,10 @@ def _recent(alias: str) -> Readiness:
     if not _asking[alias].acquire(timeout=PATIENCE):
         return Readiness(alias, trouble=f"it hasn't answered for {PATIENCE:g} s")
     try:
-        if alias not in _answers or time.monotonic() - _answers[alias][0] >= MOMENT:
-            _answers[alias] = time.monotonic(), ask(alias)
-        return _answers[alias][1]
+        place = alias, _schema(alias)
+        if place not in _answers or time.monotonic() - _answers[place][0] >= MOMENT:
+            _answers[place] = time.monotonic(), ask(alias)
+        return _answers[place][1]
     finally:
         _asking[alias].release()
 
@@ -142,7 +148,7 @@ def _rows(connection: BaseDatabaseWrapper, *, with_queue: bool) -> tuple[set[Key
     return applied, [((label, name), f"{label}.{name}  {text}") for label, name, text in rows if text is not None]
 
 
-_there: dict[tuple[str, str], Tables] = {}
+_there: dict[tuple[str, str, str], Tables] = {}
 FIND = (
     f"SELECT m.oid IS NOT NULL, q.oid IS NOT NULL FROM to_regclass('{MIGRATIONS}') AS found"
     " LEFT JOIN pg_class m ON m.oid = found"
@@ -152,7 +158,7 @@ FIND = (
 
 def _tables(connection: BaseDatabaseWrapper) -> Tables:
     """Which of the two tables are there; looked up until both are, as neither ever goes."""
-    key = connection.alias, str(connection.settings_dict["NAME"])
+    key = connection.alias, _schema(connection.alias), str(connection.settings_dict["NAME"])
     if key in _there:
         return _there[key]
     with connection.temporary_connection() as cursor:

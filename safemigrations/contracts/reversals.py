@@ -15,8 +15,10 @@ from django.utils.timezone import now
 
 from ..errors import StepFailed, to_type
 from ..plans.temporary import Object, removal
+from ..postgres.names import Name
 from ..postgres.temporary import temporary_objects
 from ..running.backfill import progress as backfills
+from ..running.of_tenant import is_here
 from ..running.run import Report
 from ..running.runner import Runner
 from ..running.session import Session
@@ -101,7 +103,8 @@ def turn_round(connection: BaseDatabaseWrapper, migration: Migration, report: Re
 
 
 def _temporary(connection: BaseDatabaseWrapper) -> list[Object]:
-    return [tuple(row) for row in Session(connection).rows(temporary_objects())]
+    found = (tuple(row) for row in Session(connection).rows(temporary_objects()))
+    return [(kind, table, *more) for kind, table, *more in found if is_here(connection, Name(table))]
 
 
 def refuse_contract(connection: BaseDatabaseWrapper) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -12,6 +14,7 @@ from ..data import Data
 from .marks import mark_in, without_mark
 
 POLL = 0.25  # seconds between two looks
+BREAK = 1.0  # seconds without a look after which what was seen before doesn't count
 TOOLS = ("psql", "pg_dump", "pg_dumpall", "pg_restore")  # PostgreSQL's own clients: they need no shape of a table
 
 
@@ -76,11 +79,49 @@ def watch(connection: BaseDatabaseWrapper, seconds: float, is_enough: Callable[[
 
     A release that connects for each request, or that a pooler gives a session now and then, isn't there at every look.
     """
-    end = time.monotonic() + seconds
-    seen = dict[tuple[int, str | None], Seen]()  # behind a pooler one session serves several releases in turn
+    looks = _remembered.get() or Looks()
     while True:
-        seen.update(((session.pid, session.mark), session) for session in look(connection))
-        left = end - time.monotonic()
-        if left <= 0 or is_enough([*seen.values()]):
-            return [*seen.values()]
+        looks.add(look(connection), keep=seconds)
+        left = seconds - looks.span
+        if left <= 0 or is_enough(looks.seen):
+            return looks.seen
         time.sleep(min(POLL, left))
+
+
+class Looks:
+    """What was seen in looks that follow each other without a break."""
+
+    def __init__(self) -> None:
+        self.looks = list[tuple[float, list[Seen]]]()  # with time.monotonic()
+
+    def add(self, seen: list[Seen], *, keep: float) -> None:
+        """`keep`: the seconds that what was seen counts."""
+        moment = time.monotonic()
+        if self.looks and moment - self.looks[-1][0] > BREAK:
+            self.looks.clear()
+        while len(self.looks) > 1 and self.looks[1][0] <= moment - keep:
+            del self.looks[0]
+        self.looks.append((moment, seen))
+
+    @property
+    def span(self) -> float:
+        """Seconds from the first look to the last."""
+        return self.looks[-1][0] - self.looks[0][0]
+
+    @property
+    def seen(self) -> list[Seen]:
+        """Each session as it was seen last; behind a pooler one session serves several releases in turn."""
+        return [*{(session.pid, session.mark): session for _, seen in self.looks for session in seen}.values()]
+
+
+_remembered: ContextVar[Looks | None] = ContextVar("safemigrations_looks", default=None)
+
+
+@contextlib.contextmanager
+def remembering() -> Iterator[None]:
+    """Let contracts that follow each other, in one schema after the other, count each other's looks at the sessions."""
+    token = _remembered.set(Looks())
+    try:
+        yield
+    finally:
+        _remembered.reset(token)

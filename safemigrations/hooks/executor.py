@@ -25,6 +25,7 @@ from ..checking.of_migration import (
     models_touched,
     steps_back_of,
     steps_of,
+    stock_tables,
     tables_locked_by,
     unwrapped,
 )
@@ -36,6 +37,7 @@ from ..running.events import vocabulary as happened
 from ..running.events.event import at
 from ..running.foreseen import refuse_foreseen
 from ..running.guard import Guard
+from ..running.of_tenant import refuse_public_tables
 from ..running.one_at_a_time import look
 from ..running.run import Run, current_run, hint_of_drift, running
 from ..running.watchdog import watching
@@ -186,6 +188,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             if run.fresh:
                 return apply(state, migration, fake, fake_initial)
             run.touched |= models_touched(migration, state)
+            refuse_public_tables(self.connection, str(migration), stock_tables(migration, state, self.connection))
             self._make_room(migration, state, run)
             state = self._guarded(migration, state, lambda state: apply(state, migration, fake, fake_initial))
         self._record_backfills(migration)

@@ -29,6 +29,7 @@ from ..running.at_once import contracts_at_once
 from ..running.preview import lines_of, preview
 from ..running.run import Report, Run, current_run
 from ..running.session import Session
+from ..typed import only_plans
 from . import without_app
 
 BUILDS, FILLS = "builds an index concurrently", "fills rows in batches"
@@ -208,7 +209,8 @@ class Change(SeparateDatabaseAndState):
         return () if at_once or not self._is_migrated_here(at) else self.contract(at)
 
     def _is_migrated_here(self, at: Situation) -> bool:
-        return self.allow_migrate_model(at.connection.alias, self.migrated_model(at))
+        """Also where nobody connects, and a router can't know in which schema that would be."""
+        return only_plans(at.connection) or self.allow_migrate_model(at.connection.alias, self.migrated_model(at))
 
     def _is_alone(self, at: Situation, run: Run) -> bool:
         return not at.editor.collect_sql and self.is_alone(at.app_label, run)

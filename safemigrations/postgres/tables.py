@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .names import regclass
+from collections.abc import Iterable
+
+from .names import Name, regclass
 from .probe import Probe
 from .values import literal
 
@@ -17,6 +19,15 @@ def table_exists(table: str) -> Probe:
 
 def table_missing(table: str) -> Probe:
     return Probe(f"SELECT 1 WHERE {regclass(table)} IS NULL")
+
+
+def of_another_schema(names: Iterable[str], schema: str) -> str:
+    """Those of these tables or views, raw, that the search_path finds in another schema than this one."""
+    tables = ", ".join(f"({literal(name)}, {regclass(Name.of(name))})" for name in names)
+    return (
+        f"SELECT tables.name FROM (VALUES {tables}) AS tables (name, oid) JOIN pg_class c ON c.oid = tables.oid"
+        f" JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname <> {literal(schema)}"
+    )
 
 
 def is_table(table: str) -> Probe:

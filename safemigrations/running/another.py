@@ -6,6 +6,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ..typed import follow
+
 
 def another_connection(connection: BaseDatabaseWrapper, options: dict[str, Any] | None = None) -> BaseDatabaseWrapper:
     """One that is opened when it is first used, and closed when it is closed.
@@ -14,6 +16,7 @@ def another_connection(connection: BaseDatabaseWrapper, options: dict[str, Any] 
     none of these names.
     """
     other = connection.copy()
+    follow(other, connection)
     kept = {name: value for name, value in other.settings_dict["OPTIONS"].items() if name != "pool"}
     other.settings_dict.update(OPTIONS={**(options or {}), **kept}, CONN_HEALTH_CHECKS=False)
     return other

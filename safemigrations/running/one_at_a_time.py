@@ -11,20 +11,24 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from hashlib import sha256
 from typing import Any
 
 from django.db import DatabaseError, Error, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import StepFailed
-from ..typed import server_version
+from ..typed import server_version, tenant_of
 from .another import another_connection
 from .backfill.failures import first_line, is_lost
 from .blockers import Blocker, session_of
+from .of_tenant import refuse_lost_schema
 from .pooler import refuse_pooler
 
 WORK = 7_283_946_510_022  # of the advisory lock on the connection that does the work; nobody else uses the constant
 OWN = WORK + 1  # of the one on a connection of its own
+OF_TENANTS = {WORK: 0x5AFE_0001, OWN: 0x5AFE_0002}  # the upper half of the key where each tenant has a lock of its own
+LOWER = 0xFFFF_FFFF
 POLL = 0.2  # seconds
 SOON = 2.0  # seconds in which the server ends a session that was closed
 KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10}  # seconds; firewalls forget connections that are silent
@@ -81,7 +85,7 @@ def _once(waiting: Tell) -> Tell:
 @contextlib.contextmanager
 def _own_lock(connection: BaseDatabaseWrapper, tell: Tell) -> Iterator[BaseDatabaseWrapper]:
     with second_connection(connection) as own:
-        while not _value(own, f"SELECT pg_try_advisory_xact_lock({OWN})"):
+        while not _value(own, f"SELECT pg_try_advisory_xact_lock({key_of(OWN, connection)})"):
             own.rollback()
             tell(_holder(connection))
             time.sleep(POLL)
@@ -133,7 +137,7 @@ def _begin(own: BaseDatabaseWrapper) -> None:
 
 
 def look(connection: BaseDatabaseWrapper) -> None:
-    """Raise StepFailed where this run has lost its lock, which lives as long as its transaction."""
+    """Raise StepFailed where this run has lost its lock, which lives as long as its transaction, or its schema."""
     own = _own.get({}).get(connection.alias)
     try:
         if own:
@@ -143,6 +147,7 @@ def look(connection: BaseDatabaseWrapper) -> None:
             f"The connection that held the lock of this migrate is gone ({first_line(error)}). "
             "Another migrate may run by now, so this one stops. What was done before stays. Run the same command again."
         ) from error
+    refuse_lost_schema(connection)
 
 
 # On the connection that does the work.
@@ -150,7 +155,8 @@ def look(connection: BaseDatabaseWrapper) -> None:
 
 @contextlib.contextmanager
 def _work_lock(connection: BaseDatabaseWrapper, tell: Tell) -> Iterator[None]:
-    while not _value(connection, f"SELECT pg_try_advisory_lock({WORK})"):
+    work = key_of(WORK, connection)
+    while not _value(connection, f"SELECT pg_try_advisory_lock({work})"):
         tell(_holder(connection))
         time.sleep(POLL)
     try:
@@ -158,22 +164,19 @@ def _work_lock(connection: BaseDatabaseWrapper, tell: Tell) -> Iterator[None]:
     except BaseException:
         with contextlib.suppress(Error):  # the session may end at this moment, and its lock with it
             if connection.is_usable():
-                _value(connection, UNLOCK)
+                _value(connection, f"SELECT pg_advisory_unlock({work})")
         raise
-    if connection.is_usable() and not _value(connection, UNLOCK):
-        _refuse_to_leave_it(connection)
+    if connection.is_usable() and not _value(connection, f"SELECT pg_advisory_unlock({work})"):
+        _refuse_to_leave_it(connection, work)
 
 
-UNLOCK = f"SELECT pg_advisory_unlock({WORK})"
-
-
-def _refuse_to_leave_it(connection: BaseDatabaseWrapper) -> None:
+def _refuse_to_leave_it(connection: BaseDatabaseWrapper, work: int) -> None:
     """This session isn't the one that took the lock. Raise StepFailed where that one keeps it.
 
     One that a migration has closed is gone in a moment.
     """
     end = time.monotonic() + SOON
-    while pid := _value(connection, f"SELECT ({holders_of(WORK)} LIMIT 1)"):
+    while pid := _value(connection, f"SELECT ({_holders(work)} LIMIT 1)"):
         if time.monotonic() > end:
             raise StepFailed(
                 f"What was to be done is done. But the lock of this migrate stays in the session {pid}, which a pooler "
@@ -182,18 +185,35 @@ def _refuse_to_leave_it(connection: BaseDatabaseWrapper) -> None:
         time.sleep(POLL)
 
 
-def holders_of(key: int) -> str:
-    """The processes that hold an advisory lock in this database."""
-    return (
-        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid IS NOT NULL"
-        f" AND classid = {key >> 32} AND objid = {key & 0xFFFFFFFF}"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
+def key_of(lock: int, connection: BaseDatabaseWrapper) -> int:
+    """The key of WORK or OWN: runs in the schemas of different tenants don't wait for each other."""
+    tenant = tenant_of(connection)
+    return OF_TENANTS[lock] << 32 | int.from_bytes(sha256(tenant.encode()).digest()[:4]) if tenant else lock
+
+
+def holders_of(lock: int) -> str:
+    """The processes that hold WORK or OWN in this database, for any schema."""
+    return f"{_HOLDERS} AND (classid = {OF_TENANTS[lock]} OR {_is(lock)})"
+
+
+def _holders(key: int) -> str:
+    return f"{_HOLDERS} AND {_is(key)}"
+
+
+def _is(key: int) -> str:
+    return f"classid = {key >> 32} AND objid = {key & LOWER}"
+
+
+_HOLDERS = (
+    "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid IS NOT NULL"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 
 
 def _holder(connection: BaseDatabaseWrapper) -> Blocker | None:
     """The one that does the work, as long as it has that lock."""
-    pid: int | None = _value(connection, f"SELECT coalesce(({holders_of(WORK)}), ({holders_of(OWN)}))")
+    work, own = (_holders(key_of(lock, connection)) for lock in (WORK, OWN))
+    pid: int | None = _value(connection, f"SELECT coalesce(({work}), ({own}))")
     return session_of(connection, pid) if pid else None
 
 

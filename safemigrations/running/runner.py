@@ -8,7 +8,8 @@ on where it stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from django.apps.registry import Apps
@@ -22,6 +23,7 @@ from . import ledger
 from .backfill.fill import fill
 from .events import vocabulary as happened
 from .indexes import build_index, drop_index
+from .of_tenant import lacking, refuse_the_public_one, seeing_only_its_own
 from .one_at_a_time import look
 from .online import online
 from .proofs import Contradicted, proof, trial
@@ -64,9 +66,11 @@ class Runner:
         for step in plan:
             if not step.is_needed(self.session):
                 continue
-            if self.is_done(step):
+            lacks = lacking(self.session.connection, step)
+            if self.is_done(step, lacks):
                 self.session.report.tell(happened.StepSkipped(step))
                 continue
+            refuse_the_public_one(self.session.connection, step, lacks)
             self._refuse_inside_transaction(step)
             look(self.session.connection)
             with sending():
@@ -75,8 +79,12 @@ class Runner:
     def undo(self, plan: Plan) -> None:
         self.run(reverse(plan))
 
-    def is_done(self, step: Step) -> bool:
-        return bool(step.done) and bool(self.session.rows(step.done))
+    def is_done(self, step: Step, lacks: Collection[str] = ()) -> bool:
+        """`lacks`: tables of the step that only another schema has."""
+        if not step.done:
+            return False
+        with seeing_only_its_own(self.session.connection) if lacks else nullcontext():
+            return bool(self.session.rows(step.done))
 
     def _refuse_inside_transaction(self, step: Step) -> None:
         if self.session.connection.in_atomic_block and not step.transactional:

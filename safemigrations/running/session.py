@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..postgres.values import literal
+from .of_tenant import in_schema
 from .run import Report, current_run
 from .settings import settled
 
@@ -31,7 +32,7 @@ class Session:
 
     def send(self, sql: str) -> None:
         """Send a statement of a step."""
-        self._execute(sql)
+        self._execute(in_schema(self.connection, sql))
 
     def set(self, setting: str) -> None:
         self._execute(f"SET {setting}")

@@ -10,6 +10,7 @@ from ...postgres import left_over
 from ...postgres.lock import Lock
 from ...postgres.names import Name
 from ...postgres.temporary import NOT_NULL, temporary_objects
+from ...running.of_tenant import is_here
 from ...running.session import Session
 from .explained import Explained
 from .line import Line
@@ -18,12 +19,13 @@ from .line import Line
 def left_overs(session: Session, explained: Explained) -> Iterator[Line]:
     for kind, place, name, function in session.rows(left_over.objects()):
         table = Name(place.partition("(")[0])
-        if not explained.mentions(table, name):
+        if is_here(session.connection, table) and not explained.mentions(table, name):
             yield _line(table, name, kind, (_drop(kind, place, name, function),))
     for found in session.rows(temporary_objects()):
         kind, table, name, _ = found
         place = Name(table)
-        if kind != NOT_NULL and name.startswith("safemig_") and not explained.mentions(place, name):
+        is_ours = kind != NOT_NULL and name.startswith("safemig_") and is_here(session.connection, place)
+        if is_ours and not explained.mentions(place, name):
             yield _line(place, name, kind, removal([found]))
 
 

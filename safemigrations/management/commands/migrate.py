@@ -18,7 +18,7 @@ from safemigrations.checking.of_migration import created_by, situations
 from safemigrations.contracts import loaded
 from safemigrations.errors import to_type
 from safemigrations.hooks.executor import MigrationExecutor
-from safemigrations.management import back_arguments, json_lines
+from safemigrations.management import arguments, back_arguments, json_lines
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.targets import targets
 from safemigrations.operations.base import Change
@@ -38,39 +38,8 @@ class Command(Interruptible, migrate.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument(
-            "--contract",
-            action="store_true",
-            help=(
-                "Apply nothing; run what migrations left for the contract: drop what only the old release needed. A "
-                "named migration limits it to rows up to there. Use it when no server runs the old release any more."
-            ),
-        )
-        parser.add_argument(
-            "--only",
-            action="store_true",
-            help="With --contract and a migration: only its rows, and those that they need.",
-        )
-        parser.add_argument(
-            "--force",
-            action="store_true",
-            help="The contract and the way back: go past what holds them up, such as sessions that need what goes.",
-        )
-        parser.add_argument(
-            "--fail-on",
-            choices=["low", "medium", "high"],
-            help="With --plan: exit with 1 when the risk of one of its migrations is that high.",
-        )
+        arguments.add_to(parser)
         json_lines.add_argument(parser)
-        parser.add_argument(
-            "--catch-up",
-            action="store_true",
-            help=(
-                "Several releases at once, as on a staging server: expand and contract one migration after the other. "
-                "Only while no other release is connected."
-            ),
-        )
-        back_arguments.add_arguments(parser)
 
     def check(self, *args: Any, **kwargs: Any) -> None:
         """What has been merged must be deployable: unsafe migrations are for `check`, not for `migrate`."""

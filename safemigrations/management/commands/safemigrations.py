@@ -9,12 +9,12 @@ from textwrap import indent
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations.contracts.steering import steer
 from safemigrations.errors import to_type
-from safemigrations.management import json_lines, warning
+from safemigrations.management import databases, json_lines, warning
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.subcommands import SUBCOMMANDS
 from safemigrations.running.a_run import a_run
@@ -49,7 +49,7 @@ class Command(Interruptible, BaseCommand):
         }
         for name, text in helps.items():
             action = actions.add_parser(name, help=text)
-            action.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+            databases.add_argument(action)
             if name != "run":
                 action.add_argument("number", nargs="?", type=int, help="As status prints it; all without it.")
             if name == "status":
@@ -65,6 +65,14 @@ class Command(Interruptible, BaseCommand):
                 action.add_argument("--rest", type=float, help="Seconds of rest for each second of work.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if "schema" in options:
+            from safemigrations.management.tenants.each import in_schemas  # only where django-tenants is installed
+
+            in_schemas(self, options, self._handle)
+        else:
+            self._handle(options)
+
+    def _handle(self, options: dict[str, Any]) -> None:
         if options["subcommand"] in SUBCOMMANDS:
             SUBCOMMANDS[options["subcommand"]].handle(self, options)
         else:

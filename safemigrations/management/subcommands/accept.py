@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 from django.db.migrations.exceptions import AmbiguityError
 from django.db.migrations.recorder import MigrationRecorder
 
 from safemigrations.inspecting.edited import accept
+from safemigrations.management import databases
 
 HELP = "Say that the file of an applied migration may differ from what was applied: both come to the same."
 
@@ -17,7 +18,7 @@ HELP = "Say that the file of an applied migration may differ from what was appli
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("app_label")
     parser.add_argument("migration_name", help="Its name, or the beginning of it.")
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+    databases.add_argument(parser)
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:

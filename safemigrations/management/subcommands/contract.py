@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 from django.utils.timezone import now
 
 from safemigrations.contracts import deciding
 from safemigrations.contracts.table import Contract
 from safemigrations.durations import duration, moment, shown_moment
+from safemigrations.management import databases
 from safemigrations.running.server import refuse_standby
 
 HELP = "Postpone or skip rows of the contract, or take that back."
@@ -28,7 +29,7 @@ def add_arguments(parser: CommandParser) -> None:
     for name, text in ACTIONS.items():
         action = actions.add_parser(name, help=text)
         action.add_argument("numbers", nargs="+", type=int, metavar="number", help="As status prints it.")
-        action.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+        databases.add_argument(action)
         action.add_argument(
             "--reason", required=name in ("skip", "adopt", "trust"), default="", help="It is kept, and status shows it."
         )

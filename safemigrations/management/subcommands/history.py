@@ -7,17 +7,18 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 
 from safemigrations.errors import to_type
 from safemigrations.inspecting.history import told
+from safemigrations.management import databases
 from safemigrations.running.server import refuse_unreadable
 
 HELP = "Print what was migrated in a database, when, by whom, and how long each step took."
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+    databases.add_argument(parser)
     parser.add_argument("--app", default="", metavar="LABEL", help="Only migrations of this app.")
     parser.add_argument("--last", type=int, default=20, metavar="N", help="So many; 0 for all. Without it, 20.")
     parser.add_argument("--format", choices=["text", "json"], default="text")

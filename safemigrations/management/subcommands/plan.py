@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 
 from safemigrations.hooks.executor import MigrationExecutor
-from safemigrations.management import planning
+from safemigrations.management import databases, planning
 from safemigrations.management.targets import targets
 from safemigrations.running.server import refuse_unreadable
 
@@ -18,7 +18,7 @@ HELP = "Print what migrate, and then the contract, would do here: locks, sizes, 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("app_label", nargs="?", help="Only migrations of this app, and those that they need.")
     parser.add_argument("migration_name", nargs="?", help="Up to this one, or back to it.")
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+    databases.add_argument(parser)
     parser.add_argument("--format", choices=planning.FORMATS, default="text")
     parser.add_argument(
         "--fail-on",

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations.contracts import chosen, queue
@@ -14,6 +14,7 @@ from safemigrations.contracts.table import HOLDING
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.inspecting.preflight import asked
 from safemigrations.inspecting.preflight.remark import Remark, Severity
+from safemigrations.management import databases
 from safemigrations.management.targets import targets
 from safemigrations.running.ahead import Ahead
 from safemigrations.running.asking import Asking
@@ -26,7 +27,7 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("app_label", nargs="?", help="As migrate takes it; all that isn't applied without it.")
     parser.add_argument("migration_name", nargs="?", help="As migrate takes it.")
     parser.add_argument("--contract", action="store_true", help="Ask about what is left for the contract.")
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+    databases.add_argument(parser)
     parser.add_argument("--format", choices=["text", "json"], default="text")
 
 

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from safemigrations.contracts.readiness import readiness
+from safemigrations.management import databases
 
 HELP = "Exit with 1 unless this release is migrated and nothing is contracted that it needs."
 
@@ -21,6 +22,7 @@ def add_arguments(parser: CommandParser) -> None:
         choices=tuple(connections),
         help="May be given several times; without it, every database that was ever migrated.",
     )
+    databases.add_schema(parser)
     parser.add_argument("--format", choices=["text", "json"], default="text")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 from django.utils.timezone import now
 
 from safemigrations.contracts import queue, reversals
@@ -20,6 +20,7 @@ from safemigrations.contracts.table import HOLDING, Contract, Status
 from safemigrations.data import Data
 from safemigrations.durations import duration, shown_age, shown_moment
 from safemigrations.errors import to_type
+from safemigrations.management import databases
 from safemigrations.running.backfill.progress import UNFINISHED
 from safemigrations.running.backfill.progress import Status as Filled
 from safemigrations.running.backfill.standing import Standing, standings
@@ -29,7 +30,7 @@ HELP = "Print what is left for the contract in a database, what it waits for, an
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+    databases.add_argument(parser)
     parser.add_argument("--format", choices=["text", "json"], default="text")
     parser.add_argument("--all", action="store_true", help="Also what is finished.")
     parser.add_argument(

@@ -8,19 +8,20 @@ from typing import Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 
 from safemigrations.durations import duration
 from safemigrations.inspecting.drift.inspection import Inspection
 from safemigrations.inspecting.drift.line import Line
 from safemigrations.inspecting.drift.verify import Drift, find
+from safemigrations.management import databases
 
 HELP = "Compare a database with what its migrations say; exit with 1 when they differ."
 
 
 def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("labels", nargs="*", metavar="app", help="Only the tables of these apps.")
-    parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=tuple(connections))
+    databases.add_argument(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--format", choices=["text", "json"], default="text")
     form.add_argument("--sql", action="store_true", help="Print only the statements that repair what is found.")

@@ -21,6 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ...plans.steps import Backfill
 from ...postgres.names import regclass
 from ...postgres.values import literal
+from ...typed import follow
 from ..events.event import Event
 from ..events.vocabulary import StepProgress
 from ..locks import QUERY_CANCELED, sqlstate
@@ -90,6 +91,7 @@ class Second:
     def _run(self) -> None:
         # The thread that uses a connection has to make it; transaction.atomic() finds it by its alias.
         self.connection = connections[self.first.alias] = self.first.copy()
+        follow(self.connection, self.first)
         self.connection.execute_wrappers = [*self.first.execute_wrappers]
         try:
             while not self.over.wait(POLL):
