@@ -22,15 +22,16 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.migrations.operations import RenameField
 from django.db.migrations.state import ProjectState
 
-from safemigrations.rehearsing import processes, worker
+from safemigrations.rehearsing import processes, rows, worker
 from safemigrations.rehearsing.changes import Changes, unique_relations
 from safemigrations.rehearsing.ledger import Ledger
 from safemigrations.rehearsing.playing import Play, Stage
-from safemigrations.rehearsing.rows import parents
 from safemigrations.rehearsing.writing import KEPT
 
 from .cases import CASES, LABEL, Case, base, ours, state_after
-from .releases import installed, migrate, models_of
+from .releases import EACH, installed, migrate, models_of
+
+rows.SEEDS = EACH  # with more of them, rows that one release has made are taken for some that nobody deletes
 
 context: Any = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload([__name__])
@@ -136,7 +137,7 @@ def neighbourhood(state: ProjectState, names: set[str]) -> set[str]:
     """Models, what they point at, and what points at them."""
     found = set(names)
     for model in models_of(state):
-        near = {parent._meta.model_name for parent in parents(model)}
+        near = {parent._meta.model_name for parent in rows.parents(model)}
         near |= {field.remote_field.model._meta.model_name for field in model._meta.local_many_to_many}
         if model._meta.model_name in names:
             found |= near

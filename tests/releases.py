@@ -79,6 +79,9 @@ def models_of(state: ProjectState) -> list[Any]:
     return parents_first(state.apps.get_model(label, name) for label, name in sorted(state.models))
 
 
+EACH = 3
+
+
 def fill(state: ProjectState, alias: str = DEFAULT_DB_ALIAS) -> None:
     """Some rows in every table."""
-    assert rows.fill(Rows(Numbers("seed", 1), alias), models_of(state), each=3) == {}
+    assert rows.fill(Rows(Numbers("seed", 1), alias), models_of(state), each=EACH) == {}
