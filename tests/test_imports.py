@@ -45,6 +45,9 @@ TABLES = {
 }
 
 
+OF_OTHERS = {"rich", "prometheus_client", "opentelemetry", "pglast"}
+
+
 @pytest.mark.parametrize("command", ["check", "makemigrations --check --dry-run"])
 def test_a_command_that_runs_no_step_loads_no_table_of_ours(command):
     """With the runner they would take a tenth of it: 35 of 360 ms."""
@@ -56,7 +59,7 @@ def test_a_command_that_runs_no_step_loads_no_table_of_ours(command):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "safemigrations.operations.base" in loaded
-    assert not loaded & TABLES
+    assert not loaded & {*TABLES, *OF_OTHERS}
 
 
 def late(path: Path) -> list[str]:

@@ -21,7 +21,20 @@ LISTENING = """
 import json
 from pathlib import Path
 from django.dispatch import Signal
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from safemigrations import signals
+
+class IntoFile(SpanExporter):
+    def export(self, spans):
+        with Path("spans.jsonl").open("a") as file:
+            file.writelines(span.to_json() for span in spans)
+        return SpanExportResult.SUCCESS
+
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(IntoFile()))
+trace.set_tracer_provider(provider)
 
 def hear(sender, signal, **data):
     with Path("heard.jsonl").open("a") as file:
@@ -218,10 +231,40 @@ def test_everybody_hears_the_same_of_a_whole_deploy(shop):
 
 def everything(project: Project) -> str:
     """What listeners have written down."""
-    files = [project.folder / "all.log", project.folder / "heard.jsonl"]
+    files = [project.folder / name for name in ("all.log", "heard.jsonl", "spans.jsonl")]
     return "".join(file.read_text() for file in files if file.exists())
 
 
+LOOKS = [
+    "safemigrations status",
+    "safemigrations status --all --format json",
+    "safemigrations history",
+    "safemigrations history --format json",
+    "safemigrations plan",
+    "safemigrations plan --format json",
+    "safemigrations plan --format markdown",
+    "safemigrations preflight --contract",
+    "safemigrations backfill status --all --format json",
+    "migrate --plan",
+    "migrate --contract --plan",
+]
+LOOK = f"""
+from django.core.management import call_command
+from safemigrations.console.metrics import scraped
+for command in {LOOKS}:
+    print(command)
+    call_command(*command.split())
+print(scraped().decode())
+"""
+PAGES = [
+    "contractrow/",
+    "contractrow/1/change/",
+    "backfill/?shown=all",
+    "backfill/1/change/",
+    "knownrelease/",
+    "pastrun/",
+    "decision/",
+]
 GIVES_UP = {**SETTINGS, "LOCK_RETRY_FOR": 0.5}
 AT_INFO = {**LOGGING, "loggers": {"safemigrations": {"handlers": ["file"], "level": "INFO"}}}
 
@@ -253,14 +296,13 @@ def test_what_others_type_appears_nowhere(shop):
             result = shop.manage("migrate", "--contract", shown)
             assert result.returncode == 1
             outputs += [result.stdout, result.stderr]
-    for command in ("status", "history"):
-        for shown in ("text", "json"):
-            outputs.append(shop.manage("safemigrations", command, "--format", shown).check().stdout)
-    for page in ("contractrow/", "contractrow/1/change/", "decision/"):
-        outputs.append(ask(shop, "root", page).plain)
+        outputs.append(looked := shop.manage("shell", "-c", LOOK).check().stdout)
+        outputs += [ask(shop, "root", page).plain for page in PAGES]
+    assert [what for what in (*LOOKS, "SELECT ? FROM shop_item", "safemigrations_up") if what not in looked] == []
     ((kept,),) = shop.sql("SELECT last_error FROM safemigrations_contract")
     outputs += [kept, everything(shop)]
     assert "SELECT ? FROM shop_item" in kept
     assert "DEBUG safemigrations.step pid" in outputs[-1]
     assert "SELECT ? FROM shop_item" in outputs[-1]
+    assert '"name": "migrate --contract"' in outputs[-1]  # a span
     assert [output for output in outputs if SECRET in output] == []
