@@ -59,9 +59,6 @@ class Play:
     def stop_old(self) -> None:
         self.old = self._stop(self.old)
 
-    def stop_new(self) -> None:
-        self.new = self._stop(self.new)
-
     def _start(self, processes: Processes, known_as: list[dict[str, str]]) -> list[Client]:
         clients = [processes.client() for _ in range(self.stage.clients)]
         for client in clients:

@@ -210,10 +210,6 @@ def rename_index(table: Name, old: str, new: str) -> Repair:
     return (Statement(why=WHY, sql=f"ALTER INDEX {table.beside(old)} RENAME TO {Name.of(new)}", locks={}),)
 
 
-def reindex(table: Name, index: str) -> Repair:
-    return (_online(table, f"REINDEX INDEX CONCURRENTLY {table.beside(index)}"),)
-
-
 def move_index(table: Name, index: Index, tablespace: str) -> Repair:
     return (f"REINDEX (TABLESPACE {Name.of(tablespace)}) INDEX CONCURRENTLY {table.beside(index.name)}",)
 
