@@ -24,6 +24,10 @@ class Label(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["parcel"], name="label_parcel")]
+
+
+class Member(Customer):
+    level = models.IntegerField()
 """
 )
 KEYS = """
@@ -32,6 +36,7 @@ KEYS = """
 """
 DJANGOS = [
     ("shop_label", "a", True),
+    ("shop_member", "a", True),
     ("shop_parcel", "a", True),
     ("shop_parcel", "a", True),
     ("shop_parcel_watchers", "a", True),
@@ -39,6 +44,8 @@ DJANGOS = [
 ROWS = """
     INSERT INTO shop_parcel (customer_id, payer_id) VALUES (1, 2), (2, 3);
     INSERT INTO shop_parcel_watchers (parcel_id, customer_id) VALUES (2, 4), (2, 5);
+    INSERT INTO shop_label (owner_id, parcel_id) VALUES (2, 2), (3, 2);
+    INSERT INTO shop_member (customer_ptr_id, level) VALUES (4, 1), (5, 2);
 """
 
 
@@ -63,13 +70,15 @@ def test_the_old_release_may_delete_parents_until_the_contract(grown):
     grown.sql("INSERT INTO shop_customer (name) SELECT 'c' || n FROM generate_series(1, 5) n")
     tables, keys = add_models(grown)
     assert "atomic = False" not in tables
-    assert keys.count("lets_go=True") == 2
+    assert keys.count("lets_go=True") == 4
     assert keys.count("AddFieldConcurrently(") == 1
     grown.manage("migrate").check()
     grown.sql(ROWS)
     grown.sql("DELETE FROM shop_customer WHERE id IN (1, 3, 4)")
     assert grown.sql("SELECT customer_id, payer_id FROM shop_parcel") == [(2, None)]
     assert grown.sql("SELECT customer_id FROM shop_parcel_watchers") == [(5,)]
+    assert grown.sql("SELECT owner_id FROM shop_label") == [(2,)]
+    assert grown.sql("SELECT customer_ptr_id FROM shop_member") == [(5,)]
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
         grown.sql("INSERT INTO shop_parcel (customer_id) VALUES (99)")
     grown.manage("migrate", "--contract", "--noinput").check()

@@ -72,9 +72,7 @@ def _is_ours(operation: CreateModel, app_label: str) -> bool:
 def _points_outside(field: Any, key: tuple[str, str], created: Created) -> bool:
     """Has it a foreign key in the database to a model that another release may know, and that holds its parents?"""
     relation = field.remote_field
-    if not relation or field.primary_key:
-        return False
-    if not getattr(relation if field.many_to_many else field, "db_constraint", False):
+    if not relation or not getattr(relation if field.many_to_many else field, "db_constraint", False):
         return False
     if field.many_to_many and (relation.through or not hasattr(field, "db_table")):
         return False
