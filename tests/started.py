@@ -1,7 +1,7 @@
 """A Python that has imported Django already, and forks for each command of a project.
 
-Most of what a short `manage.py` takes is importing Django and psycopg. A command that is forked starts as a fresh one
-does in everything else: with its own settings, apps, environment, folder, streams and exit status.
+Most of what a short `manage.py` takes is importing Django, psycopg and this package. A command that is forked starts as
+a fresh one does in everything else: with its own settings, apps, environment, folder, streams and exit status.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ IMPORTED = (
     "django.views.generic",
     "http.client",
     "logging.config",
+    "opentelemetry.context",
+    "opentelemetry.trace",
 )
+ROOMS = ("postgres", "plans", "running/events")  # of the package: what they hold needs no settings
 PATIENCE = 120  # seconds for a command
 SIZE = 8  # bytes that say how long a request is
 
@@ -136,9 +139,14 @@ def _become(request: Mapping[str, Any], files: Sequence[int]) -> None:
     sys.path[0] = request["folder"]
 
 
-if __name__ == "__main__":
-    for name in IMPORTED:
+def _import() -> None:
+    paths = [path.relative_to(ROOT) for room in ROOMS for path in (ROOT / "safemigrations" / room).glob("*.py")]
+    for name in [*IMPORTED, *(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)]:
         __import__(name)
+
+
+if __name__ == "__main__":
+    _import()
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         request = _serve(connection)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.core.management.base import BaseCommand
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations import conf
 from safemigrations.errors import to_type
+from safemigrations.inspecting.drift.line import Line
 from safemigrations.inspecting.drift.touched import by_migrations
 from safemigrations.inspecting.drift.verify import Drift
-from safemigrations.management.subcommands.verify import shown
 from safemigrations.running.run import Run
 
 AT_MOST = 4  # differences
@@ -47,3 +47,9 @@ def _print(command: BaseCommand, connection: BaseDatabaseWrapper, drift: Drift, 
     if verbosity > 1 and not drift.lines:
         tables = "1 table" if drift.compared == 1 else f"{drift.compared} tables"
         command.stdout.write(f"Verified: {tables}, as the migrations say.")
+
+
+def shown(line: Line, statements: Sequence[str]) -> str:
+    """A line, and below it what repairs it."""
+    repair = [line.command] if line.command else [f"{sql};" for sql in statements]
+    return "\n".join([f"{line.label}: {line.text}", *(f"  {text}" for text in repair)])

@@ -12,9 +12,9 @@ from django.db import connections
 
 from safemigrations.durations import duration
 from safemigrations.inspecting.drift.inspection import Inspection
-from safemigrations.inspecting.drift.line import Line
 from safemigrations.inspecting.drift.verify import Drift, find
 from safemigrations.management import databases
+from safemigrations.management.verifying import shown
 
 HELP = "Compare a database with what its migrations say; exit with 1 when they differ."
 
@@ -64,12 +64,6 @@ def _require(label: str) -> None:
 
 def counted(lines: Sequence[Any]) -> str:
     return "1 difference" if len(lines) == 1 else f"{len(lines)} differences"
-
-
-def shown(line: Line, statements: Sequence[str]) -> str:
-    """A line, and below it what repairs it."""
-    repair = [line.command] if line.command else [f"{sql};" for sql in statements]
-    return "\n".join([f"{line.label}: {line.text}", *(f"  {text}" for text in repair)])
 
 
 def _print(command: BaseCommand, alias: str, drift: Drift) -> None:
