@@ -142,6 +142,24 @@ PAIRS: dict[str, tuple[str, bool, str, str]] = {  # what: id, atomic, the hazard
         f"rows = list(Order.objects.all()[:1000])\n{TOGETHER}",
     ),
     "all that a loop collects": ("E301", False, COLLECTS.format(""), COLLECTS.format("\n    rows.clear()")),
+    "keys of a query": (
+        "E301",
+        True,
+        "Order.objects.filter(pk__in=Order.objects.filter(state=None)).update(pieces=1)",
+        "Order.objects.filter(pk__in=Order.objects.filter(state=None)[:100]).update(pieces=1)",
+    ),
+    "locked": (
+        "E301",
+        True,
+        "for order in Order.objects.select_for_update().iterator():\n    print(order)",
+        "for order in Order.objects.iterator():\n    print(order)",
+    ),
+    "one by one, created or updated": (
+        "E301",
+        True,
+        "for one in Customer.objects.iterator():\n    Order.objects.update_or_create(pk=one.pk)",
+        "Order.objects.update_or_create(pk=1)",
+    ),
     "a list of what is unique": (
         "E301",
         True,
@@ -156,6 +174,13 @@ PAIRS: dict[str, tuple[str, bool, str, str]] = {  # what: id, atomic, the hazard
         "for order in Order.objects.all().iterator():\n    print(order)",
     ),
     "memory, a list": ("W302", False, "list(Order.objects.all())", "list(Order.objects.all()[:100])"),
+    "memory, by their keys": ("W302", False, "Order.objects.in_bulk()", "Order.objects.in_bulk([1, 2])"),
+    "memory, a generator": (
+        "W302",
+        False,
+        "sum(order.pieces for order in Order.objects.all())",
+        "sum(order.pieces for order in Order.objects.iterator())",
+    ),
     "memory, a comprehension": (
         "W302",
         False,
@@ -190,6 +215,12 @@ PAIRS: dict[str, tuple[str, bool, str, str]] = {  # what: id, atomic, the hazard
         True,
         "statement = 'DROP TABLE shop_order'\nschema_editor.execute(statement)",
         "statement = 'DROP TABLE shop_gone'\nschema_editor.execute(statement)",
+    ),
+    "sql by two names": (
+        "E200",
+        True,
+        "for i, c in {'i': 'state'}.items():\n    schema_editor.execute(f'CREATE INDEX {i} ON shop_order ({c})')",
+        "for i, c in {'i': 'state'}.items():\n    schema_editor.execute(f'COMMENT ON INDEX {i} IS $${c}$$')",
     ),
     "sql that is put together": (
         "E200",
@@ -315,6 +346,13 @@ def fill(apps, schema_editor):
 """
 
 
+def test_a_text_that_is_passed_on(function):
+    run = "def run(schema_editor, sql):\n    schema_editor.execute(sql)\n\ndef fill(apps, schema_editor):\n"
+    statements = "    run(schema_editor, 'DROP TABLE shop_gone')\n    run(schema_editor, 'DROP TABLE shop_order')\n"
+    assert ids(function(run + statements), scene(atomic=True)) == ["E205"]
+    assert ids(function(f"{run}{statements}    run(schema_editor, open('a').read())"), scene(atomic=True)) == ["?"]
+
+
 def test_a_row_that_is_passed_on(function):
     assert ids(function(MENDS.format("row.save()")), scene(atomic=True)) == ["E301"]
     assert ids(function(MENDS.format("mend(row)")), scene(atomic=True)) == []
@@ -435,6 +473,12 @@ def texts(expression: str, **names: str) -> list[str] | None:
 )
 def test_texts_that_are_put_together(expression, expected):
     assert texts(expression, A="'one'", LOOP="LOOP + 'a'") == expected
+
+
+def test_a_loop_is_followed_only_where_all_of_it_is_known(function):
+    loop = "    for name, other in {}:\n        schema_editor.execute(f'DROP TABLE {{name}}')"
+    assert ids(function(loop.format("[('shop_gone', 1), ('shop_order', 2)]")), scene()) == ["E205"]
+    assert ids(function(loop.format("[('shop_gone', 1), pair]")), scene()) == ["?"]
 
 
 def test_too_many_texts_are_none():

@@ -61,6 +61,7 @@ def ids(sql: str, at: Scene | None = None) -> list[str]:
 ORDER = "ALTER TABLE shop_order"
 PAIRS: dict[str, tuple[str, str, str]] = {  # what: id, the hazard, its twin
     "index": ("E200", "CREATE INDEX i ON shop_order (state)", "CREATE INDEX CONCURRENTLY i ON shop_order (state)"),
+    "index of a partitioned table": ("E200", "CREATE INDEX i ON m (at)", "CREATE INDEX i ON ONLY m (at)"),
     "reindex": ("E200", "REINDEX TABLE shop_order", "REINDEX TABLE CONCURRENTLY shop_order"),
     "unique": ("E200", f"{ORDER} ADD CONSTRAINT u UNIQUE (state)", f"{ORDER} ADD CONSTRAINT u UNIQUE USING INDEX u"),
     "primary key": ("E200", f"{ORDER} ADD PRIMARY KEY (number)", f"{ORDER} ADD PRIMARY KEY USING INDEX n"),
@@ -132,6 +133,11 @@ PAIRS: dict[str, tuple[str, str, str]] = {  # what: id, the hazard, its twin
     ),
     "rights": ("E205", "REVOKE SELECT ON shop_order FROM web", "REVOKE SELECT ON shop_gone FROM web"),
     "owner": ("E205", f"{ORDER} OWNER TO archive", "ALTER TABLE shop_gone OWNER TO archive"),
+    "rule": (
+        "E205",
+        "CREATE RULE r AS ON DELETE TO shop_order DO INSTEAD NOTHING",
+        "CREATE RULE r AS ON DELETE TO shop_order DO ALSO NOTIFY gone",
+    ),
     "row security": ("E205", f"{ORDER} ENABLE ROW LEVEL SECURITY", f"{ORDER} DISABLE ROW LEVEL SECURITY"),
     "drop column": ("E205", f"{ORDER} DROP COLUMN state", f"{ORDER} DROP COLUMN gone"),
     "drop the column of a relation": ("E205", f"{ORDER} DROP COLUMN customer_id", f"{ORDER} DROP COLUMN customer"),

@@ -313,7 +313,7 @@ KINDS: list[Kind] = [
         (
             "SQL: `DROP` or `RENAME` of a table or column that a model had when the migration began; `SET "
             "SCHEMA`, `TRUNCATE`, `RENAME VALUE`; `DROP ... CASCADE`, `REVOKE`, `OWNER TO`, `ENABLE ROW LEVEL "
-            "SECURITY` (warning)"
+            "SECURITY`, `CREATE RULE ... DO INSTEAD` (warning)"
         ),
     ),
     Kind(

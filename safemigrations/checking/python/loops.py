@@ -15,6 +15,20 @@ def saves(loop: ast.For, known: Mapping[str, Function]) -> bool:
     return _writes(loop, _row_of(loop), known)
 
 
+def of_map(call: ast.Call) -> ast.For:
+    """map(mend, orders) as the loop that it is."""
+    row = ast.Name("row", ast.Load())
+    body: list[ast.stmt] = [ast.Expr(ast.Call(call.args[0], [row], []))]
+    return ast.copy_location(ast.For(row, call.args[1], body, []), call)
+
+
+def names_in(target: ast.expr) -> list[str]:
+    """Of a loop; empty where it unpacks more than a row of names."""
+    parts = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
+    names = [each.id for each in parts if isinstance(each, ast.Name)]
+    return names if len(names) == len(parts) else []
+
+
 def _row_of(loop: ast.For) -> str:
     return loop.target.id if isinstance(loop.target, ast.Name) else ""
 

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from django.conf import settings
 
 from ...plans.tables import db_table_of
 from ..scene import FEW, Scene
-from . import functions, outside
+from . import functions, loops, outside
 from .chains import Chain, chain_of
 from .functions import Function, Module
-from .texts import Texts
+from .texts import MOST, Texts
 
 TAKES_ALL = {"list", "set", "tuple", "sorted", "len"}
+
+
+@dataclass
+class Given:
+    """What calls give to the parameters of a function: models and rows, and texts."""
+
+    rows: dict[str, Chain] = field(default_factory=dict)
+    values: dict[str, list[ast.expr]] = field(default_factory=dict)
+
+
+Passed = dict[str, Given]
 
 
 class Names(ast.NodeVisitor):
     """Follows the names while it walks through a function."""
 
-    def __init__(self, module: Module, function: Function, scene: Scene, passed: dict[str, dict[str, Chain]]) -> None:
+    def __init__(self, module: Module, function: Function, scene: Scene, passed: Passed) -> None:
         self.module, self.scene, self.passed = module, scene, passed
         self.imported = {**module.imported, **dict(functions.imports_in(function.body))}
         self.known: dict[str, Chain] = {
@@ -29,8 +40,8 @@ class Names(ast.NodeVisitor):
             if outside.is_live_model(name, path)
         }
         self._add_what_is_live(function)
-        self.known.update(passed.get(function.name, {}))
         self.values: dict[str, list[ast.expr]] = {name: [value] for name, value in module.constants.items()}
+        self.take(function.name)
         self.texts = Texts(lambda name: self.values.get(name, []), self._table_of)
 
     def _add_what_is_live(self, function: Function) -> None:
@@ -55,8 +66,18 @@ class Names(ast.NodeVisitor):
         """What the parameters of a function stand for, which is read later."""
         names = [each.arg for each in function.args.args]
         given = [*zip(names, node.args, strict=False), *((str(word.arg), word.value) for word in node.keywords)]
-        found = {name: self.chain(value) or self._made_of_rows(value) for name, value in given}
-        self.passed.setdefault(function.name, {}).update({name: one for name, one in found.items() if one})
+        to = self.passed.setdefault(function.name, Given())
+        for name, value in given:
+            if found := self.chain(value) or self._made_of_rows(value):
+                to.rows[name] = found
+            texts = self.texts.of(value)
+            to.values.setdefault(name, []).extend([value] if texts is None else map(ast.Constant, texts))
+
+    def take(self, function: str) -> None:
+        """What its parameters stand for, once it is known who calls it."""
+        given = self.passed.get(function, Given())
+        self.known.update(given.rows)
+        self.values.update(given.values)
 
     def visit_Assign(self, node: ast.Assign) -> None:
         for target in node.targets:
@@ -94,14 +115,38 @@ class Names(ast.NodeVisitor):
             self.values[name] = [ast.BinOp(each, node.op, node.value) for each in self.values.get(name, [])]
         self.generic_visit(node)
 
-    def of_loop(self, node: ast.For) -> None:
-        """The names that a loop gives: literals, or pages of rows."""
-        if not isinstance(node.target, ast.Name):
-            return
-        found = self._made_of_rows(node.iter)
-        self._rows(node.target.id, found if found and found.sliced else None)
-        (listed,) = self.values.get(node.iter.id, [None]) if isinstance(node.iter, ast.Name) else [node.iter]
-        self.values[node.target.id] = list(listed.elts) if isinstance(listed, ast.Tuple | ast.List) else []
+    def pages_of(self, node: ast.For) -> None:
+        """The name that a loop gives to pages of rows."""
+        if isinstance(node.target, ast.Name):
+            found = self._made_of_rows(node.iter)
+            self._rows(node.target.id, found if found and found.sliced else None)
+
+    def rounds_of(self, node: ast.For) -> list[dict[str, list[ast.expr]]]:
+        """What the names of a loop stand for, round by round, where the file lists them; else one round of anything."""
+        names = loops.names_in(node.target)
+        listed = self._listed(node.iter)
+        if not 0 < len(listed) <= MOST or any(len(each) != len(names) for each in listed):
+            return [{name: [] for name in names}]
+        return [{name: [value] for name, value in zip(names, each, strict=True)} for each in listed]
+
+    def _listed(self, node: ast.expr) -> list[list[ast.expr]]:
+        """The elements of a list, or of the items of a dictionary, each as what a target unpacks."""
+        match node:
+            case ast.Name(id=name) if len(values := self.values.get(name, [])) == 1 and values[0] is not node:
+                return self._listed(values[0]) if not isinstance(values[0], ast.Name) else []
+            case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
+                return [each.elts if isinstance(each, ast.Tuple | ast.List) else [each] for each in elements]
+            case ast.Call(func=ast.Attribute(attr="items", value=ast.Dict(keys=keys, values=values))):
+                return [[key, value] for key, value in zip(keys, values, strict=True) if key is not None]
+        return []
+
+    def is_a_batch(self, found: Chain) -> bool:
+        """Is it limited, and not by the keys of another query that isn't?"""
+        words = [word for _, call in found.conditions for word in call.keywords if word.arg in ("pk__in", "id__in")]
+        keys = [self.chain(word.value) for word in words]
+        return found.is_a_batch and (
+            found.sliced or not any(each and each.is_query and not each.sliced for each in keys)
+        )
 
     def _table_of(self, node: ast.expr) -> str | None:
         found = self.chain(node)

@@ -9,9 +9,9 @@ from typing import Any
 from ..hazard import Hazard, NotUnderstood
 from ..scene import Scene
 from . import functions, loops, outside, sentences
-from .chains import Chain, model_of
+from .chains import model_of
 from .functions import Function, Module, Unreadable
-from .names import TAKES_ALL
+from .names import TAKES_ALL, Passed
 from .rows import Rows, Said
 
 
@@ -25,7 +25,7 @@ def read(
         yield None, NotUnderstood(str(error), what="function")
         return
     reached = functions.with_those_that_it_calls(module, first)
-    works_on_rows, passed = False, dict[str, dict[str, Chain]]()
+    works_on_rows, passed = False, Passed()
     for each in reached:
         reader = FunctionReader(module, each, scene, sql, passed)
         reader.visit(each)
@@ -53,7 +53,7 @@ class FunctionReader(Rows):
         function: Function,
         scene: Scene,
         sql: Callable[[str], Iterator[Said]],
-        passed: dict[str, dict[str, Chain]],
+        passed: Passed,
     ) -> None:
         super().__init__(module, function, scene, passed)
         self.sql = sql
@@ -74,13 +74,13 @@ class FunctionReader(Rows):
         self.generic_visit(node)
         while self.inner:
             name, inner = self.inner.popitem()
-            self.known.update(self.passed.get(name, {}))
+            self.take(name)
             self.generic_visit(inner)
 
     # Loops.
 
     def visit_For(self, node: ast.For) -> None:
-        self.of_loop(node)
+        self.pages_of(node)
         found = self.query(node.iter)
         if found:
             self.collected.update(dict.fromkeys(loops.collected_by(node), found))
@@ -88,7 +88,9 @@ class FunctionReader(Rows):
         elif self.in_transaction and self.chain(node.iter) is None and self.saves(node):
             self.not_understood(node, f"it saves each of {ast.unparse(node.iter)}, and nothing says how many these are")
         self.loops.append(node)
-        self.generic_visit(node)
+        for values in self.rounds_of(node):
+            self.values.update(values)
+            self.generic_visit(node)
         self.loops.pop()
 
     def visit_If(self, node: ast.If) -> None:
@@ -122,7 +124,10 @@ class FunctionReader(Rows):
     def visit_DictComp(self, node: ast.DictComp) -> None:
         self._comprehension(node)
 
-    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp) -> None:
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
+        self._comprehension(node)
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
         for generator in node.generators:
             found = self.query(generator.iter)
             if found and not found.calls_any("values", "values_list"):
@@ -143,6 +148,8 @@ class FunctionReader(Rows):
         found = self.query(node.args[0]) if name in TAKES_ALL and node.args else None
         if found and not found.calls_any("values", "values_list"):
             self.memory(node, found)
+        if name == "map" and len(node.args) == 2 and (found := self.query(node.args[1])):
+            self.of_rows(loops.of_map(node), found)
         if within := self.inner.get(name) or self.module.functions.get(name):
             self.pass_on(node, within)
         path = self.imported.get(name, "")
@@ -181,11 +188,11 @@ class FunctionReader(Rows):
     def _execute(self, node: ast.Call) -> None:
         texts = self.texts.of(node.args[0]) if node.args else None
         if texts is None:
-            self.said.append(NotUnderstood("the SQL that is executed here is put together when it runs", node.lineno))
+            self.add(NotUnderstood("the SQL that is executed here is put together when it runs", node.lineno))
             return
         for text in texts:
             for said in self.sql(text if len(node.args) < 2 else text.replace("%s", "NULL")):
-                self.said.append(said.at(node.lineno))
+                self.add(said.at(node.lineno))
 
     # What takes time, and isn't the database.
 

@@ -9,7 +9,7 @@ from ..scene import Scene
 from . import loops, sentences
 from .chains import Chain
 from .functions import Function, Module
-from .names import Names
+from .names import Names, Passed
 
 Said = Hazard | NotUnderstood
 CREATES = ("create", "bulk_create", "get_or_create", "update_or_create")
@@ -23,7 +23,7 @@ class Rows(Names):
         module: Module,
         function: Function,
         scene: Scene,
-        passed: dict[str, dict[str, Chain]],
+        passed: Passed,
     ) -> None:
         super().__init__(module, function, scene, passed)
         self.function = function
@@ -38,26 +38,35 @@ class Rows(Names):
         if once and hazard.message in self.told:
             return
         self.told.add(hazard.message)
-        self.said.append(hazard.at(getattr(node, "lineno", 0)))
+        self.add(hazard.at(getattr(node, "lineno", 0)))
 
     def not_understood(self, node: ast.AST, why: str) -> None:
-        self.said.append(NotUnderstood(why, getattr(node, "lineno", 0), what="function"))
+        self.add(NotUnderstood(why, getattr(node, "lineno", 0), what="function"))
+
+    def add(self, said: Said) -> None:
+        """Once, however often a loop that is written out goes over it."""
+        if said not in self.said:
+            self.said.append(said)
 
     def saves(self, loop: ast.For) -> bool:
         return loops.saves(loop, self.module.functions)
 
     def of_rows(self, node: ast.For, found: Chain) -> None:
         self.memory(node, found)
+        if self.in_transaction and found.calls_any("select_for_update") and not self.is_a_batch(found):
+            self.works_on_rows = True
+            self.say(node, sentences.locked_for_update(found))
+            return
         if not self.saves(node):
             return
         self.works_on_rows = True
-        if found.is_a_batch:
+        if self.is_a_batch(found):
             self._batches(node, found)
         elif self.in_transaction:
             self.say(node, sentences.saved_in_a_loop(found, node))
 
     def memory(self, node: ast.AST, found: Chain) -> None:
-        if not (found.is_a_batch or found.calls_any("iterator", "list", "aggregate", "count", "exists")):
+        if not (self.is_a_batch(found) or found.calls_any("iterator", "list", "aggregate", "count", "exists")):
             self.say(node, sentences.in_memory(found))
 
     def write(self, node: ast.Call, found: Chain) -> None:
@@ -67,17 +76,19 @@ class Rows(Names):
             case "update" | "delete" if not found.is_one_row(self.unique(found)):
                 self.works_on_rows = True
                 self._update(node, found)
-            case "update" if self.in_transaction and self.goes_over_rows():
+            case "update" | "update_or_create" if self.in_transaction and self.goes_over_rows():
                 self.works_on_rows = True
                 self.say(node, sentences.one_by_one(found))
             case "bulk_update":
                 self._bulk_update(node, found)
+            case "in_bulk" if not node.args:
+                self.memory(node, found)
             case "create" | "bulk_create":
                 self.works_on_rows = self.works_on_rows or bool(self.loops)
                 self._create(node, found)
 
     def _update(self, node: ast.Call, found: Chain) -> None:
-        if found.is_a_batch:
+        if self.is_a_batch(found):
             self._batches(node, found)
         else:
             self.say(node, sentences.many_at_once(found))
@@ -91,7 +102,7 @@ class Rows(Names):
         if self.in_transaction:
             self.works_on_rows = True
             self.say(node, sentences.bulk_update(found))
-        elif rows and not rows.is_a_batch and not rows.is_one_row(self.unique(rows)):
+        elif rows and not self.is_a_batch(rows) and not rows.is_one_row(self.unique(rows)):
             self.say(node, sentences.bulk_update_of_all(found))
 
     def _given(self, node: ast.expr) -> Chain | None:

@@ -48,6 +48,15 @@ def saved_in_a_loop(found: Chain, loop: ast.For) -> Hazard:
     )
 
 
+def locked_for_update(found: Chain) -> Hazard:
+    return Hazard(
+        ROWS,
+        f"select_for_update() locks every row of {found.model} that it finds until the transaction ends, and whoever "
+        "writes these rows waits.",
+        BATCHES,
+    )
+
+
 def one_by_one(found: Chain) -> Hazard:
     return Hazard(
         ROWS,

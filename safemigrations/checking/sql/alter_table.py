@@ -173,6 +173,23 @@ STABLE = {
     "pg_current_xact_id",
     "current_database",
     "current_schema",
+    "abs",
+    "btrim",
+    "ceil",
+    "date",
+    "floor",
+    "left",
+    "pi",
+    "replace",
+    "right",
+    "round",
+    "split_part",
+    "substr",
+    "substring",
+    "to_date",
+    "to_number",
+    "trim",
+    "trunc",
 }
 
 

@@ -176,6 +176,14 @@ COSTS: dict[str, Cost] = {
         "warning",
         long=False,
     ),
+    "RULE": Cost(
+        GOES,
+        ACCESS_EXCLUSIVE,
+        f"does something else than what {OLD} asks for",
+        "Create it after the rollout; or decide with allow_unsafe that no release needs what it takes the place of.",
+        "warning",
+        long=False,
+    ),
     "row security": Cost(
         GOES,
         ACCESS_EXCLUSIVE,

@@ -91,7 +91,9 @@ def _create_table_as(node: Any, scene: Scene) -> Iterator[Effect]:
 
 def _index(node: Any, scene: Scene) -> Iterator[Effect]:
     table = node.relation.relname
-    if not node.concurrent:
+    if not node.relation.inh:  # ON ONLY a partitioned table, whose partitions get theirs later
+        yield Effect("brief for writers", table)
+    elif not node.concurrent:
         yield Effect("CREATE INDEX", table, node.idxname or "")
     elif node.if_not_exists:
         yield Effect("IF NOT EXISTS", table, node.idxname or "")
@@ -200,7 +202,9 @@ def _policy(node: Any, scene: Scene) -> Iterator[Effect]:
 
 
 def _rule(node: Any, scene: Scene) -> Iterator[Effect]:
-    yield Effect("brief", node.relation.relname)
+    table = node.relation.relname
+    replaces = node.instead and node.event.name != "CMD_SELECT" and scene.is_used(table)
+    yield Effect("RULE" if replaces else "brief", table)
 
 
 # Rows.
