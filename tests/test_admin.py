@@ -217,12 +217,17 @@ def test_a_role_that_may_not_write_is_told_what_to_type(site, dsn):
 
 def test_a_thousand_rows_have_pages_and_cost_no_more_queries(site, dsn):
     few = len(ask(site, "root", "contractrow/").queries)
+    few_backfills = len(ask(site, "root", "backfill/").queries)
     site.write("many.py", MANY)
     run(site, "many.py")
     page = ask(site, "root", "contractrow/?shown=all&p=2")
     assert "1002 contract rows" in page.text
     assert page.body.count('class="field-why"') == 50
     assert len(page.queries) <= few + 1
+    page = ask(site, "root", "backfill/?p=2")
+    assert "1001 backfills" in page.text
+    assert page.body.count('class="field-bar"') == 50
+    assert len(page.queries) <= few_backfills + 1
 
 
 MANY = """
@@ -238,6 +243,14 @@ rows = [Contract(app_label="shop", migration=row.migration, operation=f"more {n}
 for one in rows:
     one.sign()
 Contract._base_manager.bulk_create(rows)
+
+from safemigrations.running.backfill import progress
+(row,) = progress.rows(connection)
+rows = [row.copied() for n in range(1000)]
+for n, one in enumerate(rows):
+    one._state.adding, one.pk, one.digest, one.status = True, None, f"more {n}", "paused" if n < 100 else "done"
+    one.sign()
+progress.Progress._base_manager.bulk_create(rows)
 """
 
 

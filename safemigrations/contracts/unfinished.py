@@ -65,7 +65,8 @@ class Unfinished(Data):
 
 
 def backfills(connection: BaseDatabaseWrapper) -> list[Unfinished]:
-    found = progress.rows(connection, status__in=progress.UNFINISHED)
+    found = [(row, row.backfill) for row in progress.rows(connection, status__in=progress.UNFINISHED)]
+    tables = {table: bool(fetch(connection, is_table(table))) for table in {step.table for _, step in found}}
     return [
         Unfinished(
             number=row.pk,
@@ -73,10 +74,9 @@ def backfills(connection: BaseDatabaseWrapper) -> list[Unfinished]:
             app_label=row.app_label,
             migration=row.migration,
             step=step,
-            has_table=bool(fetch(connection, is_table(step.table))),
+            has_table=tables[step.table],
         )
-        for row in found
-        for step in [row.backfill]
+        for row, step in found
     ]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -210,11 +211,28 @@ def sections(connection: BaseDatabaseWrapper, progress: Progress) -> models.Quer
     return Section._base_manager.using(connection.alias).filter(progress=progress.pk)
 
 
+def sections_of(connection: BaseDatabaseWrapper, rows: Sequence[Progress]) -> Mapping[int, list[Section]]:
+    """The sections of each backfill, by its number, without their fences."""
+    found = defaultdict[int, list[Section]](list)
+    numbers = [row.pk for row in rows]
+    for section in Section._base_manager.using(connection.alias).filter(progress__in=numbers).defer("fences"):
+        found[section.progress].append(section)
+    return found
+
+
 def totals(connection: BaseDatabaseWrapper, progress: Progress) -> tuple[int, int]:
     """How many rows were looked at, an estimate, and how many were filled: these are among them."""
     sums = sections(connection, progress).aggregate(models.Sum("visited"), models.Sum("filled"))
-    filled = progress.filled + (sums["filled__sum"] or 0)
-    return max(filled, progress.visited + int(sums["visited__sum"] or 0)), filled
+    return _totals(progress, sums["visited__sum"] or 0, sums["filled__sum"] or 0)
+
+
+def totals_with(progress: Progress, there: Sequence[Section]) -> tuple[int, int]:
+    """The same, with sections that were read already."""
+    return _totals(progress, sum(section.visited for section in there), sum(section.filled for section in there))
+
+
+def _totals(progress: Progress, visited: float, filled: int) -> tuple[int, int]:
+    return max(progress.filled + filled, progress.visited + int(visited)), progress.filled + filled
 
 
 def begin(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...data import Data
 from . import progress as store
-from .progress import Progress, Status
+from .progress import Progress, Section, Status
 from .table import fetch
 
 STOPPED = "stopped"  # what people are told; it is stored as running
@@ -58,14 +59,19 @@ class Standing(Data):
 
 
 def standings(connection: BaseDatabaseWrapper, **filters: Any) -> list[Standing]:
-    """Of the backfills that match, oldest first."""
+    """Of the backfills that match, oldest first; as many queries for many as for one."""
     rows = list(store.rows(connection, **filters))
-    sessions = {pid for (pid,) in fetch(connection, "SELECT pid FROM pg_stat_activity")} if rows else set()
-    return [Standing(row, _status(connection, row, sessions), *store.totals(connection, row)) for row in rows]
+    if not rows:
+        return []
+    sessions = {pid for (pid,) in fetch(connection, "SELECT pid FROM pg_stat_activity")}
+    sections = store.sections_of(connection, rows)
+    return [
+        Standing(row, _status(row, sections[row.pk], sessions), *store.totals_with(row, sections[row.pk]))
+        for row in rows
+    ]
 
 
-def _status(connection: BaseDatabaseWrapper, row: Progress, sessions: set[int]) -> str:
+def _status(row: Progress, sections: Sequence[Section], sessions: set[int]) -> str:
     """A backfill is stopped when it should be running, and no session that is still there has one of its sections."""
-    owners = set(store.sections(connection, row).values_list("owner", flat=True))
-    stopped = row.status == Status.RUNNING and owners.isdisjoint(sessions)
+    stopped = row.status == Status.RUNNING and sessions.isdisjoint(section.owner for section in sections)
     return STOPPED if stopped else row.status
