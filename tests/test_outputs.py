@@ -195,6 +195,32 @@ def test_a_ref_that_does_not_exist(branch):
     assert result.stderr.startswith("CommandError: git merge-base: fatal: Not a valid object name nowhere")
 
 
+# A project below the top of its repository.
+
+
+@pytest.fixture
+def below(tmp_path: Path, dsn: str) -> Project:
+    project = write(
+        Project(tmp_path / "back end", dsn), migration("0002_index", INDEX.format("one"), before="0001_initial")
+    )
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    return project
+
+
+def test_machines_are_told_the_files_of_the_repository(below):
+    file = "back end/shop/migrations/0002_index.py"
+
+    def printed(form: str) -> str:
+        result: str = below.manage("safemigrations", "lint", "--format", form).stdout
+        return result
+
+    assert printed("github").startswith(f"::error file={file},line=8,")
+    assert json.loads(printed("gitlab"))[0]["location"]["path"] == file
+    (place,) = json.loads(printed("sarif"))["runs"][0]["results"][0]["locations"]
+    assert place["physicalLocation"]["artifactLocation"] == {"uri": file.replace(" ", "%20")}
+    assert json.loads(printed("json"))[0]["file"] == "shop/migrations/0002_index.py"
+
+
 # The hook and the action, by running what they run.
 
 

@@ -8,6 +8,14 @@ from pathlib import Path
 from django.core.management.base import CommandError
 
 
+def top() -> Path:
+    """The folder of the repository; where there is none, the one that the command runs in."""
+    try:
+        return Path(_git("rev-parse", "--show-toplevel")[0]).resolve()
+    except CommandError:
+        return Path.cwd()
+
+
 def files_since(ref: str) -> set[Path]:
     """What differs from where the branch left `ref`, whether it is committed or not; without what it deletes."""
     top = Path(_git("rev-parse", "--show-toplevel")[0])

@@ -73,11 +73,13 @@ HEAD = """\
 import os
 import time
 import urllib.request
+import uuid
 from pathlib import Path
 from django.apps import apps as global_apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.postgres import operations as contrib
+from django.contrib.postgres.constraints import ExclusionConstraint
 from django.core import serializers
 from django.core.management import call_command
 from django.core.paginator import Paginator

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from .. import catalogue, coverage
+from .. import branch, catalogue, coverage
 from ..finding import LintFinding, Report
 
 
 def as_json(report: Report) -> str:
     """Keys may be added, never renamed or removed."""
     return json.dumps([{**finding.as_dict(), "help": help_of(finding)} for finding in report.everything], indent=2)
+
+
+def from_top(report: Report) -> list[LintFinding]:
+    """With their files as the repository names them, wherever in it manage.py is."""
+    top, here = branch.top(), Path.cwd().resolve()
+    return [replace(finding, file=_relative(here / finding.file, top)) for finding in report.everything]
+
+
+def _relative(path: Path, top: Path) -> str:
+    return path.relative_to(top).as_posix() if path.is_relative_to(top) else path.as_posix()
 
 
 def help_of(finding: LintFinding) -> str:
@@ -25,7 +37,7 @@ GITHUB = {"error": "error", "warning": "warning", "note": "notice"}
 
 
 def github(report: Report) -> str:
-    lines = [_annotation(finding) for finding in report.everything]
+    lines = [_annotation(finding) for finding in from_top(report)]
     return "\n".join([*lines, f"::notice title=safemigrations::{_data(coverage.summary(report))}"])
 
 
@@ -49,7 +61,7 @@ GITLAB = {"error": "critical", "warning": "major", "note": "info"}
 
 
 def gitlab(report: Report) -> str:
-    return json.dumps([_quality(finding) for finding in report.everything], indent=2)
+    return json.dumps([_quality(finding) for finding in from_top(report)], indent=2)
 
 
 def _quality(finding: LintFinding) -> dict[str, Any]:

@@ -6,13 +6,13 @@ https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 from __future__ import annotations
 
 import json
-from pathlib import PurePath
 from typing import Any
+from urllib.parse import quote
 
 from ... import __version__
 from .. import catalogue, coverage
 from ..finding import LintFinding, Report
-from .machines import fingerprint, help_of
+from .machines import fingerprint, from_top, help_of
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -21,7 +21,7 @@ def sarif(report: Report) -> str:
     ids = sorted({finding.id for finding in report.everything})
     run = {
         "tool": {"driver": {"name": "safemigrations", "version": __version__, "rules": [_rule(id) for id in ids]}},
-        "results": [_result(finding, ids) for finding in report.everything],
+        "results": [_result(finding, ids) for finding in from_top(report)],
         "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": [_summary(report)]}],
         "columnKind": "unicodeCodePoints",
     }
@@ -44,7 +44,7 @@ def _rule(id: str) -> dict[str, Any]:
 
 def _result(finding: LintFinding, ids: list[str]) -> dict[str, Any]:
     place = {
-        "artifactLocation": {"uri": PurePath(finding.file).as_posix()},
+        "artifactLocation": {"uri": quote(finding.file)},
         "region": {"startLine": finding.line},
     }
     return {
