@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ class Page(models.Model):
     number = models.BigIntegerField(null=True)
     others = models.ManyToManyField("self")
 """
+LONG = 1800  # seconds
 PAIRS = {"shop": (BOOK, CHANGED_BOOK), "pages": (PAGE, CHANGED_PAGE)}
 
 
@@ -82,13 +85,22 @@ class TenantProject(Project):
 
     def make(self, tenants: Iterable[str], around: str = "nullcontext()") -> Result:
         """As the project's own code makes tenants."""
-        return self.python(
+        return self.python(self.makes(tenants, around))
+
+    @staticmethod
+    def makes(tenants: Iterable[str], around: str = "nullcontext()") -> str:
+        return (
             "from contextlib import nullcontext\nfrom django.db import transaction\nfrom clients.models import Client\n"
             f"for name in {[*tenants]!r}:\n    with {around}:\n        Client(schema_name=name).save(verbosity=0)\n"
         )
 
     def python(self, code: str) -> Result:
         return self.manage("shell", "-v", "0", "-c", code)
+
+    def manage_long(self, *args: str) -> None:
+        """A command that takes minutes; it must end well."""
+        command = [sys.executable, "manage.py", *args, "-v", "0"]
+        subprocess.run(command, cwd=self.folder, env=self._environment(), check=True, timeout=LONG)
 
     def change(self) -> None:
         """The models of the second release, and its migrations."""

@@ -79,6 +79,21 @@ def test_a_stock_operation_is_found_whatever_a_router_says_now(project):
     assert "safemigrations.E001" in project.manage("check").stderr
 
 
+def test_what_would_be_refused_is_found_whatever_a_router_says_now(project):
+    project.write("routers.py", MOMENT)
+    project.set(DATABASE_ROUTERS=["routers.Router"], TENANT_APPS=["shop"])
+    is_written_safely(project)
+    project.write_migration(
+        "shop",
+        "0003_refused",
+        "from django.db import migrations, models\nfrom safemigrations.operations import AddFieldNullableThenBackfill\n"
+        "class Migration(migrations.Migration):\n    atomic = False\n    dependencies = [('shop', '0002_changed')]\n"
+        "    operations = [AddFieldNullableThenBackfill('book', 'more', models.IntegerField(),"
+        " backfill=models.F('missing'))]\n",
+    )
+    assert "safemigrations.E092" in project.manage("check").stderr
+
+
 def is_written_safely(project: Project) -> None:
     project.write_models("shop", BOOK + "    pages = models.IntegerField()\n")
     project.manage("makemigrations", "shop").check()

@@ -6,6 +6,7 @@ Where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the matrix, each executor does each
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 
 from safemigrations.contracts.marks import marked
-from safemigrations.errors import NotNow
+from safemigrations.contracts.sessions import Seen, remembering, watch
+from safemigrations.errors import NotNow, StepFailed
 from safemigrations.running.of_tenant import in_schema
-from safemigrations.running.one_at_a_time import OWN, key_of
+from safemigrations.running.one_at_a_time import OWN, key_of, look
 
 from .representatives import ONE_IN
 from .tenants import TenantProject
@@ -130,20 +132,77 @@ def killed_after_it_had_dropped_its_table(tenants: TenantProject) -> None:
     assert tenants.sql("SELECT text FROM public.pages_note") == [("of all",)]
 
 
+@pytest.mark.skipif(ONE_IN != 1, reason="takes minutes: only in the matrix")
+@pytest.mark.parametrize("executor", ["standard", "multiprocessing"])
+def test_a_hundred_schemas(tmp_path, dsn, executor):
+    project = TenantProject(tmp_path, dsn)
+    names = [f"tenant_{number}" for number in range(100)]
+    project.start_with()
+    project.manage_long("shell", "-c", project.makes(names))
+    project.change()
+    project.manage_long("migrate_schemas", "--executor", executor)
+    assert {project.left(name) for name in names} == {6}
+    project.manage_long("migrate_schemas", "--contract", "--executor", executor)
+    assert {project.left(name) for name in names} == {0}
+    first, *others = (project.shape(name) for name in names)
+    assert all(shape == first for shape in others)
+
+
+OF_THE_PROJECT = """
+from django.core.management.commands import migrate
+
+
+class Command(migrate.Command):
+    def handle(self, *args, **options):
+        self.stdout.write("of the project")
+        super().handle(*args, **options)
+"""
+
+
 def test_runs_in_different_schemas_do_not_wait_for_each_other(tmp_path, dsn, other_connection):
     """By `migrate`, which is about every schema in either order of INSTALLED_APPS."""
     project = TenantProject(tmp_path, dsn, first="safemigrations")
     project.start_with(*TENANTS)
     project.change()
+    project.write("mine.py", OF_THE_PROJECT)
+    project.set(TENANT_BASE_MIGRATE_COMMAND="mine.Command")
     anna: Any = SimpleNamespace(schema_name="anna")
     other_connection.execute("SELECT pg_advisory_lock(%s)", [key_of(OWN, anna)])
-    project.manage("migrate", "--schema", "ben").check()
+    assert "of the project" in project.manage("migrate", "--schema", "ben").check().stdout
     waiting = project.start("migrate")
     waiting.read_until("waiting for it to end")
     assert left(project) == {"public": 3, "anna": 0, "ben": 6}
     other_connection.execute("SELECT pg_advisory_unlock(%s)", [key_of(OWN, anna)])
     waiting.wait().check()
     assert left(project) == {"public": 3, "anna": 6, "ben": 6}
+
+
+def test_a_run_whose_schema_is_dropped_ends(database, monkeypatch):
+    monkeypatch.setattr(database, "schema_name", "anna", raising=False)
+    with database.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA anna")
+    look(database)
+    with database.cursor() as cursor:
+        cursor.execute("DROP SCHEMA anna")
+    with pytest.raises(StepFailed, match="The schema anna isn't there any more"):
+        look(database)
+
+
+def test_schemas_that_follow_each_other_look_for_sessions_together(database):
+    asked = []
+
+    def is_enough(seen: Sequence[Seen]) -> bool:
+        asked.append(seen)
+        return False
+
+    with remembering():
+        watch(database, 0.3, is_enough)
+        assert asked
+        asked.clear()
+        watch(database, 0.3, is_enough)
+        assert asked == []  # the first have looked for long enough
+    watch(database, 0.3, is_enough)
+    assert asked
 
 
 @pytest.mark.parametrize(
