@@ -1,4 +1,4 @@
-"""Who may do what in each phase of a change: the table of docs/phases.md, which this module writes.
+"""Who may do what in each phase of a change: docs/phases.md, and a section of each page, which this module writes.
 
     python -m tests.phases
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -475,5 +475,36 @@ def written() -> str:
     return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+# The same on the page of a change.
+
+HEADING, BEFORE = "## Who may do what\n", "## The way back\n"
+USUAL = "In every phase both releases go about [their usual work](phases.md).\n"
+USUAL_BUT = (
+    "Both releases go about [their usual work](phases.md). Besides:\n\n| which release, when | what |\n| --- | --- |\n"
+)
+
+
+def section(page: str) -> str:
+    rows = [row for line in LINES if line.page == page for row in _special(line)]
+    return f"{HEADING}\n{USUAL_BUT if rows else USUAL}{''.join(rows)}\n"
+
+
+def _special(line: Line) -> Iterator[str]:
+    variant = f" ({line.variant})" if line.variant else ""
+    for phase in PHASES:
+        if (said := cell(line, phase)) != "-":
+            yield f"| {phase}{variant} | {said} |\n"
+
+
+def with_section(page: Path) -> str:
+    """The text of the page as it should be."""
+    first, before, last = page.read_text().partition(BEFORE)
+    return f"{first.partition(HEADING)[0]}{section(page.stem)}{before}{last}"
+
+
+PAGES = [PAGE.parent / f"{name}.md" for name in dict.fromkeys(line.page for line in LINES)]
+
 if __name__ == "__main__":
     PAGE.write_text(written())
+    for each in PAGES:
+        each.write_text(with_section(each))

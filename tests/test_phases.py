@@ -17,7 +17,7 @@ from safemigrations.rehearsing.traffic import Traffic
 from safemigrations.rehearsing.values import Numbers
 
 from .cases import STORE
-from .phases import DONE, LATE, LINES, NEW, OLD, PAGE, Line, written
+from .phases import DONE, LATE, LINES, NEW, OLD, PAGE, PAGES, Line, with_section, written
 from .releases import models_of
 from .shop import Shop
 
@@ -79,3 +79,8 @@ def test_every_change_is_in_the_table():
 
 def test_the_page_is_the_one_that_is_written():
     assert PAGE.read_text() == written(), "Run: python -m tests.phases"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_page_of_a_change_says_the_same(page):
+    assert page.read_text() == with_section(page), "Run: python -m tests.phases"
