@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import statistics
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from django.test import override_settings
 
 from safemigrations import conf
 from safemigrations.checking import catalogue, checks, rules
+from safemigrations.errors import StepFailed
+from safemigrations.postgres.driver import ONLY_PSYCOPG2
+from safemigrations.running.server import writable
 
 from .project import Project
 
@@ -428,7 +432,7 @@ def test_a_project_whose_driver_this_installation_has_changed_is_told(project):
     [
         ("psycopg", False, None),
         ("", True, None),
-        ("psycopg2", True, "Django uses psycopg2, as psycopg 3 can't be imported here; where it can, Django uses it."),
+        ("psycopg2", True, f"{ONLY_PSYCOPG2} Its migrate refuses to run."),
     ],
 )
 def test_a_driver_is_told_where_it_may_be_another_than_was_thought(monkeypatch, used, is_there, said):
@@ -437,6 +441,13 @@ def test_a_driver_is_told_where_it_may_be_another_than_was_thought(monkeypatch, 
     assert checks.check_driver() == []
     with checks._holding(checks._failing, True):
         assert [message.msg for message in checks.check_driver()] == ([said] if said else [])
+
+
+def test_migrate_refuses_psycopg2_before_it_sends_anything(database, monkeypatch):
+    monkeypatch.setattr(database, "Database", SimpleNamespace(__name__="psycopg2"))
+    with pytest.raises(StepFailed) as refused, writable(database):
+        pass
+    assert str(refused.value) == f'{ONLY_PSYCOPG2} Nothing was changed. Type: pip install "psycopg[binary]"'
 
 
 # What it costs.

@@ -392,3 +392,18 @@ def test_sqlmigrate_says_what_each_step_locks(shop):
         "--     builds an index, SHARE UPDATE EXCLUSIVE on shop_book",
         'CREATE INDEX CONCURRENTLY "shop_book_pages_d177e4d8" ON "shop_book" ("pages");',
     ]
+
+
+def test_a_backfill_says_which_triggers_fire_for_each_row(shop):
+    shop.sql(
+        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.pages = 1; RETURN NEW; END $$;"
+        "CREATE TRIGGER touch BEFORE UPDATE ON shop_book FOR EACH ROW EXECUTE FUNCTION touch()"
+    )
+    shop.write_models("shop", BEFORE.replace("pages = ", "size = "))
+    shop.manage("makemigrations", "--name", "size", input="y\n").check()
+    (migration,) = plan(shop)
+    steps = [step for operation in migration["operations"] for step in operation["steps"]]
+    (fill,) = (step for step in steps if step["step"] == "Backfill")
+    assert "your trigger touch fires for each" in fill["note"]
+    text = " ".join(shop.manage("migrate", "--plan").check().stdout.split())
+    assert "your trigger touch fires for each)" in text

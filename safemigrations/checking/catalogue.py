@@ -255,7 +255,13 @@ KINDS: list[Kind] = [
         "safemigrations.I107",
         "installing",
         "Two drivers",
-        "psycopg2 is installed, and Django uses psycopg 3; or psycopg 3 can't be imported, and Django uses psycopg2",
+        "psycopg2 is installed, and Django uses psycopg 3",
+    ),
+    Kind(
+        "safemigrations.E108",
+        "installing",
+        "The old driver",
+        "psycopg 3 can't be imported, so Django uses psycopg2",
     ),
     Kind(
         "safemigrations.I290",

@@ -18,7 +18,7 @@ from django.core.management.base import BaseCommand
 from django.core.management.commands import check, makemigrations
 
 from .. import conf
-from ..postgres.driver import driver, has_psycopg2
+from ..postgres.driver import INSTALL_PSYCOPG, ONLY_PSYCOPG2, driver, has_psycopg2
 from ..typed import is_testing, set_on
 from . import baseline, coverage
 from .finding import Older
@@ -31,7 +31,8 @@ UNKNOWN_APP = "safemigrations.E102"
 UNKNOWN_BASELINE = "safemigrations.W103"
 NO_BASELINE = "safemigrations.W105"
 DOES_NOT_FIT = "safemigrations.E106"
-DRIVER = "safemigrations.I107"
+TWO_DRIVERS = "safemigrations.I107"
+OLD_DRIVER = "safemigrations.E108"
 
 _silent: ContextVar[bool] = ContextVar("safemigrations_silent", default=False)
 _failing: ContextVar[bool] = ContextVar("safemigrations_failing", default=False)
@@ -104,24 +105,21 @@ def check_migrations(**kwargs: Any) -> list[CheckMessage]:
 
 
 def check_driver(**kwargs: Any) -> list[CheckMessage]:
-    """A note of `check`, for a project that this installation has given another driver."""
-    used = driver() if _failing.get() else ""
-    if used == "psycopg" and has_psycopg2():
-        what = "psycopg2 is installed, and Django uses psycopg 3, which is installed with safemigrations."
-        hint = (
-            "If this project was on psycopg2, its driver has changed: change it first, in a release of its own "
-            f"(docs/installing.md). When nothing imports psycopg2 any more, uninstall it. {_silence(DRIVER)}"
-        )
-    elif used == "psycopg2":
-        what = "Django uses psycopg2, as psycopg 3 can't be imported here; where it can, Django uses it."
-        hint = f'Have one driver everywhere: pip install "psycopg[binary]" (docs/installing.md). {_silence(DRIVER)}'
-    else:
-        return []
-    return [Info(what, hint=hint, id=DRIVER)]
-
-
-def _silence(id: str) -> str:
-    return f"To read this no more: SILENCED_SYSTEM_CHECKS = [{id!r}]."
+    """For `check`, in a project that this installation has given another driver, or should have."""
+    match driver() if _failing.get() else "":
+        case "psycopg" if has_psycopg2():
+            return [
+                Info(
+                    "psycopg2 is installed, and Django uses psycopg 3, which is installed with safemigrations.",
+                    hint="If this project was on psycopg2, its driver has changed: change it first, in a release of "
+                    "its own (docs/installing.md). When nothing imports psycopg2 any more, uninstall it; or set "
+                    f"SILENCED_SYSTEM_CHECKS = [{TWO_DRIVERS!r}].",
+                    id=TWO_DRIVERS,
+                )
+            ]
+        case "psycopg2":
+            return [Error(f"{ONLY_PSYCOPG2} Its migrate refuses to run.", hint=INSTALL_PSYCOPG, id=OLD_DRIVER)]
+    return []
 
 
 def no_baseline(older: list[Older]) -> Warning:

@@ -229,15 +229,18 @@ class Backfill(Step):
         return (f"UPDATE {self.table} SET {self.assign} WHERE {self.guard}",)
 
     def discover(self, database: Database) -> Step:
-        """The same, saying which triggers of the project fire: what they set, as the time of a change, changes too."""
+        """The same, saying which triggers of the project fire."""
+        fires = self.fires(database)
+        return replace(self, why=f"{self.why}; {fires}") if fires else self
+
+    def fires(self, database: Database) -> str:
+        """Which triggers of the project, in words: what they set, as the time of a change, changes too."""
         set_here = (*self.sets, *((self.function.column,) if self.function and self.function.column else ()))
         about = [self.altered_column.name] if self.altered_column else []
         found = database.rows(fired_by_update(self.table, [*(Name(column).raw for column in set_here), *about]))
-        if not found:
-            return self
         names = " and ".join(name for (name,) in found)
         fire = f"your trigger {names} fires" if len(found) == 1 else f"your triggers {names} fire"
-        return replace(self, why=f"{self.why}; {fire} for each")
+        return f"{fire} for each" if found else ""
 
 
 class Instead(Data):

@@ -8,14 +8,23 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
+ONLY_PSYCOPG2 = (
+    "Django uses psycopg2 here, as psycopg 3 can't be imported, and safemigrations works with psycopg 3 alone."
+)
+INSTALL_PSYCOPG = 'Type: pip install "psycopg[binary]"'
+
+
+def driver_of(connection: Any) -> str:
+    """psycopg or psycopg2; empty where it isn't a PostgreSQL."""
+    return str(connection.Database.__name__) if connection.vendor == "postgresql" else ""
+
 
 def driver() -> str:
-    """psycopg or psycopg2; empty where no database is a PostgreSQL, or neither is there."""
+    """That of any database; empty where none is a PostgreSQL, or none can be loaded."""
     try:
-        found: list[Any] = [one for one in connections.all() if one.vendor == "postgresql"]
+        return next(filter(None, map(driver_of, connections.all())), "")
     except ImproperlyConfigured:
         return ""
-    return str(found[0].Database.__name__) if found else ""
 
 
 def has_psycopg2() -> bool:

@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import NOTHING_WAS_CHANGED, StepFailed
+from ..postgres.driver import INSTALL_PSYCOPG, ONLY_PSYCOPG2, driver_of
 from ..postgres.names import Name
 from .settings import READABLE, settled
 
 
 @contextlib.contextmanager
 def writable(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """A session that can write, and whose answers can be read. Raises StepFailed for one that can't write."""
+    """A session that can write, and whose answers can be read. Raises StepFailed for one that can't, or psycopg2."""
     if connection.vendor != "postgresql":
         yield
         return
+    if driver_of(connection) == "psycopg2":  # which gives other answers where several statements are sent at once
+        raise StepFailed(f"{ONLY_PSYCOPG2} {NOTHING_WAS_CHANGED} {INSTALL_PSYCOPG}")
     with settled(connection, READABLE):
         refuse_unwritable(connection)
         yield

@@ -9,7 +9,7 @@ from dataclasses import replace
 from django.db import DatabaseError, transaction
 
 from ...plans.indexes import BuildIndex
-from ...plans.steps import Plan, Proof, Question, Step
+from ...plans.steps import Backfill, Plan, Proof, Question, Step
 from ...plans.work import Work, locks_of, table_of, work_of
 from ...running.preview import preview
 from ...running.run import sending
@@ -70,7 +70,8 @@ class OfSteps:
             self.indexed[table] |= set(QUOTED.findall(step.definition))
         elif time and isinstance(step, Proof) and self.indexed[table] & set(QUOTED.findall(step.query)):
             time = replace(time, low=0.0)  # the index may answer it at once
-        note = "" if time else "how long it takes isn't known"
+        fires = step.fires(self.asked.session) if isinstance(step, Backfill) else ""
+        note = "; ".join(filter(None, ["" if time else "how long it takes isn't known", fires]))
         return replace(facts, size=size, built=built, disk=_disk(work, size, built), time=time, note=note)
 
     def _built(self, step: Step) -> int | None:
