@@ -433,6 +433,16 @@ def test_the_backfill_that_replaces_an_update(function):
     )
 
 
+def test_the_backfill_of_another_app(function):
+    at = scene(atomic=True)
+    at.app_label = "billing"
+    (one,) = said(function(body("Order.objects.update(state='new')")), at)
+    assert isinstance(one, Hazard)
+    assert one.hint == (
+        "Write, in a migration of shop with atomic = False,\n    Backfill('order', set={'state': 'new'})"
+    )
+
+
 def test_the_backfill_that_replaces_a_loop(function):
     text = "for row in Order.objects.filter(state=None).iterator():\n    row.state = row.number[:3]\n    row.save()"
     assert hint(function(body(text))) == (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import migrations, models
+from django.db import connection, migrations, models
 from django.db.migrations.state import ProjectState
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce, Concat, Lower
@@ -13,9 +14,11 @@ from django.db.models.functions import Coalesce, Concat, Lower
 from safemigrations.checking.catalogue import BY_ID
 from safemigrations.checking.handwritten import texts_of
 from safemigrations.checking.hazard import Hazard, NotUnderstood
+from safemigrations.checking.refused import without_server
 from safemigrations.checking.scene import Scene
 from safemigrations.checking.sql import reader
 from safemigrations.operations import AddIndexConcurrently, Backfill
+from safemigrations.operations.base import Situation
 
 from .shop import KEY
 
@@ -30,6 +33,7 @@ MODELS = [
             ("source", models.CharField(max_length=10, db_default="web")),
             ("total", models.DecimalField(max_digits=8, decimal_places=2)),
             ("pieces", models.IntegerField(null=True)),
+            ("remark", models.TextField(null=True)),
             ("customer", models.ForeignKey("shop.Customer", models.CASCADE)),
         ],
         {
@@ -378,6 +382,7 @@ NAMES = {
     "Coalesce": Coalesce,
     "Concat": Concat,
     "Lower": Lower,
+    "Decimal": Decimal,
 }
 INSTEAD = {
     "UPDATE shop_order SET state = 'new'": Backfill("order", set={"state": "new"}),
@@ -392,6 +397,27 @@ INSTEAD = {
         set={"state": Concat(Coalesce(F("source"), Value("x")), Lower(F("number")))},
         where=Q(state__isnull=True),
     ),
+    "UPDATE shop_order SET state = coalesce(remark, source) WHERE pieces = 1": Backfill(
+        "order",
+        set={"state": Coalesce(F("remark"), F("source"), output_field=models.TextField())},
+        where=Q(pieces=1),
+    ),
+    "UPDATE shop_order SET remark = number || '!' || coalesce(remark, '') WHERE pieces = 1": Backfill(
+        "order",
+        set={
+            "remark": Concat(
+                Concat(F("number"), Value("!")),
+                Coalesce(F("remark"), Value(""), output_field=models.TextField()),
+                output_field=models.TextField(),
+            )
+        },
+        where=Q(pieces=1),
+    ),
+    "UPDATE shop_order SET total = coalesce(total, 0.5), pieces = coalesce(pieces, 1) WHERE id < 9": Backfill(
+        "order",
+        set={"total": Coalesce(F("total"), Value(Decimal("0.5"))), "pieces": Coalesce(F("pieces"), Value(1))},
+        where=Q(id__lt=9),
+    ),
     "UPDATE shop_order SET pieces = pieces + 1 WHERE pieces < 10": Backfill(
         "order", set={"pieces": F("pieces") + 1}, where=Q(pieces__lt=10)
     ),
@@ -399,6 +425,13 @@ INSTEAD = {
         "order", models.Index(fields=["state", "-customer"], name="order_state")
     ),
 }
+
+
+def is_planned(operation: Backfill) -> bool:
+    """Can Django write it as SQL?"""
+    with without_server(connection).schema_editor(collect_sql=True, atomic=False) as editor:
+        state = scene().state
+        return bool(operation.expand(Situation("shop", editor, before=state, after=state)))
 
 
 @pytest.mark.parametrize("sql", INSTEAD)
@@ -412,6 +445,7 @@ def test_the_operation_that_replaces_it(sql):
     if isinstance(operation, Backfill):
         assert isinstance(expected, Backfill)
         assert (operation.set, operation.where) == (expected.set, expected.where)
+        assert is_planned(operation)
     else:
         assert operation.deconstruct() == expected.deconstruct()
 
@@ -423,6 +457,9 @@ def test_the_operation_that_replaces_it(sql):
         "UPDATE shop_order SET state = c.name FROM shop_customer c WHERE c.id = customer_id",
         "UPDATE shop_order SET pieces = pieces + 1",
         "UPDATE shop_order SET pieces = 1 WHERE state <> 'new'",
+        "UPDATE shop_order SET pieces = 1 WHERE state = NULL",
+        "UPDATE shop_order SET number = number || state WHERE pieces = 1",
+        "UPDATE shop_order SET total = coalesce(total, 0) WHERE pieces = 1",
         "UPDATE shop_order SET pieces = 1 WHERE NOT (state = 'new' AND total > 1)",
     ],
 )
@@ -431,3 +468,13 @@ def test_what_has_no_plain_form_becomes_a_function_of_the_row(sql):
     assert isinstance(one, Hazard)
     assert "def fill_order(order):" in one.hint
     assert "Backfill('order', set=fill_order, where=...)" in one.hint
+
+
+def test_what_belongs_to_another_app_is_written_there():
+    at = scene()
+    at.app_label = "billing"
+    (one,) = said("UPDATE shop_order SET state = 'new'", at)
+    assert isinstance(one, Hazard)
+    assert one.hint == (
+        "Write, in a migration of shop with atomic = False,\n    Backfill('order', set={'state': 'new'})"
+    )

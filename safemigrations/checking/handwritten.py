@@ -53,7 +53,7 @@ class Handwritten:
     ) -> None:
         self.migration, self.source = migration, Source.of(migration)
         self.scene = Scene(state, atomic=migration.atomic, earlier=earlier)
-        self.scene.databases = number_of_databases()
+        self.scene.app_label, self.scene.databases = migration.app_label, number_of_databases()
         for name in created:
             self.scene.made.add(default_name(migration.app_label, name))
             if model := state.models.get((migration.app_label, name)):

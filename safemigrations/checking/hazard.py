@@ -35,6 +35,15 @@ class NotUnderstood(Data):
         return replace(self, line=line)
 
 
+def written_out(code: str, app_label: str = "") -> str:
+    """A hint with what to write; `app_label`: of another app, whose own migrations name the model."""
+    indented = "\n".join(f"    {line}".rstrip() for line in code.splitlines())
+    where = (
+        f"in a migration of {app_label} with atomic = False" if app_label else "with atomic = False on the migration"
+    )
+    return f"Write, {where},\n{indented}"
+
+
 def elided(what: str, makes: str) -> Hazard:
     """What squashmigrations leaves out, although a new database needs it."""
     return Hazard(

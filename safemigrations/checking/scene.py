@@ -64,6 +64,7 @@ class Scene:
         self._tables: dict[str, ModelState] | None = None
         self._relations: set[str] | None = None
         self.made: set[str] = set()
+        self.app_label = ""  # of the migration
         self.databases = 1
         self.elidable = False  # is what is read now left out by squashmigrations?
         self.required: set[tuple[str, str]] = set()  # NOT NULL columns that it adds, which only their default fills
@@ -100,6 +101,9 @@ class Scene:
                 name for each in models for name in db_tables_through(db_table_of(each), each.fields.items())
             }
         return self._relations
+
+    def unless_own(self, app_label: str) -> str:
+        return app_label if app_label != self.app_label and self.app_label else ""
 
     def hold(self, table: str, lock: str, by: str) -> None:
         if self.is_new(table):

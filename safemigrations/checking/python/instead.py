@@ -41,8 +41,3 @@ def dictionary(values: Mapping[str, str]) -> str:
 
 def _where(chain: Chain) -> str:
     return f", where={chain.where}" if chain.where else ""
-
-
-def hint(written: str) -> str:
-    indented = "\n".join(f"    {line}".rstrip() for line in written.splitlines())
-    return f"Write, with atomic = False on the migration,\n{indented}"

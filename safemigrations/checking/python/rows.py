@@ -63,7 +63,7 @@ class Rows(Names):
         if self.is_a_batch(found):
             self._batches(node, found)
         elif self.in_transaction:
-            self.say(node, sentences.saved_in_a_loop(found, node))
+            self.say(node, sentences.saved_in_a_loop(found, node, self.scene.unless_own(found.app_label)))
 
     def memory(self, node: ast.AST, found: Chain) -> None:
         if not (self.is_a_batch(found) or found.calls_any("iterator", "list", "aggregate", "count", "exists")):
@@ -91,7 +91,7 @@ class Rows(Names):
         if self.is_a_batch(found):
             self._batches(node, found)
         else:
-            self.say(node, sentences.many_at_once(found))
+            self.say(node, sentences.many_at_once(found, self.scene.unless_own(found.app_label)))
         again = loops.computed_from_itself(node) - found.compared
         if again and not self.scene.atomic:
             what = f"{', '.join(sorted(again))} of {found.model} is computed from itself"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from ..hazard import Hazard
+from ..hazard import Hazard, written_out
 from . import instead
 from .chains import Chain
 
@@ -39,12 +39,13 @@ def fixture(how: str) -> Hazard:
     )
 
 
-def saved_in_a_loop(found: Chain, loop: ast.For) -> Hazard:
+def saved_in_a_loop(found: Chain, loop: ast.For, elsewhere: str = "") -> Hazard:
+    """`elsewhere`: the label of the app that the model belongs to, if that isn't the migration's."""
     return Hazard(
         ROWS,
         f"This loop saves every row of {found.model} that it finds in one transaction: each stays locked until the "
         "migration ends, and whoever writes it waits. When it is killed, all of it was in vain.",
-        instead.hint(instead.of_loop(found, loop)),
+        written_out(instead.of_loop(found, loop), elsewhere),
     )
 
 
@@ -66,14 +67,14 @@ def one_by_one(found: Chain) -> Hazard:
     )
 
 
-def many_at_once(found: Chain) -> Hazard:
+def many_at_once(found: Chain, elsewhere: str = "") -> Hazard:
     """Of update() and delete()."""
     few = "; nothing here says that these are few" if found.is_filtered else ""
     return Hazard(
         ROWS,
         f"{found.last}() locks every row of {found.model} that it finds until its transaction ends, and whoever writes "
         f"these rows waits{few}.",
-        instead.hint(instead.of_update(found)) if found.last == "update" else BATCHES,
+        written_out(instead.of_update(found), elsewhere) if found.last == "update" else BATCHES,
         "warning" if found.is_filtered else "error",
     )
 

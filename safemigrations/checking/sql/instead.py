@@ -124,16 +124,58 @@ def _function(node: ast.FuncCall, table: Table) -> str:
 
 
 def _coalesce(node: ast.CoalesceExpr, table: Table) -> str:
-    return f"Coalesce({', '.join(_wrapped(each, table) for each in node.args)})"
+    return f"Coalesce({', '.join(_wrapped(each, table) for each in node.args)}{_output_field(node, table)})"
 
 
 def _operation(node: ast.A_Expr, table: Table) -> str:
     operator = node.name[-1].sval
     if operator == "||":
-        return f"Concat({_wrapped(node.lexpr, table)}, {_wrapped(node.rexpr, table)})"
+        return _joined(node, table)
     if operator not in OPERATORS or node.lexpr is None:
         raise NotTranslatable
     return f"{_expression(node.lexpr, table)} {operator} {_expression(node.rexpr, table)}"
+
+
+def _joined(node: ast.A_Expr, table: Table) -> str:
+    """In SQL a null makes the whole null, and Concat takes it for an empty text."""
+    if not _is_filled(node, table):
+        raise NotTranslatable
+    return f"Concat({_wrapped(node.lexpr, table)}, {_wrapped(node.rexpr, table)}{_output_field(node, table)})"
+
+
+def _is_filled(node: Any, table: Table) -> bool:
+    match node:
+        case ast.CoalesceExpr():
+            return any(_is_filled(each, table) for each in node.args)
+        case ast.A_Const():
+            return not node.isnull
+        case ast.ColumnRef():
+            field = table.field(str(getattr(node.fields[-1], "sval", "")))
+            return field is not None and not field.null
+    within = (each for part in parts(node) for each in (part if isinstance(part, tuple) else (part,)))
+    return all(_is_filled(each, table) for each in within if isinstance(each, tuple(EXPRESSIONS)))
+
+
+TEXTS = {"CharField", "SlugField", "TextField"}
+
+
+def _output_field(node: Any, table: Table) -> str:
+    """Django doesn't mix types, and takes a value of Python for one of them."""
+    kinds = {table.field(column).get_internal_type() for column in columns_in(node) if table.field(column)}
+    values = {type(each.val).__name__ for each in _constants_in(node)}
+    if kinds <= TEXTS and values <= {"String"}:
+        return ", output_field=models.TextField()" if "TextField" in kinds and (values or len(kinds) > 1) else ""
+    if len(kinds) == 1 and (not values or (values, *kinds) in SAME_KIND):
+        return ""
+    raise NotTranslatable
+
+
+SAME_KIND = (({"Integer"}, "IntegerField"), ({"Integer"}, "BigIntegerField"), ({"Float"}, "DecimalField"))
+
+
+def _constants_in(tree: Any) -> list[ast.A_Const]:
+    own = [tree] if isinstance(tree, ast.A_Const) else []
+    return own + [each for part in parts(tree) for each in _constants_in(part)]
 
 
 def _wrapped(node: Any, table: Table) -> str:

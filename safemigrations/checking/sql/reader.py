@@ -7,7 +7,7 @@ from typing import Any
 
 from pglast import ast
 
-from ..hazard import Hazard, NotUnderstood, elided
+from ..hazard import Hazard, NotUnderstood, elided, written_out
 from ..scene import Scene
 from . import instead
 from .alter_table import Effect, parts
@@ -105,10 +105,9 @@ def _hint(statement: Statement, effect: Effect, cost: Cost, scene: Scene) -> str
             "Work in batches, each in a transaction of its own: RunPython in a migration with atomic = False, over "
             "ranges of the key. Backfill does that for what an UPDATE sets."
         )
-    if not written:
+    if not written or not table:
         return cost.remedy
-    indented = "\n".join(f"    {line}".rstrip() for line in written.splitlines())
-    return f"Write, with atomic = False on the migration,\n{indented}"
+    return written_out(written, scene.unless_own(table.model.app_label))
 
 
 OF_SCHEMA = ("Create", "Alter", "Index", "View", "Rename", "Drop", "Comment", "Grant", "Rule")
