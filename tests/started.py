@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -47,7 +48,8 @@ IMPORTED = (
     "opentelemetry.context",
     "opentelemetry.trace",
 )
-ROOMS = ("postgres", "plans", "running/events")  # of the package: what they hold needs no settings
+ROOMS = ("postgres", "plans", "operations", "running/events")  # of the package: what they hold needs no settings
+WITHOUT_APP = "safemigrations.operations.without_app"
 PATIENCE = 120  # seconds for a command
 SIZE = 8  # bytes that say how long a request is
 
@@ -135,6 +137,7 @@ def _become(request: Mapping[str, Any], files: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     random.seed()
+    vars(sys.modules[WITHOUT_APP]).update(STARTED=time.time())
     sys.argv = request["script"]
     sys.path[0] = request["folder"]
 

@@ -6,15 +6,16 @@ carry out the plans, keep the queue, or guard the locks. So there it is said wha
 
 from __future__ import annotations
 
+import time
+
 from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
-from django.utils.timezone import now
 
 from ..errors import StepFailed
 
-STARTED = now()  # migrations are imported before the first one is applied
+STARTED = time.time()  # migrations are imported before the first one is applied
 
 
 def is_installed() -> bool:
@@ -37,4 +38,4 @@ def _is_new(connection: BaseDatabaseWrapper) -> bool:
     if not recorder.has_table():
         return True
     first = recorder.migration_qs.order_by("applied").values_list("applied", flat=True).first()
-    return first is None or first >= STARTED
+    return first is None or first.timestamp() >= STARTED
