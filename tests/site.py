@@ -22,6 +22,12 @@ def dead(folder: Path) -> list[str]:
     ]
 
 
+def dead_for_assistants(folder: Path) -> list[str]:
+    """What llms.txt names and the site doesn't have."""
+    targets = re.findall(r"\]\(([^)]+)\)", (folder / "llms.txt").read_text())
+    return [f"llms.txt: {target}" for target in targets if not (folder / target).exists()]
+
+
 def _leads_somewhere(page: Path, target: str, pages: dict[Path, str]) -> bool:
     path, anchor = urldefrag(target)
     name = unquote(path.partition("?")[0])
@@ -37,5 +43,5 @@ def foreign(folder: Path) -> list[str]:
 
 if __name__ == "__main__":
     site = Path(sys.argv[1])
-    if found := dead(site) + foreign(site):
+    if found := dead(site) + dead_for_assistants(site) + foreign(site):
         sys.exit("\n".join(found))

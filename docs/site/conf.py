@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from safemigrations import __version__
 
 project = "safemigrations"
@@ -24,7 +26,8 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
-html_extra_path = ["../llms.txt"]
+# For assistants: llms.txt, and the pages as it names them.
+html_extra_path = ["../llms.txt", *map(str, Path(__file__).resolve().parents[1].glob("*.md"))]
 html_theme_options = {"navigation_with_keys": True}
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
