@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import psycopg
@@ -256,3 +257,17 @@ def test_a_strict_gate_waits_for_sessions_without_a_mark(releases):
         assert said.returncode == 75
     with psycopg.connect(new.dsn, application_name="psql"):
         new.manage("migrate", "--to-release", "v2").check()
+
+
+def test_the_way_back_is_told_as_events(releases):
+    _, _, new = releases
+    told = [json.loads(line) for line in new.manage("migrate", "--to-release", "v2", "--format", "json").check().lines]
+    assert [one["event"] for one in told if not one["event"].startswith("step_")] == [
+        "run_started",
+        "migration_expanding",
+        "migration_expanded",
+        "run_ended",
+    ]
+    assert (told[0]["command"], told[-1]["outcome"]) == ("migrate --to-release", "done")
+    assert {(one["migration"], one["direction"]) for one in told[1:-1]} == {("shop.0003_title", "backwards")}
+    assert len({one["run"] for one in told}) == 1
