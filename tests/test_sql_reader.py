@@ -135,6 +135,16 @@ PAIRS: dict[str, tuple[str, str, str]] = {  # what: id, the hazard, its twin
         f"{ORDER} ALTER state TYPE varchar(20) USING number::varchar(20)",
         f"{ORDER} ALTER state TYPE varchar(20) USING state::varchar(20)",
     ),
+    "view": (
+        "E205",
+        "DROP VIEW shop_customer",
+        "DROP VIEW shop_customer; CREATE VIEW shop_customer AS SELECT 1 AS id, '' AS name",
+    ),
+    "rights of all": (
+        "E205",
+        "REVOKE SELECT ON ALL TABLES IN SCHEMA public FROM web",
+        "REVOKE CREATE ON SCHEMA public FROM web",
+    ),
     "rights": ("E205", "REVOKE SELECT ON shop_order FROM web", "REVOKE SELECT ON shop_gone FROM web"),
     "owner": ("E205", f"{ORDER} OWNER TO archive", "ALTER TABLE shop_gone OWNER TO archive"),
     "rule": (

@@ -71,6 +71,7 @@ class Scene:
         self.values: dict[str, str] = {}  # of enums, not yet committed -> the statement that adds each
         self.types: set[str] = set()  # that this transaction makes
         self.held: dict[str, tuple[str, str]] = {}  # table -> lock, by which statement or operation
+        self.remade: set[str] = set()  # views that the text which is read now makes
         self.dropping: set[str] = set()  # names of constraints that go with the statement that is read now
         self._checks: dict[tuple[str, str], tuple[str, bool]] = {}  # (table, name) -> column without null, is it valid?
 

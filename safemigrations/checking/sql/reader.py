@@ -26,7 +26,10 @@ def read(sql: str, scene: Scene) -> Iterator[Said]:
     """What one text does that is sent at once. Without a transaction around it, it is one by itself."""
     if not scene.atomic:
         scene.begin()
-    for statement in parse(sql):
+    statements = list(parse(sql))
+    nodes = [each.node for each in statements if isinstance(each, Statement)]
+    scene.remade = {node.view.relname for node in nodes if isinstance(node, ast.ViewStmt)}
+    for statement in statements:
         if isinstance(statement, Unparsed):
             yield NotUnderstood(f"{statement.text}: {statement.why}", statement.line)
         else:

@@ -107,7 +107,8 @@ def _drop(node: Any, scene: Scene) -> Iterator[Effect]:
     if kind == "OBJECT_INDEX" and not node.concurrent:
         yield from (Effect("DROP INDEX", name) for name in names)
     elif kind in ("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW"):
-        yield from (Effect("DROP" if scene.is_used(name) else "brief", name) for name in names)
+        gone = {name for name in names if scene.is_used(name)} - scene.remade
+        yield from (Effect("DROP" if name in gone else "brief", name) for name in names)
     elif kind in ("OBJECT_TRIGGER", "OBJECT_RULE", "OBJECT_POLICY"):
         yield from (Effect("brief", each[-2].sval) for each in node.objects)
     if node.behavior.name == "DROP_CASCADE" and kind not in ("OBJECT_INDEX", "OBJECT_TRIGGER", "OBJECT_POLICY"):
@@ -145,9 +146,12 @@ def _new_enum(node: Any, scene: Scene) -> Iterator[Effect]:
 
 def _grant(node: Any, scene: Scene) -> Iterator[Effect]:
     """And REVOKE."""
-    if not node.is_grant and node.objtype.name == "OBJECT_TABLE":
-        tables = (each.relname for each in node.objects or () if isinstance(each, ast.RangeVar))
-        yield from (Effect("REVOKE", table) for table in tables if scene.is_used(table))
+    if node.is_grant or node.objtype.name != "OBJECT_TABLE":
+        return
+    if node.targtype.name == "ACL_TARGET_ALL_IN_SCHEMA":
+        yield Effect("REVOKE", "every table")
+    tables = (each.relname for each in node.objects or () if isinstance(each, ast.RangeVar))
+    yield from (Effect("REVOKE", table) for table in tables if scene.is_used(table))
 
 
 def _domain(node: Any, scene: Scene) -> Iterator[Effect]:
