@@ -76,6 +76,15 @@ def test_while_it_waits_one_line_says_for_whom_and_what_comes_next(shop, line):
     assert last == "When no server runs the old release any more: python manage.py migrate --contract"
 
 
+def test_the_gate_says_that_it_looks(shop):
+    shop.manage("migrate").check()
+    shop.set(SAFEMIGRATIONS={"GATE_WATCH": 1})
+    shown = plain(Terminal(shop, "migrate", "--contract", "--noinput").wait())
+    looking, *after = shown.partition("Looking for 1 s who is connected (GATE_WATCH)")[1:]
+    assert looking
+    assert "Running the contract:" in "".join(after)
+
+
 def test_a_terminal_shows_a_bar_that_fits(project):
     """With the rate and the time that is left; written over until the step's own line takes its place."""
     project.set(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 500, "BACKFILL_RATE": 10_000})

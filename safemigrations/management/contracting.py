@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from safemigrations import conf
 from safemigrations.contracts import acts, chosen, queue, reversals, unfinished
 from safemigrations.contracts.gate import Row, Why
 from safemigrations.contracts.going import losses
@@ -50,7 +51,8 @@ class Contracting:
             return
         note(self.connection)
         self._say(self._headline(rows))
-        judgement = judge(self.connection, rows, forced=self.options["force"])
+        with report.meanwhile(f"Looking for {conf.gate_watch():g} s who is connected (GATE_WATCH)"):
+            judgement = judge(self.connection, rows, forced=self.options["force"])
         self._say_who_else(judgement)
         if judgement.verdict.runs:
             self._contract(judgement, report)

@@ -6,9 +6,10 @@ statements.
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 from django.core.management.base import OutputWrapper
@@ -76,6 +77,15 @@ class ConsoleReport(Report):
         if self.open_line:
             self.stdout.write("")
             self.open_line = False
+
+    @contextlib.contextmanager
+    def meanwhile(self, text: str) -> Iterator[None]:
+        if self.last_line:
+            self._draw(text, _since(time.monotonic()))
+        try:
+            yield
+        finally:
+            self._erase()
 
     def sum_up(self) -> None:
         if self.summary.text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
@@ -81,6 +82,10 @@ class Report:
     def waiting(self, step: Step, blockers: Sequence[Blocker], seconds: float) -> None: ...
 
     def done(self, step: Step, seconds: float, detail: str = "") -> None: ...
+
+    def meanwhile(self, text: str) -> AbstractContextManager[None]:
+        """What is under way while the block runs, apart from steps."""
+        return contextlib.nullcontext()
 
     def sum_up(self) -> None:
         """What was done, and how long it took."""
