@@ -24,6 +24,7 @@ html_theme = "furo"
 html_title = f"safemigrations {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_search_scorer = str(Path(__file__).parent / "scorer.js")
 html_copy_source = False
 html_show_sphinx = False
 # For assistants: llms.txt, and the pages as it names them.
