@@ -102,7 +102,7 @@ def _changes(case: Case, before: ProjectState, after: ProjectState) -> Changes:
         made=frozenset(),
         model_names=case.renamed,
         column_names=old_names(case, before, after),
-        filled=sorted(_attribute(before, name) for name in case.nulls_are_filled),
+        filled=sorted(_attribute(before, name) for name in case.nulls_are_filled if _has_field(before, name)),
         unique=[*unique_relations(before), *unique_relations(after)],
         targets={},
         reached=frozenset(model._meta.db_table for state in (before, after) for model in models_of(state)),
@@ -112,6 +112,12 @@ def _changes(case: Case, before: ProjectState, after: ProjectState) -> Changes:
 def _label(state: ProjectState, name: str) -> str:
     """With its app, as the release before has it; no two apps have a model of one name."""
     return next((f"{app}.{model}" for app, model in state.models if model == name), f"{LABEL}.{name}")
+
+
+def _has_field(state: ProjectState, field: str) -> bool:
+    """Not what only the new release has."""
+    model, _, name = field.partition(".")
+    return name in state.models[LABEL, model].fields
 
 
 def _attribute(state: ProjectState, field: str) -> str:

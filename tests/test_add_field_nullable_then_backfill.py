@@ -16,7 +16,7 @@ from safemigrations.errors import NotComputable, StepFailed
 from safemigrations.operations import AddFieldNullableThenBackfill, Backfill
 from safemigrations.operations.filling import path_of
 from safemigrations.operations.written import written
-from safemigrations.plans.triggers import NO_VALUE
+from safemigrations.plans.triggers import AS_TEXT, NO_VALUE, as_here
 
 from .contention import Told
 from .shop import (
@@ -75,7 +75,7 @@ def test_the_plan_of_an_expression(database):
         'CREATE OR REPLACE FUNCTION "safemig_shop_book.shout.fill"() RETURNS trigger LANGUAGE plpgsql'
         f' SET search_path FROM CURRENT AS $safemig$ BEGIN BEGIN NEW."shout" := {value.format("NEW")};'
         f" EXCEPTION WHEN {NO_VALUE} THEN NULL; END; RETURN NEW; END;"
-        " $safemig$ SET row_security TO off;\n"
+        f" $safemig$ SET row_security TO off{as_here('TimeZone', *AS_TEXT)};\n"
         'CREATE OR REPLACE TRIGGER "zzz_safemig_4_shop_book_shout_fill" BEFORE INSERT ON "shop_book" FOR EACH ROW'
         ' WHEN (NEW."shout" IS NULL) EXECUTE FUNCTION "safemig_shop_book.shout.fill"();\n'
         "-- shop_book: fill shout of the rows that are there\n"

@@ -12,7 +12,7 @@ from django.db.models.functions import Upper
 
 from safemigrations.errors import StepFailed
 from safemigrations.operations import SetNotNullLater
-from safemigrations.plans.triggers import NO_VALUE
+from safemigrations.plans.triggers import AS_TEXT, NO_VALUE, as_here
 
 from .sections import Specimen, by_name
 from .shop import (
@@ -78,7 +78,8 @@ def test_the_plan_of_an_expression(database):
         'CREATE OR REPLACE FUNCTION "safemig_shop_book.note.fill"() RETURNS trigger LANGUAGE plpgsql'
         " SET search_path FROM CURRENT AS $safemig$ BEGIN BEGIN"
         f' NEW."note" := ({value} (SELECT NEW.*) AS "safemig_row");'
-        f" EXCEPTION WHEN {NO_VALUE} THEN NULL; END; RETURN NEW; END; $safemig$ SET row_security TO off;\n"
+        f" EXCEPTION WHEN {NO_VALUE} THEN NULL; END; RETURN NEW; END; $safemig$ SET row_security TO off"
+        f"{as_here('TimeZone', *AS_TEXT)};\n"
         'CREATE OR REPLACE TRIGGER "zzz_safemig_2_shop_book_note_fill" BEFORE INSERT OR UPDATE ON "shop_book"'
         ' FOR EACH ROW WHEN (NEW."note" IS NULL) EXECUTE FUNCTION "safemig_shop_book.note.fill"();\n'
         "-- shop_book: fill note of the rows where it is null\n"

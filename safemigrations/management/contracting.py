@@ -30,6 +30,7 @@ from safemigrations.running.ahead import Ahead
 from safemigrations.running.events.vocabulary import ContractRefused
 from safemigrations.running.run import Report
 from safemigrations.running.server import refuse_unreadable
+from safemigrations.running.storage import refuse_others
 
 NOT_WITH = {"fake": "--fake", "fake_initial": "--fake-initial", "prune": "--prune", "run_syncdb": "--run-syncdb"}
 NOTHING = "Nothing is left for the contract."
@@ -49,6 +50,7 @@ class Contracting:
         if not rows:
             self._say(NOTHING)
             return
+        refuse_others(self.connection)
         note(self.connection)
         self._say(self._headline(rows))
         with report.meanwhile(f"Looking for {conf.gate_watch():g} s who is connected (GATE_WATCH)"):

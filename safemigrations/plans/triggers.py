@@ -30,6 +30,14 @@ NO_VALUE = (
 )
 INSERT_OR_UPDATE = "INSERT OR UPDATE"
 
+# What decides how a value becomes text, and back: whoever writes gets the same as the backfill.
+AS_TEXT = ("DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits")
+
+
+def as_here(*names: str) -> str:
+    """Clauses by which a function has these settings of the session that makes it."""
+    return "".join(f" SET {name} FROM CURRENT" for name in names)
+
 
 # The order in which triggers of one table fire. First each column of two types gets its value from the other. Then null
 # is filled, and the value goes to the other name of the column. Then a new column is computed from the others. Last the
@@ -47,10 +55,13 @@ def _trigger(
     condition: str,
     body: str,
     always: bool = False,
-    sees_all: bool = False,
+    computes: bool = False,
     names_columns: bool = False,
 ) -> Together:
-    """`names_columns`: the body has a query with bare names, which PL/pgSQL could take for a variable of its own."""
+    """`names_columns`: the body has a query with bare names, which PL/pgSQL could take for a variable of its own.
+
+    `computes`: with all rows in sight, and in the words of the session that makes the trigger.
+    """
     from .trigger_sql import FunctionSql, TriggerSql  # not at the top: without libpq it can't be imported
 
     name = temporary_name(rank, column.label, column.name, role, prefix=LAST)
@@ -58,7 +69,7 @@ def _trigger(
     # Each table has its own names of triggers, but functions share those of a schema: "_" would give the same name for
     # order_item.code and order.item_code.
     function = f"{_function(column, role)}()"
-    sees = " SET row_security TO off" if sees_all else ""
+    sees = f" SET row_security TO off{as_here('TimeZone', *AS_TEXT)}" if computes else ""
     first = "\n#variable_conflict use_column\n" if names_columns else " "
     source = f"{first}BEGIN {body} RETURN NEW; END; "
     compiled = {
@@ -114,7 +125,7 @@ def fill_null(
         operation=INSERT_OR_UPDATE if on_update else "INSERT",
         condition=f"NEW.{column.quoted} IS NULL",
         body=f"BEGIN {fill} EXCEPTION WHEN {NO_VALUE} THEN NULL; END;" if may_fail else fill,
-        sees_all=may_fail,
+        computes=may_fail,
         names_columns=is_checked,
     )
 
@@ -218,7 +229,8 @@ def conversion(
     sees_all = " SET row_security TO off" if by_hand else ""
     create = (
         f"CREATE OR REPLACE FUNCTION {conversion_name(one, other)}(given {one.type}) RETURNS {other.type}"
-        f" LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET timezone TO {literal(timezone)}{sees_all}"
+        f" LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET timezone TO {literal(timezone)}"
+        f"{as_here(*AS_TEXT)}{sees_all}"
         f" AS {dollar_quoted(body)}"
     )
     return Together(

@@ -34,6 +34,20 @@ def foreign_owner(table: str, trusted: str) -> str:
     )
 
 
+def functions_of_others(names: Iterable[str], trusted: Iterable[str]) -> str:
+    """The functions of these names (raw), in the schema where they are made, and their owners, as in a statement.
+
+    Without those of the session itself, of superusers, and of the owners of the `trusted` tables.
+    """
+    oids = ", ".join(f"coalesce({regclass(table)}, 0)" for table in trusted)
+    return (
+        "SELECT p.oid::regprocedure::text, quote_ident(r.rolname) FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner"
+        " WHERE p.pronamespace = to_regnamespace(quote_ident(current_schema()))"
+        f" AND p.proname IN ({literals(names)}) AND NOT r.rolsuper AND r.rolname <> current_user"
+        f" AND p.proowner NOT IN (SELECT relowner FROM pg_class WHERE oid IN ({oids})) ORDER BY 1"
+    )
+
+
 def owner_of_another(table: str) -> str:
     """The current role, and the owner of the table, where the one isn't a member of the other."""
     return (

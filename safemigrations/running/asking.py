@@ -19,12 +19,13 @@ from ..plans.carried import Carried
 from ..plans.claims import Claim, Claims, Kind
 from ..plans.duplicates import duplicates
 from ..plans.indexes import BuildIndex
-from ..plans.steps import Backfill, Online, Proof, Question, Step, Trial, tables_of
+from ..plans.steps import Backfill, Online, Plan, Proof, Question, Step, Trial, tables_of
 from ..postgres.names import Name
 from .ahead import Ahead
 from .as_they_will_be import AsTheyWillBe
 from .backfill.table import columns_set
 from .foreseen import refuse_foreseen
+from .planted import refuse_planted
 from .proofs import contradictions, proof, trial
 from .rights import Rights
 from .run import sending
@@ -51,14 +52,18 @@ class Asking:
 
     def ask(self, plan: Iterable[Step], *, carries: Iterable[Carried] = ()) -> None:
         steps, before = tuple(plan), tuple(self.changed)
-        self._collect(lambda: refuse_foreseen(self.session.connection, steps))
-        for step in steps:
-            self._ask_step(step)
-            self._remember(step)
+        with self.session.ready():
+            self._ask_steps(steps)
         if any(isinstance(step, Backfill) for step in steps):
             self.ask_for_own(*OF_BACKFILLS)
         for each in carries:
             self._carry(each, before)
+
+    def _ask_steps(self, steps: Plan) -> None:
+        self._collect(lambda: refuse_foreseen(self.session.connection, steps))
+        for step in steps:
+            self._ask_step(step)
+            self._remember(step)
 
     def _carry(self, one: Carried, before: Claims) -> None:
         """What the column will hold is known, unless the original is itself another one by then."""
@@ -90,6 +95,7 @@ class Asking:
 
     def _ask_step(self, step: Step) -> None:
         self.ask_for_rights([step])
+        self._collect(lambda: refuse_planted(self.session, step))
         text = self._text(step)
         if text and not self.anything and not self._has_changed(text) and self._can_be_asked_ahead(step, text):
             self._collect(lambda: self._answer(step))

@@ -13,6 +13,7 @@ from ..postgres.lock import Lock
 from . import ledger, locks
 from .blockers import Blocker
 from .events import vocabulary as happened
+from .planted import refuse_planted
 from .run import Report
 from .session import Session
 
@@ -75,6 +76,7 @@ def send_behind_locks(session: Session, step: Step, wanted: Mapping[str, Lock], 
     def send() -> None:
         for sql in statements:
             session.send(sql)
+        refuse_planted(session, step)  # now that it can't become another one's any more
 
     if session.connection.in_atomic_block:
         send()  # in somebody's transaction, which can't be tried again from here

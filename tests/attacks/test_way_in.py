@@ -177,6 +177,34 @@ def test_a_database_that_is_read_only_is_left_alone(books):
     books.assert_unchanged(before)
 
 
+# Functions under names of ours.
+
+FUNCTIONS = "SELECT format('%I(%s) RETURNS %s', proname, pg_get_function_arguments(oid), pg_get_function_result(oid))"
+OF_OURS = "FROM pg_proc WHERE proname ~ '^safemig_'"
+
+
+@pytest.mark.parametrize("change", [TEXT, RENAMED, BIGGER, COMPUTED], ids=str)
+def test_no_function_belongs_to_who_made_one_of_that_name_before(books, role: Role, change):
+    """CREATE OR REPLACE leaves it to its owner, who could change what it does for whoever writes to the table."""
+    planter = role("planter")
+    books.deploy(change.operation).check()
+    functions = books.sql(f"{FUNCTIONS} {OF_OURS}")
+    books.migrate("0001").check()
+    books.sql(f'GRANT CREATE ON SCHEMA public TO "{planter}"')
+    for function in functions:
+        books.sql(f"CREATE FUNCTION public.{function} LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'", role=planter)
+    before = books.catalog()
+    end = books.migrate()
+    owners = books.sql(f"SELECT DISTINCT proowner::regrole::text {OF_OURS}")
+    if end.refused:
+        assert planter in end.error
+        assert "DROP FUNCTION" in end.error
+        books.assert_unchanged(before)
+    else:
+        assert planter not in owners
+    books.sql(f'DROP OWNED BY "{planter}" CASCADE')
+
+
 # With standard_conforming_strings off a backslash takes the quote after it away.
 
 KEYED = CreateModel(
