@@ -402,6 +402,14 @@ def test_settings_that_make_no_sense_do_not_hide_behind_a_traceback(project, val
     assert "Traceback" not in result.stderr
 
 
+def test_check_of_some_apps_is_about_their_migrations_alone(tmp_path, dsn):
+    project = with_index(Project(tmp_path, dsn, apps=["shop", "store"]))
+    write(project, app="store")
+    assert "shop/migrations/0002_index.py" in project.manage("check", "shop").stderr
+    assert "shop/migrations/0002_index.py" in project.manage("check", "shop", "store").stderr
+    assert project.manage("check", "store").check().stdout == CLEAN
+
+
 def test_every_key_has_a_default_that_is_right():
     with override_settings(SAFEMIGRATIONS={}):
         assert checks.check_settings() == []

@@ -7,10 +7,11 @@ installed this app, or pulled somebody's migration, must be able to work.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
+from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning, register
 from django.core.exceptions import ImproperlyConfigured
@@ -87,7 +88,7 @@ def check_names(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-def check_migrations(**kwargs: Any) -> list[CheckMessage]:
+def check_migrations(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     if _silent.get() or _settings_are_bad():
         return []
     try:
@@ -96,6 +97,8 @@ def check_migrations(**kwargs: Any) -> list[CheckMessage]:
         return [(Error if _failing.get() else Warning)(str(error), id=BAD_VALUE)]
     except DoesNotFit as error:
         return [(Error if _failing.get() else Warning)(error.message, hint=error.hint, id=DOES_NOT_FIT)]
+    if app_configs is not None:
+        found = found.of({config.label for config in app_configs})
     messages = [finding.as_message() if _failing.get() else finding.as_line() for finding in found.findings]
     if found.older:
         messages.append(no_baseline(found.older))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, field
 from typing import Any
 
@@ -82,6 +82,16 @@ class Report(Data):
     def everything(self) -> list[LintFinding]:
         """The findings, and what was not understood as a note for each."""
         return self.findings + [one.finding for one in self.unread]
+
+    def of(self, labels: Collection[str]) -> Report:
+        """What is said of these apps."""
+        return Report(
+            findings=[one for one in self.findings if one.app_label in labels],
+            unread=[one for one in self.unread if one.finding.app_label in labels],
+            older=[one for one in self.older if one.app_label in labels],
+            changes=[one for one in self.changes if one.app_label in labels],
+            accepted=[one for one in self.accepted if one.app_label in labels],
+        )
 
     @property
     def errors(self) -> int:
