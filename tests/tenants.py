@@ -30,8 +30,8 @@ class Book(models.Model):
 """
 CHANGED_BOOK = """
 class Book(models.Model):
-    title = models.CharField(max_length=100, db_index=True)
-    pages = models.BigIntegerField()
+    title = models.CharField(max_length=100)
+    pages = models.IntegerField()
     stock = models.IntegerField(default=0)
     client = models.ForeignKey("clients.Client", models.CASCADE, null=True)
 """

@@ -17,6 +17,7 @@ from django.utils.timezone import now
 
 from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
+from ...typed import schema_of
 from .. import ledger
 from ..a_run import PARENT
 from ..events import vocabulary as happened
@@ -84,6 +85,8 @@ def run(connection: BaseDatabaseWrapper, report: Report, *, workers: int) -> Non
 def _process(connection: BaseDatabaseWrapper) -> subprocess.Popen[bytes]:
     # It says nothing, not even when it is interrupted: this process says it for all.
     arguments = ["safemigrations", "--verbosity", "0", "backfill", "run", "--database", connection.alias]
+    if schema := schema_of(connection):
+        arguments += ["--schema", schema]
     environment = {
         **os.environ,
         PARENT: place().run,
