@@ -363,6 +363,28 @@ def test_what_writes_under_another_time_zone_gives_the_same(database):
     assert shop.model().objects.get().code == MIDNIGHT
 
 
+def test_what_writes_in_another_style_gives_the_same(database):
+    shop = Shop(database, book(("code", models.DateField())))
+    shop.migrate(alter(text(db_column="day")))
+    shop.execute("SET DateStyle TO 'German'")
+    shop.execute("INSERT INTO shop_book (title, code) VALUES ('a', '2026-03-01')")
+    shop.execute("RESET DateStyle")
+    assert shop.model().objects.get().code == "2026-03-01"
+
+
+def test_a_function_that_another_role_has_made_before_is_not_left_to_it(database):
+    """CREATE OR REPLACE keeps the owner, who could change what the function does."""
+    shop = Shop(database, book(("code", text())))
+    made = 'FUNCTION public."safemig_shop_book.code.number"(given varchar) RETURNS integer'
+    shop.execute("GRANT CREATE ON SCHEMA public TO pg_monitor")
+    shop.execute("SET ROLE pg_monitor")
+    shop.execute(f"CREATE {made} LANGUAGE sql AS 'SELECT 666'")
+    shop.execute("RESET ROLE")
+    with pytest.raises(StepFailed, match=r"\) belongs to the role pg_monitor, .* and type: DROP FUNCTION "):
+        shop.migrate(TO_NUMBER)
+    assert shop.execute("SELECT prosrc FROM pg_proc WHERE proname ~ '^safemig_'") == ["SELECT 666"]
+
+
 def test_no_rows_and_contract_immediately(database):
     shop = Shop(database, book(("code", text())))
     with override_settings(SAFEMIGRATIONS={"CONTRACT": "immediately"}):
