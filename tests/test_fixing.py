@@ -375,6 +375,17 @@ def test_a_table_of_an_earlier_part_is_still_new(project):
     assert lint(project).check().stdout == "No unsafe operation.\n"
 
 
+def test_rows_of_a_table_of_an_earlier_part_are_nobodys(project):
+    """Nobody knows which tables a function changes."""
+    box = "migrations.CreateModel('Box', [('id', models.BigAutoField(primary_key=True)), ('n', models.IntegerField())])"
+    fill = "migrations.RunPython(fill, migrations.RunPython.noop)"
+    function = "def fill(apps, schema_editor):\n    apps.get_model('shop', 'Box').objects.update(n=1)\n\n"
+    project_with(project, ("0002_box", migration(box, STATE, fill, above=function)))
+    assert lint(project, "--fix").check().stdout.endswith("No unsafe operation.\n")
+    assert project.migration_files("shop") == ["0001_initial", "0002_box", "0002_box_1", "0002_box_2"]
+    assert "    same_release = [('shop', '0002_box_1')]" in project.read_migration("shop", "0002_box")
+
+
 # What is not touched.
 
 

@@ -13,7 +13,7 @@ from django.db.models.fields.related import RelatedField
 from safemigrations.checking import rules
 from safemigrations.checking.handwritten import Handwritten
 from safemigrations.checking.hazard import Hazard
-from safemigrations.operations import AddIndexConcurrently
+from safemigrations.operations import AddIndexConcurrently, ExpandRenameModel
 from safemigrations.operations.rule import Context
 
 from .test_sql_reader import MODELS
@@ -45,6 +45,17 @@ def fill(apps: Any, schema_editor: Any) -> None:
         apps.get_model("shop", "Order").objects.using(schema_editor.connection.alias).filter(pk__lt=5).iterator()
     ):
         order.save()
+
+
+def fill_purchases(apps: Any, schema_editor: Any) -> None:
+    apps.get_model("shop", "Purchase").objects.using(schema_editor.connection.alias).update(state="a")
+
+
+def test_rows_of_a_model_that_gets_another_name():
+    """By Django's operation, or by ours; the model has the new name for what comes after it."""
+    fill = migrations.RunPython(fill_purchases, migrations.RunPython.noop)
+    for rename in (migrations.RenameModel("Order", "Purchase"), ExpandRenameModel("Order", "Purchase")):
+        assert ids(rename, fill, atomic=False) == ["E301"]
 
 
 def moved(*operations: Any, **options: Any) -> list[str]:

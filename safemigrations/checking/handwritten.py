@@ -61,6 +61,8 @@ class Handwritten:
 
     def read(self, index: int, operation: Operation) -> Iterator[Said]:
         """What this operation does, if a person wrote it; the locks and tables of any other are remembered."""
+        if isinstance(operation, migrations.RenameModel):
+            self.scene.rename(self.migration.app_label, operation.old_name, operation.new_name)
         if isinstance(operation, Change):
             return
         self.scene.elidable = operation.elidable

@@ -63,6 +63,7 @@ class Scene:
         self.state, self.atomic, self._earlier = state, atomic, earlier
         self._tables: dict[str, ModelState] | None = None
         self._relations: set[str] | None = None
+        self.renamed: dict[tuple[str, str], str] = {}  # the label and the new name of a model -> its old one
         self.made: set[str] = set()
         self.app_label = ""  # of the migration
         self.databases = 1
@@ -74,6 +75,15 @@ class Scene:
         self.remade: set[str] = set()  # views that the text which is read now makes
         self.dropping: set[str] = set()  # names of constraints that go with the statement that is read now
         self._checks: dict[tuple[str, str], tuple[str, bool]] = {}  # (table, name) -> column without null, is it valid?
+
+    def rename(self, app_label: str, old: str, new: str) -> None:
+        self.renamed[app_label, new.lower()] = self.renamed.get((app_label, old.lower()), old.lower())
+
+    def model(self, app_label: str, name: str) -> ModelState | None:
+        """As it was before the migration, which may have given it another name meanwhile."""
+        now = name.lower()
+        found: ModelState | None = self.state.models.get((app_label, self.renamed.get((app_label, now), now)))
+        return found
 
     def table(self, name: str) -> Table | None:
         """The model whose table this is; None of a table that no model has."""

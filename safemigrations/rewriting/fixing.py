@@ -19,6 +19,7 @@ from django.db.migrations.state import ProjectState
 from ..checking import rules
 from ..checking.decisions import Decisions
 from ..checking.finding import LintFinding, Report
+from ..checking.handwritten import BY_HAND
 from ..checking.history import History, Key
 from ..checking.rules import model_named_by
 from ..checking.same_release import ATTRIBUTE
@@ -236,11 +237,13 @@ class Fixer:
 
     def _new_tables(self, parts: list[list[Piece]], names: list[str], number: int) -> Keys | None:
         """Those of the same migration that make a table which this part changes, and whom it named before."""
-        changed = {model_named_by(piece.operation).lower() for piece in parts[number] if not is_ours(piece.operation)}
+        own = [piece.operation for piece in parts[number] if not is_ours(piece.operation)]
+        changed = {model_named_by(operation).lower() for operation in own}
+        anything = any(isinstance(operation, BY_HAND) for operation in own)  # what it changes stands in no argument
         made = [
             (self.migration.app_label, name)
             for name, part in zip(names[:number], parts, strict=False)
-            if any(_creates(piece.operation) & changed for piece in part)
+            if any((anything and _creates(piece.operation)) or _creates(piece.operation) & changed for piece in part)
         ]
         return [*map(tuple, getattr(self.migration, ATTRIBUTE, ())), *made] if made else None
 

@@ -150,18 +150,18 @@ class Names(ast.NodeVisitor):
 
     def _table_of(self, node: ast.expr) -> str | None:
         found = self.chain(node)
-        model = self.scene.state.models.get((found.app_label, found.model.lower())) if found else None
+        model = self.scene.model(found.app_label, found.model) if found else None
         return db_table_of(model) if model else None
 
     def is_new(self, chain: Chain) -> bool:
         """Does the migration itself make the model's table, or has that only few rows, which no request locks?"""
         if chain.live:
             return False
-        model = self.scene.state.models.get((chain.app_label, chain.model.lower()))
+        model = self.scene.model(chain.app_label, chain.model)
         return model is None or db_table_of(model) in FEW or self.scene.is_new(db_table_of(model))
 
     def unique(self, chain: Chain) -> set[str]:
-        model = self.scene.state.models.get((chain.app_label, chain.model.lower()))
+        model = self.scene.model(chain.app_label, chain.model)
         return {name for name, field in model.fields.items() if field.unique} if model else set()
 
     def query(self, node: ast.AST) -> Chain | None:
