@@ -1083,9 +1083,12 @@ CASES: Sequence[Case] = (
 )
 
 
+BEFORE = "0001_initial"
+
+
 def base() -> Migration:
     """The migration that the old release has applied."""
-    migration = Migration("0001_initial", LABEL)
+    migration = Migration(BEFORE, LABEL)
     migration.initial = True  # type: ignore[misc]
     migration.operations = copy.deepcopy(list(BASE))  # type: ignore[misc]  # RenameField writes into its fields
     return migration
@@ -1095,7 +1098,7 @@ def stock(case: Case) -> list[Migration]:
     """The release as Django writes it."""
     migration = Migration("0002_change", LABEL)
     migration.operations = [getattr(operation, "stock", operation) for operation in case.operations]  # type: ignore[misc]
-    migration.dependencies = [(LABEL, base().name)]  # type: ignore[misc]
+    migration.dependencies = [(LABEL, BEFORE)]  # type: ignore[misc]
     return [migration]
 
 

@@ -26,11 +26,10 @@ from safemigrations.contracts.table import Contract
 from safemigrations.errors import StepFailed
 from safemigrations.running.run import Report, Run
 
-from .cases import LABEL, Case, base, ours
+from .cases import BEFORE, LABEL, Case, base, ours
 from .releases import contract, migrate, write
 from .snapshot import Snapshot, difference, nameless, rows, snapshot
 
-BEFORE = base().name
 PLACED = "placed"  # a column that says when a row was made
 
 
