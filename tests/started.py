@@ -23,6 +23,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+import safemigrations
+
 ROOT = Path(__file__).resolve().parents[1]
 IMPORTED = (
     "django.contrib.contenttypes",
@@ -143,7 +145,8 @@ def _become(request: Mapping[str, Any], files: Sequence[int]) -> None:
 
 
 def _import() -> None:
-    paths = [path.relative_to(ROOT) for room in ROOMS for path in (ROOT / "safemigrations" / room).glob("*.py")]
+    package = Path(safemigrations.__file__).parent  # beside the tests, or where it is installed
+    paths = [path.relative_to(package.parent) for room in ROOMS for path in (package / room).glob("*.py")]
     for name in [*IMPORTED, *(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)]:
         __import__(name)
 
