@@ -186,8 +186,12 @@ class Command(Interruptible, migrate.Command):
         for row in left:
             failed = f" ({row.last_error.splitlines()[0]})" if row.last_error else ""
             self.stdout.write(f"  {row}{failed}")
-        contract = to_type("migrate --contract", connection.alias)
-        self.stdout.write(f"When no server runs the old release any more: {contract}")
+        known = loaded().releases.names_known_to(connection)
+        if any((row.app_label, row.migration) in known for row in left):
+            contract = to_type("migrate --contract", connection.alias)
+            self.stdout.write(f"When no server runs the old release any more: {contract}")
+        else:
+            self.stdout.write("A newer release left them. The contract takes its code.")
 
     def _print_planned_contracts(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         """What the planned migrations would leave, after what is left already."""
