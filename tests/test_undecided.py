@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 BOOK = "class Book(models.Model):\n    title = models.CharField(max_length=100)\n    pages = models.IntegerField()\n"
@@ -50,3 +52,29 @@ def test_nothing_of_what_is_decided_taken_back_or_new(grown):
     grown.manage("migrate", "shop", "zero").check()
     grown.sql("DELETE FROM django_migrations")
     assert "Unsafe" not in grown.manage("migrate").check().stdout
+
+
+def words(text: str) -> str:
+    """On one line, whatever each command puts before its lines."""
+    return " ".join(text.replace("HINT:", "").split())
+
+
+def test_the_checks_lint_and_makemigrations_say_the_same(project):
+    """A change that is written all the same, as nobody can make it safe."""
+    project.write_models("shop", BOOK)
+    project.manage("makemigrations").check()
+    project.manage("migrate").check()
+    project.write_models(
+        "shop", BOOK.replace("title", "isbn = models.CharField(max_length=9, primary_key=True)\n    title")
+    )
+    written = project.manage("makemigrations", input="1\n'x'\n").check()
+    assert "safemigrations.E020" in written.stderr
+    linted = json.loads(project.manage("safemigrations", "lint", "--format", "json").stdout)
+    assert linted
+    checked, migrated = project.manage("check").stderr, project.manage("migrate", "--plan").stdout
+    for finding in linted:
+        assert words(finding["message"]) in words(written.stderr)
+        assert words(finding["hint"]) in words(written.stderr)
+        assert words(f"({finding['id']}) {finding['file']}:{finding['line']}: {finding['message']}") in words(checked)
+        assert words(finding["hint"]) in words(checked)
+        assert words(finding["message"]) in words(migrated)
