@@ -39,7 +39,7 @@ for _ in range(2):
 print(json.dumps([sent, sorted(name for name in set(sys.modules) - loaded if "safemigrations" in name)]))
 """
 REQUEST = ['INSERT INTO "shop_item"', "SELECT COUNT"]
-NOTE = "INSERT INTO safemigrations_seen"
+NOTE = 'INSERT INTO "safemigrations_seen" AS noted'
 
 
 def asked(project: Project) -> Any:

@@ -84,12 +84,18 @@ class _Settled:
             return [(name, text) for name, text, _ in cursor.fetchall()]
 
     def put_back(self) -> None:
-        """A session that was lost, or whose transaction is, has nothing to put back."""
+        """A session that was lost, or whose transaction is, has nothing to put back.
+
+        What was the default of the session is so again, and pg_settings says of it who has set that.
+        """
         if not self.before or self.connection.connection is not self.session:
             return
-        calls = ", ".join(f"set_config({literal(name)}, {literal(text)}, false)" for name, text in self.before)
+        values = ", ".join(f"({literal(name)}, {literal(text)})" for name, text in self.before)
         with contextlib.suppress(Error), self.connection.cursor() as cursor:
-            cursor.execute(f"SELECT {calls}")
+            cursor.execute(
+                "SELECT CASE WHEN set_config(name, NULL, false) <> before THEN set_config(name, before, false) END"
+                f" FROM (VALUES {values}) AS settings (name, before)"
+            )
 
 
 _current: ContextVar[_Settled | None] = ContextVar("safemigrations_settled", default=None)
