@@ -65,33 +65,24 @@ def test_a_router_may_say_no_for_the_moment(project, setting):
     assert project.sql("SELECT count(*) FROM shop_book") == [(0,)]
 
 
-def test_a_stock_operation_is_found_whatever_a_router_says_now(project):
+HAND = """from django.db import migrations, models
+from safemigrations.operations import AddFieldNullableThenBackfill
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("shop", "0002_changed")]
+    operations = [{}]
+"""
+STOCK = "migrations.AddIndex('book', models.Index(fields=['pages'], name='pages'))"
+REFUSED = "AddFieldNullableThenBackfill('book', 'more', models.IntegerField(), backfill=models.F('missing'))"
+
+
+@pytest.mark.parametrize(("operation", "id"), [(STOCK, "E001"), (REFUSED, "E092")], ids=["stock", "refused"])
+def test_what_is_wrong_is_found_whatever_a_router_says_now(project, operation, id):
     project.write("routers.py", MOMENT)
     project.set(DATABASE_ROUTERS=["routers.Router"], TENANT_APPS=["shop"])
     is_written_safely(project)
-    project.write_migration(
-        "shop",
-        "0003_stock",
-        "from django.db import migrations, models\nclass Migration(migrations.Migration):\n"
-        "    dependencies = [('shop', '0002_changed')]\n"
-        "    operations = [migrations.AddIndex('book', models.Index(fields=['pages'], name='pages'))]\n",
-    )
-    assert "safemigrations.E001" in project.manage("check").stderr
-
-
-def test_what_would_be_refused_is_found_whatever_a_router_says_now(project):
-    project.write("routers.py", MOMENT)
-    project.set(DATABASE_ROUTERS=["routers.Router"], TENANT_APPS=["shop"])
-    is_written_safely(project)
-    project.write_migration(
-        "shop",
-        "0003_refused",
-        "from django.db import migrations, models\nfrom safemigrations.operations import AddFieldNullableThenBackfill\n"
-        "class Migration(migrations.Migration):\n    atomic = False\n    dependencies = [('shop', '0002_changed')]\n"
-        "    operations = [AddFieldNullableThenBackfill('book', 'more', models.IntegerField(),"
-        " backfill=models.F('missing'))]\n",
-    )
-    assert "safemigrations.E092" in project.manage("check").stderr
+    project.write_migration("shop", "0003_by_hand", HAND.format(operation))
+    assert f"safemigrations.{id}" in project.manage("check").stderr
 
 
 def is_written_safely(project: Project) -> None:

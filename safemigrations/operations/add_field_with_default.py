@@ -213,8 +213,8 @@ GENERATED = (
     "table is small, with allow_unsafe on the migration."
 )
 ANOTHER_NAME = (
-    'Where the key only gets another name, db_column="id" keeps its column. Or decide that the table is small, with '
-    "allow_unsafe on the migration."
+    "Where the key only gets another name, db_column with the name of its column keeps it. Or decide that the table is "
+    "small, with allow_unsafe on the migration."
 )
 
 
