@@ -62,11 +62,31 @@ class Shell:
         return "".join(line for line in iter(lambda: next(lines, f"{END}\n"), f"{END}\n"))
 
 
+# What the page says that one may also see: a step waits for a request; and what a session does at the moment of a look.
+WAITS = re.compile(
+    r"^ +(\w+: waiting for|waiting:|slower:) .*\n|, of which [\d.]+ s waiting.*| Waited [\d.]+ s for .*", re.MULTILINE
+)
+SESSION = re.compile(r"(connected for) [^,\n]+, (active|idle) for .*")
+
+
 def plain(printed: str) -> str:
     """Without what differs from one run to the next; how many errors there were does not."""
     text = re.sub(r"release [0-9a-f]{8}\b", "release R", printed.replace("[y/N] y\n", "[y/N] "))
-    text = re.sub(r"is open on .*", "is open here", text)
+    text = SESSION.sub(r"\1 N s", WAITS.sub("", re.sub(r"is open on .*", "is open here", text)))
     return re.sub(r" +", " ", re.sub(r"(?<![\w.])\d[\d,.]*(?! error)\b", "N", text)).strip()
+
+
+def test_what_the_moment_adds_is_left_out():
+    """Whoever is in the way, and whatever a session does when it is looked at."""
+    line = "    pid 1782  postgres  release 11fa9bcb  connected for {}\n"
+    assert plain(line.format("14 s, idle for 0 s")) == plain(line.format("2 min, active for 1 s"))
+    assert plain(line.format("14 s, idle for 0 s")) != plain(line.format("14 s, idle in transaction for 0 s"))
+    done = "    shop_book: add column name    0.12 s{}\n    OK\nDone in 0.45 s: 1 migration, 5 steps.{}\n"
+    waited = ", of which 0.2 s waiting for pid 12 (manage.py)", " Waited 0.20 s for locks: shop_book: add column name."
+    assert plain(f"      shop_book: waiting for pid 12 (manage.py, idle for 3 s)\n{done.format(*waited)}") == plain(
+        done.format("", "")
+    )
+    assert plain("title: 586 requests, 0 errors") != plain("title: 586 requests, 1 errors")
 
 
 def test_the_tutorial(database, dsn, tmp_path):
