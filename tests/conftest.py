@@ -22,6 +22,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from testproject.postgres import server
+from tests import processes
 from tests.project import ROOT, Project
 
 if TYPE_CHECKING:  # at run time only after django.setup()
@@ -53,6 +54,12 @@ def _compile() -> None:
     """Commands in projects write no bytecode: without it, each would compile the package before it begins."""
     for folder in ("safemigrations", "tests", "testproject"):
         compile_dir(ROOT / folder, quiet=2, rx=TESTS)
+
+
+@pytest.fixture(autouse=True)
+def _processes_end() -> Iterator[None]:
+    with processes.ended():
+        yield
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import psycopg
 
 from testproject.postgres import settings_for
 
-from . import started
+from . import processes, started
 
 ROOT = started.ROOT
 MODELS = "from __future__ import annotations\n\nfrom django.db import models\n\n\n"
@@ -147,7 +147,7 @@ class Project:
         return Running(self._start(args, stdin=subprocess.DEVNULL, group=group))
 
     def _start(self, args: Sequence[str], *, stdin: int, group: bool = False) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return processes.start(
             [sys.executable, "-W", "error", "-u", "manage.py", *args],
             cwd=self.folder,
             env=self._environment(),

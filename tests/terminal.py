@@ -8,10 +8,10 @@ import pty
 import re
 import select
 import struct
-import subprocess
 import sys
 import termios
 
+from . import processes
 from .contention import PATIENCE
 from .project import Project
 
@@ -26,7 +26,7 @@ class Terminal:
     def __init__(self, project: Project, *args: str, columns: int = 80, **environment: str) -> None:
         self.ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        self.process = subprocess.Popen(
+        self.process = processes.start(
             [sys.executable, "manage.py", *args],
             cwd=project.folder,
             env={**project._environment(), "TERM": "xterm", "COLUMNS": "", "CI": "", "NO_COLOR": "", **environment},

@@ -19,6 +19,7 @@ from django.test import override_settings
 
 from safemigrations.running.backfill import progress, tasks
 from safemigrations.running.backfill.progress import Status
+from tests import processes
 from tests.contention import until
 from tests.project import ROOT, Project
 
@@ -282,24 +283,18 @@ def test_the_queue_of_celery(project, tmp_path):
     assert len(list(Path(queue).iterdir())) == 2
     assert filled(project) == 0
     workers = [worker_of(project, f"w{number}") for number in range(2)]
-    try:
-        workers_at_work = "SELECT count(DISTINCT worker) FROM safemigrations_backfill_section"
-        until(lambda: project.sql(workers_at_work) == [(2,)])
-        os.killpg(workers[0].pid, signal.SIGKILL)
-        project.sql("UPDATE safemigrations_backfill SET pace = '{}'")
-        until(lambda: status(project) == "done")
-    finally:
-        for worker in workers:
-            if worker.poll() is None:
-                os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait()
+    workers_at_work = "SELECT count(DISTINCT worker) FROM safemigrations_backfill_section"
+    until(lambda: project.sql(workers_at_work) == [(2,)])
+    os.killpg(workers[0].pid, signal.SIGKILL)
+    project.sql("UPDATE safemigrations_backfill SET pace = '{}'")
+    until(lambda: status(project) == "done")
     assert filled(project) == ROWS
 
 
 def worker_of(project: Project, name: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "celery", "-A", "shop", "worker", "-c", "1", "-n", name, "-l", "WARNING"]
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": f"{project.folder}:{ROOT}"}
-    return subprocess.Popen(
+    return processes.start(
         command,
         cwd=project.folder,
         env=environment,

@@ -1,12 +1,15 @@
 """The databases that tests ask for."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections
+
+from . import processes
 
 NAMES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
 MARK = "CREATE TABLE mark ()"
@@ -63,3 +66,15 @@ def test_a_subprocess_sees_the_database_of_its_test(database):
 def test_a_test_that_asked_for_no_database_has_none():
     with pytest.raises(OperationalError, match="this_test_asked_for_no_database"):
         connection.ensure_connection()
+
+
+def test_a_process_ends_with_its_test_and_with_what_it_has_started():
+    ours, theirs = os.pipe()
+    shell = ["sh", "-c", "sleep 600; true"]
+    with processes.ended():
+        alone = processes.start(["sleep", "600"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        leader = processes.start(shell, process_group=0, stdout=theirs)
+        os.close(theirs)
+    assert [process.returncode for process in (alone, leader)] == [-signal.SIGKILL] * 2
+    assert os.read(ours, 1) == b""  # nobody has the other end any more
+    os.close(ours)

@@ -13,6 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from testproject.postgres import settings_for
 
+from . import processes
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(console|py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A virtual environment and the server are here already.
@@ -36,7 +38,7 @@ class Shell:
     """One that stays: it remembers its folder, and what runs in the background."""
 
     def __init__(self, folder: Path) -> None:
-        self.process = subprocess.Popen(
+        self.process = processes.start(
             ["bash"],
             cwd=folder,
             env={
