@@ -99,18 +99,27 @@ def second_connection(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseW
     own = another_connection(connection, KEEPALIVE)
     own.settings_dict["AUTOCOMMIT"] = False
     try:
+        _open(own)
         _begin(own)
         yield own
-    except OperationalError as error:
-        if own.connection is not None:  # libpq gives no SQLSTATE for one that could not be opened
-            raise
-        raise StepFailed(
-            f"migrate needs a second connection, for the lock that keeps another migrate out: {str(error).strip()}. "
-            "Nothing was changed."
-        ) from error
     finally:
         with contextlib.suppress(Error):
             own.close()
+
+
+def _open(own: BaseDatabaseWrapper) -> None:
+    """Where too few connections are allowed, one that somebody has just closed counts until the server has ended it."""
+    end = time.monotonic() + SOON
+    while not own.connection:
+        try:
+            own.ensure_connection()
+        except OperationalError as error:
+            if time.monotonic() > end:
+                raise StepFailed(
+                    "migrate needs a second connection, for the lock that keeps another migrate out: "
+                    f"{str(error).strip()}. Nothing was changed."
+                ) from error
+            time.sleep(POLL)
 
 
 def refuse_lost_session(connection: BaseDatabaseWrapper, pid: int, own: BaseDatabaseWrapper) -> None:
