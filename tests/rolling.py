@@ -1,89 +1,44 @@
 """A shop that is rolled out and back: commands of three releases from their own trees, and servers that stay up.
 
-A server is a session that carries the mark of its release and sends the very statements that its models send.
+A server is a process of a rehearsal: it has the models and the mark of its release, and stays connected.
 """
 
 from __future__ import annotations
 
-import json
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count, permutations
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
+from django.db import DEFAULT_DB_ALIAS
 
-from . import started, three_releases
+from safemigrations.rehearsing.playing import show
+from safemigrations.rehearsing.processes import Client, Processes
+from safemigrations.rehearsing.releases import Release
+
+from . import three_releases
 from .conftest import create_database, on_server
-from .project import Project, Result
+from .project import ROOT, Project, Result
 from .three_releases import dsn_of
 
-RECORD = """
-import json
-import django
-django.setup()
-from django.db import connection
-from safemigrations.contracts.marks import own_mark
-from shop.models import Item
-
-sent = []
-
-def note(execute, sql, params, *rest):
-    sent.append([sql, params])
-    return execute(sql, params, *rest)
-
-given = {field.name: "written" if field.get_internal_type() != "IntegerField" else 5
-         for field in Item._meta.fields if not field.primary_key}
-with connection.execute_wrapper(note):
-    item = Item.objects.create(**given)
-    list(Item.objects.all())
-    item.save()
-    Item.objects.get(pk=item.pk)
-print(json.dumps({"mark": own_mark(), "pk": item.pk, "sent": sent}))
-"""
-
-
-class Release:
-    """One release: its tree, its mark, and what its models send."""
-
-    def __init__(self, number: int, project: Project, said: dict[str, Any]) -> None:
-        self.number, self.project, self.mark, self.pk = number, project, said["mark"], said["pk"]
-        self.create, self.every, self.save, self.get = said["sent"]
-
-    def __repr__(self) -> str:
-        return f"v{self.number}"
-
-
-class Server:
-    """A release that is up."""
-
-    def __init__(self, release: Release, dsn: str) -> None:
-        self.release = release
-        self.session = psycopg.connect(dsn, autocommit=True, application_name=f"web safemig:{release.mark}")
-
-    def send(self, statement: list[Any], written: str, pk: int | None = None) -> list[tuple[Any, ...]]:
-        """What a request sends, with a value and a key of its own."""
-        sql, params = statement
-        own = {"written": written, self.release.pk: pk or self.release.pk}
-        return self.session.execute(sql, [own.get(value, value) for value in params]).fetchall()
-
-    def create(self, written: str) -> int:
-        return int(self.send(self.release.create, written)[0][0])
-
-    def read(self, pk: int) -> list[tuple[Any, ...]]:
-        return self.send(self.release.get, "", pk)
-
-    def stop(self) -> None:
-        self.session.close()
+PLAN: dict[str, list[str]] = {"chosen": ["shop.item"], "visited": [], "filled": [], "unique": []}
+CALLED = {3: {"shop.item.title": "name"}}  # release -> column of it -> as the first release calls it
+SHOWN = 2  # rows that one server shows another
 
 
 class Shop:
     """The database, the releases, and the servers that are up; begins with the first release, migrated and up."""
 
-    def __init__(self, name: str, template: str, releases: list[Release]) -> None:
-        self.name, self.template, self.releases = name, template, releases
-        self.up: dict[int, Server] = {}
+    def __init__(self, name: str, template: str, trees: list[Project], stack: ExitStack) -> None:
+        self.name, self.template, self.trees = name, template, trees
+        self.processes = [_processes(number, tree, name, stack) for number, tree in enumerate(trees, 1)]
+        self.up: dict[int, Client] = {}
+        self.started = count(1)
         self.said: list[str] = []  # each command and its exit status, for whoever reads a failure
 
     def begin(self) -> None:
@@ -96,7 +51,7 @@ class Shop:
         on_server("DROP DATABASE {} WITH (FORCE)", self.name)
 
     def manage(self, number: int, *args: str) -> Result:
-        result = self.releases[number - 1].project.manage(*args)
+        result = self.trees[number - 1].manage(*args)
         self.said.append(f"v{number}: {' '.join(args)}  -> {result.returncode}")
         assert "Traceback" not in result.stderr, result.stderr
         return result
@@ -113,30 +68,28 @@ class Shop:
     def start(self, number: int) -> None:
         """As a probe lets it: a server that isn't ready gets no request."""
         if number not in self.up and not self.manage(number, "safemigrations", "ready").returncode:
-            self.up[number] = Server(self.releases[number - 1], dsn_of(self.name))
+            self.up[number] = client = self.processes[number - 1].client()
+            called = [{}, CALLED.get(number, {})]
+            names = {DEFAULT_DB_ALIAS: self.name}
+            client.call("prepare", names, DEFAULT_DB_ALIAS, f"v{number}", next(self.started), called, PLAN)
+            self._ask(client, "round")  # so that it is connected
 
     def stop(self, number: int) -> None:
-        if server := self.up.pop(number, None):
-            server.stop()
+        if client := self.up.pop(number, None):
+            client.call("leave")
+            client.stop()
 
     def ask(self) -> None:
-        """Can every release that is up write, and read what each of them wrote?"""
-        try:
-            for server in self.up.values():
-                self._ask(server)
-        except psycopg.Error as error:
-            raise AssertionError("\n".join([*self.said, f"{server.release}: {error}"])) from error
+        """Can every release that is up do what it does all day, and read and change what each of them wrote?"""
+        for client in self.up.values():
+            self._ask(client, "round")
+        for one, other in permutations(self.up.values(), 2):
+            show(self._ask, one, other, SHOWN)
 
-    def _ask(self, server: Server) -> None:
-        written = uuid4().hex[:10]
-        pk = server.create(written)
-        for other in self.up.values():
-            assert written in other.read(pk)[0], [*self.said, f"{other.release} of {server.release}: {written}"]
-            other.send(other.release.every, "")
-        rewritten = uuid4().hex[:10]
-        server.send([server.release.save[0] + " RETURNING id", server.release.save[1]], rewritten, pk)
-        for other in self.up.values():
-            assert rewritten in other.read(pk)[0], [*self.said, f"{other.release} of {server.release}: {rewritten}"]
+    def _ask(self, client: Client, method: str, *arguments: Any) -> Any:
+        answer = client.call("play", time.time(), method, *arguments)
+        assert not answer["failures"], [*self.said, *answer["failures"]]
+        return answer["returned"]
 
     # What the database holds.
 
@@ -159,18 +112,11 @@ def shop(folder: Path, stages: three_releases.Stages, **settings: Any) -> Iterat
     """For as many rounds of begin() and end() as you like."""
     name = f"safemigrations_rolling_{uuid4().hex}"
     trees = three_releases.trees(folder, dsn_of(name), SAFEMIGRATIONS=settings)
-    releases = [_recorded(number, project, name) for number, project in enumerate(trees, 1)]
-    yield Shop(name, stages.template("v1"), releases)
+    with ExitStack() as stack:
+        yield Shop(name, stages.template("v1"), trees, stack)
 
 
-def _recorded(number: int, project: Project, name: str) -> Release:
-    """A release on a database of its own, for what its models send."""
-    create_database(name, "template1")
-    try:
-        project.manage("migrate").check()
-        project.write("record.py", RECORD)
-        said, error, status = started.run(["record.py"], folder=project.folder, env=project._environment(), input="")
-        assert not status, error
-    finally:
-        on_server("DROP DATABASE {} WITH (FORCE)", name)
-    return Release(number, project, json.loads(said))
+def _processes(number: int, tree: Project, database: str, stack: ExitStack) -> Processes:
+    path = (str(tree.folder), str(ROOT))
+    release = Release(f"v{number}", f"v{number}", tree.folder, tree.folder, path, sys.executable, "settings")
+    return Processes(release, stack, {DEFAULT_DB_ALIAS: database})

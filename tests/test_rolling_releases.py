@@ -71,7 +71,7 @@ def test_two_pipelines_at_the_same_moment(world):
     """Each with its own image: requests are answered all the while, and nothing is dropped."""
     migrate, contract = ["migrate", "--noinput"], ["migrate", "--contract", "--noinput"]
     commands = [(2, migrate), (1, contract), (2, contract)]
-    running = [world.releases[number - 1].project.start(*command) for number, command in commands]
+    running = [world.trees[number - 1].start(*command) for number, command in commands]
     while any(one.process.poll() is None for one in running):
         world.ask()
     for (number, command), one in zip(commands, running, strict=True):

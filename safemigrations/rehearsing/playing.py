@@ -64,16 +64,8 @@ class Play:
         for client in clients:
             self.stack.callback(client.stop)
             self.stage.started += 1
-            release = client.release.name
-            client.call(
-                "prepare",
-                self.names,
-                self.stage.scratch.alias,
-                release,
-                self.stage.started,
-                known_as,
-                self.plan,
-            )
+            alias, number = self.stage.scratch.alias, self.stage.started
+            client.call("prepare", self.names, alias, client.release.name, number, known_as, self.plan)
         return clients
 
     def _stop(self, clients: list[Client]) -> list[Client]:
@@ -142,10 +134,7 @@ class Play:
     def exchange(self) -> None:
         """Each reads what the other wrote and changes it, as far as it knows the columns; deletes its parents."""
         for one, other in self._pairs():
-            written = self.ask(one, "latest", EXCHANGED)
-            self.ask(other, "audit", written)
-            self.ask(one, "update_ledger", self.ask(other, "touch", written))
-            self.ask(one, "audit", self.ask(one, "latest", EXCHANGED))
+            show(self.ask, one, other, EXCHANGED)
         for one, other in self._pairs():
             families = [family for family in self.ask(one, "families") if family[0] not in self.stage.changes.made]
             self.ask(one, "read_children", self.ask(other, "delete_parents_of", families))
@@ -161,3 +150,11 @@ class Play:
     def audit(self, clients: list[Client], ledgers: Iterable[Any]) -> None:
         for ledger in ledgers:
             self.ask(clients[0], "audit", ledger)
+
+
+def show(ask: Callable[..., Any], one: Client, other: Client, each: int) -> None:
+    """The other reads the latest rows that one wrote, so many of each model, and changes them; then one reads them."""
+    written = ask(one, "latest", each)
+    ask(other, "audit", written)
+    ask(one, "update_ledger", ask(other, "touch", written))
+    ask(one, "audit", ask(one, "latest", each))
