@@ -234,10 +234,9 @@ def test_a_backend_that_is_ended_is_said_as_it_is(shop, other_connection, connec
     session.execute("SELECT pg_terminate_backend(%s)", [pid])
     result = running.wait()
     assert result.returncode == 1
-    assert re.fullmatch(  # during a statement, or between two of them
-        r"StepFailed: The connection to the server was lost \((terminating connection due to administrator command|"
-        r"consuming input failed: server closed the connection unexpectedly)\)\. What was done before stays\. Run the "
-        r"same command again\.\n",
+    assert re.fullmatch(  # the reason depends on the moment: tests/test_lost.py
+        r"StepFailed: The connection to the server was lost \([^\n]+\)\. What was done before stays\. Run the same "
+        r"command again\.\n",
         result.stderr,
     )
 

@@ -1,5 +1,6 @@
-"""Commands that end with a sentence instead of a traceback, where Django says why it can't go on or somebody presses
-Ctrl-C: everything that they do can be gone on with. They have no color where NO_COLOR says so (https://no-color.org)."""
+"""Commands that end with a sentence instead of a traceback, where Django says why it can't go on, the connection is
+lost, or somebody presses Ctrl-C: everything that they do can be gone on with. They have no color where NO_COLOR says so
+(https://no-color.org)."""
 
 from __future__ import annotations
 
@@ -8,8 +9,10 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
 
 from safemigrations.checking.in_words import in_words
+from safemigrations.running.lost import led_to, lost_in_words
 
 STATUS = 130  # of a process that SIGINT ended, as shells count
 
@@ -27,11 +30,16 @@ class Interruptible(BaseCommand):
         if os.environ.get("NO_COLOR") and not options.get("force_color"):
             options["no_color"] = True
         try:
-            with in_words():
+            with in_words(), lost_in_words():
                 return super().execute(*args, **options)
-        except KeyboardInterrupt as error:
-            if not self._called_from_command_line:
+        except (KeyboardInterrupt, CommandError, Error) as error:
+            if not self._called_from_command_line or not _is_interrupted(error):
                 raise
             if not options["verbosity"]:
                 sys.exit(STATUS)
             raise Interrupted("what is done stays. Run the same command again to go on.", returncode=STATUS) from error
+
+
+def _is_interrupted(error: BaseException) -> bool:
+    """Ctrl-C may leave a connection on which the next statement fails, such as one that would have cleaned up."""
+    return any(isinstance(each, KeyboardInterrupt) for each in led_to(error))

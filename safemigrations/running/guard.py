@@ -146,7 +146,7 @@ class Guard:
         """Set it for one statement. After an error in a transaction the rollback puts it back."""
         inside = self.connection.in_atomic_block
         local = "LOCAL " if inside else ""
-        with self.connection.connection.cursor() as cursor:
+        with self.connection.wrap_database_errors, self.connection.connection.cursor() as cursor:
             cursor.execute("SHOW lock_timeout")
             (before,) = cursor.fetchone()
             cursor.execute(f"SET {local}lock_timeout = {locks.milliseconds(attempt.timeout or A_MOMENT)}")

@@ -20,8 +20,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..errors import StepFailed
 from ..typed import server_version, tenant_of
 from .another import another_connection
-from .backfill.failures import first_line, is_lost
 from .blockers import Blocker, session_of
+from .lost import lost_in_words, reason
 from .of_tenant import refuse_lost_schema
 from .pooler import refuse_pooler
 
@@ -56,16 +56,10 @@ def one_at_a_time(connection: BaseDatabaseWrapper, waiting: Tell) -> Iterator[No
         refuse_lost_session(connection, pid, own)
         token = _own.set({**_own.get({}), connection.alias: own})
         try:
-            yield
-        except OperationalError as error:
-            if not is_lost(error):
-                raise
-            raise StepFailed(_LOST.format(error=first_line(error))) from error
+            with lost_in_words():
+                yield
         finally:
             _own.reset(token)
-
-
-_LOST = "The connection to the server was lost ({error}). What was done before stays. Run the same command again."
 
 
 def _once(waiting: Tell) -> Tell:
@@ -153,7 +147,7 @@ def look(connection: BaseDatabaseWrapper) -> None:
             _value(own, "SELECT 1")
     except DatabaseError as error:
         raise StepFailed(
-            f"The connection that held the lock of this migrate is gone ({first_line(error)}). "
+            f"The connection that held the lock of this migrate is gone ({reason(error)}). "
             "Another migrate may run by now, so this one stops. What was done before stays. Run the same command again."
         ) from error
     refuse_lost_schema(connection)

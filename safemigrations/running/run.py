@@ -24,6 +24,7 @@ from .events import listeners
 from .events import vocabulary as happened
 from .events.event import Event
 from .locks import sqlstate
+from .lost import is_lost, reason
 from .settings import INSUFFICIENT_PRIVILEGE
 
 
@@ -115,8 +116,9 @@ def explain(connection: BaseDatabaseWrapper, step: Step, error: DatabaseError) -
     found = hint_of_drift(connection, error)
     hint = f"\n{found}" if found else ""
     hides = " If a policy hides rows, use a role that has BYPASSRLS." if _may_be_hidden(step, error) else ""
+    said = f"the connection to the server was lost ({reason(error)})" if is_lost(error) else str(error).strip()
     return (
-        f"{step.why} failed: {str(error).strip()}\nStatement: {'; '.join(step.statements)}\n"
+        f"{step.why} failed: {said}\nStatement: {'; '.join(step.statements)}\n"
         "What was done before this step stays and is skipped the next time. Mend the cause and run the same "
         f"command again.{hides}{hint}"
     )

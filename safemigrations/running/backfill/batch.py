@@ -14,7 +14,8 @@ from django.db import DatabaseError, transaction
 from ... import conf
 from ...errors import LockNotAcquired
 from .. import locks
-from .failures import TooManyLocked, first_line, is_rejection
+from ..lost import first_line
+from .failures import TooManyLocked, is_rejection
 from .filler import Filler
 from .progress import Section
 from .sections import condition_of, next_fence, shared_batch

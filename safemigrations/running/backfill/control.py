@@ -23,12 +23,13 @@ from ..a_run import PARENT
 from ..events import vocabulary as happened
 from ..events.event import at, place
 from ..foreseen import refuse_foreseen
+from ..lost import is_lost
 from ..pooler import refuse_pooler
 from ..run import Report, explain
 from ..session import Session
 from ..storage import refuse_others
 from . import progress as store
-from .failures import Stopped, is_lost
+from .failures import Stopped
 from .pace import seconds_closed
 from .progress import Progress, Status
 from .work import Work

@@ -10,9 +10,10 @@ from django.db import DatabaseError, transaction
 
 from ...errors import StepFailed
 from ...plans.steps import Backfill
+from ..lost import first_line
 from ..session import Session
 from .computed import rows_of
-from .failures import TooManyLocked, first_line, is_rejection
+from .failures import TooManyLocked, is_rejection
 from .left import MOST_LEFT, Left, LeftRow, named
 from .news import News
 from .pace import Pace

@@ -25,7 +25,7 @@ from ...typed import follow
 from ..events.event import Event
 from ..events.vocabulary import StepProgress
 from ..locks import QUERY_CANCELED, sqlstate
-from .failures import first_line
+from ..lost import first_line
 from .table import fetch
 from .watch import Watch
 

@@ -15,9 +15,9 @@ from django.db import DatabaseError, connections
 
 from ...errors import StepFailed
 from ..a_run import a_run
+from ..lost import is_lost
 from ..run import Report
 from .control import may_work, work_on_all
-from .failures import is_lost
 
 SECONDS = 60.0
 NEEDS = {

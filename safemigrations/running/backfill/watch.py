@@ -17,8 +17,8 @@ from ...plans.steps import Backfill
 from ...postgres.names import regclass
 from ...postgres.surroundings import replicas_behind, slots_behind
 from ..another import another_connection
+from ..lost import first_line
 from ..one_at_a_time import OWN, holders_of
-from .failures import first_line
 from .table import fetch
 
 AFTER = 1.0  # seconds before the first look: most backfills end sooner

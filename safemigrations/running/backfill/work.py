@@ -19,12 +19,13 @@ from ...errors import LockNotAcquired, StepFailed
 from ...plans.steps import Backfill
 from .. import ledger
 from ..events import vocabulary as happened
+from ..lost import first_line, is_lost
 from ..session import Session
 from . import progress as store
 from . import second as second_connection
 from .batch import BatchOfSection
 from .ending import Ending
-from .failures import Stopped, first_line, is_lost
+from .failures import Stopped
 from .filler import Filler
 from .left import StoredLeft
 from .news import Meter, News, Relay
