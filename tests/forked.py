@@ -29,9 +29,7 @@ from safemigrations.rehearsing.playing import Play, Stage
 from safemigrations.rehearsing.writing import KEPT
 
 from .cases import CASES, LABEL, Case, base, ours, state_after
-from .releases import EACH, installed, migrate, models_of
-
-rows.SEEDS = EACH  # with more of them, rows that one release has made are taken for some that nobody deletes
+from .releases import installed, migrate, models_of
 
 context: Any = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload([__name__])
@@ -51,6 +49,7 @@ def playing(case: Case) -> Iterator[Play]:
         "visited": near,
         "filled": changes.filled,
         "unique": changes.unique,
+        "seeds": rows.seeds(models_of(before), DEFAULT_DB_ALIAS),
     }
     old: Any = Servers(case.name, "old")
     new: Any = Servers(case.name, "new")
@@ -176,6 +175,9 @@ class _Server(worker.Client):
 
     def models(self, alias: str) -> list[Any]:
         return models_of(self.state)
+
+    def use(self, names: dict[str, str], traffic: str, *arguments: Any) -> None:
+        super().use(names, traffic, self.state, *arguments)
 
 
 def _serve(channel: socket.socket, database: dict[str, Any], name: str, release: str) -> None:

@@ -22,6 +22,7 @@ UNHARMED = [
     "add_check_constraint_of_long_name",
     "add_check_constraint_on_child_model",
     "add_check_constraint_on_partitioned_table",
+    "add_field_auto_now_indexed",
     "add_field_db_default",
     "add_field_db_default_indexed",
     "add_field_db_default_now",

@@ -70,11 +70,12 @@ def _play(
     tell: Callable[[Phase], None],
 ) -> None:
     old, new = releases
-    clean = _make_base(wanted, scratch, old, result)
+    clean, seeds = _make_base(wanted, scratch, old, result)
     suites = Suites(scratch, old, new, wanted.tests or "", clean, stack)
     if wanted.tests:
         suites.begin()
-    stage = Stage(scratch, old, new, changes, _plan(wanted, changes), wanted.clients, tell)
+    plan = {**_plan(wanted, changes), "seeds": seeds}
+    stage = Stage(scratch, old, new, changes, plan, wanted.clients, tell)
     plays = Plays(stage, wanted.seconds, wanted.kills)
     plays.play()
     result.phases = stage.phases
@@ -90,8 +91,10 @@ def _play(
         result.findings += suites.findings(has_contract=plays.has_contract)
 
 
-def _make_base(wanted: Wanted, scratch: Scratch, old: Processes, result: Rehearsal) -> Names:
-    """What the old release makes; a copy without rows of the rehearsal, where tests are going to run."""
+def _make_base(
+    wanted: Wanted, scratch: Scratch, old: Processes, result: Rehearsal
+) -> tuple[Names, Mapping[str, Sequence[str]]]:
+    """What the old release makes; a copy without rows of the rehearsal, where tests are going to run; its seeds."""
     scratch.create(wanted.template)
     if wanted.dump:
         connection = scratch.connect(scratch.base)
@@ -102,9 +105,10 @@ def _make_base(wanted: Wanted, scratch: Scratch, old: Processes, result: Rehears
     clean = scratch.copy() if wanted.tests else scratch.base
     with old.asked() as client:
         failed = client.call("fill", scratch.base, wanted.alias, wanted.rows)
+        seeds = client.call("seeds", scratch.base, wanted.alias)
         client.call("leave")
     result.notes += _unmade(failed)
-    return clean
+    return clean, seeds
 
 
 def _unmade(failed: Mapping[str, str]) -> Iterator[str]:

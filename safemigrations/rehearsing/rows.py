@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,7 +18,7 @@ from .values import NoValue, Numbers
 MADE_BY_DJANGO = ("contenttypes.contenttype", "auth.permission", "sites.site")
 TRIES = 8
 DEEPEST = 12  # rows, each of which needs the next one
-SEEDS = 5  # rows that were there before, and that nobody deletes
+SEEDS = 5  # rows of a model that were there before, and that nobody deletes
 
 
 def rehearsed_models(alias: str) -> list[Any]:
@@ -88,6 +88,7 @@ class Rows:
     def __init__(self, numbers: Numbers, alias: str) -> None:
         self.numbers, self.alias, self.depth = numbers, alias, 0  # how many rows wait for their parents
         self.seeds: dict[Any, list[Any]] = {}
+        self.keys: Callable[[Any], Sequence[str]] | None = None  # of the seeds of a model; None: nobody else is there
         self.unique: frozenset[str] = frozenset()  # "shop.order.invoice": relations that one release says are unique
 
     def values(self, model: Any, **given: Any) -> dict[str, Any]:
@@ -164,14 +165,37 @@ class Rows:
         return self.create_parent(model)
 
     def _seeds(self, model: Any) -> list[Any]:
-        """Rows that nobody deletes. Keys that aren't counted don't tell which were there first."""
+        """Rows that nobody deletes."""
         if model not in self.seeds:
-            counted = isinstance(model._meta.pk, models.AutoField) or label(model) in MADE_BY_DJANGO
-            self.seeds[model] = list(self.first_of(model)) if counted else []
+            self.seeds[model] = list(self._found(model))
         return self.seeds[model]
 
-    def first_of(self, model: Any) -> Any:
-        return model._base_manager.using(self.alias).order_by("pk")[:SEEDS]
+    def _found(self, model: Any) -> Any:
+        if self.keys is None:
+            return first_of(model, self.alias)
+        keys = [model._meta.pk.to_python(key) for key in self.keys(model)]
+        return model._base_manager.using(self.alias).filter(pk__in=keys).order_by("pk")
+
+
+def first_of(model: Any, alias: str) -> Any:
+    return model._base_manager.using(alias).order_by("pk")[:SEEDS]
+
+
+def seeds(chosen: Iterable[Any], alias: str) -> dict[str, list[str]]:
+    """Keys of the first rows of each model, and of those that it points at; asked before anybody makes rows of his own.
+
+    Nothing points at a key of several columns.
+    """
+    single = [model for model in chosen if not isinstance(model._meta.pk, models.CompositePrimaryKey)]
+    wanted = dict.fromkeys([*single, *(parent for model in single for parent in parents(model))])
+    return {label(model): _first_keys(model, alias) for model in wanted}
+
+
+def _first_keys(model: Any, alias: str) -> list[str]:
+    try:
+        return [row._meta.pk.value_to_string(row) for row in first_of(model, alias)]
+    except DatabaseError:  # its table is somewhere else: no migration of this database makes it
+        return []
 
 
 def fill(rows: Rows, chosen: Iterable[Any], *, each: int) -> dict[str, str]:
@@ -198,4 +222,4 @@ def _reason(error: BaseException) -> str:
 def _relate(rows: Rows, row: Any) -> None:
     for field in row._meta.local_many_to_many:
         if field.remote_field.through._meta.auto_created:
-            getattr(row, field.name).set(list(rows.first_of(field.remote_field.model)))
+            getattr(row, field.name).set(list(first_of(field.remote_field.model, rows.alias)))

@@ -37,10 +37,12 @@ class Traffic(Writing):
         visited: Iterable[str] = (),
         filled: Iterable[str] = (),
         unique: Iterable[str] = (),
+        seeds: Mapping[str, Sequence[str]] | None = None,
         over: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(requests, rows, names, known)
         rows.unique, self.over = frozenset(unique), over
+        rows.keys = lambda model: (seeds or {}).get(names.model(model), ())
         self.filled = frozenset(filled)  # "shop.order.note": columns in which a null may get a value
         self.chosen = [known[name] for name in chosen if name in known]
         self.visited = [known[name] for name in visited if name in known]

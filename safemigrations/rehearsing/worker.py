@@ -34,7 +34,7 @@ from . import commands
 from .channel import receive, send
 from .ledger import Names
 from .requests import Requests
-from .rows import Rows, fill, rehearsed_models
+from .rows import Rows, fill, rehearsed_models, seeds
 from .traffic import Traffic
 from .values import Numbers, found
 
@@ -80,6 +80,11 @@ class Client:
             found(seed)()
         rows = Rows(Numbers("seed", 1), alias)
         return fill(rows, rehearsed_models(alias), each=each)
+
+    def seeds(self, names: dict[str, str], alias: str) -> dict[str, list[str]]:
+        """Rows that are there before the first request."""
+        self._connect(names)
+        return seeds(rehearsed_models(alias), alias)
 
     def prepare(
         self, names: dict[str, str], alias: str, release: str, number: int, known_as: list[dict[str, str]], plan: Any

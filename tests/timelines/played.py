@@ -17,12 +17,12 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
 from psycopg import sql
 
 from safemigrations.hooks.executor import MigrationExecutor
-from safemigrations.rehearsing.rows import Rows
+from safemigrations.rehearsing.rows import Rows, label, seeds
 from safemigrations.rehearsing.values import Numbers
 
 from ..cases import CASES, LABEL, Case, base, ours, state_after, stock
 from ..conftest import create_database, forget, on_server
-from ..forked import context, present_database, use_database
+from ..forked import Servers
 from ..releases import contract, fill, installed, migrate, models_of, write
 from ..three_releases import dsn_of
 from .pages import BUCKET
@@ -68,7 +68,8 @@ def played(name: str, way: str) -> dict[str, Any]:
 
 def _rolled_out(case: Case, way: str, last: str) -> tuple[str, list[Span], list[Request], list[Request]]:
     spans: list[Span] = []
-    old = Release(case, "old")
+    keys = seeds(models_of(state_after([base()])), DEFAULT_DB_ALIAS)
+    old = Release(case, "old", keys)
     time.sleep(ALONE)
     with _long_transaction(case, spans):
         time.sleep(BEFORE)
@@ -77,7 +78,7 @@ def _rolled_out(case: Case, way: str, last: str) -> tuple[str, list[Span], list[
     if refused:
         time.sleep(TAIL)
         return refused, spans, old.stop(), []
-    new = Release(case, "new")
+    new = Release(case, "new", keys)
     time.sleep(BOTH)
     by_old = old.stop()
     if way == "safemigrations":
@@ -147,43 +148,36 @@ def _changed(case: Case, state: Any) -> list[Any]:
 
 
 class Release:
-    """A process that sends requests of one release, one after the other."""
+    """A server of one release, which sends requests one after the other."""
 
-    def __init__(self, case: Case, release: str) -> None:
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, present_database(), case.name, release))
-        self.process.start()
-        theirs.close()
-        self.pipe.recv()
+    def __init__(self, case: Case, release: str, seeds: dict[str, list[str]]) -> None:
+        self.client = Servers(case.name, release).client()
+        self.client.call("use", {}, f"{__name__}.{Requests.__name__}", case.name, release, seeds)
+        self.client.send("go_on")
 
     def stop(self) -> list[Request]:
         """The requests that it sent."""
-        self.pipe.send("stop")
-        sent: list[Request] = self.pipe.recv()
-        self.process.join()
+        self.client.send("pause")
+        sent: list[Request] = self.client.answer()
+        self.client.stop()
         return sent
-
-
-def _serve(pipe: Any, database: dict[str, Any], name: str, release: str) -> None:
-    use_database(database)
-    (case,) = (case for case in CASES if case.name == name)
-    migrations = [base()] if release == "old" else [base(), *stock(case)]
-    rows = Rows(Numbers(release, 1_000_000 if release == "old" else 2_000_000), DEFAULT_DB_ALIAS)
-    requests = Requests(rows)
-    changed = _changed(case, state_after(migrations))
-    pipe.send("ready")
-    while not pipe.poll():
-        requests.send(changed)
-    pipe.send(requests.sent)
-    connections.close_all()
 
 
 class Requests:
     """What a page of a shop does with a model: a new row, a list, a row that is saved again."""
 
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-        self.sent: list[Request] = []
+    def __init__(
+        self, over: Callable[[], bool], state: Any, case: str, release: str, seeds: dict[str, list[str]]
+    ) -> None:
+        self.over, self.sent = over, list[Request]()
+        self.changed = _changed(next(one for one in CASES if one.name == case), state)
+        self.rows = Rows(Numbers(release, 1_000_000 if release == "old" else 2_000_000), DEFAULT_DB_ALIAS)
+        self.rows.keys = lambda model: seeds.get(label(model), ())
+
+    def go_on(self) -> list[Request]:
+        while not self.over():
+            self.send(self.changed)
+        return self.sent
 
     def send(self, changed: Sequence[Any]) -> None:
         for model in changed:
