@@ -1,4 +1,4 @@
-"""A foreign key that points at another model, where a field between the two says which row is which."""
+"""A foreign key or a many-to-many field points at another model, and a field between the two says which row is which."""
 
 from __future__ import annotations
 
@@ -93,3 +93,95 @@ def test_a_field_that_leads_to_several_rows_says_nothing(project):
     said = project.manage("makemigrations", "shop", input="y\n").check()
     assert "what says which one" not in said.stdout
     assert "Give one of the two models a foreign key to the other" in said.stderr
+
+
+MANY = """
+class Tag(models.Model):
+    name = models.CharField(max_length=10)
+
+class Label(models.Model):
+    code = models.CharField(max_length=10, primary_key=True)
+    tag = models.{link}(Tag, models.CASCADE)
+
+class Famous(Tag):
+    class Meta:
+        proxy = True
+
+class Order(models.Model):
+    tags = models.ManyToManyField({to})
+"""
+OF_TAGS, OF_LABELS, OF_FAMOUS = (MANY.format(link="OneToOneField", to=to) for to in ("Tag", "Label", "Famous"))
+SAID = "order.tags points at shop.label from now on. Is Label.tag what says which one it is for each row? [y/N]"
+LABELLED = """
+    INSERT INTO shop_tag (name) VALUES ('a'), ('b'), ('c'), ('d');
+    INSERT INTO shop_label VALUES ('A', 1), ('B', 2), ('C', 3);
+    INSERT INTO shop_order DEFAULT VALUES;
+    INSERT INTO shop_order_tags (order_id, tag_id) VALUES (1, 1)
+"""
+OF_BOTH = "SELECT tag_id, label_id FROM shop_order_tags ORDER BY id"
+
+
+@pytest.fixture
+def tagged(project: Project) -> Project:
+    project.write_models("shop", OF_TAGS)
+    project.manage("makemigrations", "shop").check()
+    project.manage("migrate").check()
+    project.sql(LABELLED)
+    project.write_models("shop", OF_LABELS)
+    return project
+
+
+def test_each_release_has_a_column_in_the_table_of_a_many_to_many_field(tagged):
+    first = tagged.migration_files("shop")[-1]
+    assert SAID in tagged.manage("makemigrations", "shop", input="y\n").check().stdout
+    tagged.manage("makemigrations", "--check", "--dry-run").check()
+    assert tagged.manage("check").check().stdout == "System check identified no issues (0 silenced).\n"
+    tagged.manage("migrate").check()
+    tagged.sql("INSERT INTO shop_order_tags (order_id, tag_id) VALUES (1, 2), (1, 1) ON CONFLICT DO NOTHING")
+    tagged.sql("INSERT INTO shop_order_tags (order_id, label_id) VALUES (1, 'C'), (1, 'B') ON CONFLICT DO NOTHING")
+    assert tagged.sql(OF_BOTH) == [(1, "A"), (2, "B"), (3, "C")]
+    tagged.sql("DELETE FROM shop_order_tags WHERE tag_id = 2")
+    tagged.manage("migrate", "--contract", "--noinput").check()
+    assert tagged.sql("SELECT label_id FROM shop_order_tags ORDER BY id") == [("A",), ("C",)]
+    tagged.manage("safemigrations", "verify").check()
+    tagged.manage("migrate", "shop", first).check()
+    assert tagged.sql("SELECT tag_id FROM shop_order_tags ORDER BY id") == [(1,), (3,)]
+    tagged.manage("safemigrations", "verify").check()
+
+
+def test_a_tag_without_a_label_stops_migrate_and_the_old_foreign_key_is_still_there(tagged):
+    tagged.sql("INSERT INTO shop_order_tags (order_id, tag_id) VALUES (1, 4)")
+    tagged.manage("makemigrations", "shop", input="y\n").check()
+    said = tagged.manage("migrate").stderr
+    assert 'Rows of shop_order_tags have a tag_id that can\'t be converted to varchar(10): "id" 2' in said
+    tagged.manage("safemigrations", "verify").check()
+
+
+def test_a_proxy_of_what_it_pointed_at_has_the_same_keys(tagged):
+    tagged.write_models("shop", OF_FAMOUS)
+    assert tagged.manage("makemigrations", "shop", "--noinput").check().stderr == ""
+    tagged.manage("makemigrations", "--check", "--dry-run").check()
+    tagged.manage("migrate").check()
+    tagged.sql("INSERT INTO shop_order_tags (order_id, famous_id) VALUES (1, 4)")
+    assert tagged.sql("SELECT tag_id, famous_id FROM shop_order_tags ORDER BY id") == [(1, 1), (4, 4)]
+    tagged.manage("migrate", "--contract", "--noinput").check()
+    tagged.manage("safemigrations", "verify").check()
+
+
+REFUSED = {
+    "nothing is one to one between them": (MANY.format(link="ForeignKey", to="Label"), "a OneToOneField to the other"),
+    "its own model": (MANY.format(link="OneToOneField", to='"self"'), "can't have a column for each release"),
+    "another table, too": (
+        MANY.format(link="OneToOneField", to='Label, db_table="labelled"'),
+        "Let the table keep its name in this release",
+    ),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_a_many_to_many_field_is_refused_with_the_reason(tagged, why):
+    models, reason = REFUSED[why]
+    tagged.write_models("shop", models)
+    said = tagged.manage("makemigrations", "shop", "--dry-run", input="y\n" * 3).check()
+    assert "what says which one" not in said.stdout
+    assert reason in said.stderr

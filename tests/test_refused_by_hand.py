@@ -121,11 +121,13 @@ class Tag(models.Model):
     name = models.CharField(max_length=9)
 
 class Label(models.Model):
-    tag = models.OneToOneField(Tag, models.CASCADE)
+    name = models.CharField(max_length=9)
+    {link}
 
 class Order(models.Model):
     tags = models.ManyToManyField({to})
 """
+ONE = "tag = models.OneToOneField(Tag, models.CASCADE, null=True)"
 TAGGING = """
 class Tagging(models.Model):
     order = models.ForeignKey(Order, models.CASCADE)
@@ -133,6 +135,21 @@ class Tagging(models.Model):
 
     class Meta:
         unique_together = [("order", "tag")]
+"""
+FRIENDS = """
+class Label(models.Model):
+    order = models.OneToOneField("Order", models.CASCADE, null=True)
+
+class Order(models.Model):
+    tags = models.ManyToManyField({to})
+"""
+FRIEND = """
+class Friend(models.Model):
+    one = models.ForeignKey(Order, models.CASCADE, related_name="+")
+    other = models.ForeignKey({to}, models.CASCADE, related_name="+")
+
+    class Meta:
+        unique_together = [("one", "other")]
 """
 CURRENCY = """
 class Currency(models.Model):
@@ -212,22 +229,33 @@ WAYS = {
             Release(CUSTOMERS.format(link=LINK, to="Client"), "y\n"),
         ),
     ),
-    "a many-to-many field points at another model": Way(
-        TAGS.format(to="Tag"),
-        TAGS.format(to="Label"),
-        "points at another table: either release takes the keys",
+    "a many-to-many field points at another model, and no field that is one to one says which row is which": Way(
+        TAGS.format(link="", to="Tag"),
+        TAGS.format(link="", to="Label"),
+        "Give one of the two models a OneToOneField to the other",
         (
-            Release(TAGS.format(to="Tag, through='Tagging'") + TAGGING.format(kind="ForeignKey", to="Tag")),
-            Release(TAGS.format(to="Label, through='Tagging'") + TAGGING.format(kind="ForeignKey", to="Label"), "y\n"),
+            Release(TAGS.format(link=ONE, to="Tag")),
+            Release(TAGS.format(link=ONE, to="Label"), "y\n"),
+        ),
+    ),
+    "a many-to-many field points at another model of the same name, or at its own, or no longer at its own": Way(
+        FRIENDS.format(to="'self'"),
+        FRIENDS.format(to="Label"),
+        "the table can't have a column for each release",
+        (
+            Release(FRIENDS.format(to="'self', through='Friend'") + FRIEND.format(to="Order")),
+            Release(FRIENDS.format(to="Label, through='Friend'") + FRIEND.format(to="Label"), "y\n"),
         ),
     ),
     "a model of `through` that the table can't be, as its keys are of another kind": Way(
-        TAGS.format(to="Tag"),
-        TAGS.format(to="Tag, through='Tagging'") + TAGGING.format(kind="OneToOneField", to="Tag"),
+        TAGS.format(link=ONE, to="Tag"),
+        TAGS.format(link=ONE, to="Tag, through='Tagging'") + TAGGING.format(kind="OneToOneField", to="Tag"),
         "changes `through`, which Django can't",
         (
-            Release(TAGS.format(to="Tag, through='Tagging'") + TAGGING.format(kind="ForeignKey", to="Tag")),
-            Release(TAGS.format(to="Tag, through='Tagging'") + TAGGING.format(kind="OneToOneField", to="Tag")),
+            Release(TAGS.format(link=ONE, to="Tag, through='Tagging'") + TAGGING.format(kind="ForeignKey", to="Tag")),
+            Release(
+                TAGS.format(link=ONE, to="Tag, through='Tagging'") + TAGGING.format(kind="OneToOneField", to="Tag")
+            ),
         ),
     ),
     "a generated field gets another column": Way(

@@ -36,8 +36,10 @@ from ..plans.column import Column
 from ..plans.new_type import Exchange, Retyped
 from ..plans.steps import Plan, Together
 from ..plans.two_names import TwoNames
+from ..plans.two_parents import TwoParents
 from ..plans.two_types import TwoTypes
 from ..typed import field_of
+from . import other_end
 from .alteration import Alteration, alteration_at, described, is_instant
 from .base import Change, Situation
 from .parents import points_at_other_rows
@@ -46,12 +48,13 @@ from .rename_field import is_of_composite_key, no_second_name
 from .rule import Context, Finding, Option, Rule
 from .set_not_null import fills_twice
 
+TwoColumns = TwoNames | TwoTypes | TwoParents
 OF_TYPE = ("changes_type", "changes_collation")
 
 
 class ExpandAlterField(Change, AlterField):
-    """Give a column another type, collation or name, or the table of a many-to-many field another name; both releases
-    can use it until the contract.
+    """Give a column another type, collation or name, or the table of a many-to-many field another name, or let that
+    field point at another model; both releases can use it until the contract.
 
     `using` is SQL that makes a value of the new type of one of the old, which is {}; `back` makes the old one again.
     """
@@ -85,15 +88,31 @@ class ExpandAlterField(Change, AlterField):
 
     def _tables(self, at: Situation) -> list[old_table_name.Pair]:
         """Those of a many-to-many field, which has no column."""
-        old, new = field_of(at.old(self.model_name), self.name), field_of(at.new(self.model_name), self.name)
+        old, new = self._fields(at)
         return old_table_name.renamed_with_field(old, new) if new.many_to_many else []
+
+    def _fields(self, at: Situation) -> tuple[Any, Any]:
+        return field_of(at.old(self.model_name), self.name), field_of(at.new(self.model_name), self.name)
+
+    def _two_columns(self, at: Situation) -> TwoColumns | None:
+        """Where each release has one of its own."""
+        if self.field.many_to_many:
+            return other_end.two_columns(at.editor, *self._fields(at), using=self.using, back=self.back)
+        change = self._change(at)
+        if not change.renames_column:
+            return None
+        old = Column(at.editor, at.old(self.model_name), change.old.field)
+        new = Column(at.editor, at.new(self.model_name), change.new.field)
+        if not (change.work or self.using):
+            return TwoNames(old, new)
+        return TwoTypes(old=old, new=new, using=self.using, back=self.back, like=change.changes_text)
 
     def contract_label(self, at: Situation) -> str:
         if tables := self._tables(at):
             return old_table_name.contract_label(tables)
+        if columns := self._two_columns(at):
+            return columns.contract_label
         change = self._change(at)
-        if change.renames_column:
-            return self._two_columns(at, change).contract_label
         column = f"{change.old.field.column} of {at.old(self.model_name)._meta.db_table}"
         if change.narrows:
             return f"{column} becomes {change.new.type}"
@@ -119,55 +138,43 @@ class ExpandAlterField(Change, AlterField):
         What an exchange makes again is as the new release has it. An open contract may still hold it as the old
         release needs it: null is allowed, or the foreign key lets go.
         """
-        if self.field.many_to_many:
+        if self._two_columns(at) or self.field.many_to_many:
             return ()
-        change = self._change(at)
-        if change.renames_column:
-            return ()
-        return tuple(claim for twin in self._exchange(at, change).twins for claim in twin.claims)
+        return tuple(claim for twin in self._exchange(at, self._change(at)).twins for claim in twin.claims)
 
     def expand(self, at: Situation) -> Plan:
+        if columns := self._two_columns(at):
+            return columns.expand()
         if self.field.many_to_many:
             return old_table_name.expand(at.editor, self._tables(at))
         change = self._change(at)
-        if change.renames_column:
-            return self._two_columns(at, change).expand()
         exchange = self._exchange(at, change)
         return exchange.proofs() if change.narrows else exchange.expand()
 
     def carries(self, at: Situation) -> tuple[Carried, ...]:
+        if columns := self._two_columns(at):
+            return (columns.carried,)
         if self.field.many_to_many:
             return ()
-        change = self._change(at)
-        if change.renames_column:
-            return (self._two_columns(at, change).carried,)
-        return tuple(
-            carried(column.old, column.new, column.forth.or_null) for column in self._exchange(at, change).columns
-        )
+        exchanged = self._exchange(at, self._change(at)).columns
+        return tuple(carried(column.old, column.new, column.forth.or_null) for column in exchanged)
 
     def triggers(self, at: Situation) -> tuple[Together, ...]:
+        if columns := self._two_columns(at):
+            return (columns.trigger,)
         if self.field.many_to_many:
             return ()
         change = self._change(at)
-        if change.renames_column:
-            return (self._two_columns(at, change).trigger,)
         return () if change.narrows else self._exchange(at, change).triggers
 
     def contract(self, at: Situation) -> Plan:
+        if columns := self._two_columns(at):
+            return columns.contract()
         if self.field.many_to_many:
             return old_table_name.contract(at.editor, self._tables(at))
         change = self._change(at)
-        if change.renames_column:
-            return self._two_columns(at, change).contract()
         exchange = self._exchange(at, change)
         return (*exchange.expand(), *exchange.contract()) if change.narrows else exchange.contract()
-
-    def _two_columns(self, at: Situation, change: Alteration) -> TwoNames | TwoTypes:
-        old = Column(at.editor, at.old(self.model_name), change.old.field)
-        new = Column(at.editor, at.new(self.model_name), change.new.field)
-        if not (change.work or self.using):
-            return TwoNames(old, new)
-        return TwoTypes(old=old, new=new, using=self.using, back=self.back, like=change.changes_text)
 
     def _exchange(self, at: Situation, change: Alteration) -> Exchange:
         columns: dict[Claim, Retyped] = {}

@@ -3,7 +3,7 @@
 Such a field has a table, and no column. Django leaves the table alone, renames it, or fails. PostgreSQL renames a table
 in an instant, but the old release names it in every query. So a view has the old name until the contract.
 
-Where the field points at other rows, only a person knows which. So the rule says what can be done instead.
+Where the field points at another model: another_end.py.
 """
 
 from __future__ import annotations
@@ -14,16 +14,9 @@ from django.db.migrations.operations import AlterField
 from django.db.migrations.utils import resolve_relation
 
 from ..plans.old_table_name import OTHER_SCHEMA, moves_to_another_schema
-from ..plans.tables import db_table_of, db_tables_through
-from ..postgres.names import Name
+from . import another_end
 from .alter_field_type import ExpandAlterField
 from .rule import Context, Finding
-
-ANOTHER_TABLE = (
-    "Give it a model of its own by `through` in this release, which leaves its table alone. In the next one let the "
-    "foreign key of that model point at the other table. Or decide that the table is small and the site can wait, with "
-    "allow_unsafe on the migration."
-)
 
 
 def find(operation: AlterField, context: Context) -> Finding | None:
@@ -44,14 +37,11 @@ def find(operation: AlterField, context: Context) -> Finding | None:
     if new.remote_field.through:
         return None  # the table is that of a model, whose foreign key changes
     if _target(old, context) != _target(new, context):
-        return Finding(
-            f"{what} points at another table: either release takes the keys that the other writes for its own.",
-            way_by_hand=ANOTHER_TABLE,
-        )
+        return another_end.find(operation, context)
     # A relation of somebody else (TaggableManager) has no table of its own.
     if getattr(old, "db_table", None) == getattr(new, "db_table", None):
         return None
-    names = [_table(field, operation, context) for field in (old, new)]
+    names = [another_end.table(field, operation, context) for field in (old, new)]
     if moves_to_another_schema(*names):
         return Finding(f"{what} fails in PostgreSQL.", way_by_hand=OTHER_SCHEMA)
     if names[0] == names[1]:
@@ -60,12 +50,6 @@ def find(operation: AlterField, context: Context) -> Finding | None:
         f"{what} renames its table at once: the old release names it in every query.",
         (ExpandAlterField(operation.model_name, operation.name, new, operation.preserve_default),),
     )
-
-
-def _table(field: Any, operation: AlterField, context: Context) -> Name:
-    model = db_table_of(context.model_before(operation.model_name))
-    (table,) = db_tables_through(model, [(operation.name, field)])
-    return Name.from_django(table)
 
 
 def _through(field: Any, context: Context) -> Any:

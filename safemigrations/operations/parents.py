@@ -71,12 +71,12 @@ class Link(Data):
         return f"(SELECT {wanted} FROM {self.table} WHERE {given} = {{}} ORDER BY {self.own} LIMIT 1)"
 
 
-def links(context: Context, old: str, new: str) -> Iterator[Link]:
-    """Those that both releases have; of the new model only one whose value no two rows share."""
+def links(context: Context, old: str, new: str, *, one_to_one: bool = False) -> Iterator[Link]:
+    """Those that both releases have; of the new model only one whose value no two rows share, or of either."""
     for label, to, is_of_new in ((new, old, True), (old, new, False)):
         model = context.before.models.get(tuple(label.split(".")))
         for name, field in model.fields.items() if model else ():
-            if _points_at(field, model, to) and (field.unique or not is_of_new):
+            if _points_at(field, model, to) and (field.unique or not (is_of_new or one_to_one)):
                 yield _link(model, name, field, is_of_new)
 
 

@@ -9,12 +9,12 @@ from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import RenameField, RenameModel, RunPython, RunSQL
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ProjectState
+from django.db.migrations.state import ModelState, ProjectState
 
 from ..checking.source import Source
 from ..data import Data
 from ..operations.move_model import MoveModel, MoveModelIn
-from ..plans.tables import db_table_of
+from ..plans.tables import db_table_of, db_tables_through
 
 
 class Touched(Data):
@@ -208,7 +208,7 @@ def _touched(
         source.name,
         source.line_of(index),
         model=".".join(named[0]) if named else "",
-        tables=frozenset(db_table_of(model) for _, model in models) | gone,
+        tables=frozenset(table for _, model in models for table in _of_fields(model, fields)) | gone,
         near=frozenset(_pointing(set(map(".".join, named)), before, after)),
         gone=gone,
         columns=frozenset(columns),
@@ -248,6 +248,14 @@ def _tables(named: list[tuple[str, str]], state: ProjectState) -> frozenset[str]
         many = [name for name, field in model.fields.items() if field.many_to_many]
         found |= {db_table_of(model), *(f"{db_table_of(model)}_{name}" for name in many)}
     return frozenset(found)
+
+
+def _of_fields(model: ModelState, names: Collection[str | None]) -> Iterator[str]:
+    """The model's table, and those of such fields as have one."""
+    table = db_table_of(model)
+    yield table
+    many = [(name, field) for name, field in model.fields.items() if name in names and hasattr(field, "db_table")]
+    yield from db_tables_through(table, many)
 
 
 def _pointing(labels: Collection[str], *states: ProjectState) -> Iterator[str]:
