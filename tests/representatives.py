@@ -5,16 +5,19 @@ each step its kind and the modes of its locks. Cases are chosen, whichever shows
 until everything is shown; among equals it is the one with the fewest steps, and then the first of tests/cases.py. So a
 new case is taken where it brings a plan of another form, and no list is kept by hand.
 
-Where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the matrix, every case is taken, but in suites that say `few`.
+Where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the matrix, every case is taken, but in suites that say `few`. `crossed`
+does the same for tests that ask about each of some things with each of others.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import chain, product
 from typing import Any, NamedTuple
 
+import pytest
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
@@ -60,6 +63,21 @@ def few(shows: Shows, cases: Sequence[Case] = CASES) -> list[Case]:
         chosen.append(max(shown, key=tells))
         left -= shown[chosen[-1]]
     return chosen
+
+
+def crossed(names: str, *values: Iterable[Any]) -> pytest.MarkDecorator:
+    """Parametrize with every combination; in the default run with so few that each value of each name comes.
+
+    `names` are separated by commas. A value that is a tuple stands for as many names as it has items.
+    """
+    lists = [list(each) for each in values]
+    longest = max(map(len, lists))
+    turns = [tuple(each[turn % len(each)] for each in lists) for turn in range(longest)]
+    return pytest.mark.parametrize(names, list(map(_flat, product(*lists) if ONE_IN == 1 else turns)))
+
+
+def _flat(combination: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(chain.from_iterable(value if isinstance(value, tuple) else (value,) for value in combination))
 
 
 # What a case may show.

@@ -23,6 +23,7 @@ from safemigrations.errors import StepFailed
 from safemigrations.operations import AddFieldWithDefault, RemoveConstraintLater, ValidateConstraintLater
 from safemigrations.operations.written import written
 
+from .representatives import crossed
 from .shop import (
     AWKWARD,
     CATCH_UP,
@@ -305,8 +306,7 @@ def test_another_backend_does_what_stock_does(tmp_path):
 # Awkward names.
 
 
-@pytest.mark.parametrize(("table", "name"), AWKWARD)
-@pytest.mark.parametrize("enforce", ["contract", "expand"])
+@crossed("table, name, enforce", AWKWARD, ["contract", "expand"])
 def test_awkward_names(database, table, name, enforce):
     extra = models.IntegerField(db_column=name)
     check = CheckConstraint(condition=Q(extra__gt=0), name=name)

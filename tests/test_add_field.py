@@ -22,6 +22,7 @@ from safemigrations.operations import AddFieldConcurrently
 from safemigrations.operations.rule import Context
 from safemigrations.operations.written import written
 
+from .representatives import crossed
 from .sections import Specimen, by_name
 from .shop import AWKWARD, KEY, Shop, book, file_of, optimized
 
@@ -245,8 +246,7 @@ def test_another_backend_does_what_stock_does(tmp_path, specimen):
 # Awkward names.
 
 
-@pytest.mark.parametrize("kind", ["unique", "index", "check", "foreign key"])
-@pytest.mark.parametrize(("table", "column"), AWKWARD)
+@crossed("table, column, kind", AWKWARD, ["unique", "index", "check", "foreign key"])
 def test_awkward_names(database, table, column, kind):
     field = SPECIMENS[kind].operation.field.clone()
     field.db_column = column

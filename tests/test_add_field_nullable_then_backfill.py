@@ -19,6 +19,7 @@ from safemigrations.operations.written import written
 from safemigrations.plans.triggers import AS_TEXT, NO_VALUE, as_here
 
 from .contention import Told
+from .representatives import crossed
 from .shop import (
     AWKWARD,
     KEY,
@@ -467,8 +468,7 @@ def test_another_backend_does_what_stock_does(tmp_path):
 # Awkward names.
 
 
-@pytest.mark.parametrize(("table", "column"), AWKWARD)
-@pytest.mark.parametrize("operation", [EXPRESSION, MEANWHILE], ids=["expression", "meanwhile"])
+@crossed("table, column, operation", AWKWARD, [EXPRESSION, MEANWHILE])
 def test_awkward_names(database, table, column, operation):
     field = models.CharField(max_length=100, db_column=column)
     operation = by(operation.backfill, field, meanwhile=operation.meanwhile)

@@ -20,6 +20,7 @@ from safemigrations.errors import StepFailed
 from safemigrations.operations import AddFieldWithDefault
 from safemigrations.operations.written import written
 
+from .representatives import crossed
 from .shop import (
     AWKWARD,
     KEY,
@@ -476,8 +477,7 @@ def awkward(field: Any, column: str) -> AddFieldWithDefault:
     return add(field)
 
 
-@pytest.mark.parametrize(("table", "column"), AWKWARD)
-@pytest.mark.parametrize("field", FIELDS)
+@crossed("table, column, field", AWKWARD, FIELDS)
 def test_awkward_names(database, table, column, field):
     operation = awkward(FIELDS[field], column)
     shop = Shop(database, LIBRARY, book(db_table=table))

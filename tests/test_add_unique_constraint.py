@@ -25,6 +25,7 @@ from safemigrations.operations import AddConstraintConcurrently
 from safemigrations.operations.written import written
 
 from .contention import Migrating, until
+from .representatives import crossed
 from .shop import (
     AWKWARD,
     LIBRARY,
@@ -315,8 +316,7 @@ def test_another_backend_does_what_stock_does(tmp_path):
 # Awkward names.
 
 
-@pytest.mark.parametrize(("table", "name"), AWKWARD)
-@pytest.mark.parametrize("kind", ["fields", "condition", "expression"])
+@crossed("table, name, kind", AWKWARD, ["fields", "condition", "expression"])
 def test_awkward_names(database, table, name, kind):
     extra = models.CharField(max_length=9, db_column=name, null=True)
     unique = {

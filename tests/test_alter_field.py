@@ -11,6 +11,7 @@ from django.db.migrations import AlterField, CreateModel
 from safemigrations.errors import StepFailed
 from safemigrations.operations import AlterFieldConcurrently
 
+from .representatives import crossed
 from .sections import Specimen, by_name
 from .shop import AWKWARD, KEY, Shop, book, file_of
 from .snapshot import difference, snapshot
@@ -253,8 +254,7 @@ def test_another_backend_does_what_stock_does(tmp_path, specimen):
 # Awkward names.
 
 
-@pytest.mark.parametrize("kind", ["unique", "not unique", "check", "foreign key"])
-@pytest.mark.parametrize(("table", "column"), AWKWARD)
+@crossed("table, column, kind", AWKWARD, ["unique", "not unique", "check", "foreign key"])
 def test_awkward_names(database, table, column, kind):
     specimen = SPECIMENS[kind]
     *others, made = specimen.before

@@ -25,6 +25,7 @@ from safemigrations.running.backfill.progress import Status
 from safemigrations.running.run import Report, Run, running
 
 from .contention import Told
+from .representatives import crossed
 from .shop import AWKWARD, KEY, LIBRARY, Nowhere, Shop, assert_is_read_back, book, file_of, optimized, quoted, sqlite
 
 COUNTRY = CreateModel("Country", [KEY, ("code", models.CharField(max_length=2))])
@@ -361,8 +362,7 @@ def test_another_backend(tmp_path, what):
 # Awkward tables and values.
 
 
-@pytest.mark.parametrize(("table", "column"), AWKWARD)
-@pytest.mark.parametrize("by", ["expression", "function"])
+@crossed("table, column, by", AWKWARD, ["expression", "function"])
 def test_awkward_names(database, table, column, by):
     field = models.CharField(max_length=100, null=True, db_column=column)
     shop = Shop(database, LIBRARY, book(("shout", field), db_table=table))

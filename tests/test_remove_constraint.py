@@ -22,6 +22,7 @@ from safemigrations.operations import (
 from safemigrations.operations.base import Change
 from safemigrations.operations.written import written
 
+from .representatives import crossed
 from .shop import (
     AWKWARD,
     LIBRARY,
@@ -174,9 +175,7 @@ def test_the_plan_when_another_takes_the_name(database):
     )
 
 
-@pytest.mark.parametrize("contracted", [False, True])
-@pytest.mark.parametrize("other", OTHERS)
-@pytest.mark.parametrize("what", [*LATER, *NOW])
+@crossed("what, other, contracted", [*LATER, *NOW], OTHERS, [False, True])
 def test_another_takes_its_name(database, what, other, contracted):
     shop = Shop(database, with_constraint({**LATER, **NOW}[what]))
     before, add = there(shop), OTHERS[other]
@@ -262,8 +261,7 @@ def test_another_backend_does_what_stock_does(tmp_path):
 # Awkward names.
 
 
-@pytest.mark.parametrize(("table", "name"), AWKWARD)
-@pytest.mark.parametrize("kind", ["unique", "condition", "check"])
+@crossed("table, name, kind", AWKWARD, ["unique", "condition", "check"])
 def test_awkward_names(database, table, name, kind):
     constraint = {
         "unique": models.UniqueConstraint(fields=["title"], name=name),

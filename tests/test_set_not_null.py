@@ -14,6 +14,7 @@ from safemigrations.errors import StepFailed
 from safemigrations.operations import SetNotNullLater
 from safemigrations.plans.triggers import AS_TEXT, NO_VALUE, as_here
 
+from .representatives import crossed
 from .sections import Specimen, by_name
 from .shop import (
     AWKWARD,
@@ -237,8 +238,7 @@ def test_another_backend_does_what_stock_does(tmp_path, specimen):
 # Awkward names.
 
 
-@pytest.mark.parametrize("name", ["nothing", "an expression", "a function"])
-@pytest.mark.parametrize(("table", "column"), AWKWARD)
+@crossed("table, column, name", AWKWARD, ["nothing", "an expression", "a function"])
 def test_awkward_names(database, table, column, name):
     given = SPECIMENS[name].operation
     field, old = given.field.clone(), note(null=True, db_column=column)
