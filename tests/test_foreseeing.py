@@ -9,17 +9,32 @@ from django.db.migrations import (
     AddField,
     AlterField,
     CreateModel,
+    Migration,
     RemoveConstraint,
     RenameField,
     RunPython,
 )
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint, Value
 
-from safemigrations.operations import Backfill
+from safemigrations.hooks.foreseeing import Foreseeing
+from safemigrations.operations import (
+    AddConstraintConcurrently,
+    Backfill,
+    ExpandAlterModelTable,
+    ExpandRenameModel,
+    MoveModelIn,
+)
+from safemigrations.plans import claims
+from safemigrations.plans.carried import Renamed
+from safemigrations.plans.steps import Proof
+from safemigrations.postgres.columns import column_exists
+from safemigrations.running.as_they_are_called import AsTheyAreCalled
+from safemigrations.running.run import Run
 
 from .attacks.deployment import Deployment, deployment
 from .attacks.library import BIGGER, COMPUTED, RENAMED, TEXT, UNIQUE, library
-from .shop import KEY
+from .cases import STORE, InStore
+from .shop import KEY, Shop, book
 
 SAME = "UPDATE shop_book SET code = 'same' WHERE id < 3"
 DUPLICATES = (
@@ -126,6 +141,62 @@ def test_rows_are_asked_by_the_column_as_it_is_now(books, kind):
     books.write(first)
     books.write(then)
     assert found in refused(books)
+
+
+MODEL, TABLE = ExpandRenameModel("Book", "Volume"), ExpandAlterModelTable("volume", "library")
+RENAMES = {"another name": [MODEL], "two names, one after the other": [MODEL, TABLE]}
+SPOILT = f"""
+    {SAME}; UPDATE shop_book SET pages = 0 WHERE id = 7; UPDATE shop_book SET truth = 99 WHERE id = 8;
+    UPDATE shop_book SET title = 'one' WHERE id = 9
+"""
+
+
+@pytest.mark.parametrize("renames", RENAMES.values(), ids=RENAMES)
+def test_rows_are_asked_by_the_table_as_it_is_called_now(books, renames):
+    books.sql(SPOILT)
+    for rename in renames:
+        books.write(rename)
+    for operation in (
+        RenameField("volume", "pages", "sheets"),
+        check("sheets", "volume"),
+        AddConstraint("volume", UniqueConstraint(fields=["code"], name="once")),
+        AlterField("volume", "note", models.CharField(max_length=40)),
+        AlterField("volume", "truth", models.ForeignKey("shop.Author", models.CASCADE, db_column="truth")),
+    ):
+        books.write(operation)
+    said = refused(books)
+    for found in ("id: 7", "(code): same", "note", "truth"):
+        assert found in said
+
+
+def test_rows_of_a_model_that_moves_to_another_app_are_asked_by_the_table_as_it_is_called_now(database):
+    shop = Shop(database, InStore(book(("code", models.TextField(default="same")))))
+    old = shop.state.apps.get_model(STORE, "Book")
+    old.objects.bulk_create([old(title="one"), old(title="two")])
+    moved, limited = Migration("0002_moved", "shop"), Migration("0003_limited", "shop")
+    moved.operations = [  # type: ignore[misc]
+        MoveModelIn("Book", STORE)
+    ]
+    limited.operations = [  # type: ignore[misc]
+        AddConstraintConcurrently("book", UniqueConstraint(fields=["code"], name="once"))
+    ]
+    foreseeing = Foreseeing(database, Run())
+    foreseeing.forwards([(moved, shop.state), (limited, moved.mutate_state(shop.state))])
+    assert [refusal.partition(". ")[0] for refusal in foreseeing.refusals] == [
+        "shop.Book: several rows have the same (code): same"
+    ]
+
+
+def test_each_name_is_that_of_today():
+    today = AsTheyAreCalled()
+    for old, new in (("a", "spare"), ("b", "a"), ("spare", "b"), ('"s"."old"', '"s"."new"')):
+        today.add(Renamed(old=claims.table(old), new=claims.table(new)))
+    said = """SELECT "a"."b", 'a', '"b"'::regclass FROM "a", "b", "s"."a", "s"."new", "new", "ab" x"""
+    now = """SELECT "b"."b", 'a', '"a"'::regclass FROM "b", "a", "s"."a", "s"."old", "new", "ab" x"""
+    assert today.of(said) == now
+    step = Proof(why='of "a"', query=column_exists('"a"', "id"), failure='"a"', takes=(claims.column("a", "id"),))
+    asked = Proof(why='of "a"', query=column_exists('"b"', "id"), failure='"a"', takes=(claims.column("b", "id"),))
+    assert today.of(step) == asked
 
 
 def test_values_that_have_no_other_type_are_found_before_the_first_migration(books):

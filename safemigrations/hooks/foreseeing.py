@@ -65,7 +65,7 @@ class Foreseeing:
                     if later:
                         self.asking.ask_for_own(*OF_CONTRACTS)
                     plan = operation.expand(at) if later else (*operation.expand(at), *operation.contract(at))
-                    self.asking.ask(plan, carries=operation.carries(at))
+                    self.asking.ask(plan, carries=operation.carries(at), renames=operation.renames(at))
 
     def backwards(self, planned: Planned) -> None:
         self.asking.of_indexes = True
@@ -75,7 +75,8 @@ class Foreseeing:
                 if isinstance(operation, migrations.AlterField) and not isinstance(operation, Change):
                     self.asking.ask(narrowed_again(operation, at))
                 if self._is_ours(operation, at, back=True):
-                    self.asking.ask(operation.way_back(at))
+                    back = [each.back for each in operation.renames(at)]
+                    self.asking.ask(operation.way_back(at), renames=back)
 
     def _is_ours(self, operation: Operation, at: Situation, *, back: bool = False) -> TypeGuard[Change]:
         """Has it plans? What others change is remembered."""

@@ -29,7 +29,7 @@ from django.db.migrations.utils import get_references
 from django.db.models import Field
 
 from ..plans import old_table_name
-from ..plans.carried import Carried, carried
+from ..plans.carried import Carried, Renamed, carried
 from ..plans.casts import Cast, cast, numeric_of_both, parse
 from ..plans.claims import Claim, Claims
 from ..plans.column import Column
@@ -150,6 +150,9 @@ class ExpandAlterField(Change, AlterField):
         change = self._change(at)
         exchange = self._exchange(at, change)
         return exchange.proofs() if change.narrows else exchange.expand()
+
+    def renames(self, at: Situation) -> tuple[Renamed, ...]:
+        return old_table_name.renames(self._tables(at))
 
     def carries(self, at: Situation) -> tuple[Carried, ...]:
         if columns := self._two_columns(at):

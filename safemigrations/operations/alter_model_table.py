@@ -14,6 +14,7 @@ from django.db.migrations import AlterModelTable
 from django.db.models import Model
 
 from ..plans import old_table_name
+from ..plans.carried import Carried, Renamed
 from ..plans.column import table_of
 from ..plans.steps import Plan
 from .base import Change, Situation
@@ -45,6 +46,12 @@ class ExpandAlterModelTable(Change, AlterModelTable):
 
     def expand(self, at: Situation) -> Plan:
         return old_table_name.expand(at.editor, old_table_name.renamed_with_table(*self._models(at)))
+
+    def carries(self, at: Situation) -> tuple[Carried, ...]:
+        return old_table_name.carries(at.editor, old_table_name.renamed_with_table(*self._models(at)))
+
+    def renames(self, at: Situation) -> tuple[Renamed, ...]:
+        return old_table_name.renames(old_table_name.renamed_with_table(*self._models(at)))
 
     def contract(self, at: Situation) -> Plan:
         return old_table_name.contract(at.editor, old_table_name.renamed_with_table(*self._models(at)))

@@ -22,7 +22,7 @@ from ..contracts import loaded
 from ..contracts.held import freed_by
 from ..data import Data
 from ..errors import NeedsAutocommit
-from ..plans.carried import Carried
+from ..plans.carried import Carried, Renamed
 from ..plans.claims import Claim, Claims
 from ..plans.steps import Backfill, Plan, Proof, Statement, Step, Together, reverse
 from ..running.at_once import contracts_at_once
@@ -121,6 +121,10 @@ class Change(SeparateDatabaseAndState):
 
     def carries(self, at: Situation) -> tuple[Carried, ...]:
         """The columns whose values it makes of those of other columns."""
+        return ()
+
+    def renames(self, at: Situation) -> tuple[Renamed, ...]:
+        """The tables that get another name."""
         return ()
 
     def reworks(self, at: Situation) -> Claims:

@@ -31,6 +31,7 @@ from django.db.models import Model
 
 from ..errors import StepFailed
 from ..plans import content_types, old_table_name, stock_claims, tables
+from ..plans.carried import Carried, Renamed
 from ..plans.content_types import Link
 from ..plans.steps import Plan
 from ..typed import forget_classes, forget_relations, model_state
@@ -161,6 +162,12 @@ class MoveModelIn(Change):
             *old_table_name.expand(at.editor, self._tables(at)),
             *(step.expand() for step in self._types(at)),
         )
+
+    def carries(self, at: Situation) -> tuple[Carried, ...]:
+        return old_table_name.carries(at.editor, self._tables(at))
+
+    def renames(self, at: Situation) -> tuple[Renamed, ...]:
+        return old_table_name.renames(self._tables(at))
 
     def contract(self, at: Situation) -> Plan:
         return (

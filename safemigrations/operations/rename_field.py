@@ -31,7 +31,7 @@ from django.db.migrations.utils import get_references
 from django.db.models import Field
 
 from ..plans import old_table_name
-from ..plans.carried import Carried
+from ..plans.carried import Carried, Renamed
 from ..plans.column import Column, bound
 from ..plans.steps import Plan, Together
 from ..plans.two_names import TwoNames
@@ -97,6 +97,9 @@ class ExpandRename(Change, RenameField):
         if tables := self._tables(at):
             return old_table_name.expand(at.editor, tables)
         return () if self._has_same_column(at) else self._names(at).expand()
+
+    def renames(self, at: Situation) -> tuple[Renamed, ...]:
+        return old_table_name.renames(self._tables(at))
 
     def carries(self, at: Situation) -> tuple[Carried, ...]:
         names = self._names(at)

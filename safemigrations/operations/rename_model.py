@@ -24,6 +24,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
 from ..plans import old_table_name, tables
+from ..plans.carried import Carried, Renamed
 from ..plans.steps import Plan
 from ..typed import forget_classes
 from .base import Change, Situation
@@ -60,6 +61,12 @@ class ExpandRenameModel(Change, RenameModel):
 
     def expand(self, at: Situation) -> Plan:
         return old_table_name.expand(at.editor, old_table_name.renamed_with_model(*self._models(at)))
+
+    def carries(self, at: Situation) -> tuple[Carried, ...]:
+        return old_table_name.carries(at.editor, old_table_name.renamed_with_model(*self._models(at)))
+
+    def renames(self, at: Situation) -> tuple[Renamed, ...]:
+        return old_table_name.renames(old_table_name.renamed_with_model(*self._models(at)))
 
     def contract(self, at: Situation) -> Plan:
         return (

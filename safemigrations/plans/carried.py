@@ -1,6 +1,6 @@
-"""A column whose values a plan makes of those of another column, row by row.
+"""What a plan calls by another name, or makes of what is there row by row.
 
-So what it is going to hold can be asked before the plan begins: of the column that is there now.
+So what it is going to hold can be asked before the plan begins: of the table and the column that are there now.
 """
 
 from __future__ import annotations
@@ -24,3 +24,14 @@ class Carried(Data):
 def carried(original: Column, column: Column, value: str = "{}") -> Carried:
     collation = f" COLLATE {column.collation}" if column.collation else ""
     return Carried(original=original.claim, column=column.claim, value=f"{value}{collation}")
+
+
+class Renamed(Data):
+    """A table that gets another name."""
+
+    old: Claim
+    new: Claim
+
+    @property
+    def back(self) -> Renamed:
+        return Renamed(old=self.new, new=self.old)

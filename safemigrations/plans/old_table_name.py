@@ -36,6 +36,7 @@ from ..postgres.triggers import functions_using
 from ..postgres.values import literal
 from ..typed import create_fk_sql, field_should_be_altered, through
 from . import claims
+from .carried import Carried, Renamed
 from .claims import Claim
 from .column import table_of
 from .foreign_key import FK_SUFFIX
@@ -310,6 +311,30 @@ def contract(editor: BaseDatabaseSchemaEditor, pairs: Iterable[Pair]) -> Plan:
     moves = [Move(editor, *pair) for pair in pairs]
     renamed = [move for move in moves if move.old != move.new]
     return (*([_no_function_uses(renamed)] if renamed else []), *(move.contract() for move in moves))
+
+
+def renames(pairs: Iterable[Pair]) -> tuple[Renamed, ...]:
+    """The tables that get another name which can be told from everything else in a query."""
+    return tuple(
+        Renamed(old=claims.table(table_of(old)), new=claims.table(table_of(new)))
+        for old, new in pairs
+        if old._meta.db_table != new._meta.db_table and _is_unmistakable(old, new)
+    )
+
+
+def _is_unmistakable(*states: type[Model]) -> bool:
+    """No column has such a name, and it is spelled alike in a statement and in a literal of one."""
+    columns = {str(field.column) for model in states for field in model._meta.local_concrete_fields}
+    return not any(table_of(model).raw in columns or "'" in table_of(model) for model in states)
+
+
+def carries(editor: BaseDatabaseSchemaEditor, pairs: Iterable[Pair]) -> tuple[Carried, ...]:
+    """The columns that get another name together with their table, or without it."""
+    return tuple(
+        Carried(original=claims.column(move.old, old.raw), column=claims.column(move.new, new.raw), value="{}")
+        for move in (Move(editor, *pair) for pair in pairs)
+        for old, new in move.columns
+    )
 
 
 def _no_function_uses(moves: list[Move]) -> Proof:

@@ -1,8 +1,8 @@
 """What is going to stop plans, asked before the first step of any of them.
 
 A question is asked early only where the steps before it change nothing that it reads: one about a column that an
-earlier step adds or fills is asked when its turn has come. Where an earlier plan only gives a column another name or
-another type, the rows are asked by the column as it is now.
+earlier step adds or fills is asked when its turn has come. Where an earlier plan only gives a table another name, or a
+column another name or another type, the rows are asked by the table and the column as they are now.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from dataclasses import replace
 from django.db import DatabaseError, transaction
 
 from ..errors import StepFailed
-from ..plans.carried import Carried
+from ..plans.carried import Carried, Renamed
 from ..plans.claims import Claim, Claims, Kind
 from ..plans.duplicates import duplicates
 from ..plans.indexes import BuildIndex
 from ..plans.steps import Backfill, Online, Plan, Proof, Question, Step, Trial, tables_of
 from ..postgres.names import Name
 from .ahead import Ahead
+from .as_they_are_called import AsTheyAreCalled
 from .as_they_will_be import AsTheyWillBe
 from .backfill.table import columns_set
 from .foreseen import refuse_foreseen
@@ -45,19 +46,21 @@ class Asking:
         self.ahead = Ahead()
         self.refusals: list[str] = []
         self.changed: list[Claim] = []  # what earlier steps make, remove or fill
+        self.today = AsTheyAreCalled()
         self.later = AsTheyWillBe()
         self.exchanged: set[str] = set()  # tables whose foreign keys earlier steps add, drop or exchange; raw
         self.anything = False  # has somebody's own code or SQL come before? Nobody knows what that changes
         self.of_indexes = False  # on the way back no proof of the plan comes before a unique index
 
-    def ask(self, plan: Iterable[Step], *, carries: Iterable[Carried] = ()) -> None:
-        steps, before = tuple(plan), tuple(self.changed)
+    def ask(self, plan: Iterable[Step], *, carries: Iterable[Carried] = (), renames: Iterable[Renamed] = ()) -> None:
+        steps, before = self.today.of(tuple(plan)), tuple(self.changed)
         with self.session.ready():
             self._ask_steps(steps)
         if any(isinstance(step, Backfill) for step in steps):
             self.ask_for_own(*OF_BACKFILLS)
+        self.rename(renames, before)
         for each in carries:
-            self._carry(each, before)
+            self._carry(self.today.of(each), before)
 
     def _ask_steps(self, steps: Plan) -> None:
         self._collect(lambda: refuse_foreseen(self.session.connection, steps))
@@ -71,6 +74,14 @@ class Asking:
             known = (one.column, one.column.twin)
             self.changed = [claim for claim in self.changed if not claim.is_in(known)]
             self.later.add(one)
+
+    def rename(self, renames: Iterable[Renamed], before: Claims) -> None:
+        """Which rows a table will have is known, unless it is itself one that the run makes."""
+        for one in renames:
+            old = self.today.of(one.old)
+            if not old.is_in(before):
+                self.changed = [claim for claim in self.changed if not claim.is_in((old, one.new))]
+                self.today.add(one)
 
     def ask_for_rights(self, steps: Iterable[Step]) -> None:
         """Of steps that somebody else sends."""
@@ -89,7 +100,7 @@ class Asking:
             self.refusals.append(text)
 
     def change(self, claims: Iterable[Claim]) -> None:
-        self.changed += claims
+        self.changed += map(self.today.of, claims)
 
     # One step.
 
