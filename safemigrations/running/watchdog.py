@@ -102,11 +102,11 @@ class Watchdog:
             self.sent.clear()
         if may_wait_for_a_table(text):
             self.sent.append(text)
-        self.running = text
+        before, self.running = self.running, text  # the guard sends statements of its own before this one
         try:
             return execute(sql, params, many, context)
         finally:
-            self.running = ""
+            self.running = before
 
     def _watch(self) -> None:
         if self.over.wait(self.seconds / 4):
