@@ -157,10 +157,15 @@ class Servers:
     def __init__(self, case: str, name: str) -> None:
         self.case, self.name = case, name
 
+    def state(self) -> ProjectState:
+        """Made in the processes."""
+        (case,) = (case for case in CASES if case.name == self.case)
+        return state_after([base(), *(ours(case) if self.name == "new" else [])])
+
     def client(self) -> processes.Client:
         ours, theirs = socket.socketpair()
         with theirs:
-            arguments = (theirs, present_database(), self.case, self.name)
+            arguments = (theirs, present_database(), self)
             context.Process(target=_serve, args=arguments, daemon=True).start()
         release: Any = self
         return processes.Client(ours, release)
@@ -180,12 +185,10 @@ class _Server(worker.Client):
         super().use(names, traffic, self.state, *arguments)
 
 
-def _serve(channel: socket.socket, database: dict[str, Any], name: str, release: str) -> None:
+def _serve(channel: socket.socket, database: dict[str, Any], servers: Servers) -> None:
     use_database(database)
-    (case,) = (case for case in CASES if case.name == name)
-    migrations = [base(), *(ours(case) if release == "new" else [])]
     with channel, suppress(EOFError, ConnectionError):
-        _Server(channel, state_after(migrations)).serve()
+        _Server(channel, servers.state()).serve()
     connections.close_all()
 
 

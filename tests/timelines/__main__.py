@@ -5,13 +5,20 @@ import os
 
 from testproject.postgres import server
 
-from .pages import CASE_OF
+from .drawn import draw, keep
+from .pages import PAGES, SIDES
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.timelines")
-    parser.add_argument("page", nargs="*", choices=[[], *CASE_OF], help="default: all")
-    pages = parser.parse_args().page or list(CASE_OF)
+    parser.add_argument("page", nargs="*", choices=[[], *PAGES], help="default: all")
+    parser.add_argument("--draw", action="store_true", help="draw again what was measured")
+    options = parser.parse_args()
+    pages = options.page or PAGES
+    if options.draw:
+        for page in pages:
+            draw(page)
+        return
     with server() as dsn:
         os.environ["SAFEMIGRATIONS_TEST_DSN"] = dsn
         os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
@@ -22,11 +29,10 @@ def measure(pages: list[str]) -> None:
     import django
 
     django.setup()
-    from .drawn import keep
-    from .played import WRITTEN_BY, played
+    from .played import played
 
     for page in pages:
-        keep(page, {way: played(CASE_OF[page], way) for way in WRITTEN_BY})
+        keep(page, {side: played(page, side) for side in SIDES})
 
 
 if __name__ == "__main__":

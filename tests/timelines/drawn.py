@@ -9,14 +9,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from .pages import BUCKET
+from .pages import BUCKET, SIDES
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "timelines"
 MEASURED = FOLDER / "measured.json"
-LEFT, WIDTH, RIGHT = 130, 620, 20
-LANE, BAR, PANEL = 24, 16, 138  # heights: from one lane to the next, a bar, a side
-LONGEST = 38  # characters of an error, beside the bar of the transaction
-SIDES = {"django": "Django alone", "safemigrations": "with safemigrations"}
+LEFT, WIDTH, RIGHT = 126, 350, 12  # as narrow as a telephone shows it without making the words small
+LANE, BAR, PANEL = 22, 15, 146  # heights: from one lane to the next, a bar, a side
+LONGEST = 58  # characters of an error, above the lanes
 SAYS = {"a": "answered", "w": "waits", "f": "fails"}
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1f2328; }
@@ -41,7 +40,11 @@ def keep(page: str, sides: dict[str, Any]) -> None:
     FOLDER.mkdir(exist_ok=True)
     both = {**measured(), page: sides}
     MEASURED.write_text(json.dumps(dict(sorted(both.items())), indent=1, ensure_ascii=False) + "\n")
-    (FOLDER / f"{page}.svg").write_text(picture(sides))
+    draw(page)
+
+
+def draw(page: str) -> None:
+    (FOLDER / f"{page}.svg").write_text(picture(measured()[page]))
 
 
 def sentence(side: dict[str, Any]) -> str:
@@ -82,26 +85,24 @@ def picture(sides: dict[str, Any]) -> str:
 
 
 def _seconds(side: dict[str, Any]) -> float:
-    """Until the last request, with room for a word behind the last bar."""
-    until: float = max(
-        *(len(side[release]) * BUCKET for release in ("old", "new")), *(end + 0.8 for *_, end in side["spans"])
-    )
+    """Until the last request."""
+    until: float = max(*(len(side[name]) * BUCKET for name in ("old", "new")), *(end for *_, end in side["spans"]))
     return until
 
 
 def _side(side: dict[str, Any], way: str, top: int, seconds: float) -> Iterator[str]:
     yield _text(8, top + 22, SIDES[way], "title")
-    yield _text(LEFT + WIDTH, top + 22, sentence(side), "faint right")
-    lanes = [top + 34 + LANE * number for number in range(4)]
+    yield _text(LEFT + WIDTH, top + 22, _shortened(sentence(side)), "faint right")
+    lanes = [top + 54 + LANE * number for number in range(4)]
     for lane, name in zip(lanes, ("other transaction", "migrate", "old release", "new release"), strict=True):
-        yield _text(LEFT - 8, lane + 13, name, "faint right")
+        yield _text(LEFT - 8, lane + 12, name, "faint right")
     if side["error"]:
-        yield _text(LEFT + WIDTH, lanes[0] + 13, _shortened(side["error"]), "error right")
+        yield _text(LEFT, top + 43, _shortened(side["error"]), "error")
     for what, began, ended in side["spans"]:
         first = what == "transaction"
         yield _bar(began, ended, lanes[0 if first else 1], seconds, "span" if first else "ours")
         if what.endswith("--contract"):
-            yield _text(_x(ended, seconds) + 4, lanes[1] + 13, "--contract", "faint")
+            yield _text(_x(began, seconds) - 4, lanes[1] + 12, "--contract", "faint right")
     for lane, release in zip(lanes[2:], ("old", "new"), strict=True):
         yield from _letters(side[release], lane, seconds)
 
@@ -117,7 +118,7 @@ def _letters(letters: str, lane: float, seconds: float) -> Iterator[str]:
 
 def _axis(seconds: float, y: float) -> Iterator[str]:
     yield f'<line class="axis" x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{y}" y2="{y}"/>'
-    for second in range(int(seconds) + 1):
+    for second in range(0, int(seconds) + 1, 1 if seconds < 12 else 5):
         yield _text(_x(second, seconds), y + 15, f"{second} s", "faint middle")
     for number, (letter, meaning) in enumerate(SAYS.items()):
         x = LEFT + number * 90

@@ -1,4 +1,4 @@
-"""Which case of tests/cases.py stands for which page."""
+"""Which pages have a picture, and which case of tests/cases.py most of them show."""
 
 BUCKET = 0.05  # seconds that a letter of what was measured stands for
 
@@ -23,3 +23,7 @@ CASE_OF = {
     "rename_model": "rename_model",
     "set_not_null": "set_not_null",
 }
+# Those that show what no case has: a model in two apps, or many rows (tests/timelines/plays.py).
+OTHERS = ("add_exclusion_constraint", "backfill", "move_model")
+PAGES = sorted((*CASE_OF, *OTHERS))
+SIDES = {"django": "Django alone", "safemigrations": "with safemigrations"}

@@ -14,18 +14,20 @@ from uuid import uuid4
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
+from django.db.migrations.state import ProjectState
 from psycopg import sql
 
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.rehearsing.rows import Rows, label, seeds
 from safemigrations.rehearsing.values import Numbers
 
-from ..cases import CASES, LABEL, Case, base, ours, state_after, stock
+from ..cases import LABEL, state_after
 from ..conftest import create_database, forget, on_server
 from ..forked import Servers
 from ..releases import contract, fill, installed, migrate, models_of, write
 from ..three_releases import dsn_of
 from .pages import BUCKET
+from .plays import Play, play_of
 
 LONG = 0.1  # seconds after which somebody counts as waiting
 PAUSE = 0.01  # seconds between two requests
@@ -35,23 +37,22 @@ ALONE, BEFORE, BOTH, TAIL = 0.6, 0.4, 1.5, 1.0  # seconds: old release, transact
 CHANGE = "UPDATE {table} SET {key} = {key} WHERE ctid = (SELECT min(ctid) FROM {table})"
 Request = tuple[float, float, str]  # when it began, the seconds that it took, its error or nothing
 Span = tuple[str, float, float]  # what, from, to
-WRITTEN_BY = {"django": stock, "safemigrations": ours}
 
 
-def played(name: str, way: str) -> dict[str, Any]:
-    """What is drawn of a case: spans in seconds, and a letter for each twentieth of a second of a release.
+def played(page: str, side: str) -> dict[str, Any]:
+    """What is drawn of a side: spans in seconds, and a letter for each twentieth of a second of a release.
 
     a: requests were answered; w: one waited for longer than a tenth of a second; f: one failed; a dot: none was sent.
     Where `migrate` ends with an error, which `refused` says, nothing is rolled out.
     """
-    (case,) = (case for case in CASES if case.name == name)
-    migrations = [base(), *WRITTEN_BY[way](case)]
+    play = play_of(page)
+    migrations = [play.before, *play.written[side]]
     with tempfile.TemporaryDirectory() as name, _database():
         folder = Path(name)
         with installed(folder, write(folder, migrations)):
-            migrate(base().name)
-            fill(state_after([base()]))
-            refused, spans, old, new = _rolled_out(case, way, migrations[-1].name)
+            migrate(play.before.name)
+            _fill(play)
+            refused, spans, old, new = _rolled_out(page, play, side == "safemigrations", migrations[-1].name)
     began = old[0][0]
     spans.sort(key=lambda span: span[1])
     return {
@@ -66,22 +67,29 @@ def played(name: str, way: str) -> dict[str, Any]:
     }
 
 
-def _rolled_out(case: Case, way: str, last: str) -> tuple[str, list[Span], list[Request], list[Request]]:
+def _fill(play: Play) -> None:
+    fill(state_after([play.before]))
+    if play.rows:
+        with connection.cursor() as cursor:
+            cursor.execute(play.rows)
+
+
+def _rolled_out(page: str, play: Play, safely: bool, last: str) -> tuple[str, list[Span], list[Request], list[Request]]:
     spans: list[Span] = []
-    keys = seeds(models_of(state_after([base()])), DEFAULT_DB_ALIAS)
-    old = Release(case, "old", keys)
+    keys = seeds(models_of(state_after([play.before])), DEFAULT_DB_ALIAS)
+    old = Release(page, "old", keys)
     time.sleep(ALONE)
-    with _long_transaction(case, spans):
+    with _long_transaction(play, spans):
         time.sleep(BEFORE)
         with _span("migrate", spans):
-            refused = _error_of(lambda: migrate(last) if way == "safemigrations" else _migrate_alone(last))
+            refused = _error_of(lambda: migrate(last) if safely else _migrate_alone(last))
     if refused:
         time.sleep(TAIL)
         return refused, spans, old.stop(), []
-    new = Release(case, "new", keys)
+    new = Release(page, "new", keys)
     time.sleep(BOTH)
     by_old = old.stop()
-    if way == "safemigrations":
+    if safely:
         with _span("migrate --contract", spans):
             contract()
     time.sleep(TAIL)
@@ -121,9 +129,9 @@ def _span(what: str, spans: list[Span]) -> Iterator[None]:
 
 
 @contextmanager
-def _long_transaction(case: Case, spans: list[Span]) -> Iterator[None]:
+def _long_transaction(play: Play, spans: list[Span]) -> Iterator[None]:
     """Somebody has changed a row of each table, and commits after a while; nobody else wants these rows."""
-    tables = [sql.Identifier(model._meta.db_table) for model in _changed(case, state_after([base()]))]
+    tables = [sql.Identifier(model._meta.db_table) for model in _changed(play, state_after([play.before]))]
     ready = threading.Event()
 
     def hold() -> None:
@@ -142,17 +150,24 @@ def _long_transaction(case: Case, spans: list[Span]) -> Iterator[None]:
     thread.join()
 
 
-def _changed(case: Case, state: Any) -> list[Any]:
-    names = case.models | {new for new, old in case.renamed.items() if old in case.models}
-    return [model for model in models_of(state) if model._meta.model_name in names]
+def _changed(play: Play, state: Any) -> list[Any]:
+    return [model for model in models_of(state) if model._meta.model_name in play.models]
+
+
+class OfPage(Servers):
+    """Processes with the models of one release of a page."""
+
+    def state(self) -> ProjectState:
+        play = play_of(self.case)
+        return state_after([play.before] if self.name == "old" else play.after)
 
 
 class Release:
     """A server of one release, which sends requests one after the other."""
 
-    def __init__(self, case: Case, release: str, seeds: dict[str, list[str]]) -> None:
-        self.client = Servers(case.name, release).client()
-        self.client.call("use", {}, f"{__name__}.{Requests.__name__}", case.name, release, seeds)
+    def __init__(self, page: str, release: str, seeds: dict[str, list[str]]) -> None:
+        self.client = OfPage(page, release).client()
+        self.client.call("use", {}, f"{__name__}.{Requests.__name__}", page, release, seeds)
         self.client.send("go_on")
 
     def stop(self) -> list[Request]:
@@ -167,10 +182,11 @@ class Requests:
     """What a page of a shop does with a model: a new row, a list, a row that is saved again."""
 
     def __init__(
-        self, over: Callable[[], bool], state: Any, case: str, release: str, seeds: dict[str, list[str]]
+        self, over: Callable[[], bool], state: Any, page: str, release: str, seeds: dict[str, list[str]]
     ) -> None:
         self.over, self.sent = over, list[Request]()
-        self.changed = _changed(next(one for one in CASES if one.name == case), state)
+        play = play_of(page)
+        self.changed, self.saved = _changed(play, state), play.saved
         self.rows = Rows(Numbers(release, 1_000_000 if release == "old" else 2_000_000), DEFAULT_DB_ALIAS)
         self.rows.keys = lambda model: seeds.get(label(model), ())
 
@@ -186,7 +202,7 @@ class Requests:
             with self._timed():
                 list(model.objects.order_by("-pk")[:10])
             with self._timed():
-                model.objects.order_by("-pk")[0].save()
+                self.saved(model).save()
         if not changed:  # of a release that has none of these models any more
             time.sleep(PAUSE)
 
