@@ -48,27 +48,27 @@ change says what it runs. Import them from `safemigrations.operations`. A migrat
 
 
 def commands() -> str:
-    migrate = _parser(load_command_class("safemigrations", "migrate"), "migrate")
-    ours = _parser(load_command_class("safemigrations", "safemigrations"), "safemigrations")
-    django_s = {action.dest for action in _parser(DjangoMigrate(), "migrate")._actions}
+    migrate = parser_of(load_command_class("safemigrations", "migrate"), "migrate")
+    ours = parser_of(load_command_class("safemigrations", "safemigrations"), "safemigrations")
+    django_s = {action.dest for action in parser_of(DjangoMigrate(), "migrate")._actions}
     own = [action for action in migrate._actions if action.dest not in django_s]
     parts = [_command("migrate", MIGRATE, own)]
-    parts += [_command(name, text, parser._actions) for name, text, parser in _subcommands("safemigrations", ours)]
+    parts += [_command(name, text, parser._actions) for name, text, parser in subcommands("safemigrations", ours)]
     by_hand = (DOCS / "commands.md").read_text().partition("## Exit status\n")[0]
     return by_hand + "\n".join([COMMANDS, *parts])
 
 
-def _parser(command: BaseCommand, name: str) -> argparse.ArgumentParser:
+def parser_of(command: BaseCommand, name: str) -> argparse.ArgumentParser:
     return command.create_parser("manage.py", name)
 
 
-def _subcommands(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+def subcommands(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
     """Those that can be typed, with what `--help` says of them."""
     for group in parser._actions:
         if isinstance(group, argparse._SubParsersAction):
             helps = {action.dest: action.help or "" for action in group._choices_actions}
             for word, child in group.choices.items():
-                below = list(_subcommands(f"{name} {word}", child))
+                below = list(subcommands(f"{name} {word}", child))
                 yield from below or [(f"{name} {word}", helps.get(word, ""), child)]
 
 
