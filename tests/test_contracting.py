@@ -88,7 +88,7 @@ def test_after_a_rollback_the_pipeline_of_the_old_release_drops_nothing(tmp_path
     everything = columns(old)
     old.manage("migrate", "--check").check()
     migrated = old.manage("migrate").check().stdout
-    assert "A newer release left them. The contract takes its code." in migrated
+    assert "A newer release left them: run the contract with its code." in migrated
     assert "migrate --contract" not in migrated
     said = refused(old)
     assert said == (

@@ -191,7 +191,7 @@ class Command(Interruptible, migrate.Command):
             contract = to_type("migrate --contract", connection.alias)
             self.stdout.write(f"When no server runs the old release any more: {contract}")
         else:
-            self.stdout.write("A newer release left them. The contract takes its code.")
+            self.stdout.write("A newer release left them: run the contract with its code.")
 
     def _print_planned_contracts(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         """What the planned migrations would leave, after what is left already."""
