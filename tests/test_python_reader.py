@@ -16,7 +16,7 @@ from django.test import override_settings
 from safemigrations.checking.catalogue import BY_ID
 from safemigrations.checking.handwritten import read_sql
 from safemigrations.checking.hazard import Hazard, NotUnderstood
-from safemigrations.checking.python import reader
+from safemigrations.checking.python import functions, reader
 from safemigrations.checking.python.texts import Texts
 from safemigrations.checking.scene import Scene
 
@@ -44,14 +44,17 @@ def function(tmp_path, monkeypatch) -> Callable[..., Any]:
     """Makes `fill` of a module of its own, whose file is there."""
 
     def made(body: str, *, head: str = HEAD, name: str = "fill") -> Any:
-        text = body if body.startswith(("def ", "async ", "fill")) else f"def fill(apps, schema_editor):\n{body}"
+        text = (
+            body if body.startswith(("def ", "async ", "class ", "fill")) else f"def fill(apps, schema_editor):\n{body}"
+        )
         path = tmp_path / "migration_0002.py"
         path.write_text(f"{head}\n{text}\n")
         module = types.ModuleType("migration_0002")
         module.__file__ = str(path)
         monkeypatch.setitem(sys.modules, "migration_0002", module)
         vars(module)["partial"] = partial
-        exec(compile(text, str(path), "exec"), vars(module))  # without its head: what that imports isn't there
+        # On its line, and without its head: what that imports isn't there.
+        exec(compile("\n" * (head.count("\n") + 1) + text, str(path), "exec"), vars(module))
         return vars(module)[name]
 
     return made
@@ -387,7 +390,8 @@ def test_models_by_the_name_of_a_keyword(function):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("fill = lambda apps, schema_editor: None", "<lambda> isn't a function at the top of"),
+        ("fill, other = lambda apps, editor: None, lambda apps, editor: 1", "which lambda of line "),
+        ("def work(then):\n    then()\n\nfill = partial(work, print)", "work is given then to call"),
         ("fill = print", "<built-in function print> is no plain function"),
         (f"def fill(apps, schema_editor):\n{body('fill_all(apps)')}", "it calls shop.tools.fill_all, which stands"),
         (f"def fill(apps, schema_editor):\n{body('fill_all(Order)')}", "it calls shop.tools.fill_all, which stands"),
@@ -408,7 +412,17 @@ def test_models_by_the_name_of_a_keyword(function):
             "the name of the model is put together when it runs",
         ),
     ],
-    ids=["lambda", "built in", "elsewhere", "elsewhere, a model", "joined", "formatted", "command", "model"],
+    ids=[
+        "lambda",
+        "given a function",
+        "built in",
+        "elsewhere",
+        "elsewhere, a model",
+        "joined",
+        "formatted",
+        "command",
+        "model",
+    ],
 )
 def test_what_is_not_understood_is_said(text, why, function):
     (one,) = said(function(text), scene())
@@ -495,3 +509,91 @@ def test_too_many_texts_are_none():
     assert texts("A + B", A="'a' if x else 'b'", B="'c' if x else 'd'") == ["ac", "ad", "bc", "bd"]
     six = "+".join(["A"] * 6)
     assert texts(six, A="'a' if x else 'b'") is None
+
+
+LAMBDA = 'fill = lambda apps, editor: apps.get_model("shop", "Order").objects{}.update(pieces=1)'
+FACTORY = """\
+def of(name):
+    def work(apps, schema_editor):
+        apps.get_model("shop", name).objects{}.update(pieces=1)
+    return work
+
+fill = of("Order")"""
+CALLED = """\
+class Work:
+    def __init__(self, name):
+        self.name = name
+
+    def __call__(self, apps, schema_editor):
+        self.set_pieces(apps.get_model("shop", self.name).objects{})
+
+    def set_pieces(self, orders):
+        orders.update(pieces=1)
+
+fill = Work("Order")"""
+PARTIAL = """\
+def work(name, apps, schema_editor, pieces):
+    apps.get_model("shop", name).objects{}.update(pieces=pieces)
+
+fill = partial(work, "Order", pieces=1)"""
+
+
+@pytest.mark.parametrize("text", [LAMBDA, FACTORY, CALLED, f"{CALLED}.__call__", PARTIAL])
+def test_whatever_can_be_called_is_read_with_what_it_is_given(function, text):
+    assert ids(function("fill = None\n" + text.format(""), head=""), scene()) == ["E301"]
+    assert ids(function("fill = None\n" + text.format(".filter(pk=1)"), head=""), scene()) == []
+
+
+# Functions of other modules.
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Callable[[str, str], None]:
+    """Writes a module of an app whose package is in a folder; nobody can import it."""
+    config = types.SimpleNamespace(name="market", path=str(tmp_path / "market"))
+    monkeypatch.setattr(functions, "apps", types.SimpleNamespace(get_app_configs=lambda: [config]))
+
+    def write(name: str, text: str) -> None:
+        path = tmp_path / "market" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(dedent(text))
+
+    return write
+
+
+CALLS = {
+    "from market.fills import set_pieces": "set_pieces(Order.objects.all())",
+    "from market import fills": "fills.set_pieces(Order.objects.all())",
+    "import market.fills": "market.fills.set_pieces(Order.objects.all())",
+    "from market import set_pieces as work": "work(Order.objects.all())",
+}
+
+
+@pytest.mark.parametrize(("head", "call"), CALLS.items())
+def test_functions_of_another_module_of_the_project_are_read_and_not_imported(function, project, head, call):
+    project("__init__", "from .fills import set_pieces")
+    project("fills", "raise RuntimeError\n\ndef set_pieces(orders):\n    orders.update(pieces=1)\n")
+    found = list(reader.read(function(body(call), head=head), scene(), lambda text: iter(())))
+    assert [(module and module.source.path.name, said.line) for module, said in found] == [("fills.py", 4)]
+    assert ids(function(body(call), head=head), scene()) == ["E301"]
+
+
+def test_a_row_that_a_function_of_another_module_saves(function, project):
+    project("fills", "def mend(order):\n    order.pieces = 1\n    order.save()\n")
+    head = "from market.fills import mend"
+    loop = "for order in Order.objects.{}: mend(order)"
+    assert ids(function(body(loop.format("iterator()")), head=head), scene(atomic=True)) == ["E301"]
+    assert ids(function(body(loop.format("filter(pk=1)")), head=head), scene(atomic=True)) == []
+
+
+def test_models_of_today_in_another_module(function, project):
+    project("fills", "from .models import Order\n\ndef mend():\n    Order.objects.filter(pk=1).update(pieces=1)\n")
+    assert ids(function(body("mend()"), head="from market.fills import mend"), scene()) == ["E300"]
+
+
+@pytest.mark.parametrize("text", ["", "from .fills import set_pieces", "from market import set_pieces"])
+def test_what_no_module_of_the_project_has_is_not_understood(function, project, text):
+    project("__init__", text)
+    (one,) = said(function(body("set_pieces(apps)"), head="from market import set_pieces"), scene())
+    assert isinstance(one, NotUnderstood)
+    assert one.why == "it calls market.set_pieces, which stands elsewhere"

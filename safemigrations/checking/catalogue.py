@@ -284,7 +284,8 @@ KINDS: list[Kind] = [
         "A statement that a transaction refuses",
         (
             "`CONCURRENTLY` or `VACUUM` in an atomic migration, or with other statements in one text; the same of "
-            "django.contrib.postgres; the use of an enum's value in the transaction that adds it"
+            "django.contrib.postgres; the use of an enum's value in the transaction that adds it; "
+            "`COMMIT` of a `DO` block inside one"
         ),
     ),
     Kind(
@@ -328,7 +329,7 @@ KINDS: list[Kind] = [
         "What the old release writes is refused",
         (
             "SQL: `ADD COLUMN NOT NULL` without a default; `DROP DEFAULT` of a `db_default` that it relies on, or of a "
-            "NOT NULL column that the same migration adds"
+            "NOT NULL column that the same migration adds; a sequence that begins again at 1"
         ),
     ),
     Kind(
@@ -441,8 +442,8 @@ KINDS: list[Kind] = [
         "",
         "The state forgets what the database still wants",
         (
-            "`SeparateDatabaseAndState` whose state removes a field that is NOT NULL without a default; or a "
-            "model with foreign keys (warning)"
+            "`SeparateDatabaseAndState` whose state removes a field that is NOT NULL without a default; renames a "
+            "field or model whose column or table keeps its name; removes a model with foreign keys (warning)"
         ),
     ),
     Kind(

@@ -54,6 +54,7 @@ class Handwritten:
         self.migration, self.source = migration, Source.of(migration)
         self.scene = Scene(state, atomic=migration.atomic, earlier=earlier)
         self.scene.app_label, self.scene.databases = migration.app_label, number_of_databases()
+        self.scene.texts = _texts_in(migration)
         for name in created:
             self.scene.made.add(default_name(migration.app_label, name))
             if model := state.models.get((migration.app_label, name)):
@@ -162,8 +163,11 @@ def without_placeholders(sql: str) -> str:
     return PLACEHOLDER.sub(lambda found: "%" if found[1] == "%" else f"${next(numbers)}", sql)
 
 
+def _texts_in(migration: Migration) -> list[str]:
+    by_hand = [operation for operation in migration.operations if isinstance(operation, migrations.RunSQL)]
+    return [text for operation in by_hand for text in texts_of(operation) if text]
+
+
 def checks_in(migration: Migration) -> list[str]:
     """The SQL that may have proved something with a check of its own."""
-    by_hand = [operation for operation in migration.operations if isinstance(operation, migrations.RunSQL)]
-    texts = [text for operation in by_hand for text in texts_of(operation)]
-    return [text for text in texts if text and "CONSTRAINT" in text.upper()]
+    return [text for text in _texts_in(migration) if "CONSTRAINT" in text.upper()]

@@ -67,11 +67,13 @@ class Scene:
         self.made: set[str] = set()
         self.app_label = ""  # of the migration
         self.databases = 1
+        self.texts: list[str] = []  # the SQL of its RunSQL
         self.elidable = False  # is what is read now left out by squashmigrations?
         self.required: set[tuple[str, str]] = set()  # NOT NULL columns that it adds, which only their default fills
         self.values: dict[str, str] = {}  # of enums, not yet committed -> the statement that adds each
         self.types: set[str] = set()  # that this transaction makes
         self.held: dict[str, tuple[str, str]] = {}  # table -> lock, by which statement or operation
+        self.functions: dict[str, Any] = {}  # that it makes, and hasn't called yet
         self.remade: set[str] = set()  # views that the text which is read now makes
         self.dropping: set[str] = set()  # names of constraints that go with the statement that is read now
         self._checks: dict[tuple[str, str], tuple[str, bool]] = {}  # (table, name) -> column without null, is it valid?

@@ -14,9 +14,11 @@ from django.db.migrations import Migration
 class Source:
     """The file that a migration, or a function of one, was imported from."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, path: Path | None = None) -> None:
+        """`path`: where a module lies that wasn't imported."""
         self.module = module
-        self.path = Path(getattr(sys.modules.get(module), "__file__", None) or f"{module.rpartition('.')[2]}.py")
+        imported = getattr(sys.modules.get(module), "__file__", None)
+        self.path = path or Path(imported or f"{module.rpartition('.')[2]}.py")
 
     @classmethod
     def of(cls, migration: Migration) -> Source:
@@ -27,6 +29,11 @@ class Source:
         """Its path as a person at the terminal would type it."""
         here = Path.cwd()
         return str(self.path.relative_to(here)) if self.path.is_relative_to(here) else str(self.path)
+
+    @property
+    def package(self) -> str:
+        """What its relative imports begin with."""
+        return self.module if self.path.name == "__init__.py" else self.module.rpartition(".")[0]
 
     @cached_property
     def text(self) -> str:

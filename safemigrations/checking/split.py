@@ -1,10 +1,12 @@
-"""SeparateDatabaseAndState that tells the state alone: the column or table stays, and new code no longer knows it."""
+"""SeparateDatabaseAndState that tells the state alone: the column or table stays as it is, and new code doesn't know
+it, or knows it by another name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db import migrations
 from django.db.migrations.state import ModelState
 
@@ -13,6 +15,7 @@ from .hazard import Hazard
 from .scene import Scene, column_of
 
 HIDDEN = "safemigrations.E310"
+RENAMES = migrations.RenameField | migrations.RenameModel
 
 
 def read(operation: Any, app_label: str, scene: Scene) -> Iterator[Hazard]:
@@ -24,6 +27,51 @@ def read(operation: Any, app_label: str, scene: Scene) -> Iterator[Hazard]:
             yield from _field(operation, inner, app_label, scene)
         elif isinstance(inner, migrations.DeleteModel):
             yield from _model(operation, inner, app_label, scene)
+    if any(isinstance(inner, RENAMES) for inner in operation.state_operations):
+        yield from _renamed(operation, app_label, scene)
+
+
+def _renamed(operation: Any, app_label: str, scene: Scene) -> Iterator[Hazard]:
+    """Names that are others for the new release, while nothing gives the database these."""
+    before, after = scene.state, scene.state.clone()
+    known: dict[tuple[str, str], str] = {}  # what a model is called at the end -> at the beginning
+    for inner in operation.state_operations:
+        try:
+            inner.state_forwards(app_label, after)
+        except (KeyError, FieldDoesNotExist):
+            return  # of a model that this migration makes or changes before
+        if isinstance(inner, migrations.RenameModel):
+            was = known.pop((app_label, inner.old_name_lower), inner.old_name_lower)
+            known[app_label, inner.new_name_lower] = was
+        elif isinstance(inner, migrations.RenameField):
+            known.setdefault((app_label, inner.model_name_lower), inner.model_name_lower)
+    for key, was in known.items():
+        if (old := before.models.get((app_label, was))) and (new := after.models.get(key)):
+            yield from _without_its_name(operation, old, new, scene)
+
+
+def _without_its_name(operation: Any, old: ModelState, new: ModelState, scene: Scene) -> Iterator[Hazard]:
+    table = db_table_of(new)
+    if table != db_table_of(old) and not _is_made(operation, table, scene):
+        yield _named_otherwise(f"table {table}", f"AlterModelTable('{new.name_lower}', '{db_table_of(old)}')")
+    columns = {column_of(name, field) for name, field in old.fields.items() if not field.many_to_many}
+    for name, field in new.fields.items():
+        column = column_of(name, field)
+        if not (field.many_to_many or column in columns or _is_made(operation, column, scene)):
+            yield _named_otherwise(f"column {column} of {table}", f"AlterField of {name} with db_column")
+
+
+def _is_made(operation: Any, name: str, scene: Scene) -> bool:
+    return bool(operation.database_operations) or any(name in text for text in scene.texts)
+
+
+def _named_otherwise(what: str, keeps: str) -> Hazard:
+    return Hazard(
+        HIDDEN,
+        f"Only the state is renamed: every query of the new release names the {what}, which nothing here makes.",
+        f"Add to state_operations what keeps the old name, {keeps}; or rename in models.py and run makemigrations: "
+        "both names work until the contract.",
+    )
 
 
 def _field(operation: Any, inner: Any, app_label: str, scene: Scene) -> Iterator[Hazard]:

@@ -104,13 +104,16 @@ class Reader:
 
     # Querysets.
 
+    def _known(self, node: ast.AST) -> Chain | None:
+        return self.known.get(node.id) if isinstance(node, ast.Name) else None
+
     def _chain(self, node: ast.expr) -> Chain:
         registries = (
             each.value for each in ast.walk(node) if isinstance(each, ast.Attribute) and each.attr == "get_model"
         )
         if not all(isinstance(each, ast.Name) and each.id == self.apps for each in registries):
             raise NotPlain
-        found = chain_of(node, self.known, _text)
+        found = chain_of(node, self._known, _text)
         if found is None or found.app_label != self.app_label or found.sliced:
             raise NotPlain
         return found

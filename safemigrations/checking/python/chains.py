@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from django.conf import settings
@@ -15,13 +15,16 @@ KEYS = {"pk", "id"}
 
 
 class Chain(Data):
-    """A model, and what is called on it, in order. `live`: an imported class instead of one of `apps.get_model`."""
+    """A model, and what is called on it, in order. `live`: an imported class instead of one of `apps.get_model`.
+    `row`: a row of the model. `of_row`: rows that belong to one row, as `customer.order_set` gives them."""
 
     app_label: str
     model: str
     calls: tuple[tuple[str, ast.Call | None], ...] = ()
     sliced: bool = False
     live: bool = False
+    row: bool = False
+    of_row: bool = False
 
     @property
     def is_query(self) -> bool:
@@ -50,7 +53,7 @@ class Chain(Data):
         return self.sliced or any(name.partition("__")[0] in KEYS and "__" in name for name in names)
 
     def is_one_row(self, unique: set[str]) -> bool:
-        if self.last in ("get", "first", "last", "earliest", "latest"):
+        if self.of_row or self.last in ("get", "first", "last", "earliest", "latest"):
             return True
         return bool((self._compared | self._listed) & (unique | KEYS))
 
@@ -88,20 +91,36 @@ def _arguments(call: ast.Call) -> list[ast.AST]:
 
 
 Text = Callable[[ast.expr], str]
+Known = Callable[[ast.AST], "Chain | None"]
+# What gives rows, or says something of them, and is no query that somebody might go on with.
+ENDS = {
+    "acreate",
+    "aget",
+    "aggregate",
+    "bulk_create",
+    "count",
+    "create",
+    "delete",
+    "exists",
+    "get_or_create",
+    "update",
+    "update_or_create",
+}
 
 
-def chain_of(node: ast.AST, known: Mapping[str, Chain], text: Text) -> Chain | None:
-    """`known`: the models and querysets that names stand for. `text` reads the name of a model."""
+def chain_of(node: ast.AST, known: Known, text: Text) -> Chain | None:
+    """`known`: the model or queryset that an expression is known to stand for. `text` reads the name of a model."""
     calls: list[tuple[str, ast.Call | None]] = []
     sliced = False
     while True:
+        base = known(node)
         match node:
+            case _ if base is not None:
+                return replace(base, calls=(*base.calls, *reversed(calls)), sliced=base.sliced or sliced)
             case ast.Call(func=ast.Attribute(attr="get_model", value=registry)):
                 found = model_of(node, text)
-                live = isinstance(registry, ast.Name) and registry.id in known
+                live = known(registry) is not None
                 return found and replace(found, calls=tuple(reversed(calls)), sliced=sliced, live=live)
-            case ast.Call(func=ast.Name(id=name)) if f"{name}()" in known:
-                return replace(known[f"{name}()"], calls=tuple(reversed(calls)), sliced=sliced)
             case ast.Call(func=ast.Attribute() as method):
                 calls.append((method.attr, node))
                 node = method.value
@@ -110,9 +129,6 @@ def chain_of(node: ast.AST, known: Mapping[str, Chain], text: Text) -> Chain | N
                 node = node.value
             case ast.Subscript(slice=ast.Slice()):
                 sliced, node = True, node.value
-            case ast.Name() if node.id in known:
-                base = known[node.id]
-                return replace(base, calls=(*base.calls, *reversed(calls)), sliced=base.sliced or sliced)
             case _:
                 return None
 

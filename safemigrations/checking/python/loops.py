@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from .functions import Function
+from .functions import Function, Lookup, dotted
 
 SAVES = ("save", "delete", "asave", "adelete")
 
 
-def saves(loop: ast.For, known: Mapping[str, Function]) -> bool:
-    """Is the row of the loop written, one by one? `known`: the functions of the module, which may do it."""
-    return _writes(loop, _row_of(loop), known)
+def saves(loop: ast.For, lookup: Lookup) -> bool:
+    """Is the row of the loop written, one by one? `lookup` finds the functions that may do it."""
+    return _writes(loop, _row_of(loop), lookup)
 
 
 def of_map(call: ast.Call) -> ast.For:
@@ -33,9 +33,9 @@ def _row_of(loop: ast.For) -> str:
     return loop.target.id if isinstance(loop.target, ast.Name) else ""
 
 
-def _writes(tree: ast.AST, row: str, known: Mapping[str, Function], within: tuple[str, ...] = ()) -> bool:
+def _writes(tree: ast.AST, row: str, lookup: Lookup, within: tuple[Function, ...] = ()) -> bool:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return any(_saves_it(call, row) or _passes_it_on(call, row, known, within) for call in calls)
+    return any(_saves_it(call, row) or _passes_it_on(call, row, lookup, within) for call in calls)
 
 
 def _saves_it(call: ast.Call, row: str) -> bool:
@@ -44,26 +44,34 @@ def _saves_it(call: ast.Call, row: str) -> bool:
     return is_one and method.value.id == row  # type: ignore[attr-defined]
 
 
-def _passes_it_on(call: ast.Call, row: str, known: Mapping[str, Function], within: tuple[str, ...]) -> bool:
-    """To a function of the same module that writes it."""
-    name = call.func.id if isinstance(call.func, ast.Name) else ""
-    if name not in known or name in within:
+def _passes_it_on(call: ast.Call, row: str, lookup: Lookup, within: tuple[Function, ...]) -> bool:
+    """To a function that writes it."""
+    given = {value.id for value in call.args if isinstance(value, ast.Name)}
+    found = lookup.find(dotted(call.func)) if row in given else None
+    if found is None or found[1] in within:
         return False
-    given = zip(known[name].args.args, call.args, strict=False)
-    own = [parameter.arg for parameter, value in given if isinstance(value, ast.Name) and value.id == row]
-    return any(_writes(known[name], parameter, known, (*within, name)) for parameter in own)
+    there, function = found
+    pairs = zip(parameters(function), call.args, strict=False)
+    own = [name for name, value in pairs if isinstance(value, ast.Name) and value.id == row]
+    return any(_writes(function, name, there, (*within, function)) for name in own)
+
+
+def parameters(function: Function) -> list[str]:
+    """Those that a call gives something, in order."""
+    names = [each.arg for each in function.args.args]
+    return names[1:] if names[:1] in (["self"], ["cls"]) else names
 
 
 def collected_by(loop: ast.For) -> set[str]:
-    """The lists that the loop appends its row to, and never empties."""
+    """The lists that get something of each row of the loop, and that it never empties."""
     return set(_appended_to(loop)) - set(_emptied(loop))
 
 
 def _appended_to(loop: ast.For) -> Iterator[str]:
     for node in ast.walk(loop):
         match node:
-            case ast.Call(func=ast.Attribute(attr="append", value=ast.Name(id=name)), args=[ast.Name(id=row)]):
-                if row == _row_of(loop):
+            case ast.Call(func=ast.Attribute(attr="append", value=ast.Name(id=name)), args=[given]):
+                if set(names_in(loop.target)) & {each.id for each in ast.walk(given) if isinstance(each, ast.Name)}:
                     yield name
 
 

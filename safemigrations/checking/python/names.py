@@ -9,9 +9,9 @@ from django.conf import settings
 
 from ...plans.tables import db_table_of
 from ..scene import FEW, Scene
-from . import functions, loops, outside
-from .chains import Chain, chain_of
-from .functions import Function, Module
+from . import loops, outside, relations
+from .chains import ENDS, Chain, chain_of
+from .functions import Function, Lookup, Module
 from .texts import MOST, Texts
 
 TAKES_ALL = {"list", "set", "tuple", "sorted", "len"}
@@ -25,7 +25,7 @@ class Given:
     values: dict[str, list[ast.expr]] = field(default_factory=dict)
 
 
-Passed = dict[str, Given]
+Passed = dict[Function, Given]
 
 
 class Names(ast.NodeVisitor):
@@ -33,7 +33,8 @@ class Names(ast.NodeVisitor):
 
     def __init__(self, module: Module, function: Function, scene: Scene, passed: Passed) -> None:
         self.module, self.scene, self.passed = module, scene, passed
-        self.imported = {**module.imported, **dict(functions.imports_in(function.body))}
+        self.lookup = Lookup.of(module, function)
+        self.imported = self.lookup.imported
         self.known: dict[str, Chain] = {
             name: Chain("", path.rpartition(".")[2], live=True)
             for name, path in self.imported.items()
@@ -41,7 +42,7 @@ class Names(ast.NodeVisitor):
         }
         self._add_what_is_live(function)
         self.values: dict[str, list[ast.expr]] = {name: [value] for name, value in module.constants.items()}
-        self.take(function.name)
+        self.take(function)
         self.texts = Texts(lambda name: self.values.get(name, []), self._table_of)
 
     def _add_what_is_live(self, function: Function) -> None:
@@ -56,7 +57,22 @@ class Names(ast.NodeVisitor):
 
     def chain(self, node: ast.AST) -> Chain | None:
         """The model or queryset that an expression gives."""
-        return chain_of(node, self.known, self._one_text)
+        found = self._chain_or_row(node)
+        return relations.of_a_row(found, self.scene) if found and found.row else found
+
+    def _chain_or_row(self, node: ast.AST) -> Chain | None:
+        return chain_of(node, self._known, self._one_text)
+
+    def _known(self, node: ast.AST) -> Chain | None:
+        match node:
+            case ast.Name(id=name):
+                return self.known.get(name)
+            case ast.Call(func=ast.Name(id=name)):
+                return self.known.get(f"{name}()")
+            case ast.Attribute(attr=name) if name[:1].isupper():
+                path = outside.full_name(node, self.imported)
+                return Chain("", name, live=True) if outside.is_live_model(name, path) else None
+        return None
 
     def _one_text(self, node: ast.expr) -> str:
         """Where a loop gives several names, the first stands for all."""
@@ -64,16 +80,16 @@ class Names(ast.NodeVisitor):
 
     def pass_on(self, node: ast.Call, function: Function) -> None:
         """What the parameters of a function stand for, which is read later."""
-        names = [each.arg for each in function.args.args]
+        names = loops.parameters(function)
         given = [*zip(names, node.args, strict=False), *((str(word.arg), word.value) for word in node.keywords)]
-        to = self.passed.setdefault(function.name, Given())
+        to = self.passed.setdefault(function, Given())
         for name, value in given:
-            if found := self.chain(value) or self._made_of_rows(value):
+            if found := self._chain_or_row(value) or self._made_of_rows(value):
                 to.rows[name] = found
             texts = self.texts.of(value)
             to.values.setdefault(name, []).extend([value] if texts is None else map(ast.Constant, texts))
 
-    def take(self, function: str) -> None:
+    def take(self, function: Function) -> None:
         """What its parameters stand for, once it is known who calls it."""
         given = self.passed.get(function, Given())
         self.known.update(given.rows)
@@ -100,7 +116,10 @@ class Names(ast.NodeVisitor):
             self.known.pop(name, None)
 
     def _made_of_rows(self, value: ast.expr) -> Chain | None:
-        """What list(Order.objects.all()) or Paginator(Order.objects.all(), 500) gives."""
+        """What list(Order.objects.all()), [... for order in Order.objects.all()] or a Paginator of them gives."""
+        if isinstance(value, ast.ListComp | ast.SetComp | ast.GeneratorExp):
+            rows = self.query(value.generators[0].iter)
+            return replace(rows, calls=(*rows.calls, ("list", None))) if rows else None
         if not (isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.args):
             return None
         rows = self.chain(value.args[0])
@@ -116,10 +135,11 @@ class Names(ast.NodeVisitor):
         self.generic_visit(node)
 
     def pages_of(self, node: ast.For) -> None:
-        """The name that a loop gives to pages of rows."""
+        """The name that a loop gives to rows, or to pages of them."""
         if isinstance(node.target, ast.Name):
-            found = self._made_of_rows(node.iter)
-            self._rows(node.target.id, found if found and found.sliced else None)
+            pages, rows = self._made_of_rows(node.iter), self.chain(node.iter)
+            row = Chain(rows.app_label, rows.model, live=rows.live, row=True) if rows and rows.is_query else None
+            self._rows(node.target.id, pages if pages and pages.sliced else row)
 
     def rounds_of(self, node: ast.For) -> list[dict[str, list[ast.expr]]]:
         """What the names of a loop stand for, round by round, where the file lists them; else one round of anything."""
@@ -169,4 +189,5 @@ class Names(ast.NodeVisitor):
         found = self.chain(node)
         if found is None or not found.is_query or self.is_new(found) or found.is_one_row(self.unique(found)):
             return None
-        return found
+        ends = any(name in ENDS or (name == "in_bulk" and call and call.args) for name, call in found.calls)
+        return None if ends else found

@@ -3,44 +3,56 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..hazard import Hazard, NotUnderstood
 from ..scene import Scene
-from . import functions, loops, outside, sentences
+from . import callables, functions, loops, outside, sentences
 from .chains import model_of
 from .functions import Function, Module, Unreadable
-from .names import TAKES_ALL, Passed
+from .names import TAKES_ALL, Given, Passed
 from .rows import Rows, Said
+
+CHANGES = re.compile(r"\s*(UPDATE|DELETE)\b", re.IGNORECASE)
 
 
 def read(
     function: Callable[..., Any], scene: Scene, sql: Callable[[str], Iterator[Said]]
 ) -> Iterator[tuple[functions.Module | None, Said]]:
-    """What the function and those that it calls in its module do; `sql` judges a text that they execute."""
+    """What the function and those of the project that it calls do; `sql` judges a text that they execute."""
     try:
-        module, first = functions.read(function)
+        called = callables.read(function)
     except Unreadable as error:
         yield None, NotUnderstood(str(error), what="function")
         return
-    reached = functions.with_those_that_it_calls(module, first)
-    works_on_rows, passed = False, Passed()
-    for each in reached:
+    reached = functions.with_those_that_it_calls(called.module, called.function)
+    passed: Passed = {called.function: _given(called)}
+    readers = []
+    for module, each in reached:
         reader = FunctionReader(module, each, scene, sql, passed)
         reader.visit(each)
-        works_on_rows = works_on_rows or reader.works_on_rows
+        readers.append(reader)
         for said in reader.said:
             yield module, said
-    for said in _of_the_whole(first, reached, scene) if works_on_rows else ():
-        yield module, said
+    for said in _of_the_whole(called.function, readers, scene):
+        yield called.module, said
 
 
-def _of_the_whole(first: Function, reached: list[Function], scene: Scene) -> Iterator[Hazard]:
-    if held := next(scene.holding(), None):
+def _given(called: callables.Called) -> Given:
+    values = called.values.items()
+    return Given(values={name: [ast.Constant(value)] for name, value in values if isinstance(value, str | int)})
+
+
+def _of_the_whole(first: Function, readers: list[FunctionReader], scene: Scene) -> Iterator[Hazard]:
+    works_on_rows = any(reader.works_on_rows for reader in readers)
+    held = next(scene.holding(), None)
+    if held and (works_on_rows or any(reader.goes_far for reader in readers)):
         yield sentences.lock_is_held(first.name, held).at(first.lineno)
-    names = {node.attr for each in reached for node in ast.walk(each) if isinstance(node, ast.Attribute)}
-    if scene.databases > 1 and not names & {"alias", "using"}:
+    trees = [reader.function for reader in readers]
+    names = {node.attr for each in trees for node in ast.walk(each) if isinstance(node, ast.Attribute)}
+    if works_on_rows and scene.databases > 1 and not names & {"alias", "using"}:
         yield sentences.which_database(first.name).at(first.lineno)
 
 
@@ -57,7 +69,7 @@ class FunctionReader(Rows):
     ) -> None:
         super().__init__(module, function, scene, passed)
         self.sql = sql
-        self.inner: dict[str, Function] = {}  # functions within it
+        self.later: list[Function] = []  # functions within it
 
     # Functions within it are read when it is known what they are given.
 
@@ -69,12 +81,13 @@ class FunctionReader(Rows):
 
     def _read_later(self, node: Function) -> None:
         if node is not self.function:
-            self.inner[node.name] = node
+            self.later.append(node)
+            self.lookup.inner[node.name] = node
             return
         self.generic_visit(node)
-        while self.inner:
-            name, inner = self.inner.popitem()
-            self.take(name)
+        while self.later:
+            inner = self.later.pop()
+            self.take(inner)
             self.generic_visit(inner)
 
     # Loops.
@@ -85,6 +98,8 @@ class FunctionReader(Rows):
         if found:
             self.collected.update(dict.fromkeys(loops.collected_by(node), found))
             self.of_rows(node, found)
+        elif self.in_transaction and (of_rows := self.chain(node.iter)) and of_rows.of_row and self.goes_over_rows():
+            self.each_of_many(node, of_rows)
         elif self.in_transaction and self.chain(node.iter) is None and self.saves(node):
             self.not_understood(node, f"it saves each of {ast.unparse(node.iter)}, and nothing says how many these are")
         self.loops.append(node)
@@ -150,12 +165,19 @@ class FunctionReader(Rows):
             self.memory(node, found)
         if name == "map" and len(node.args) == 2 and (found := self.query(node.args[1])):
             self.of_rows(loops.of_map(node), found)
-        if within := self.inner.get(name) or self.module.functions.get(name):
-            self.pass_on(node, within)
         path = self.imported.get(name, "")
-        if name not in self.module.functions and self._fixture(node, path):
-            return
-        if path and name not in self.module.functions and outside.is_given_the_database(node, self.known, path):
+        if not self._within(node, name) and not self._fixture(node, path):
+            self._not_read(node, path)
+
+    def _within(self, node: ast.Call, name: str) -> bool:
+        """Is it a function that is read, too?"""
+        found = self.lookup.find(name)
+        if found:
+            self.pass_on(node, found[1])
+        return found is not None
+
+    def _not_read(self, node: ast.Call, path: str) -> None:
+        if path and outside.is_given_the_database(node, self.known, path):
             self.not_understood(node, f"it calls {path}, which stands elsewhere")
 
     def _fixture(self, node: ast.Call, path: str) -> bool:
@@ -172,6 +194,8 @@ class FunctionReader(Rows):
     def _method(self, node: ast.Call, method: ast.Attribute) -> None:
         name, owner = method.attr, ast.unparse(method.value)
         found = self.chain(node)
+        if found is None and not self._within(node, functions.dotted(method)):
+            self._not_read(node, outside.full_name(method, self.imported))
         if found and found.live and found.is_query:
             self.say(node, sentences.live_model(found), once=True)
         if name == "get_model" and model_of(node, self._one_text) is None:
@@ -190,6 +214,8 @@ class FunctionReader(Rows):
         if texts is None:
             self.add(NotUnderstood("the SQL that is executed here is put together when it runs", node.lineno))
             return
+        if any(CHANGES.match(text) for text in texts):
+            self.sends_changes(node)
         for text in texts:
             for said in self.sql(text if len(node.args) < 2 else text.replace("%s", "NULL")):
                 self.add(said.at(node.lineno))

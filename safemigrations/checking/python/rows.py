@@ -29,6 +29,7 @@ class Rows(Names):
         self.function = function
         self.said: list[Said] = []
         self.works_on_rows = False
+        self.goes_far = False  # does it take longer the more rows there are?
         self.loops: list[ast.AST] = []
         self.in_transaction = scene.atomic
         self.collected: dict[str, Chain] = {}  # lists that a loop fills with its rows
@@ -49,9 +50,10 @@ class Rows(Names):
             self.said.append(said)
 
     def saves(self, loop: ast.For) -> bool:
-        return loops.saves(loop, self.module.functions)
+        return loops.saves(loop, self.lookup)
 
     def of_rows(self, node: ast.For, found: Chain) -> None:
+        self.goes_far = self.goes_far or not self.is_a_batch(found)
         self.memory(node, found)
         if self.in_transaction and found.calls_any("select_for_update") and not self.is_a_batch(found):
             self.works_on_rows = True
@@ -65,8 +67,24 @@ class Rows(Names):
         elif self.in_transaction:
             self.say(node, sentences.saved_in_a_loop(found, node, self.scene.unless_own(found.app_label)))
 
+    def each_of_many(self, node: ast.For, found: Chain) -> None:
+        """A loop over the rows of one row, within a loop over many of these."""
+        if self.saves(node):
+            self.works_on_rows = True
+            self.say(node, sentences.one_by_one(found))
+
+    def sends_changes(self, node: ast.Call) -> None:
+        """SQL that changes a row, for each of many."""
+        given = node.args[1] if len(node.args) > 1 else None
+        rows = self._given(given) if given and ast.unparse(node.func).endswith(".executemany") else None
+        many = rows and not self.is_a_batch(rows) and not rows.is_one_row(self.unique(rows))
+        found = rows if many else self._gone_over()
+        if found and self.in_transaction:
+            self.works_on_rows = True
+            self.say(node, sentences.one_by_one(found))
+
     def memory(self, node: ast.AST, found: Chain) -> None:
-        if not (self.is_a_batch(found) or found.calls_any("iterator", "list", "aggregate", "count", "exists")):
+        if not (self.is_a_batch(found) or found.calls_any("iterator", "list")):
             self.say(node, sentences.in_memory(found))
 
     def write(self, node: ast.Call, found: Chain) -> None:
@@ -76,7 +94,7 @@ class Rows(Names):
             case "update" | "delete" if not found.is_one_row(self.unique(found)):
                 self.works_on_rows = True
                 self._update(node, found)
-            case "update" | "update_or_create" if self.in_transaction and self.goes_over_rows():
+            case "update" | "delete" | "update_or_create" if self.in_transaction and self.goes_over_rows():
                 self.works_on_rows = True
                 self.say(node, sentences.one_by_one(found))
             case "bulk_update":
@@ -109,14 +127,19 @@ class Rows(Names):
         """The query whose rows are in a list."""
         if isinstance(node, ast.Name) and node.id in self.collected:
             return self.collected[node.id]
-        return self.chain(node)
+        return self.chain(node) or self._made_of_rows(node)
 
     def _batches(self, node: ast.AST, found: Chain) -> None:
         if self.loops and self.in_transaction:
             self.say(node, sentences.batches_of_one_transaction(found))
 
     def goes_over_rows(self) -> bool:
-        return any(isinstance(loop, ast.For) and self.query(loop.iter) for loop in self.loops)
+        return self._gone_over() is not None
+
+    def _gone_over(self) -> Chain | None:
+        """The query that a loop around this goes over."""
+        found = [self.query(loop.iter) for loop in self.loops if isinstance(loop, ast.For)]
+        return next(filter(None, found), None)
 
     def _create(self, node: ast.Call, found: Chain) -> None:
         words = {word.arg for word in node.keywords}

@@ -29,6 +29,8 @@ class Texts:
                 return [str(value)]
             case ast.Name():
                 return self._any(self.values_of(node.id))
+            case ast.Attribute(value=ast.Name(id="self"), attr=name):
+                return self._any(self.values_of(f"self.{name}"))
             case ast.IfExp():
                 return self._any([node.body, node.orelse])
             case ast.JoinedStr():

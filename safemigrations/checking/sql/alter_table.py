@@ -29,7 +29,6 @@ BRIEF = {
     "AT_DropConstraint",
     "AT_DropExpression",
     "AT_AddIdentity",
-    "AT_SetIdentity",
     "AT_DropIdentity",
     "AT_SetRelOptions",
     "AT_ResetRelOptions",
@@ -221,11 +220,12 @@ def _alter_type(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
     found = scene.table(table)
     old = known_type(found.field(command.name)) if found else ""
     instant = old and _is_kept(command, old, new) and is_instant(old, new)
+    kind = "brief" if instant else "ALTER TYPE"
     if found and instant and old != new:
         key = found.model.app_label, found.model.name_lower
-        relied = Relied(scene.state, key, found.name_of(command.name), old, new)
-        instant = not relied.is_made_anew_with_it
-    yield Effect("brief" if instant else "ALTER TYPE", table, command.name)
+        if Relied(scene.state, key, found.name_of(command.name), old, new).is_made_anew_with_it:
+            kind = "ALTER TYPE that makes anew"
+    yield Effect(kind, table, command.name)
 
 
 def _is_kept(command: Any, old: str, new: str) -> bool:
@@ -280,6 +280,21 @@ def is_instant(old: str, new: str) -> bool:
     return old_name in ("varchar", "text") and new_name in ("varchar", "text") and is_wider(old, new)
 
 
+def is_the_first(value: Any) -> bool:
+    """Is a sequence set back to where it began?"""
+    if isinstance(value, ast.A_Const):
+        value = value.val
+    return value is None or (isinstance(value, ast.Integer) and (value.ival or 0) <= 1)
+
+
+def restarts(options: Any) -> bool:
+    return any(option.defname == "restart" and is_the_first(option.arg) for option in options or ())
+
+
+def _identity(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
+    yield Effect("RESTART" if restarts(command.def_) else "brief", table, command.name)
+
+
 def _set_not_null(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
     proven = scene.proofs(table, command.name) - scene.dropping
     yield Effect("brief" if proven else "SET NOT NULL", table, command.name)
@@ -324,6 +339,7 @@ OWN = {
     "AT_AddColumn": _add_column,
     "AT_DropColumn": _drop_column,
     "AT_AlterColumnType": _alter_type,
+    "AT_SetIdentity": _identity,
     "AT_SetNotNull": _set_not_null,
     "AT_ColumnDefault": _default,
     "AT_AddConstraint": _add_constraint,

@@ -114,6 +114,12 @@ COSTS: dict[str, Cost] = {
         TWO_STEPS,
     ),
     "ALTER TYPE": Cost(REWRITE, ACCESS_EXCLUSIVE, f"rewrites the table and its indexes {ALL_WAIT}", NEW_COLUMN),
+    "ALTER TYPE that makes anew": Cost(
+        REWRITE,
+        ACCESS_EXCLUSIVE,
+        f"makes an index, a check or a foreign key anew that relies on the column, {ALL_WAIT}",
+        NEW_COLUMN,
+    ),
     "ADD COLUMN that rewrites": Cost(
         REWRITE,
         ACCESS_EXCLUSIVE,
@@ -207,6 +213,13 @@ COSTS: dict[str, Cost] = {
         f"takes away the default that {OLD} relies on: its INSERT leaves the column out and fails on NOT NULL",
         "Keep the default until no release leaves the column out. Take db_default out of models.py and run "
         "makemigrations, which writes DropDefaultLater.",
+        long=False,
+    ),
+    "RESTART": Cost(
+        REFUSES,
+        ROW,
+        f"gives keys again that rows have: the next INSERT of {OLD} fails on them",
+        "Set it behind the last key: SELECT setval('...', (SELECT max(id) FROM ...)).",
         long=False,
     ),
     # Locks and rows.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pglast import ast, parse_sql
@@ -14,12 +15,14 @@ from ...data import Data
 
 
 class Statement(Data):
-    """A statement as PostgreSQL reads it. `alone`: it is the only one of what is sent at once."""
+    """A statement as PostgreSQL reads it. `alone`: it is the only one of what is sent at once. `again`: a loop of its
+    block repeats it within one transaction."""
 
     node: Any
     text: str
     line: int  # within the text, from 0
     alone: bool = True
+    again: bool = False
 
     @property
     def kind(self) -> str:
@@ -47,39 +50,76 @@ def parse(sql: str) -> Iterator[Statement | Unparsed]:
         line = sql.count("\n", 0, len(raw[: node.stmt_location].decode()) + len(text) - len(text.lstrip()))
         statement = Statement(node.stmt, text.strip(), line, alone=len(nodes) == 1)
         if isinstance(node.stmt, ast.DoStmt):
-            yield from _of_block(statement)
+            yield from body_of(statement)
         else:
             yield statement
 
 
-def _of_block(block: Statement) -> Iterator[Statement | Unparsed]:
+def body_of(block: Statement) -> Iterator[Statement | Unparsed]:
+    """The statements of a DO block, or of a function where it is made; the block itself where it commits."""
+    language = language_of(block.node)
+    if language == "sql":
+        yield from (replace(inner, line=block.line) for inner in parse(_source_of(block.node)))
+        return
+    if language != "plpgsql":
+        yield Unparsed(shortened(block.text), block.line, f"its body is in {language}")
+        return
     try:
         read = json.loads(parse_plpgsql_json(block.text))
     except (ParseError, ValueError) as error:
-        yield Unparsed(shortened(block.text), block.line, f"the body of DO can't be parsed: {error.args[0]}")
+        yield Unparsed(shortened(block.text), block.line, f"its body can't be parsed: {error.args[0]}")
         return
-    for kind, query in _queries(read):
+    commits = COMMIT in _kinds(read)
+    if commits:
+        yield block
+    for kind, query, within in _queries(read):
         for inner in _of_query(kind, query, block):
             if isinstance(inner, Statement):
-                yield Statement(inner.node, inner.text, block.line, alone=False)
+                yield Statement(inner.node, inner.text, block.line, alone=False, again=within and not commits)
             else:
                 yield Unparsed(inner.text, block.line, inner.why)
 
 
-PARTS = {"PLpgSQL_stmt_execsql": "sqlstmt", "PLpgSQL_stmt_perform": "expr", "PLpgSQL_stmt_dynexecute": "query"}
+def language_of(node: Any) -> str:
+    options = getattr(node, "options", None) or getattr(node, "args", None) or ()
+    named = [option.arg.sval for option in options if option.defname == "language"]
+    return named[0].lower() if named else "plpgsql"
 
 
-def _queries(tree: Any) -> Iterator[tuple[str, str]]:
-    """The SQL of a body in PL/pgSQL, each with the kind of its statement."""
-    if isinstance(tree, list):
-        for each in tree:
-            yield from _queries(each)
-    elif isinstance(tree, dict):
-        for kind, value in tree.items():
-            if kind in PARTS:
-                yield kind, value[PARTS[kind]]["PLpgSQL_expr"]["query"]
-            else:
-                yield from _queries(value)
+def _source_of(node: Any) -> str:
+    """The text of its body; empty where that is parsed with the statement (BEGIN ATOMIC)."""
+    bodies = [option.arg for option in node.options or () if option.defname == "as"]
+    return str(bodies[0][0].sval) if bodies else ""
+
+
+COMMIT = "PLpgSQL_stmt_commit"
+LOOPS = {"PLpgSQL_stmt_loop", "PLpgSQL_stmt_while", "PLpgSQL_stmt_fori", "PLpgSQL_stmt_fors", "PLpgSQL_stmt_forc"}
+LOOPS |= {"PLpgSQL_stmt_foreach_a", "PLpgSQL_stmt_dynfors"}
+PARTS = {
+    "PLpgSQL_stmt_call": "expr",
+    "PLpgSQL_stmt_dynexecute": "query",
+    "PLpgSQL_stmt_execsql": "sqlstmt",
+    "PLpgSQL_stmt_perform": "expr",
+}
+
+
+def _kinds(tree: Any) -> Iterator[str]:
+    for each in tree if isinstance(tree, list) else ():
+        yield from _kinds(each)
+    for kind, value in tree.items() if isinstance(tree, dict) else ():
+        yield kind
+        yield from _kinds(value)
+
+
+def _queries(tree: Any, *, within: bool = False) -> Iterator[tuple[str, str, bool]]:
+    """The SQL of a body in PL/pgSQL, each with the kind of its statement, and whether it is within a loop."""
+    for each in tree if isinstance(tree, list) else ():
+        yield from _queries(each, within=within)
+    for kind, value in tree.items() if isinstance(tree, dict) else ():
+        if kind in PARTS:
+            yield kind, value[PARTS[kind]]["PLpgSQL_expr"]["query"], within
+        else:
+            yield from _queries(value, within=within or kind in LOOPS)
 
 
 LITERAL = re.compile(r"\s*(?:SELECT\s+)?'((?:[^']|'')*)'\s*\Z", re.IGNORECASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from pglast import ast
@@ -10,9 +11,9 @@ from pglast import ast
 from ..hazard import Hazard, NotUnderstood, elided, written_out
 from ..scene import Scene
 from . import instead
-from .alter_table import Effect, parts
+from .alter_table import Effect, functions_in, parts
 from .effects import COSTS, HELD, STOPS_WRITERS, TRANSACTION, Cost
-from .parse import Statement, Unparsed, parse, shortened
+from .parse import Statement, Unparsed, body_of, parse, shortened
 from .statements import effects
 
 Said = Hazard | NotUnderstood
@@ -29,11 +30,28 @@ def read(sql: str, scene: Scene) -> Iterator[Said]:
     statements = list(parse(sql))
     nodes = [each.node for each in statements if isinstance(each, Statement)]
     scene.remade = {node.view.relname for node in nodes if isinstance(node, ast.ViewStmt)}
+    yield from _each(statements, scene)
+
+
+def _each(statements: Iterable[Statement | Unparsed], scene: Scene) -> Iterator[Said]:
     for statement in statements:
         if isinstance(statement, Unparsed):
             yield NotUnderstood(f"{statement.text}: {statement.why}", statement.line)
+        elif made := _made_here(statement, scene):
+            yield from _each((replace(each, line=statement.line) for each in body_of(made)), scene)
         else:
             yield from _judge(statement, scene)
+
+
+def _made_here(statement: Statement, scene: Scene) -> Statement | None:
+    """The function of this migration that a statement calls; None where it does anything else."""
+    node = statement.node
+    if isinstance(node, ast.CreateFunctionStmt):
+        scene.functions[node.funcname[-1].sval] = statement
+    if isinstance(node, ast.CallStmt) or (isinstance(node, ast.SelectStmt) and not node.fromClause):
+        called = [scene.functions.pop(name, None) for name in functions_in(node)]
+        return next(filter(None, called), None)
+    return None
 
 
 def learn(texts: Iterable[str], scene: Scene) -> None:
@@ -162,6 +180,8 @@ def _texts_in(tree: Any) -> Iterator[str]:
 
 def needs_no_transaction(statement: Statement) -> bool:
     node = statement.node
+    if isinstance(node, ast.DoStmt):
+        return True  # it commits
     if isinstance(node, ast.VacuumStmt):
         return bool(node.is_vacuumcmd)
     if isinstance(node, ast.ReindexStmt):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from pglast import ast
 
 from ..scene import FEW, Scene
 from . import alter_table
-from .alter_table import Effect, functions_in, parts
+from .alter_table import Effect, functions_in, is_the_first, parts, restarts
 from .parse import Statement
 
 # Nobody waits for these, and no release notices them.
@@ -20,7 +21,6 @@ HARMLESS = {
     "AlterFunctionStmt",
     "AlterRoleSetStmt",
     "AlterRoleStmt",
-    "AlterSeqStmt",
     "AlterOwnerStmt",
     "AlterStatsStmt",
     "AlterTSConfigurationStmt",
@@ -42,6 +42,7 @@ HARMLESS = {
     "CreateStatsStmt",
     "DefineStmt",
     "DiscardStmt",
+    "DoStmt",
     "GrantRoleStmt",
     "NotifyStmt",
     "TransactionStmt",
@@ -55,7 +56,10 @@ def effects(statement: Statement, scene: Scene) -> list[Effect] | None:
     """None where the statement isn't understood."""
     if statement.kind in HARMLESS:
         return []
-    return _of_node(statement.node, scene)
+    found = _of_node(statement.node, scene)
+    if found and statement.again and isinstance(statement.node, ast.UpdateStmt | ast.DeleteStmt):
+        return [replace(each, kind="some rows") if each.kind == "rows" else each for each in found]
+    return found
 
 
 def _of_node(node: Any, scene: Scene) -> list[Effect] | None:
@@ -241,14 +245,37 @@ def _select(node: Any, scene: Scene) -> Iterator[Effect] | None:
         return iter([Effect(kind, each.relname) for each in node.fromClause or () if isinstance(each, ast.RangeVar)])
     if any(name not in KNOWN_FUNCTIONS for name in functions_in(node)) and not node.fromClause:
         return None  # a function of somebody's: it may do anything
-    return iter(())
+    return _setval(node)
+
+
+def _setval(tree: Any) -> Iterator[Effect]:
+    """setval(..., 1)"""
+    if isinstance(tree, ast.FuncCall) and tree.funcname[-1].sval == "setval" and is_the_first(tree.args[1]):
+        yield Effect("RESTART", next(_texts(tree.args[0]), "the table"))
+    for part in parts(tree):
+        yield from _setval(part)
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    if isinstance(tree, ast.String):
+        yield tree.sval
+    for part in (getattr(tree, "val", None), *parts(tree)):
+        if part is not None:
+            yield from _texts(part)
+
+
+def _sequence(node: Any, scene: Scene) -> Iterator[Effect]:
+    name = node.sequence.relname
+    is_own = any(option.defname == "owned_by" for option in node.options or ())
+    if restarts(node.options) and not scene.is_new(name) and not is_own:
+        yield Effect("RESTART", name)
 
 
 def _change(node: Any, scene: Scene) -> Iterator[Effect]:
     table = node.relation.relname
     if node.whereClause is None:
         yield Effect("every row", table)
-    elif table in FEW or _is_one_row(node, scene) or _is_a_batch(node.whereClause):
+    elif table in FEW or _is_one_row(node, scene) or _is_a_batch(node.whereClause) or _joins_a_batch(node):
         yield Effect("rows", table)
     else:
         yield Effect("some rows", table)
@@ -304,6 +331,17 @@ def _is_a_batch(where: Any) -> bool:
     return any(map(_is_a_batch, parts(where)))
 
 
+def _joins_a_batch(node: Any) -> bool:
+    """Does FROM or USING name rows that are limited, by a subquery or a WITH?"""
+    sources = getattr(node, "fromClause", None) or getattr(node, "usingClause", None) or ()
+    queries = {each.ctename: each.ctequery for each in getattr(node.withClause, "ctes", None) or ()}
+    found = [
+        each.subquery if isinstance(each, ast.RangeSubselect) else queries.get(getattr(each, "relname", ""))
+        for each in sources
+    ]
+    return any(getattr(each, "limitCount", None) is not None for each in found)
+
+
 def _insert(node: Any, scene: Scene) -> Iterator[Effect]:
     literal = node.selectStmt is None or node.selectStmt.valuesLists
     updates = node.onConflictClause is not None and node.onConflictClause.action.name == "ONCONFLICT_UPDATE"
@@ -327,6 +365,7 @@ def _merge(node: Any, scene: Scene) -> Iterator[Effect]:
 OWN: dict[str, Callable[[Any, Scene], Iterator[Effect] | None]] = {
     "AlterTableStmt": alter_table.effects,
     "AlterObjectSchemaStmt": _set_schema,
+    "AlterSeqStmt": _sequence,
     "AlterEnumStmt": _enum,
     "AlterDomainStmt": _domain,
     "ClusterStmt": _cluster,
