@@ -168,6 +168,7 @@ def run_pytest(project: Project, *options: str) -> Result:
     return run(project, "-m", "pytest", "-q", *plugins, "test_with_pytest.py", *options)
 
 
+@pytest.mark.skipif(ONE_IN != 1, reason="two runs of pytest with two processes each; the matrix has the time")
 def test_pytest_in_two_processes_that_keep_their_databases(shop):
     name = psycopg.conninfo.conninfo_to_dict(shop.dsn)["dbname"]
     for chosen, passed in (("", "10 passed"), ("sizes", "3 passed")):
