@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.db.migrations import Migration, RenameField, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.loader import MigrationLoader
 from django.test import override_settings
 
@@ -35,3 +36,22 @@ def test_what_both_releases_have_is_not_new(tmp_path):
     assert (changes.models, changes.made) == ([f"{LABEL}.{name}" for name in case.models], frozenset())
     assert {table for one in changes.touched for table in one.tables} == {"shop_customer"}
     assert changes.reached == {"shop_customer", *pointing_at("customer")}
+
+
+RENAMED = RunSQL("ALTER TABLE shop_customer RENAME name TO title", "ALTER TABLE shop_customer RENAME title TO name")
+
+
+def test_what_a_person_puts_together_is_as_many_operations(tmp_path):
+    class ByHand(Migration):
+        dependencies = ((LABEL, base().name),)
+        operations = (SeparateDatabaseAndState([RENAMED], [RenameField("customer", "name", "title")]),)
+
+    package = write(tmp_path, [base(), ByHand("0002_by_hand", LABEL)])
+    with installed(tmp_path, package):
+        known = {".".join(key) for key in MigrationLoader(None).disk_migrations}
+        changes = changes_since(known - {f"{LABEL}.0002_by_hand"})
+    assert [one.description for one in changes.touched] == ["RunSQL(…)", "RenameField(customer.name to title)"]
+    assert {one.operation for one in changes.touched} == {0}
+    assert changes.touched[0].text == RENAMED.sql
+    assert changes.touched[1].tables == {"shop_customer"}
+    assert changes.column_names == {"shop.customer.title": "name"}

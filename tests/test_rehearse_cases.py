@@ -122,14 +122,13 @@ UNHARMED = [
     "unique_field_becomes_constraint",
     "unique_together_becomes_constraint",
 ]
-FEW = ("rename_field", "add_index")
 
 
-def chosen() -> list[Case]:
-    return [case for case in CASES if ONE_IN == 1 or case.name in FEW]
+def chosen(*few: str) -> list[Case]:
+    return [case for case in CASES if ONE_IN == 1 or case.name in few]
 
 
-@pytest.mark.parametrize("case", chosen(), ids=repr)
+@pytest.mark.parametrize("case", chosen("rename_field"), ids=repr)
 def test_ours_pass(project, case):
     write_case(project, case, "ours")
     _, found = rehearse(project)
@@ -143,7 +142,7 @@ def is_documented(case: Case, finding: Any) -> bool:
     return is_null and bool(case.none_until_contract)
 
 
-@pytest.mark.parametrize("case", chosen(), ids=repr)
+@pytest.mark.parametrize("case", chosen("rename_field", "add_index"), ids=repr)
 def test_a_stock_operation_that_breaks_a_release_is_named(project, case):
     write_case(project, case, "stock")
     status, found = rehearse(project)

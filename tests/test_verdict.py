@@ -132,3 +132,42 @@ def test_names_of_the_server_between_double_quotes_tell_reasons_apart():
     found.note(Phase(OLD_ALONE, 0), missing[:1])
     found.note(Phase(BOTH, 0), missing)
     assert [finding.message for finding in found.findings()] == ['column "b" does not exist']
+
+
+def at(failure: Failure, **times: int) -> Failure:
+    failure.at, failure.count = {number.strip("_"): count for number, count in times.items()}, sum(times.values())
+    return failure
+
+
+def test_a_picture_shows_the_errors_that_are_findings_when_they_happened():
+    found, phase = verdict(touched("shop_item")), Phase(BOTH, 0)
+    phase.add([(0.3, 9, 0, 0.5)])
+    phase.add([(0.3, 5, 0, 0.2), (0.1, 1, 0, 0.1)])
+    found.note(phase, [at(lost("new", "None"), _1=2, _3=1), at(refused("old", "22001"), _3=4)])
+    assert phase.series == [(0.1, 1, 2, 0.1), (0.3, 14, 5, 0.5)]
+    found.note(Phase(AGAIN["new"], 0), [lost("new", "'b'")])
+    found.withdraw()
+    assert phase.series == [(0.1, 1, 0, 0.1), (0.3, 14, 4, 0.5)]
+
+
+def missing(table: str, operation: str) -> Failure:
+    said = 'column "x" does not exist'
+    return Failure("old", table.replace("_", "."), operation, "42703", said, table)
+
+
+def test_what_the_server_says_in_the_same_words_is_told_once():
+    found = verdict(touched("shop_item"))
+    found.note(Phase(BOTH, 0), [missing("shop_item", "get()"), missing("shop_line", "delete()")])
+    (finding,) = found.findings()
+    assert [request.model for request in finding.requests] == ["shop.item", "shop.line"]
+
+
+def test_a_value_that_a_function_names_is_its_doing():
+    """Also where another operation is about the same table."""
+    other = touched("shop_item")
+    at_function = ("shop", "0002_x", 1, "RunPython(fill)", "0002_x.py", 12, "")
+    found = verdict(other, Touched(*at_function, mentions=frozenset({"number", "item"})))
+    found.note(Phase(BOTH, 0), [lost("new", "None")])
+    (finding,) = found.findings()
+    assert finding.cause
+    assert finding.cause.description == "RunPython(fill)"

@@ -32,14 +32,16 @@ class Interruptible(BaseCommand):
         try:
             with in_words(), lost_in_words():
                 return super().execute(*args, **options)
+        except Interrupted:
+            raise  # the command has said what is left
         except (KeyboardInterrupt, CommandError, Error) as error:
-            if not self._called_from_command_line or not _is_interrupted(error):
+            if not self._called_from_command_line or not is_interrupted(error):
                 raise
             if not options["verbosity"]:
                 sys.exit(STATUS)
             raise Interrupted("what is done stays. Run the same command again to go on.", returncode=STATUS) from error
 
 
-def _is_interrupted(error: BaseException) -> bool:
+def is_interrupted(error: BaseException) -> bool:
     """Ctrl-C may leave a connection on which the next statement fails, such as one that would have cleaned up."""
     return any(isinstance(each, KeyboardInterrupt) for each in led_to(error))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
+import textwrap
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.operations import RenameField, RenameModel, RunPython, RunSQL
+from django.db.migrations.operations import RenameField, RenameModel, RunPython, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 from ..checking.source import Source
 from ..data import Data
-from ..operations.move_model import MoveModel, MoveModelIn
+from ..operations.base import Change
+from ..operations.move_model import MoveModel, MoveModelIn, MoveModelOut
 from ..plans.tables import db_table_of, db_tables_through
 
 
@@ -33,6 +38,7 @@ class Touched(Data):
     columns: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()  # indexes, constraints
     text: str = ""  # of SQL
+    mentions: frozenset[str] = frozenset()  # attributes, arguments and words of a function
 
     @property
     def place(self) -> str:
@@ -72,8 +78,9 @@ def changes_since(old: Collection[str]) -> Changes:
         for index, operation in enumerate(migration.operations):
             after = state.clone()
             operation.state_forwards(migration.app_label, after)
-            touched += _touched(migration, index, operation, state, after)
-            names.note(migration.app_label, operation)
+            for part in _parts(operation):
+                touched.append(_touched(migration, index, part, state, after))
+                names.note(migration.app_label, part)
             state = after
     return Changes(
         new,
@@ -104,6 +111,15 @@ def _is_known(migration: Migration, old: Collection[str]) -> bool:
     """A squash is known to a release that has what it replaces."""
     replaced = [".".join(key) for key in migration.replaces]
     return str(migration) in old or bool(replaced and all(name in old for name in replaced))
+
+
+def _parts(operation: Operation) -> Iterator[Operation]:
+    """What a person has put together, for the database and for the state; else the operation itself."""
+    if isinstance(operation, SeparateDatabaseAndState) and not isinstance(operation, Change | MoveModelOut):
+        for part in (*operation.database_operations, *operation.state_operations):
+            yield from _parts(part)
+    else:
+        yield operation
 
 
 # What both releases call a thing.
@@ -183,7 +199,7 @@ def unique_relations(state: ProjectState) -> Iterator[str]:
 
 def _touched(
     migration: Migration, index: int, operation: Operation, before: ProjectState, after: ProjectState
-) -> Iterator[Touched]:
+) -> Touched:
     source = Source.of(migration)
     label = migration.app_label
     named = _named(label, operation)
@@ -200,7 +216,7 @@ def _touched(
         for name, field in model.fields.items()
         if name in fields and not field.many_to_many
     }
-    yield Touched(
+    return Touched(
         label,
         migration.name,
         index,
@@ -214,6 +230,7 @@ def _touched(
         columns=frozenset(columns),
         names=frozenset(filter(None, [getattr(constraint, "name", None), getattr(operation, "name", None)])),
         text=_text(operation),
+        mentions=frozenset(_mentions(operation)),
     )
 
 
@@ -243,11 +260,8 @@ def _what(operation: Operation) -> str:
 
 def _tables(named: list[tuple[str, str]], state: ProjectState) -> frozenset[str]:
     """Those of these models, and of their many-to-many fields."""
-    found = set()
-    for model in filter(None, map(state.models.get, named)):
-        many = [name for name, field in model.fields.items() if field.many_to_many]
-        found |= {db_table_of(model), *(f"{db_table_of(model)}_{name}" for name in many)}
-    return frozenset(found)
+    models = filter(None, map(state.models.get, named))
+    return frozenset(table for model in models for table in _of_fields(model, model.fields))
 
 
 def _of_fields(model: ModelState, names: Collection[str | None]) -> Iterator[str]:
@@ -269,3 +283,19 @@ def _pointing(labels: Collection[str], *states: ProjectState) -> Iterator[str]:
 
 def _text(operation: Operation) -> str:
     return str(getattr(operation, "sql", "")) if isinstance(operation, RunSQL) else ""
+
+
+def _mentions(operation: Operation) -> Iterator[str]:
+    """Words of a function that may be names of columns, tables and models; those in small letters, too."""
+    for node in ast.walk(_tree(operation.code)) if isinstance(operation, RunPython) else ():
+        words = [getattr(node, "attr", None) or getattr(node, "arg", None) or getattr(node, "value", None)]
+        for word in (word for text in words if isinstance(text, str) for word in re.findall(r"\w+", text)):
+            yield from (word, word.lower())
+
+
+def _tree(function: Any) -> ast.AST:
+    """Empty where its text can't be read."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return ast.Module(body=[], type_ignores=[])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 
 from .playing import Play, Stage
 from .processes import Ended
+from .requests import LOST
 from .result import Finding
 from .schemas import Schemas
 from .verdict import AGAIN, NEW_ALONE, OLD_ALONE, QUIET
@@ -63,8 +65,24 @@ class Plays:
             self.schemas.learn_after(play)
             play.begin(NEW_ALONE)
             play.start_new()
+            if not play.is_empty and any(not one.model for one in self.stage.changes.touched):
+                self._learn_what_is_meant(play)
             play.go_on(self.seconds / 2)
             play.measure()
+
+    def _learn_what_is_meant(self, play: Play) -> None:
+        """Values that SQL and functions change where nobody else is there."""
+        with self._play() as before:
+            before.start_old()
+            rows = before.old[0].call("play", time.time(), "learn")["returned"]
+        known = set(self.stage.verdict.quiet)
+        play.audit(play.new, [rows])
+        lost = [reason for reason in self.stage.verdict.quiet - known if reason[1] == LOST]
+        if columns := sorted({f"{table}.{column}" for _, _, table, column, _ in lost}):
+            self.notes["meant"] = (
+                f"The migrations themselves change values of {', '.join(columns)}, also where nobody else is there. "
+                "So nothing is said of values that are lost there."
+            )
 
     def _once_more(self, release: str, models: list[str]) -> None:
         """Ask again what has failed, where nothing changes: what fails there, too, is the project's own doing."""
@@ -200,6 +218,7 @@ class Plays:
         """Migrated by Django's own operations, on empty tables where no row has what they need; None if they fail."""
         for is_empty in (False, True):
             with self._play(plan) as play:
+                play.is_empty = is_empty
                 if is_empty:
                     self.schemas.empty(play)
                 ended = self._manage(play, "migrate", how="stock")

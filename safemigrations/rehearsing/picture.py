@@ -10,7 +10,7 @@ from html import escape
 
 from ..data import Data
 from .requests import BUCKET
-from .result import Phase, Rehearsal
+from .result import Bucket, Phase, Rehearsal
 from .text import sentence
 
 LEFT, WIDTH, TOP, PANEL, GAP, LINE = 70, 820, 56, 90, 26, 19
@@ -46,7 +46,7 @@ class Column(Data):
         return self.left + (time - self.began) / self.seconds * self.width
 
 
-Value = Callable[[tuple[float, int, int, float]], float]
+Value = Callable[[Bucket], float]
 # What a panel shows of a bucket, its class, and how its highest value is said.
 PANELS: list[tuple[str, Value, Callable[[float], str]]] = [
     ("requests", lambda bucket: bucket[1] / BUCKET, lambda value: f"{value:,.0f} requests/s"),

@@ -45,6 +45,7 @@ class Play:
         self.old: list[Client] = []
         self.new: list[Client] = []
         self.phase: Phase | None = None
+        self.is_empty = False  # were the rows taken away that were there before?
         stack.callback(self.end)
 
     # Who is there.
@@ -112,15 +113,15 @@ class Play:
 
     def _note(self, began: float, answer: dict[str, Any]) -> None:
         assert self.phase
-        phase, since = self.phase, began - self.stage.began
+        phase, since = self.phase, round(began - self.stage.began, 1)
         phase.seconds = time.time() - self.stage.began - phase.began
-        series = series_of(round(since, 1), answer["buckets"])
-        phase.series += series
+        series = series_of(since, answer["buckets"])
+        phase.add(series)
         phase.requests += sum(requests for _, requests, _, _ in series)
         wait, *where = answer["longest"]
         if wait > phase.worst_wait:
             phase.worst_wait, phase.waited = wait, (answer["release"], *where)
-        self.stage.verdict.note(phase, [Failure(**failure) for failure in answer["failures"]])
+        self.stage.verdict.note(phase, [Failure(**{**failure, "began": since}) for failure in answer["failures"]])
 
     def measure(self) -> None:
         """Each request at least once, however long that takes: what goes wrong while a release is alone is its own."""

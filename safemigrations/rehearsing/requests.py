@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -36,6 +36,8 @@ class Failure:
     column: str = ""
     constraint: str = ""
     count: int = 1
+    at: dict[str, int] = field(default_factory=dict)  # tenth of a second since the requests began -> how often
+    began: float = 0  # when they began, in seconds of the rehearsal
 
     @property
     def reason(self) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ class Requests:
         self.began = at
         self.longest: tuple[float, str, str] = (0, "", "")  # seconds of a statement, model, action
         self.failures: dict[tuple[str, ...], Failure] = {}  # equal ones of one request once
-        self.buckets: dict[int, list[float]] = {}  # tenth of a second -> requests, errors, longest statement
+        self.buckets: dict[int, list[float]] = {}  # tenth of a second -> requests, longest statement
 
     def answer(self) -> dict[str, Any]:
         return {
@@ -95,9 +97,9 @@ class Requests:
             self.note(self.failure_of(model, action, error))
 
     def note(self, failure: Failure) -> None:
-        self._bucket()[1] += 1
         known = self.failures.setdefault((failure.model, failure.action, *failure.reason), failure)
         known.count += known is not failure
+        known.at[str(self._now())] = known.at.get(str(self._now()), 0) + 1
 
     def lose(self, model: Any, field: Any, message: str) -> None:
         _, column = field.get_attname_column()
@@ -124,11 +126,14 @@ class Requests:
             return execute(*args)
         finally:
             bucket, seconds = self._bucket(), time.monotonic() - begun
-            bucket[2] = max(bucket[2], seconds)
+            bucket[1] = max(bucket[1], seconds)
             self.longest = max(self.longest, (seconds, *self.current))
 
     def _bucket(self) -> list[float]:
-        return self.buckets.setdefault(int((time.time() - self.began) / BUCKET), [0, 0, 0.0])
+        return self.buckets.setdefault(self._now(), [0, 0.0])
+
+    def _now(self) -> int:
+        return int((time.time() - self.began) / BUCKET)
 
 
 def _kind(error: Exception) -> str:

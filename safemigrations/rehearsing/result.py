@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .changes import Touched
 from .requests import BUCKET
+
+Bucket = tuple[float, int, int, float]  # when, requests, errors, worst wait
 
 
 @dataclass
@@ -20,8 +23,16 @@ class Phase:
     errors: int = 0  # without those that the release makes on its own
     lost: int = 0
     worst_wait: float = 0  # seconds that one statement took
-    series: list[tuple[float, int, int, float]] = field(default_factory=list)  # when, requests, errors, worst wait
+    series: list[Bucket] = field(default_factory=list)
     waited: tuple[str, str, str] = ("", "", "")  # release, model and action of the statement that took longest
+
+    def add(self, series: Iterable[Bucket]) -> None:
+        """To what others did in the same tenth of a second."""
+        known = {bucket[0]: bucket for bucket in self.series}
+        for when, requests, errors, wait in series:
+            _, before, failed, worst = known.get(when, (when, 0, 0, 0.0))
+            known[when] = (when, before + requests, failed + errors, max(worst, wait))
+        self.series = [known[when] for when in sorted(known)]
 
     def as_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -82,8 +93,16 @@ class Rehearsal:
         }
 
 
-def series_of(began: float, buckets: dict[str, list[float]]) -> list[tuple[float, int, int, float]]:
+def series_of(began: float, buckets: dict[str, list[float]]) -> list[Bucket]:
     return [
-        (round(began + int(number) * BUCKET, 1), int(requests), int(errors), wait)
-        for number, (requests, errors, wait) in sorted(buckets.items(), key=lambda item: int(item[0]))
+        (_time(began, number), int(requests), 0, wait)
+        for number, (requests, wait) in sorted(buckets.items(), key=lambda item: int(item[0]))
     ]
+
+
+def errors_of(began: float, at: Mapping[str, int]) -> list[Bucket]:
+    return [(_time(began, number), 0, count, 0.0) for number, count in at.items()]
+
+
+def _time(began: float, number: str) -> float:
+    return round(began + int(number) * BUCKET, 1)

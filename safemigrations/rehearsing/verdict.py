@@ -9,7 +9,7 @@ from typing import Any
 from ..checking.finding import LintFinding
 from .changes import Changes, Touched
 from .requests import LOST, REFUSED, Failure
-from .result import Finding, Phase, Request
+from .result import Finding, Phase, Request, errors_of
 
 OLD_ALONE, NEW_ALONE = "old alone", "new on the schema of stock operations"
 AGAIN = {"old": "old alone, once more", "new": "new alone, once more"}  # to find out whose fault a failure is
@@ -41,7 +41,7 @@ class Verdict:
                 self._forgive(failure)
             elif _key(failure) not in self.quiet:
                 self.noted.append((phase, failure))
-                _add(phase, failure, failure.count)
+                _add(phase, failure, 1)
 
     def _measure(self, failure: Failure) -> None:
         """What the code does on its own, both releases do: it isn't the schema that makes them."""
@@ -84,7 +84,7 @@ class Verdict:
         """Leave out what has happened since where nothing changes."""
         withdrawn = [(phase, failure) for phase, failure in self.noted if _key(failure) in self.quiet]
         for phase, failure in withdrawn:
-            _add(phase, failure, -failure.count)
+            _add(phase, failure, -1)
             self.own.add(failure.model)
         self.noted = [(phase, failure) for phase, failure in self.noted if _key(failure) not in self.quiet]
 
@@ -102,7 +102,8 @@ class Verdict:
     def findings(self) -> list[Finding]:
         found: dict[tuple[str, ...], Finding] = {}
         for phase, failure in self.noted:
-            _count(found.setdefault(_key(failure), self._of_failure(phase, failure)), phase, failure)
+            made = self._of_failure(phase, failure)
+            _count(found.setdefault(_told_by(failure, made), made), phase, failure)
         return list(found.values())
 
     def of_waits(self, phases: Sequence[Phase], limit: float) -> Iterator[Finding]:
@@ -161,15 +162,24 @@ def _key(failure: Failure) -> tuple[str, ...]:
     return failure.release, *failure.reason
 
 
+def _told_by(failure: Failure, finding: Finding) -> tuple[str, ...]:
+    """What two have in common that are told as one: also what PostgreSQL says in the same words of another table."""
+    if failure.is_of_server and not failure.constraint and finding.cause:
+        return failure.release, failure.kind, failure.message, finding.cause.place
+    return _key(failure)
+
+
 def _is_quiet(phase: Phase) -> bool:
     return any(phase.name in names for names in QUIET.values())
 
 
-def _add(phase: Phase, failure: Failure, count: int) -> None:
+def _add(phase: Phase, failure: Failure, sign: int) -> None:
+    """Or take it out again, with -1."""
+    phase.add((when, 0, sign * count, 0.0) for when, _, count, _ in errors_of(failure.began, failure.at))
     if failure.kind == LOST:
-        phase.lost += count
+        phase.lost += sign * failure.count
     else:
-        phase.errors += count
+        phase.errors += sign * failure.count
 
 
 def _count(finding: Finding, phase: Phase, failure: Failure) -> None:
@@ -189,7 +199,7 @@ def cause_of(failure: Failure, touched: Iterable[Touched]) -> Touched | None:
 
 
 def best(touched: Iterable[Touched], words: set[str], model: str, *, table: str = "") -> Touched | None:
-    """By points: an object of that name, a column, a table, the model, and SQL that names them."""
+    """By points: an object of that name, a column, a table, the model, and SQL or a function that names them."""
 
     def points(one: Touched) -> int:
         return (
@@ -198,7 +208,8 @@ def best(touched: Iterable[Touched], words: set[str], model: str, *, table: str 
             + 12 * bool(words & one.gone)
             + 4 * bool((words | {table}) & one.tables)
             + bool((words | {table}) & one.near)
-            + 2 * bool(one.model and one.model == model)
+            + 2 * bool(model and (one.model == model or model.rpartition(".")[2] in one.mentions))
+            + 8 * bool(words & one.mentions)
             + 4 * sum(word in one.text for word in words | {table} if len(word) > 2)
             + (not one.model)  # a function could have done anything
         )

@@ -12,9 +12,9 @@ from typing import Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 
-from safemigrations.management.interruptible import STATUS, Interrupted
+from safemigrations.management.interruptible import STATUS, Interrupted, is_interrupted
 from safemigrations.rehearsing import text
 from safemigrations.rehearsing.junit import junit
 from safemigrations.rehearsing.markdown import markdown
@@ -96,7 +96,9 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     _require_apps(options["apps"])
     try:
         found = _rehearsed(command, options)
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, CommandError, Error) as error:
+        if not is_interrupted(error):
+            raise
         raise Interrupted("nothing of the rehearsal is left.", returncode=STATUS) from error
     if options["picture"]:
         options["picture"].write_text(picture(found))
