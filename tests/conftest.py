@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import re
@@ -9,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from compileall import compile_dir
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -45,7 +47,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     stack = ExitStack()
     session.config.add_cleanup(stack.close)
     # Workers and subprocesses inherit the environment, so they find the server instead of starting one.
-    os.environ["SAFEMIGRATIONS_TEST_DSN"] = stack.enter_context(server())
+    os.environ["SAFEMIGRATIONS_TEST_DSN"] = stack.enter_context(server(in_memory=True))
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
 
@@ -222,16 +224,27 @@ def forget(alias: str) -> None:
 
 
 def create_database(name: str, template: str) -> None:
-    with psycopg.connect(_server(), autocommit=True) as connection:
-        # Copying the files takes half the time of PostgreSQL's usual way, which writes every page to the WAL.
-        strategy = " STRATEGY file_copy" if connection.info.server_version >= 150000 else ""
-        create = sql.SQL(f"CREATE DATABASE {{}} TEMPLATE {{}}{strategy}")
-        connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    # Copying the files takes half the time of PostgreSQL's usual way, which writes every page to the WAL.
+    on_server("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
 
 
 def on_server(statement: str, *names: str) -> None:
-    with psycopg.connect(_server(), autocommit=True) as connection:
+    connection = _maintenance(_server())
+    try:
         connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+    except psycopg.OperationalError:
+        if not connection.closed:
+            raise
+        _maintenance.cache_clear()  # a test has ended the session, or crashed its server
+        on_server(statement, *names)
+
+
+@cache
+def _maintenance(conninfo: str) -> psycopg.Connection:
+    """One for all tests: a session takes as long to begin as a database."""
+    connection = psycopg.connect(conninfo, autocommit=True)
+    atexit.register(connection.close)
+    return connection
 
 
 def _server() -> str:
