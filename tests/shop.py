@@ -17,7 +17,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from safemigrations.checking.conflicts import conflict
-from safemigrations.checking.of_migration import steps_back_of, steps_of
+from safemigrations.checking.of_migration import Placed, steps_back_of, steps_of
 from safemigrations.contracts import queue
 from safemigrations.errors import StepFailed
 from safemigrations.hooks.writer import MigrationWriter
@@ -136,9 +136,10 @@ class Shop:
             return
         holders = queue.holders(self.connection)
         run.freed = {claim for holder in holders for claim in holder.frees}
-        if found := conflict(self.connection, migration, state, run, holders):
+        placed = Placed(migration, state, self.connection)
+        if found := conflict(placed, run, holders):
             raise StepFailed(found.explain(self.connection))
-        refuse_foreseen(self.connection, steps_of(migration, state, self.connection, run))
+        refuse_foreseen(self.connection, steps_of(placed, run))
 
     def fake(self, *operations: Operation) -> None:
         """What `migrate --fake` does with one migration."""
@@ -167,7 +168,7 @@ class Shop:
         migration = self.migrations.pop()
         run = Run(migration=migration)
         if self.connection.vendor == "postgresql":
-            refuse_foreseen(self.connection, steps_back_of(migration, self.states[-2], self.connection, run))
+            refuse_foreseen(self.connection, steps_back_of(Placed(migration, self.states[-2], self.connection), run))
         with running(run), self._editor(migration) as editor:
             migration.unapply(self.states[-2].clone(), editor)
         self.recorder.record_unapplied(self.label, migration.name)

@@ -17,6 +17,7 @@ from django.test import override_settings
 
 from safemigrations.checking import rules
 from safemigrations.checking.conflicts import taken_from_a_backfill
+from safemigrations.checking.of_migration import Placed
 from safemigrations.errors import StepFailed
 from safemigrations.operations import MoveModelIn, MoveModelOut
 from safemigrations.operations.move_model import MoveModel
@@ -192,7 +193,7 @@ def test_a_backfill_that_is_not_finished_comes_before_its_table_is_renamed(datab
     shop = Shop(database, store())
     migration = Migration("0002", "shop")
     migration.operations = [move]  # type: ignore[misc]
-    taken = taken_from_a_backfill(database, migration, shop.state, Run(), [Unfinished()])
+    taken = taken_from_a_backfill(Placed(migration, shop.state, database), Run(), [Unfinished()])
     assert (str(taken[0]) if taken else "") == table
 
 

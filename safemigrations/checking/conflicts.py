@@ -9,7 +9,6 @@ from django.db import migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ProjectState
 
 from ..contracts.held import Holder, freed_by, holder_of, kept_by
 from ..data import Data
@@ -19,7 +18,7 @@ from ..operations.move_model import MoveModelIn
 from ..plans.claims import Claim, Kind
 from ..plans.stock_claims import taken_by
 from ..running.run import Run
-from .of_migration import situations, unwrapped
+from .of_migration import Placed, unwrapped
 
 
 class Needing(Protocol):
@@ -54,18 +53,17 @@ class Conflict(Data):
         )
 
 
-def conflict(
-    connection: BaseDatabaseWrapper, migration: Migration, state: ProjectState, run: Run, holders: Sequence[Holder]
-) -> Conflict | None:
+def conflict(placed: Placed, run: Run, holders: Sequence[Holder]) -> Conflict | None:
     """The first one, found before anything of the migration is sent.
 
     What the migration left in a run that was killed doesn't count; what it is going to leave does.
     """
+    migration = placed.migration
     others = [holder for holder in holders if not holder.is_left_by(migration)]
     own: list[Holder] = []
     if not others and not _may_leave_before_the_last(migration):
         return None  # going through the states of a large project takes as long as applying them
-    for operation, at in situations(migration, state, connection):
+    for operation, at in placed:
         found = _first(_wanted(operation, at, run), [*own, *others])
         reworked = list(_reworked(operation, at, run))
         keys = [claim for claim in reworked if claim.kind is Kind.KEY]
@@ -76,9 +74,9 @@ def conflict(
     return None
 
 
-def left_by(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper, run: Run) -> Iterator[Holder]:
+def left_by(placed: Placed, run: Run) -> Iterator[Holder]:
     """The contracts that its operations are going to leave."""
-    for operation, at in situations(migration, state, connection):
+    for operation, at in placed:
         yield from _left_by(operation, at, run)
 
 
@@ -95,14 +93,12 @@ def takes_away(operation: Operation) -> bool:
     return isinstance(operation, RENAMES_TABLES if isinstance(operation, Change) else TAKES_AWAY)
 
 
-def taken_from_a_backfill(
-    connection: BaseDatabaseWrapper, migration: Migration, state: ProjectState, run: Run, unfinished: Sequence[Needing]
-) -> tuple[Claim, Needing] | None:
+def taken_from_a_backfill(placed: Placed, run: Run, unfinished: Sequence[Needing]) -> tuple[Claim, Needing] | None:
     """The first table or column that a backfill still reads or fills, and the backfill."""
-    others = [backfill for backfill in unfinished if not backfill.is_left_by(migration)]
-    if not others or not any(map(takes_away, unwrapped(migration))):
+    others = [backfill for backfill in unfinished if not backfill.is_left_by(placed.migration)]
+    if not others or not any(map(takes_away, unwrapped(placed.migration))):
         return None
-    for operation, at in situations(migration, state, connection):
+    for operation, at in placed:
         taken = _taken(operation, at) if _takes_away_here(operation, at, run) else ()
         for claim in sorted(taken, key=str):
             for backfill in others:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cached_property
 from typing import Any, TypeGuard
 
 from django.db import migrations, router
@@ -30,18 +31,30 @@ def situations(
             yield operation, Situation(migration.app_label, editor, before=before, after=after, migration=migration)
 
 
-def steps_of(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper, run: Run) -> Iterator[Step]:
+class Placed:
+    """The situations of a migration, for all who ask: to render the models anew takes as long as most migrations."""
+
+    def __init__(self, migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> None:
+        self.migration, self.state, self.connection = migration, state, connection
+
+    def __iter__(self) -> Iterator[tuple[Operation, Situation]]:
+        return iter(self._situations)
+
+    @cached_property
+    def _situations(self) -> list[tuple[Operation, Situation]]:
+        return list(situations(self.migration, self.state, self.connection))
+
+
+def steps_of(placed: Placed, run: Run) -> Iterator[Step]:
     """What its operations are going to do, in both halves; nothing is sent."""
-    for operation, at in situations(migration, state, connection):
+    for operation, at in placed:
         if isinstance(operation, Change) and operation.has_plans(at, run):
             yield from (*operation.expand(at), *operation.contract(at))
 
 
-def steps_back_of(
-    migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper, run: Run
-) -> Iterator[Step]:
+def steps_back_of(placed: Placed, run: Run) -> Iterator[Step]:
     """What takes its operations back; nothing is sent."""
-    for operation, at in situations(migration, state, connection):
+    for operation, at in placed:
         if isinstance(operation, Change) and operation.has_plans(at, run):
             yield from operation.way_back(at)
 

@@ -34,7 +34,7 @@ from ..operations.set_not_null import SetNotNullLater
 from ..running.run import Run
 from ..typed import set_on, without_classes
 from .conflicts import conflict, left_by
-from .of_migration import created_by, situations, unwrapped
+from .of_migration import Placed, created_by, unwrapped
 
 Said = tuple[Operation, str]
 
@@ -62,14 +62,14 @@ class Refusing:
         if connection:
             # A child whose parent the same release deletes can't be rendered from nothing.
             with contextlib.suppress(NeedsServer, InvalidBasesError):
-                yield from self._asked(migration, without_classes(state), connection)
+                yield from self._asked(Placed(migration, without_classes(state), connection))
 
-    def _asked(self, migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> Iterator[Said]:
-        found = list(_not_planned(migration, state, connection, self.run))
-        if not found and (clash := conflict(connection, migration, state, self.run, self.holders)):
-            found.append((clash.operation, clash.explain(connection)))
+    def _asked(self, placed: Placed) -> Iterator[Said]:
+        found = list(_not_planned(placed, self.run))
+        if not found and (clash := conflict(placed, self.run, self.holders)):
+            found.append((clash.operation, clash.explain(placed.connection)))
         if not found:
-            self.holders += left_by(migration, state, connection, self.run)
+            self.holders += left_by(placed, self.run)
         yield from found
 
 
@@ -97,11 +97,9 @@ def _home(migration: Migration, state: ProjectState) -> BaseDatabaseWrapper | No
     return next((without_server(home) for home in homes if home and home.vendor == "postgresql"), None)
 
 
-def _not_planned(
-    migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper, run: Run
-) -> Iterator[Said]:
+def _not_planned(placed: Placed, run: Run) -> Iterator[Said]:
     """What has no plan: an expression over a field that isn't there, a change that the operation doesn't make."""
-    for operation, at in situations(migration, state, connection):
+    for operation, at in placed:
         try:
             if isinstance(operation, Change) and operation.has_plans(at, run):
                 operation.expand(at)

@@ -20,6 +20,7 @@ from django.db.migrations.state import ProjectState
 from .. import conf
 from ..checking.conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
 from ..checking.of_migration import (
+    Placed,
     created_by,
     fits_a_transaction,
     models_touched,
@@ -67,6 +68,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         super().__init__(*args, **kwargs)
         self.half_way: set[tuple[str, str]] = set()  # what was taken back in part, and is applied again
         self.before: States = {}  # on the way back: the states that were asked about
+        self.first: Placed | None = None  # the first migration that was asked about
 
     def migrate(
         self,
@@ -108,6 +110,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         if not plan:
             return
         foreseeing = self.foresee(plan, state)
+        self.first = foreseeing.first
         current_run().before(foreseeing.ahead)
         if foreseeing.refusals:
             raise StepFailed("\n".join(foreseeing.refusals))
@@ -219,7 +222,7 @@ class MigrationExecutor(executor.MigrationExecutor):
                 return unapply(state, migration, fake)
 
         run.touched |= models_touched(migration, state)
-        refuse_foreseen(self.connection, steps_back_of(migration, state, self.connection, run))
+        refuse_foreseen(self.connection, steps_back_of(self._placed(migration, state), run))
         with running(run), self._remembered(migration), _in_the_ledger(self.connection, migration, "backwards"):
             state = self._guarded(migration, state, together)
         self._record_backfills(migration)
@@ -247,24 +250,31 @@ class MigrationExecutor(executor.MigrationExecutor):
 
     def _make_room(self, migration: Migration, state: ProjectState, run: Run) -> None:
         """Refuse what is held, needed or foreseen to fail."""
-        found = self._conflict(migration, state, run)
+        placed = self._placed(migration, state)
+        found = self._conflict(placed, run)
         if found:
             raise StepFailed(found.explain(self.connection))
-        self._leave_to_backfills(migration, state, run)
-        refuse_foreseen(self.connection, steps_of(migration, state, self.connection, run))
+        self._leave_to_backfills(placed, run)
+        refuse_foreseen(self.connection, steps_of(placed, run))
 
-    def _leave_to_backfills(self, migration: Migration, state: ProjectState, run: Run) -> None:
+    def _placed(self, migration: Migration, state: ProjectState) -> Placed:
+        """As it was foreseen, where nothing has been run since."""
+        first, self.first = self.first, None
+        is_known = first and first.migration is migration and first.state is state
+        return first if first and is_known else Placed(migration, state, self.connection)
+
+    def _leave_to_backfills(self, placed: Placed, run: Run) -> None:
         """Refuse what takes from a backfill that isn't finished what it reads or fills."""
-        unfinished = loaded().unfinished
+        unfinished, migration = loaded().unfinished, placed.migration
         run.fills_at_once = any(map(takes_away, unwrapped(migration)))
         left = unfinished.backfills(self.connection)
-        if taken := taken_from_a_backfill(self.connection, migration, state, run, left):
+        if taken := taken_from_a_backfill(placed, run, left):
             raise StepFailed(unfinished.refusal(self.connection, migration, *taken))
 
-    def _conflict(self, migration: Migration, state: ProjectState, run: Run) -> Conflict | None:
+    def _conflict(self, placed: Placed, run: Run) -> Conflict | None:
         holders = loaded().queue.holders(self.connection)
         run.freed = {claim for holder in holders for claim in holder.frees}
-        return conflict(self.connection, migration, state, run, holders)
+        return conflict(placed, run, holders)
 
     def _guarded(
         self, migration: Migration, state: ProjectState, act: Callable[[ProjectState], ProjectState]

@@ -13,7 +13,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ..checking.conflicts import conflict, taken_from_a_backfill
-from ..checking.of_migration import created_by, situations, unwrapped
+from ..checking.of_migration import Placed, created_by, unwrapped
 from ..contracts import loaded
 from ..operations.base import Change, Situation
 from ..plans.column import Column
@@ -37,6 +37,7 @@ class Foreseeing:
         self.connection, self.run = connection, run
         self.asking = loaded().Asking(loaded().Session(connection, run.report))
         self.of_stock = matters_of_stock(connection)
+        self.first: Placed | None = None  # the run begins with it; the states of all would be too many to keep
 
     @property
     def refusals(self) -> list[str]:
@@ -54,11 +55,12 @@ class Foreseeing:
         left = loaded().unfinished.backfills(self.connection)
         for migration, state in planned:
             self.run.created.update(created_by(migration, self.run.created))
-            if found := conflict(self.connection, migration, state, self.run, holders):
+            placed = self._placed(migration, state)
+            if found := conflict(placed, self.run, holders):
                 self.asking.refuse(found.explain(self.connection))
-            if taken := taken_from_a_backfill(self.connection, migration, state, self.run, left):
+            if taken := taken_from_a_backfill(placed, self.run, left):
                 self.asking.refuse(loaded().unfinished.refusal(self.connection, migration, *taken))
-            for operation, at in situations(migration, state, self.connection):
+            for operation, at in placed:
                 self.run.migration = migration
                 if self._is_ours(operation, at):
                     later = operation.leaves(at, self.run)
@@ -70,13 +72,18 @@ class Foreseeing:
     def backwards(self, planned: Planned) -> None:
         self.asking.of_indexes = True
         for migration, state in planned:
-            for operation, at in reversed(list(situations(migration, state, self.connection))):
+            for operation, at in reversed(list(self._placed(migration, state))):
                 self.run.migration = migration
                 if isinstance(operation, migrations.AlterField) and not isinstance(operation, Change):
                     self.asking.ask(narrowed_again(operation, at))
                 if self._is_ours(operation, at, back=True):
                     back = [each.back for each in operation.renames(at)]
                     self.asking.ask(operation.way_back(at), renames=back)
+
+    def _placed(self, migration: Migration, state: ProjectState) -> Placed:
+        placed = Placed(migration, state, self.connection)
+        self.first = self.first or placed
+        return placed
 
     def _is_ours(self, operation: Operation, at: Situation, *, back: bool = False) -> TypeGuard[Change]:
         """Has it plans? What others change is remembered."""

@@ -146,6 +146,7 @@ class Run:
     fills_at_once: bool = False  # the migration itself takes away what a backfill would need later
     touched: set[tuple[str, str]] = field(default_factory=set)  # (app label, model) whose tables it may have changed
     state: ProjectState | None = None  # to which its migrations led
+    own_tables: set[tuple[str, str | None, str]] = field(default_factory=set)  # alias, schema, name of those found
     keeps_digests: bool = True  # a test database is made too often, and nobody asks it later
     before: Callable[[Ahead], None] = nothing_before  # told what a run that isn't the first is going to do
 

@@ -20,6 +20,8 @@ from ..postgres.blocks import for_each
 from ..postgres.names import Name, regclass
 from ..postgres.privileges import foreign_owner, others_who_write
 from ..postgres.values import literal
+from ..typed import schema_of
+from .run import current_run
 from .signed import Signed
 
 PATIENCE = "2s"  # for the lock: nobody but commands of ours and a probe uses these tables
@@ -37,10 +39,15 @@ class Own:
 
 
 def has_table(connection: BaseDatabaseWrapper, model: type[models.Model]) -> bool:
-    """Is the table there? With all the columns that this version knows, then."""
+    """Is the table there? With all the columns that this version knows, then. A run asks until it is."""
+    found, table = current_run().own_tables, (connection.alias, schema_of(connection), model._meta.db_table)
+    if table in found:
+        return True
     there = _columns(connection, model)
     if there:
         _add_columns(connection, model, [field for field in _fields(model) if field.column not in there])
+        if not connection.in_atomic_block:  # what was made in it may be rolled back
+            found.add(table)
     return bool(there)
 
 
