@@ -12,6 +12,7 @@ import datetime
 import uuid
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import django
@@ -1102,6 +1103,14 @@ def base() -> Migration:
     migration.initial = True  # type: ignore[misc]
     migration.operations = copy.deepcopy(list(BASE))  # type: ignore[misc]  # RenameField writes into its fields
     return migration
+
+
+@cache
+def rendered_base() -> ProjectState:
+    """The state of the old release, rendered once for all cases. Whoever changes it clones it."""
+    state = state_after([base()])
+    assert state.apps.all_models
+    return state
 
 
 def stock(case: Case) -> list[Migration]:

@@ -32,7 +32,7 @@ from safemigrations.plans.indexes import BuildIndex, DropIndex
 from safemigrations.plans.steps import Plan, Step
 from safemigrations.postgres.names import Name
 
-from .cases import CASES, LABEL, Case, base, ours, state_after
+from .cases import CASES, LABEL, Case, ours, rendered_base
 
 # After one statement in how many a backend is ended; with 1, every case is taken, too.
 ONE_IN = int(os.environ.get("SAFEMIGRATIONS_TEST_ONE_IN", "4"))
@@ -121,7 +121,7 @@ def is_stock_when_alone(case: Case) -> bool:
 
 @cache
 def planned(case: Case) -> tuple[Planned, ...]:
-    state = _start().clone()
+    state = rendered_base().clone()
     with_server = _to_the_server()
     return tuple(
         _planned(operation, migration, with_server, state)
@@ -140,13 +140,6 @@ def _planned(operation: Operation, migration: Migration, server: BaseDatabaseWra
     editor.deferred_sql = []
     at = Situation(LABEL, editor, before=before, after=state.clone(), migration=migration)
     return Planned(operation, operation.expand(at), operation.contract(at))
-
-
-@cache
-def _start() -> ProjectState:
-    state = state_after([base()])
-    assert state.apps.all_models  # rendered once, for all cases
-    return state
 
 
 @cache
@@ -174,7 +167,7 @@ def _copies_an_index(step: Step) -> bool:
             columns = {column for column, _ in step.twins}
         case _:
             return False
-    models = [model for model in _start().apps.get_models() if model._meta.db_table == Name(step.table).raw]
+    models = [model for model in rendered_base().apps.get_models() if model._meta.db_table == Name(step.table).raw]
     return any(columns & _indexed(model) for model in models)
 
 

@@ -123,7 +123,7 @@ WALK = (
     ("contract", "contracted"),
     ("back_after_contract", "start"),
 )
-# Once more: the default run takes a case of each form of plan there.
+# Once more: in the default run those that are killed go there (tests/test_every_change_killed.py).
 ONCE_MORE = (("expand", "expanded"), ("contract", "contracted"))
 
 
