@@ -7,6 +7,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations.postgres.snapshot import QUERIES, Snapshot, difference, found, nameless, prepared, snapshot
+from safemigrations.postgres.values import literal
 
 __all__ = ["Snapshot", "difference", "nameless", "rows", "snapshot"]
 
@@ -15,10 +16,11 @@ def rows(connection: BaseDatabaseWrapper, leaving_out: str = "") -> dict[str, li
     """Every row of every table as JSON, `leaving_out` a column."""
     with prepared(connection) as cursor:
         tables = [name for name, (kind, *_) in found(cursor, QUERIES["tables"]).items() if kind in "rp"]
-    with connection.cursor() as cursor:
-        return {table: _rows_of(cursor, table, leaving_out) for table in tables}
-
-
-def _rows_of(cursor: Any, table: str, leaving_out: str) -> list[Any]:
-    cursor.execute(f"SELECT to_jsonb(t) - %s FROM {table} t ORDER BY 1", [leaving_out])
-    return [row for (row,) in cursor.fetchall()]
+    every: dict[str, list[Any]] = {table: [] for table in tables}
+    parts = [f"SELECT {literal(table)}, to_jsonb(t) - {literal(leaving_out)} FROM {table} t" for table in tables]
+    if parts:
+        with connection.cursor() as cursor:
+            cursor.execute(f"{' UNION ALL '.join(parts)} ORDER BY 1, 2")
+            for table, row in cursor.fetchall():
+                every[table].append(row)
+    return every

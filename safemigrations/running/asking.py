@@ -11,6 +11,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cached_property
 
 from django.db import DatabaseError, transaction
 
@@ -25,7 +26,7 @@ from .ahead import Ahead
 from .as_they_are_called import AsTheyAreCalled
 from .as_they_will_be import AsTheyWillBe
 from .backfill.table import columns_set
-from .foreseen import refuse_foreseen
+from .foreseen import Foreseen
 from .planted import refuse_planted
 from .proofs import contradictions, proof, trial
 from .rights import Rights
@@ -63,10 +64,14 @@ class Asking:
             self._carry(self.today.of(each), before)
 
     def _ask_steps(self, steps: Plan) -> None:
-        self._collect(lambda: refuse_foreseen(self.session.connection, steps))
+        self._collect(lambda: self._foreseen.refuse(steps))
         for step in steps:
             self._ask_step(step)
             self._remember(step)
+
+    @cached_property
+    def _foreseen(self) -> Foreseen:
+        return Foreseen(self.session)
 
     def _carry(self, one: Carried, before: Claims) -> None:
         """What the column will hold is known, unless the original is itself another one by then."""

@@ -45,16 +45,24 @@ def refuse_foreseen(connection: BaseDatabaseWrapper, plan: Iterable[Step]) -> No
     """Raises StepFailed, which says what to do. Where no table has such a thing, the plan isn't even made."""
     if connection.vendor != "postgresql":
         return
-    session = Session(connection)
-    hidden, families = session.rows(tables_with_hidden_rows()), session.rows(tables_that_inherit())
-    for step in plan if hidden or families else ():
-        for schema, name, visible, *of_policies in hidden:
-            if _Table(schema, name, visible).is_read_by(step.reads):
-                raise StepFailed(_hidden(*of_policies))
-        for schema, name, visible, *of_family in families:
-            table = _Table(schema, name, visible)
-            if not table.spellings.isdisjoint(tables_of(step)):
-                _refuse_family(table, step, *of_family)
+    Foreseen(Session(connection)).refuse(plan)
+
+
+class Foreseen:
+    """The tables that have such a thing, looked up for as many plans as are asked about together."""
+
+    def __init__(self, session: Session) -> None:
+        self.hidden, self.families = session.rows(tables_with_hidden_rows()), session.rows(tables_that_inherit())
+
+    def refuse(self, plan: Iterable[Step]) -> None:
+        for step in plan if self.hidden or self.families else ():
+            for schema, name, visible, *of_policies in self.hidden:
+                if _Table(schema, name, visible).is_read_by(step.reads):
+                    raise StepFailed(_hidden(*of_policies))
+            for schema, name, visible, *of_family in self.families:
+                table = _Table(schema, name, visible)
+                if not table.spellings.isdisjoint(tables_of(step)):
+                    _refuse_family(table, step, *of_family)
 
 
 def _hidden(table: str, role: str, is_forced: bool) -> str:
