@@ -68,8 +68,7 @@ def changes() -> dict[str, str]:
     return {mutation.operation + str(mutation.models): name for name, mutation in MUTATIONS.items()}
 
 
-@pytest.mark.skipif(ONE_IN != 1, reason="tests/test_rehearse_cases.py rehearses changes of ours without a fault, too")
-@pytest.mark.parametrize("name", changes().values())
+@pytest.mark.parametrize("name", changes().values() if ONE_IN == 1 else FEW[:1])
 def test_without_the_fault_nothing_is_found(released, name):
     change(released, MUTATIONS[name])
     status, found = rehearse(released)

@@ -1,6 +1,7 @@
 """Every change, rehearsed by the command: a stock operation that breaks a release is named, and ours pass.
 
-The default run takes a few cases; where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the matrix, every case.
+Where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the matrix, every case. The default run takes a stock operation that harms
+nobody; tests/test_rehearse.py has one that does, and tests/test_rehearsal_bites.py has ours, in a smaller project.
 """
 
 from __future__ import annotations
@@ -124,11 +125,7 @@ UNHARMED = [
 ]
 
 
-def chosen(*few: str) -> list[Case]:
-    return [case for case in CASES if ONE_IN == 1 or case.name in few]
-
-
-@pytest.mark.parametrize("case", chosen("rename_field"), ids=repr)
+@pytest.mark.parametrize("case", CASES if ONE_IN == 1 else [], ids=repr)
 def test_ours_pass(project, case):
     write_case(project, case, "ours")
     _, found = rehearse(project)
@@ -142,7 +139,7 @@ def is_documented(case: Case, finding: Any) -> bool:
     return is_null and bool(case.none_until_contract)
 
 
-@pytest.mark.parametrize("case", chosen("rename_field", "add_index"), ids=repr)
+@pytest.mark.parametrize("case", [case for case in CASES if ONE_IN == 1 or case.name == "add_index"], ids=repr)
 def test_a_stock_operation_that_breaks_a_release_is_named(project, case):
     write_case(project, case, "stock")
     status, found = rehearse(project)
