@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from django.conf import settings
 from django.db.migrations import Migration, RenameField, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.loader import MigrationLoader
@@ -38,13 +39,17 @@ def test_what_both_releases_have_is_not_new(tmp_path):
     assert changes.reached == {"shop_customer", *pointing_at("customer")}
 
 
-RENAMED = RunSQL("ALTER TABLE shop_customer RENAME name TO title", "ALTER TABLE shop_customer RENAME title TO name")
+SQL = "ALTER TABLE shop_customer RENAME name TO title"
+RENAMED = RenameField("customer", "name", "title")
 
 
-def test_what_a_person_puts_together_is_as_many_operations(tmp_path):
+@pytest.mark.parametrize(
+    "by_hand", [SeparateDatabaseAndState([RunSQL(SQL)], [RENAMED]), RunSQL(SQL, state_operations=[RENAMED])]
+)
+def test_what_a_person_puts_together_is_as_many_operations(tmp_path, by_hand):
     class ByHand(Migration):
         dependencies = ((LABEL, base().name),)
-        operations = (SeparateDatabaseAndState([RENAMED], [RenameField("customer", "name", "title")]),)
+        operations = (by_hand,)
 
     package = write(tmp_path, [base(), ByHand("0002_by_hand", LABEL)])
     with installed(tmp_path, package):
@@ -52,6 +57,6 @@ def test_what_a_person_puts_together_is_as_many_operations(tmp_path):
         changes = changes_since(known - {f"{LABEL}.0002_by_hand"})
     assert [one.description for one in changes.touched] == ["RunSQL(…)", "RenameField(customer.name to title)"]
     assert {one.operation for one in changes.touched} == {0}
-    assert changes.touched[0].text == RENAMED.sql
+    assert changes.touched[0].text == SQL
     assert changes.touched[1].tables == {"shop_customer"}
     assert changes.column_names == {"shop.customer.title": "name"}

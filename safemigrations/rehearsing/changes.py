@@ -113,13 +113,15 @@ def _is_known(migration: Migration, old: Collection[str]) -> bool:
     return str(migration) in old or bool(replaced and all(name in old for name in replaced))
 
 
-def _parts(operation: Operation) -> Iterator[Operation]:
-    """What a person has put together, for the database and for the state; else the operation itself."""
-    if isinstance(operation, SeparateDatabaseAndState) and not isinstance(operation, Change | MoveModelOut):
-        for part in (*operation.database_operations, *operation.state_operations):
-            yield from _parts(part)
-    else:
+def _parts(operation: Any) -> Iterator[Operation]:
+    """What a person has put together, for the database and for the state, one by one."""
+    wraps = isinstance(operation, SeparateDatabaseAndState) and not isinstance(operation, Change | MoveModelOut)
+    if not wraps:
         yield operation
+    database = operation.database_operations if wraps else ()
+    state = operation.state_operations if wraps or isinstance(operation, RunSQL) else ()
+    for part in (*database, *state):
+        yield from _parts(part)
 
 
 # What both releases call a thing.
