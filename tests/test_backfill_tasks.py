@@ -170,13 +170,15 @@ def test_each_worker_does_not_say_that_it_was_interrupted(project):
 # django.tasks.
 
 QUEUE = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+HOW_FAR = "How far the backfills are: python manage.py safemigrations backfill status\n"
 IMMEDIATELY = "django.tasks" if find_spec("django.tasks") else "django_tasks"
 
 
 def test_the_queue_of_django_tasks(project):
     pytest.importorskip("django_tasks_db")
     left_by_migrate(project, "django_tasks_db", TASKS=QUEUE)
-    project.manage("safemigrations", "backfill", "run", "--tasks", "django", "--workers", "2").check()
+    said = project.manage("safemigrations", "backfill", "run", "--tasks", "django", "--workers", "2").check().stdout
+    assert said == f"2 tasks are in the queue. {HOW_FAR}"
     assert project.sql("SELECT count(*) FROM django_tasks_database_dbtaskresult") == [(2,)]
     assert filled(project) == 0
     workers = [project.start("db_worker", "--batch", "--no-startup-delay") for _ in range(2)]
@@ -191,7 +193,8 @@ def test_a_paused_backfill_holds_no_worker(project):
     """The task puts itself into the queue for later, and ends."""
     pytest.importorskip("django_tasks_db")
     left_by_migrate(project, "django_tasks_db", TASKS=QUEUE)
-    project.manage("safemigrations", "backfill", "run", "--tasks", "django").check()
+    said = project.manage("safemigrations", "backfill", "run", "--tasks", "django").check().stdout
+    assert said == f"1 task is in the queue. {HOW_FAR}"
     project.manage("safemigrations", "backfill", "pause").check()
     project.manage("db_worker", "--batch", "--no-startup-delay").check()
     tasks = project.sql("SELECT status, run_after > now() FROM django_tasks_database_dbtaskresult ORDER BY enqueued_at")

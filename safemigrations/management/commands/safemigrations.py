@@ -81,9 +81,11 @@ class Command(Interruptible, BaseCommand):
     def backfill(self, options: dict[str, Any]) -> None:
         connection = connections[options["database"]]
         match options["action"]:
+            case "run" if options["tasks"]:
+                self._enqueue(connection, options)
             case "run":
                 with self._report(options["format"], options["verbosity"]) as report:
-                    self._run_backfills(connection, report, options["workers"], options["tasks"])
+                    self._run_backfills(connection, report, options["workers"])
             case "status":
                 found = _standings(connection, options["number"], finished=options["all"])
                 if options["format"] == "json":
@@ -96,10 +98,14 @@ class Command(Interruptible, BaseCommand):
                 for row in steer(connection, action, options["number"], pace):
                     self.stdout.write(f"{control.ACTIONS[action]}: {row}")
 
-    def _run_backfills(self, connection: BaseDatabaseWrapper, report: Report, workers: int, system: str | None) -> None:
-        if system:
-            tasks.enqueue(system, connection.alias, workers)
-            return
+    def _enqueue(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+        tasks.enqueue(options["tasks"], connection.alias, options["workers"])
+        if options["verbosity"] and options["format"] == "text":
+            said = "1 task is" if options["workers"] == 1 else f"{options['workers']} tasks are"
+            status = to_type("safemigrations backfill status", connection.alias)
+            self.stdout.write(f"{said} in the queue. How far the backfills are: {status}")
+
+    def _run_backfills(self, connection: BaseDatabaseWrapper, report: Report, workers: int) -> None:
         with a_run(report, connection.alias, "backfill run"), writable(connection):
             if steps := control.left(connection):
                 warning.warn(self, connection, Ahead.of(steps))

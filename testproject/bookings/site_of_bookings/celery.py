@@ -6,5 +6,4 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_of_bookings.settings")
 
 app = Celery("bookings")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks()
-app.conf.include = ["safemigrations.celery_tasks"]  # a worker works on backfills, too
+app.autodiscover_tasks()  # finds the task that works on backfills, too
