@@ -34,6 +34,7 @@ ENVELOPE = {
     "direction": "`forwards`, `backwards`, `contract` or `backfill`; empty outside of all",
     "row": "the number of a row of the contract queue, as `status` prints it",
     "backfill": "the number of a backfill, as `backfill status` prints it",
+    "schema": "with django-tenants, the schema in which it happened; empty without it",
     "parent": "the `run` that has started this one as a worker, by `backfill run --workers`; empty for all others",
 }
 MEANINGS = {

@@ -1,4 +1,4 @@
-"""A foreign key or a many-to-many field points at another model; a field between the two says which row is which."""
+"""A relation that points at another model, where a field between the two models says which row is which."""
 
 from __future__ import annotations
 

@@ -483,6 +483,17 @@ def test_update_refuses_to_mix_what_needs_a_transaction_and_what_must_not_have_o
     assert is_clean(project)
 
 
+def test_update_takes_another_default_of_python_beside_a_safe_operation(project):
+    with_book(project)
+    change(project, STOCK)
+    project.manage("makemigrations", "--noinput").check()
+    change(project, STOCK.replace("0", "1") + STOCK.replace("stock", "pages"))
+    project.manage("makemigrations", "--update", "--noinput").check()
+    (name,) = [name for name in project.migration_files("shop") if name != "0001_initial"]
+    assert project.read_migration("shop", name).count("        migrations.AlterField(\n") == 1
+    assert is_clean(project)
+
+
 def test_update_of_a_model_that_is_created_in_the_same_file_folds(project):
     with_book(project)
     change(project, STOCK)

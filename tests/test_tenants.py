@@ -1,35 +1,47 @@
 """django-tenants: every schema expands and contracts for itself, and none touches another's tables.
 
-Where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the matrix, each executor does each half.
+The default run goes through one release; what takes longer is tried where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the
+matrix.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from safemigrations.contracts.marks import marked
 from safemigrations.contracts.sessions import Seen, remembering, watch
 from safemigrations.errors import NotNow, StepFailed
+from safemigrations.running.events.event import on
+from safemigrations.running.events.listeners import told
+from safemigrations.running.events.vocabulary import RunStarted
 from safemigrations.running.of_tenant import in_schema
 from safemigrations.running.one_at_a_time import OWN, key_of, look
 
 from .representatives import ONE_IN
-from .tenants import TenantProject
+from .tenants import CLIENTS, TenantProject
 
 TENANTS = ("anna", "ben")
 ALL = ("public", *TENANTS)
+of_the_matrix = pytest.mark.skipif(ONE_IN != 1, reason="takes minutes: only in the matrix")
+LOGGING = {
+    "version": 1,
+    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+    "loggers": {"safemigrations": {"handlers": ["stderr"], "level": "INFO"}},
+}
 
 
 @pytest.fixture
 def tenants(tmp_path: Path, dsn: str) -> TenantProject:
     """The second release is written, and the first one is deployed."""
-    project = TenantProject(tmp_path, dsn)
+    project = TenantProject(tmp_path, dsn, LOGGING=LOGGING)
     project.start_with(*TENANTS)
     project.change()
     return project
@@ -46,55 +58,43 @@ EXECUTORS = [("standard", "multiprocessing"), ("multiprocessing", "subprocess"),
 def test_a_release_in_every_schema(tenants, executors, other_connection):
     expand, contract = (["--executor", executor] for executor in executors)
     one_that_fails_does_not_stop_the_others(tenants, expand)
-    each_schema_has_its_numbers(tenants)
+    each_schema_has_its_rows(tenants)
     the_gate_is_asked_in_each_schema(tenants, other_connection, contract)
-    one_made_meanwhile_is_whole(tenants)
+    tenants.make(["cleo"], "transaction.atomic()").check()  # as the admin makes one
+    assert tenants.left("cleo") == 0
+    killed_after_it_had_dropped_its_table(tenants)
     tenants.manage("migrate", "--contract", *contract).check()
     assert left(tenants) == {"public": 0, "anna": 0, "ben": 0}
     tenants.manage("safemigrations", "verify").check()
-    assert tenants.shape("anna") == tenants.shape("ben") == tenants.shape("cleo") == tenants.shape("dora")
+    assert tenants.shape("anna") == tenants.shape("ben") == tenants.shape("cleo")
     assert tenants.shape("public") == [line for line in tenants.shape("anna") if "shop_" not in line]
 
 
 def one_that_fails_does_not_stop_the_others(tenants: TenantProject, executor: list[str]) -> None:
-    tenants.manage("check").check()
+    """What ben lacks is there in the public schema, and isn't meant."""
     tenants.sql("INSERT INTO anna.pages_page (name, number) VALUES ('x', 1), ('x', 2)")
+    tenants.sql("ALTER TABLE ben.pages_page RENAME TO pages_page_lost")
     failed = tenants.manage("migrate_schemas", *executor)
     assert failed.returncode == 1
+    assert "2 schemas failed; the others are done:\n  anna: " in failed.stderr
     assert "pages.Page: several rows have the same (name): x" in failed.stderr
-    assert "1 schema failed; the others are done:\n  anna: " in failed.stderr
-    assert left(tenants) == {"public": 3, "anna": 0, "ben": 5}
-    not_ready = tenants.manage("safemigrations", "ready")
-    assert "Schema ben:\ndefault: ready" in not_ready.stdout
-    assert "1 schema failed; the others are done:\n  anna: Not ready." in not_ready.stderr
-    not_now = tenants.manage("migrate_schemas", "--contract", "--plan", "--schema", "anna")
-    assert (not_now.returncode, "--schema anna" in not_now.stderr) == (NotNow.STATUS, True)
+    assert "the schema ben has no pages_page, and the one of the public schema isn't meant." in failed.stderr
+    assert "\nanna: migrate began\n" in failed.stderr  # in the log
+    assert (tenants.left("public"), tenants.left("anna")) == (3, 0)
     tenants.sql("DELETE FROM anna.pages_page WHERE number = 2")
+    tenants.sql("ALTER TABLE ben.pages_page_lost RENAME TO pages_page")
     tenants.manage("migrate_schemas", *executor).check()
     assert left(tenants) == {"public": 3, "anna": 5, "ben": 5}
 
 
-def each_schema_has_its_numbers(tenants: TenantProject) -> None:
-    assert "say which one is meant" in tenants.manage("safemigrations", "contract", "postpone", "1").stderr
-    tenants.manage("safemigrations", "contract", "postpone", "1", "--schema", "ben").check()
+def each_schema_has_its_rows(tenants: TenantProject) -> None:
     found = map(json.loads, tenants.manage("safemigrations", "status", "--format", "json").check().lines)
-    assert {one["schema"]: one["rows"][0]["status"] for one in found} == {
-        "public": "pending",
-        "anna": "pending",
-        "ben": "postponed",
-    }
-    shown = tenants.manage("tenant_command", "safemigrations", "status", "--schema", "ben").check().stdout
-    assert shown.startswith("Left for the contract in database default: 5\n")
-    tenants.manage("safemigrations", "contract", "resume", "1", "--schema", "ben").check()
-    assert "No tenant has the schema nobody" in tenants.manage("safemigrations", "status", "--schema", "nobody").stderr
+    assert {one["schema"]: len(one["rows"]) for one in found} == {"public": 3, "anna": 5, "ben": 5}
 
 
 def the_gate_is_asked_in_each_schema(tenants: TenantProject, old: Any, executor: list[str]) -> None:
     """A session of the first release is there: which that is, each schema knows from its own migrate."""
-    ((mark,),) = tenants.sql(
-        "SELECT mark FROM ben.safemigrations_release WHERE NOT migrations -> 'shop' ? '0002_changed'"
-    )
-    old.execute(f"SET application_name = '{marked('gunicorn', mark)}'")
+    old.execute(f"SET application_name = '{marked('gunicorn', first_mark(tenants))}'")
     held = tenants.manage("migrate", "--contract", *executor)
     assert held.returncode == NotNow.STATUS
     assert "the gate holds rows back" in held.stderr
@@ -103,33 +103,156 @@ def the_gate_is_asked_in_each_schema(tenants: TenantProject, old: Any, executor:
     old.execute("RESET application_name")
 
 
-def one_made_meanwhile_is_whole(tenants: TenantProject) -> None:
-    """Also where the admin makes it, in a transaction."""
-    tenants.make(["cleo"]).check()
-    tenants.make(["dora"], "transaction.atomic()").check()
-    assert (tenants.left("cleo"), tenants.left("dora")) == (0, 0)
+def first_mark(tenants: TenantProject) -> str:
+    ((mark,),) = tenants.sql(
+        "SELECT mark FROM ben.safemigrations_release WHERE NOT migrations -> 'shop' ? '0002_changed'"
+    )
+    return str(mark)
 
 
-def test_what_a_tenant_lacks_is_not_looked_for_in_the_public_schema(tenants):
-    tenants.sql("ALTER TABLE ben.pages_page RENAME TO pages_page_lost")
-    failed = tenants.manage("migrate_schemas", "-v", "0")
-    assert "the schema ben has no pages_page, and the one of the public schema isn't meant." in failed.stderr
-    tenants.sql("ALTER TABLE ben.pages_page_lost RENAME TO pages_page")
-    tenants.manage("migrate_schemas", "-v", "0").check()
+def killed_after_it_had_dropped_its_table(tenants: TenantProject) -> None:
+    """What would be dropped again is one of the public schema, by its name."""
+    tenants.sql("DROP TABLE ben.pages_note")
+    tenants.sql("UPDATE ben.safemigrations_contract SET status = 'running', attempts = 1 WHERE label ~ 'drop table'")
+
+
+@of_the_matrix
+def test_one_schema_after_the_other(tenants):
+    tenants.manage("check").check()
+    tenants.sql("INSERT INTO public.pages_note (text) VALUES ('of all')")
+    tenants.sql("INSERT INTO anna.pages_page (name, number) VALUES ('x', 1), ('x', 2)")
+    assert tenants.manage("migrate_schemas").returncode == 1
+    not_ready = tenants.manage("safemigrations", "ready")
+    assert "Schema ben:\ndefault: ready" in not_ready.stdout
+    assert "1 schema failed; the others are done:\n  anna: Not ready." in not_ready.stderr
+    not_now = tenants.manage("migrate_schemas", "--contract", "--plan", "--schema", "anna")
+    assert (not_now.returncode, "--schema anna" in not_now.stderr) == (NotNow.STATUS, True)
+    each_schema_has_its_numbers(tenants)
+    tenants.make(["dora"]).check()
+    assert tenants.left("dora") == 0
     killed_after_it_had_dropped_its_table(tenants)
+    tenants.manage("migrate", "--contract", "-v", "0", "--schema", "ben").check()
+    assert left(tenants) == {"public": 3, "anna": 0, "ben": 0}
+    assert tenants.sql("SELECT text FROM public.pages_note") == [("of all",)]
+    tenants.sql("DELETE FROM anna.pages_page WHERE number = 2")
+    tenants.manage("migrate").check()
     tenants.sql("DROP SCHEMA ben CASCADE")
     gone = tenants.manage("migrate", "--contract", "-v", "0")
     assert "1 schema failed; the others are done:\n  ben: The tenant ben has no schema" in gone.stderr
     assert left(tenants) == {"public": 0, "anna": 0, "ben": 0}
 
 
-def killed_after_it_had_dropped_its_table(tenants: TenantProject) -> None:
-    tenants.sql("INSERT INTO public.pages_note (text) VALUES ('of all')")
-    tenants.sql("DROP TABLE ben.pages_note")
-    tenants.sql("UPDATE ben.safemigrations_contract SET status = 'running', attempts = 1 WHERE label ~ 'drop table'")
-    tenants.manage("migrate", "--contract", "-v", "0", "--schema", "ben").check()
-    assert left(tenants) == {"public": 3, "anna": 5, "ben": 0}
-    assert tenants.sql("SELECT text FROM public.pages_note") == [("of all",)]
+def each_schema_has_its_numbers(tenants: TenantProject) -> None:
+    assert "say which one is meant" in tenants.manage("safemigrations", "contract", "postpone", "1").stderr
+    tenants.manage("safemigrations", "contract", "postpone", "1", "--schema", "ben").check()
+    found = map(json.loads, tenants.manage("safemigrations", "status", "--format", "json").check().lines)
+    assert {one["schema"]: [row["status"] for row in one["rows"][:1]] for one in found} == {
+        "public": ["pending"],
+        "anna": [],
+        "ben": ["postponed"],
+    }
+    shown = tenants.manage("tenant_command", "safemigrations", "status", "--schema", "ben").check().stdout
+    assert shown.startswith("Left for the contract in database default: 5\n")
+    tenants.manage("safemigrations", "contract", "resume", "1", "--schema", "ben").check()
+    assert "No tenant has the schema nobody" in tenants.manage("safemigrations", "status", "--schema", "nobody").stderr
+
+
+@of_the_matrix
+def test_every_schema_goes_back_to_a_release(tenants):
+    tenants.manage("migrate").check()
+    mark = first_mark(tenants)
+    assert tenants.manage("migrate", "--to-release", mark, "--plan").check().stdout.count("Would unapply") == 6
+    tenants.manage("migrate", "--contract", "--schema", "anna").check()
+    back = tenants.manage("migrate", "--to-release", mark)
+    assert "1 schema failed; the others are done:\n  anna: The contract has run" in back.stderr
+    assert left(tenants) == {"public": 0, "anna": 0, "ben": 0}
+    assert "stock integer" in tenants.columns("anna", "shop_book")
+    assert "stock integer" not in tenants.columns("ben", "shop_book")
+    tenants.manage("safemigrations", "verify").check()
+
+
+@of_the_matrix
+def test_a_schema_that_is_cloned_has_the_open_contract_of_the_other(tenants):
+    tenants.manage("migrate").check()
+    tenants.set(TENANT_CREATION_FAKES_MIGRATIONS=True, TENANT_BASE_SCHEMA="anna")
+    tenants.make(["cleo"]).check()
+    assert tenants.left("cleo") == 5
+    tenants.sql("INSERT INTO cleo.pages_page (name, number) VALUES ('x', 7)")
+    assert tenants.sql("SELECT safemig_number_old FROM cleo.pages_page") == [(7,)]
+    tenants.manage("migrate", "--contract").check()
+    tenants.make(["dora"]).check()
+    assert (tenants.left("cleo"), tenants.left("dora")) == (0, 0)
+    tenants.manage("safemigrations", "verify").check()
+    assert tenants.columns("cleo", "pages_page") == tenants.columns("dora", "pages_page")
+
+
+OF_TYPES = """
+from clients.models import Client
+
+for app in ("shop", "pages"):
+    Client(schema_name=f"of_{app}", type=app).save(verbosity=0)
+"""
+
+
+@of_the_matrix
+def test_tenants_of_several_types(tmp_path, dsn):
+    project = TenantProject(tmp_path, dsn)
+    apps = {app: ["django.contrib.contenttypes", app] for app in ("shop", "pages")}
+    types = {"public": project.settings["SHARED_APPS"], **apps}
+    project.set(
+        HAS_MULTI_TYPE_TENANTS=True,
+        MULTI_TYPE_DATABASE_FIELD="type",
+        TENANT_TYPES={name: {"APPS": installed, "URLCONF": "urls"} for name, installed in types.items()},
+    )
+    project.write_models("clients", f"{CLIENTS}\nClient.add_to_class('type', models.CharField(max_length=10))\n")
+    project.start_with()
+    project.python(OF_TYPES).check()
+    project.change()
+    project.manage("migrate_schemas").check()
+    assert {schema: project.left(schema) for schema in ("of_shop", "of_pages")} == {"of_shop": 2, "of_pages": 3}
+    project.manage("safemigrations", "ready").check()
+    project.manage("migrate_schemas", "--contract").check()
+    assert project.columns("of_shop", "pages_page") == set()
+    project.manage("safemigrations", "verify").check()
+
+
+PLAIN = """
+from settings import *
+
+INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "django_tenants"]
+DATABASE_ROUTERS = []
+DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
+"""
+
+
+@of_the_matrix
+def test_a_rehearsal_with_settings_that_have_one_schema(tmp_path, dsn, monkeypatch):
+    project = TenantProject(tmp_path, dsn)
+    project.write("plain.py", PLAIN)
+    project.manage("makemigrations").check()
+    who = "-c user.name=a -c user.email=a@example.com"
+    subprocess.run(f"git init -q && git add . && git {who} commit -qm one", shell=True, cwd=project.folder, check=True)
+    project.change()
+    refused = project.manage("safemigrations", "rehearse")
+    assert "A rehearsal plays in one schema, and with django-tenants" in refused.stderr
+    with_plain = {**project._environment(), "DJANGO_SETTINGS_MODULE": "plain"}
+    monkeypatch.setattr(project, "_environment", lambda: with_plain)
+    rehearsed = project.manage("safemigrations", "rehearse", "--old", "HEAD", "--seconds", "1")
+    assert "No request failed and no value was lost." in rehearsed.check().stdout
+
+
+def test_a_rehearsal_is_refused_where_tenants_have_schemas(database, monkeypatch):
+    monkeypatch.setattr(database, "schema_name", "public", raising=False)
+    with pytest.raises(CommandError, match="A rehearsal plays in one schema"):
+        call_command("safemigrations", "rehearse")
+
+
+def test_an_event_says_in_which_schema_it_happened(database, monkeypatch):
+    with on(database):
+        assert told(RunStarted("migrate"))["schema"] == ""
+    monkeypatch.setattr(database, "schema_name", "anna", raising=False)
+    with on(database):
+        assert told(RunStarted("migrate"))["schema"] == "anna"
 
 
 LEFT = """
@@ -144,6 +267,7 @@ class Migration(migrations.Migration):
 """
 
 
+@of_the_matrix
 def test_backfills_are_run_in_every_schema(tmp_path, dsn):
     project = TenantProject(tmp_path, dsn, SAFEMIGRATIONS={"BACKFILL_INLINE_ROWS": 0, "BACKFILL_BATCH_SIZE": 10})
     project.start_with(*TENANTS)
@@ -161,7 +285,7 @@ def test_backfills_are_run_in_every_schema(tmp_path, dsn):
     assert "without --tasks" in project.manage("safemigrations", "backfill", "run", "--tasks", "django").stderr
 
 
-@pytest.mark.skipif(ONE_IN != 1, reason="takes minutes: only in the matrix")
+@of_the_matrix
 @pytest.mark.parametrize("executor", ["standard", "multiprocessing"])
 def test_a_hundred_schemas(tmp_path, dsn, executor):
     project = TenantProject(tmp_path, dsn)
@@ -188,6 +312,7 @@ class Command(migrate.Command):
 """
 
 
+@of_the_matrix
 def test_runs_in_different_schemas_do_not_wait_for_each_other(tmp_path, dsn, other_connection):
     """By `migrate`, which is about every schema in either order of INSTALLED_APPS."""
     project = TenantProject(tmp_path, dsn, first="safemigrations", TENANT_LIMIT_SET_CALLS=True)

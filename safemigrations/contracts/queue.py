@@ -23,7 +23,7 @@ from ..plans.steps import Plan
 from ..plans.stored import to_json
 from ..running import ledger
 from ..running.events import vocabulary as happened
-from ..running.events.event import at
+from ..running.events.event import on
 from ..running.foreseen import refuse_foreseen
 from ..running.rights import refuse_without_rights
 from ..running.run import Report, current_run
@@ -71,7 +71,7 @@ def put(
             "reason": "",
         },
     )
-    with at(database=connection.alias):
+    with on(connection):
         current_run().report.tell(happened.ContractLeft(**row.told))
 
 
@@ -155,7 +155,7 @@ def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]
 
 def _run(connection: BaseDatabaseWrapper, row: Contract, report: Report, plan: Plan) -> None:
     migration, began = f"{row.app_label}.{row.migration}", time.monotonic()
-    with at(database=connection.alias, migration=migration, direction="contract", row=row.pk):
+    with on(connection, migration=migration, direction="contract", row=row.pk):
         report.tell(happened.ContractStarted(**row.told))
         try:
             _run_plan(connection, row, report, plan)

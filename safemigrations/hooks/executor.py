@@ -35,7 +35,7 @@ from ..errors import NOTHING_WAS_CHANGED, StepFailed, said_of
 from ..operations.base import Change
 from ..running.at_once import contracts_at_once
 from ..running.events import vocabulary as happened
-from ..running.events.event import at
+from ..running.events.event import on
 from ..running.foreseen import refuse_foreseen
 from ..running.guard import Guard
 from ..running.of_tenant import refuse_public_tables
@@ -309,7 +309,7 @@ class MigrationExecutor(executor.MigrationExecutor):
 @contextlib.contextmanager
 def _told(connection: BaseDatabaseWrapper, migration: Migration, direction: str, *, fake: bool) -> Iterator[None]:
     report, began = current_run().report, time.monotonic()
-    with at(database=connection.alias, migration=str(migration), direction=direction):
+    with on(connection, migration=str(migration), direction=direction):
         report.tell(happened.MigrationExpanding(fake))
         try:
             yield

@@ -123,8 +123,10 @@ class Alteration(Data):
 
     @property
     def is_of_the_database(self) -> bool:
-        """Would the stock operation send anything at all?"""
-        same = ("to",) if self.old.target == self.new.target else ()
+        """Would the stock operation send anything at all? Of a default that is Python's only a foreign key is sent."""
+        same: tuple[str, ...] = ("to",) if self.old.target == self.new.target else ()
+        if not (self.old.field.remote_field or self.new.field.remote_field):
+            same += ("default",)
         return _described(self.old.field, *same) != _described(self.new.field, *same) or self.renames_column
 
     @property

@@ -8,8 +8,10 @@ import time
 import uuid
 from collections.abc import Iterator
 
+from django.db import connections
+
 from ..errors import NotNow, said_of
-from .events.event import at
+from .events.event import on
 from .events.vocabulary import RunEnded, RunStarted
 from .run import Report
 
@@ -20,7 +22,7 @@ PARENT = "SAFEMIGRATIONS_PARENT_RUN"  # an environment variable: the run whose w
 def a_run(report: Report, database: str, command: str) -> Iterator[None]:
     """What happens meanwhile is part of one run; `command` is what a person types, or "task"."""
     began = time.monotonic()
-    with at(run=uuid.uuid4().hex, database=database, parent=os.environ.get(PARENT, "")):
+    with on(connections[database], run=uuid.uuid4().hex, parent=os.environ.get(PARENT, "")):
         report.tell(RunStarted(command))
         try:
             yield

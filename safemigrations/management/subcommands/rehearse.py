@@ -22,6 +22,7 @@ from safemigrations.rehearsing.picture import picture
 from safemigrations.rehearsing.rehearsal import Wanted, rehearse
 from safemigrations.rehearsing.releases import new_release, old_release
 from safemigrations.rehearsing.result import Rehearsal
+from safemigrations.typed import schema_of
 
 HELP = "Play the rollout of this release on a scratch database, with requests of both releases."
 FORMATS: dict[str, Callable[[Rehearsal], str]] = {
@@ -92,8 +93,17 @@ def _require_apps(labels: Sequence[str]) -> None:
             raise CommandError(f"--apps: {error}") from error
 
 
+def _refuse_tenants(alias: str) -> None:
+    if schema_of(connections[alias]) is not None:
+        raise CommandError(
+            "A rehearsal plays in one schema, and with django-tenants each tenant has one of its own. Rehearse with "
+            "settings in which every app is in one schema: without the app django_tenants, its router, and its ENGINE."
+        )
+
+
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     _require_apps(options["apps"])
+    _refuse_tenants(options["database"])
     try:
         found = _rehearsed(command, options)
     except (KeyboardInterrupt, CommandError, Error) as error:

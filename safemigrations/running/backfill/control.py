@@ -21,7 +21,7 @@ from ...typed import schema_of
 from .. import ledger
 from ..a_run import PARENT
 from ..events import vocabulary as happened
-from ..events.event import at, place
+from ..events.event import on, place
 from ..foreseen import refuse_foreseen
 from ..lost import is_lost
 from ..pooler import refuse_pooler
@@ -126,7 +126,7 @@ def _work_on(
     step = row.backfill
     refuse_foreseen(connection, [step])
     migration = f"{row.app_label}.{row.migration}" if row.migration else ""
-    with at(database=connection.alias, migration=migration, direction="backfill", backfill=row.pk):
+    with on(connection, migration=migration, direction="backfill", backfill=row.pk):
         report.tell(happened.StepStarted(step))
         store.rows(connection, pk=row.pk, status__in=[Status.PENDING, Status.FAILED]).update(
             status=Status.RUNNING, last_error="", started_at=now()

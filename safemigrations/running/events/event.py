@@ -6,11 +6,15 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from ...data import Data
+from ...typed import schema_of
 from ..blockers import Blocker
 
 
@@ -23,6 +27,7 @@ class Place(Data):
     direction: str = ""  # forwards, backwards, contract, backfill
     row: int | None = None  # of the contract queue
     backfill: int | None = None  # its number
+    schema: str = ""  # with django-tenants, where the run is at work
     parent: str = ""  # the id of the run that has started this one, as one of its workers
 
 
@@ -41,6 +46,11 @@ def at(**known: Any) -> Iterator[None]:
         yield
     finally:
         _place.reset(token)
+
+
+def on(connection: BaseDatabaseWrapper, **known: Any) -> AbstractContextManager[None]:
+    """The same, on a database and in the schema that is chosen there."""
+    return at(database=connection.alias, schema=schema_of(connection) or "", **known)
 
 
 class Event(Data):

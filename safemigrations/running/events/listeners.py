@@ -12,7 +12,7 @@ from django.dispatch import Signal
 
 from ... import signals
 from . import logs, spans
-from .event import Event, at, place
+from .event import Event, on, place
 
 IN_TRANSACTION = 2  # of libpq's PQtransactionStatus: neither failed nor lost
 Hear = Callable[[Event, dict[str, Any]], None]
@@ -62,7 +62,7 @@ def tell_when_kept(connection: BaseDatabaseWrapper, event: Event) -> None:
     """Tell what a person decided, once it is committed."""
 
     def tell_now() -> None:
-        with at(database=connection.alias):
+        with on(connection):
             tell(event)
 
     transaction.on_commit(tell_now, using=connection.alias)

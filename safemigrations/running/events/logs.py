@@ -25,7 +25,7 @@ def write(event: Event, data: dict[str, Any]) -> None:
 
 
 def _line(event: Event, data: dict[str, Any]) -> str:
-    where = [data["migration"], event.text()]
+    where = [data["schema"], data["migration"], event.text()]
     return ": ".join(filter(None, where))
 
 
