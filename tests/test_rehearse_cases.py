@@ -15,8 +15,8 @@ from .rehearsed import rehearse, write_case
 from .representatives import ONE_IN
 
 # Stock operations that keep others waiting, or do nothing that these two releases would notice: they add what both have
-# room for (a nullable column, an index, a constraint that no row violates, a longer or larger type, a smaller one in which
-# all fits that is made up), or take away what nobody names in a statement.
+# room for (a nullable column, an index, a constraint that no row violates, a longer or larger type, a smaller one in
+# which all fits that is made up), or take away what nobody names in a statement.
 UNHARMED = [
     "add_check_constraint",
     "add_check_constraint_enforced_by_expand",
