@@ -110,6 +110,14 @@ LINES = [
     Line("5 writers, child then parent", [CHILD_FIRST] * 5, FOREIGN_KEY),
     Line("5 writers, parent then child", [PARENT_FIRST] * 5, FOREIGN_KEY),
     Line("5 writers, either order each time", [either(CHILD_FIRST, PARENT_FIRST)] * 5, FOREIGN_KEY),
+    Line(
+        "the same beside 4 writers of only one of them",
+        [
+            *[either(CHILD_FIRST, PARENT_FIRST)] * 5,
+            *[writer(0.005, 0.02, "shop_item"), writer(0.005, 0.02, "shop_child")] * 2,
+        ],
+        FOREIGN_KEY,
+    ),
     Line("4 readers with cursors", [cursor] * 4),
     Line("a new table that points at it", [writer(0.005, 0.05, "shop_item")] * 20, NEW_TABLE),
     *(

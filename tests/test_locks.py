@@ -76,8 +76,8 @@ def test_a_try_lasts_lock_timeout_and_never_so_long_that_it_would_win_a_deadlock
     """Half of deadlock_timeout: PostgreSQL then ends this side, and no request."""
     with override_settings(SAFEMIGRATIONS={"LOCK_TIMEOUT": setting}):
         tries = locks.attempts(database, ADD.locks, lambda who, seconds: None)
-        timeouts = {attempt.timeout for attempt in islice(tries, 25)}  # nobody is there, so nobody is in the way
-    assert max(timeout for timeout in timeouts if timeout) == usual
+        places = (attempt.timeout for attempt in tries if attempt.timeout)  # nobody is in the way
+        assert max(islice(places, 5)) == usual
 
 
 def test_a_long_transaction_is_polled_and_not_queued_behind(database, item, other_connection):
@@ -175,7 +175,7 @@ def test_the_parent_is_locked_before_the_child(database, item, other_connection)
 
 def held(session, pid):
     query = """SELECT relation::regclass::text, mode, granted FROM pg_locks
-        WHERE locktype = 'relation' AND pid = %s AND relation >= 16384 ORDER BY 1"""
+        WHERE locktype = 'relation' AND pid = %s AND relation >= 16384 AND mode <> 'RowExclusiveLock' ORDER BY 1"""
     return session.execute(query, [pid]).fetchall()
 
 

@@ -46,11 +46,10 @@ def test_in_the_first_moments_nobody_stands_anywhere():
     assert after([holder("a", 0.03)], [holder("b", 0.04)], waited=0.2) == NOWAIT
 
 
-def test_each_place_is_held_for_longer_than_the_last_up_to_the_usual_time_and_every_other_one_backwards():
+def test_each_place_is_held_for_longer_than_the_last_up_to_the_usual_time():
     patience = patience_with([[holder("a", 0.03)]])
     tries = [patience.next([holder(f"b{number}", 0.03)], 1.0) for number in range(6)]
     assert [attempt.timeout for attempt in tries] == [0.02, 0.05, 0.1, 0.2, 0.2, 0.2]
-    assert [attempt.backwards for attempt in tries] == [False, True] * 3
 
 
 def test_a_short_usual_time_is_never_exceeded():

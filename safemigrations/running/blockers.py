@@ -92,7 +92,7 @@ def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list
     if not locks:
         return []
     wanted = ", ".join(
-        f"({regclass(table)}::oid, '{{{','.join(_conflicting(mode))}}}'::text[])" for table, mode in locks.items()
+        f"({regclass(table)}::oid, '{{{','.join(conflicting(mode))}}}'::text[])" for table, mode in locks.items()
     )
     query = f"""
         WITH RECURSIVE wanted (relation, modes) AS (
@@ -132,7 +132,7 @@ def session_of(connection: BaseDatabaseWrapper, pid: int) -> Blocker | None:
     return Blocker(*row) if row else None
 
 
-def _conflicting(mode: Lock) -> list[str]:
+def conflicting(mode: Lock) -> list[str]:
     """The modes that conflict with one, as pg_locks spells them."""
     weakest = WEAKEST_CONFLICT[mode].strength
     return [

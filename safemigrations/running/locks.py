@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, OperationalError
@@ -26,6 +27,7 @@ from ..postgres.lock import Lock
 from ..postgres.names import regclass
 from ..postgres.values import literal
 from ..typed import server_version
+from . import two_tables
 from .blockers import Blocker, blockers
 from .patience import Attempt, Patience
 
@@ -142,16 +144,18 @@ def acquire(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], attempt:
     """Take the locks inside the caller's transaction, or fail with a lock timeout.
 
     A lock_timeout counts anew for each table and each partition, while a request on the first table waits until the
-    last one is locked. So the statement has a timeout too: the time that is left for all of them. Where requests lock
-    the child before the parent, each of them waits behind the lock of the parent and holds the child: only who begins
-    with the child gets both.
+    last one is locked. So the statement has a timeout too: the time that is left for all of them.
     """
-    there = existing(connection, locks)
+    there = {table: locks[table] for table in existing(connection, locks)}
     with connection.cursor() as cursor:
         if attempt.evict_autovacuum:
             evict_autovacuum(connection, there)
         try:
-            _lock(cursor, {table: locks[table] for table in there}, attempt)
+            lock = partial(_lock, cursor, locks, attempt)
+            if attempt.timeout and two_tables.fit(there):
+                two_tables.lock_both(connection, there, attempt.timeout, lock)
+            else:
+                lock(random.choice(([*there], [*there][::-1])))  # some requests lock the child before its parent
             # A statement_timeout of the role or of the pooler is meant for requests.
             cursor.execute(f"SET LOCAL lock_timeout = {milliseconds(A_MOMENT)}; SET LOCAL statement_timeout = 0")
         except DatabaseError as error:
@@ -160,11 +164,10 @@ def acquire(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], attempt:
             raise
 
 
-def _lock(cursor: CursorWrapper, locks: Mapping[str, Lock], attempt: Attempt) -> None:
+def _lock(cursor: CursorWrapper, locks: Mapping[str, Lock], attempt: Attempt, in_order: list[str]) -> None:
     """A timeout also counts for the SET that comes after the LOCK, which takes that long where the machine is busy."""
     deadline = time.monotonic() + (attempt.timeout or A_MOMENT)
     nowait = " NOWAIT" if attempt.timeout is None else ""
-    in_order = reversed([*locks]) if attempt.backwards else locks
     for mode, tables in itertools.groupby(in_order, key=lambda table: locks[table]):
         left = milliseconds(deadline - time.monotonic())
         cursor.execute(f"SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left}")

@@ -27,7 +27,6 @@ class Attempt(Data):
 
     timeout: float | None  # seconds; None means NOWAIT
     evict_autovacuum: bool = False
-    backwards: bool = False  # the last table first
 
 
 class Patience:
@@ -44,7 +43,6 @@ class Patience:
         self.lives: deque[float] = deque(maxlen=50)  # how old those were that have ended, when they were seen last
         self.ladder = itertools.chain((min(step, usual) for step in LADDER), itertools.repeat(usual))
         self.places = 0  # of the usual length at most
-        self.backwards = itertools.cycle((False, True))
 
     def next(self, who: Sequence[Blocker], waited: float) -> Attempt:
         """What to try after a look at those who are in the way, `waited` seconds after the first try."""
@@ -58,9 +56,9 @@ class Patience:
         longer = self._longer(waited)
         if self._is_worth_a_place(self.usual) and not (longer and self.places >= PLACES):
             self.places += 1
-            return Attempt(next(self.ladder), backwards=next(self.backwards))
+            return Attempt(next(self.ladder))
         if longer and self._is_worth_a_place(longer):
-            return Attempt(longer, backwards=next(self.backwards))
+            return Attempt(longer)
         return Attempt(None)
 
     def _longer(self, waited: float) -> float | None:
