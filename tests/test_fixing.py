@@ -367,6 +367,24 @@ def test_a_way_back_that_does_nothing(code, becomes):
     assert by_hand.with_noop(code) == becomes
 
 
+@pytest.mark.parametrize(
+    ("fill", "notice"),
+    [
+        (
+            "UPDATE shop_book SET pages = 1 WHERE pages IS NULL",
+            "book.pages: a Backfill fills the rows that are null now.",
+        ),
+        ("SELECT 1", "book.pages: nothing fills the rows that are null."),
+    ],
+)
+def test_a_field_that_becomes_required_behind_what_fills_it(project, fill, notice):
+    add = "migrations.AddField('book', 'pages', models.IntegerField(null=True))"
+    required = "migrations.AlterField('book', 'pages', models.IntegerField())"
+    text = migration(f"migrations.RunSQL('{fill}', '')", required).replace("0001_initial", "0002_pages")
+    project_with(project, ("0002_pages", migration(add)), ("0003_required", text))
+    assert f"book.pages: {notice}" in " ".join(lint(project, "--fix").check().stdout.split())
+
+
 def test_what_holds_a_lock_and_what_works_on_rows_part(project):
     add = "migrations.AddField('book', 'pages', models.IntegerField(null=True))"
     fill = "migrations.RunSQL('INSERT INTO shop_page SELECT * FROM shop_book', '')"

@@ -347,7 +347,9 @@ def test_what_hurts_nobody(sql):
     [
         "SELECT migrate_orders()",
         "CALL migrate_orders()",
-        "DO $$ BEGIN EXECUTE format('ALTER TABLE %I DROP COLUMN a', 'x'); END $$",
+        "DO $$ BEGIN EXECUTE format('%s TABLE shop_order', what); END $$",
+        "DO $$ BEGIN EXECUTE format('ALTER TABLE %I DROP COLUMN note', name); END $$",
+        "DO $$ BEGIN EXECUTE statement; END $$",
         "DO $$ BEGIN x := ; END $$",
         "CREATE INDEX CONCURENTLY i ON shop_order (state)",
         "{{ sql }}",

@@ -320,7 +320,7 @@ KINDS: list[Kind] = [
         (
             "SQL: `DROP` or `RENAME` of a table or column that a model had when the migration began; `SET "
             "SCHEMA`, `TRUNCATE`, `RENAME VALUE`; `DROP ... CASCADE`, `REVOKE`, `OWNER TO`, `ENABLE ROW LEVEL "
-            "SECURITY`, `CREATE RULE ... DO INSTEAD` (warning)"
+            "SECURITY`, `CREATE RULE ... DO INSTEAD`, `DISABLE TRIGGER ALL`, a primary key that goes (warning)"
         ),
     ),
     Kind(
@@ -329,7 +329,8 @@ KINDS: list[Kind] = [
         "What the old release writes is refused",
         (
             "SQL: `ADD COLUMN NOT NULL` without a default; `DROP DEFAULT` of a `db_default` that it relies on, or of a "
-            "NOT NULL column that the same migration adds; a sequence that begins again at 1"
+            "NOT NULL column that the same migration adds; a sequence that begins again at 1; a trigger whose function "
+            "raises (warning)"
         ),
     ),
     Kind(

@@ -189,6 +189,13 @@ def find(operation: AddField, context: Context) -> Finding | None:
                 "in this release and NOT NULL in the next."
             ),
         )
+    if field.null:
+        return Finding(
+            f"{what} gives every row that is there the value of one call, and none to those that the old release "
+            "inserts.",
+            replacement,
+            level="note",
+        )
     return Finding(
         f"{what} drops its default at once: the old release inserts rows without {operation.name} "
         "and fails on NOT NULL.",

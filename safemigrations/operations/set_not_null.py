@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db.migrations.operations import AlterField
+from django.db.migrations.operations.base import Operation
 from django.db.models import NOT_PROVIDED, CheckConstraint, Field, Q
 
 from ..plans import defaults
@@ -25,6 +26,7 @@ from ..plans.not_null import not_null
 from ..plans.steps import Plan, Proof, Together
 from .add_field_with_default import field_with_default
 from .alteration import Alteration, alteration_at, refuse_besides
+from .backfill import Backfill
 from .base import FILLS, Change, Situation
 from .filling import Filling, answer_in, is_expression, is_function, path_of, row_function
 from .parts import Part
@@ -64,7 +66,7 @@ class SetNotNullLater(Change, AlterField):
         self.wrap(AlterField(model_name, name, field, preserve_default))
 
     def describe(self) -> str:
-        fill = ", and fill the rows that are null" if self._fills else ""
+        fill = ", and fill the rows that are null" if self.fills else ""
         return f"{AlterField.describe(self)}; null is forbidden by the contract{fill}"
 
     @property
@@ -72,19 +74,20 @@ class SetNotNullLater(Change, AlterField):
         return f"SetNotNullLater({self.model_name_lower}.{self.name_lower})"
 
     @property
-    def _fills(self) -> bool:
+    def fills(self) -> bool:
+        """Does it give the rows that are null a value?"""
         return self.backfill is not None or defaults.fills(self.field)
 
     @property
     def _calls_python(self) -> bool:
         if self.backfill is not None:
             return is_function(self.backfill)
-        return self._fills and defaults.kind(self.field) is DefaultKind.PYTHON
+        return self.fills and defaults.kind(self.field) is DefaultKind.PYTHON
 
     def notice(self) -> str:
         """What the new release may meet until the contract, if it may meet anything."""
         what = f"{self.model_name}.{self.name}"
-        if not self._fills:
+        if not self.fills:
             return (
                 f"{what}: nothing fills the rows that are null. migrate stops if there are any, before anything is "
                 "changed, and so does the contract if the old release has written more. Give SetNotNullLater "
@@ -121,7 +124,7 @@ class SetNotNullLater(Change, AlterField):
         return f"forbid null in {column.name} of {column.label}"
 
     def expand(self, at: Situation) -> Plan:
-        if not self._fills:
+        if not self.fills:
             return (self._no_nulls(self._column(at)),)
         filling = self._filling(at)
         return (
@@ -131,11 +134,11 @@ class SetNotNullLater(Change, AlterField):
         )
 
     def triggers(self, at: Situation) -> tuple[Together, ...]:
-        return self._filling(at).triggers() if self._fills else ()
+        return self._filling(at).triggers() if self.fills else ()
 
     def contract(self, at: Situation) -> Plan:
         column = self._column(at)
-        if not self._fills:
+        if not self.fills:
             return not_null(column)
         filling = self._filling(at)
         return (
@@ -196,15 +199,33 @@ def find(part: Part, context: Context) -> Finding | None:
             f"{what} waits for a lock for which everybody queues. It reads nothing: check {check} proves that no row "
             "is null.",
             (safe,),
-            notice=safe.notice(),
+            notice=_notice(safe, context),
             level="note",
         )
     return Finding(
         f"{what} reads the whole table while nobody can use it to set it NOT NULL, and the old release "
         "fails when it writes null.",
         (safe,),
-        notice=safe.notice(),
+        notice=_notice(safe, context),
     )
+
+
+def _notice(safe: SetNotNullLater, context: Context) -> str:
+    if not safe.fills and any(_is_filled_by(other, safe, context) for other in context.release):
+        return (
+            f"{safe.model_name}.{safe.name}: a Backfill fills the rows that are null now. The contract stops if the "
+            "old release has written more by then. Give SetNotNullLater backfill=, and it fills those, too."
+        )
+    return safe.notice()
+
+
+def _is_filled_by(other: tuple[str, Operation], safe: SetNotNullLater, context: Context) -> bool:
+    """What a function of the row gives is known only when it is called: it may fill any field."""
+    label, operation = other
+    if label != context.app_label or not isinstance(operation, Backfill):
+        return False
+    sets = callable(operation.set) or safe.name in operation.set
+    return sets and operation.model_name.lower() == safe.model_name_lower
 
 
 def _replacement(operation: AlterField) -> SetNotNullLater:

@@ -118,7 +118,9 @@ class Fixer:
             if id(operation) not in index and not self._removes_from(operation, unsafe):
                 return ()  # of a field whose removal stays as it is
             if id(operation) in index and index[id(operation)] not in unsafe:
-                return self._filling(operation, index[id(operation)], context)
+                form = self._filling(operation, index[id(operation)], context)
+                release[index[id(operation)]] = (self.migration.app_label, form[0])
+                return form
             found = rules.find(operation, context)
             if not found or not found[1].replacement:
                 return (operation,)

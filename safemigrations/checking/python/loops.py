@@ -22,6 +22,23 @@ def of_map(call: ast.Call) -> ast.For:
     return ast.copy_location(ast.For(row, call.args[1], body, []), call)
 
 
+PASS_ROWS = {"iter", "list", "reversed", "sorted", "tqdm", "tuple"}
+
+
+def over_rows(loop: ast.For) -> list[ast.For]:
+    """What `for number, row in enumerate(rows)` and the like go over, as plain loops; two of zip(one, other)."""
+    pairs: list[tuple[ast.expr, ast.expr]] = []
+    match loop.target, loop.iter:
+        case ast.Tuple(elts=[_, row]), ast.Call(func=ast.Name("enumerate"), args=[rows, *_]):
+            pairs = [(row, rows)]
+        case ast.Tuple(elts=targets), ast.Call(func=ast.Name("zip"), args=args) if len(targets) == len(args):
+            pairs = list(zip(targets, args, strict=True))
+        case row, ast.Call(func=ast.Name(id=name), args=[rows, *_]) if name in PASS_ROWS:
+            pairs = [(row, rows)]
+    plain = [ast.copy_location(ast.For(target, rows, loop.body, []), loop) for target, rows in pairs]
+    return [each for one in plain for each in over_rows(one)] or [loop]
+
+
 def names_in(target: ast.expr) -> list[str]:
     """Of a loop; empty where it unpacks more than a row of names."""
     parts = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
@@ -39,9 +56,9 @@ def _writes(tree: ast.AST, row: str, lookup: Lookup, within: tuple[Function, ...
 
 
 def _saves_it(call: ast.Call, row: str) -> bool:
-    method = call.func
-    is_one = isinstance(method, ast.Attribute) and method.attr in SAVES and isinstance(method.value, ast.Name)
-    return is_one and method.value.id == row  # type: ignore[attr-defined]
+    """Or a row that it points at: order.customer.save()."""
+    name, _, method = dotted(call.func).rpartition(".")
+    return method in SAVES and bool(row) and name.partition(".")[0] == row
 
 
 def _passes_it_on(call: ast.Call, row: str, lookup: Lookup, within: tuple[Function, ...]) -> bool:

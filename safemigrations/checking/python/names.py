@@ -89,6 +89,11 @@ class Names(ast.NodeVisitor):
             texts = self.texts.of(value)
             to.values.setdefault(name, []).extend([value] if texts is None else map(ast.Constant, texts))
 
+    def wider(self, one: dict[str, Chain], other: dict[str, Chain]) -> dict[str, Chain]:
+        """What names stand for after two branches: where that differs, what is limited less."""
+        both = {name: min(one[name], other[name], key=lambda chain: len(chain.calls)) for name in one.keys() & other}
+        return {**one, **other, **both}
+
     def take(self, function: Function) -> None:
         """What its parameters stand for, once it is known who calls it."""
         given = self.passed.get(function, Given())

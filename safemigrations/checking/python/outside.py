@@ -26,7 +26,8 @@ WAITS = (
     "stripe.",
     "redis.",
 )
-SENDS_A_TASK = {"delay", "apply_async"}
+SENDS_A_TASK = {"apply_async", "async_task", "delay", "enqueue", "send_task"}
+AFTER_THE_COMMIT = "django.db.transaction.on_commit"
 FIXTURES = {
     "django.core.management.call_command": "loaddata",
     "django.core.serializers.deserialize": "deserialize()",

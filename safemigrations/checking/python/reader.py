@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,8 +13,6 @@ from .chains import model_of
 from .functions import Function, Module, Unreadable
 from .names import TAKES_ALL, Given, Passed
 from .rows import Rows, Said
-
-CHANGES = re.compile(r"\s*(UPDATE|DELETE)\b", re.IGNORECASE)
 
 
 def read(
@@ -56,6 +53,10 @@ def _of_the_whole(first: Function, readers: list[FunctionReader], scene: Scene) 
         yield sentences.which_database(first.name).at(first.lineno)
 
 
+def _leaves(node: ast.If) -> bool:
+    return isinstance(node.body[-1], ast.Return | ast.Raise)
+
+
 class FunctionReader(Rows):
     """Reads one function, and says what is wrong with it."""
 
@@ -84,15 +85,25 @@ class FunctionReader(Rows):
             self.later.append(node)
             self.lookup.inner[node.name] = node
             return
-        self.generic_visit(node)
+        self._body(node.body)
         while self.later:
             inner = self.later.pop()
             self.take(inner)
-            self.generic_visit(inner)
+            self._body(inner.body)
 
     # Loops.
 
     def visit_For(self, node: ast.For) -> None:
+        plain = loops.over_rows(node)
+        for each in plain:
+            self._loop(each)
+        self.loops += plain
+        for values in self.rounds_of(node):
+            self.values.update(values)
+            self.generic_visit(node)
+        del self.loops[-len(plain) :]
+
+    def _loop(self, node: ast.For) -> None:
         self.pages_of(node)
         found = self.query(node.iter)
         if found:
@@ -102,20 +113,23 @@ class FunctionReader(Rows):
             self.each_of_many(node, of_rows)
         elif self.in_transaction and self.chain(node.iter) is None and self.saves(node):
             self.not_understood(node, f"it saves each of {ast.unparse(node.iter)}, and nothing says how many these are")
-        self.loops.append(node)
-        for values in self.rounds_of(node):
-            self.values.update(values)
-            self.generic_visit(node)
-        self.loops.pop()
 
     def visit_If(self, node: ast.If) -> None:
-        """What is done on another backend is no matter here."""
+        """What is done on another backend is no matter here. A queryset may be what either branch makes of it."""
         elsewhere = outside.is_elsewhere(node.test)
         self.visit(node.test)
-        for statement in () if elsewhere else node.body:
+        before = dict(self.known)
+        self._body([] if elsewhere else node.body)
+        after, self.known = self.known, before
+        self._body([] if elsewhere is False else node.orelse)
+        self.known = after if elsewhere is False else self.wider(self.known, after)
+
+    def _body(self, statements: list[ast.stmt]) -> None:
+        """As far as it is done on PostgreSQL."""
+        for statement in statements:
             self.visit(statement)
-        for statement in () if elsewhere is False else node.orelse:
-            self.visit(statement)
+            if isinstance(statement, ast.If) and outside.is_elsewhere(statement.test) is False and _leaves(statement):
+                return
 
     def visit_While(self, node: ast.While) -> None:
         self.loops.append(node)
@@ -152,6 +166,8 @@ class FunctionReader(Rows):
     # Calls.
 
     def visit_Call(self, node: ast.Call) -> None:
+        if outside.full_name(node.func, self.imported) == outside.AFTER_THE_COMMIT:
+            return
         if isinstance(node.func, ast.Name):
             self._function(node, node.func.id)
         elif isinstance(node.func, ast.Attribute):
@@ -214,8 +230,7 @@ class FunctionReader(Rows):
         if texts is None:
             self.add(NotUnderstood("the SQL that is executed here is put together when it runs", node.lineno))
             return
-        if any(CHANGES.match(text) for text in texts):
-            self.sends_changes(node)
+        self.sends(node, texts)
         for text in texts:
             for said in self.sql(text if len(node.args) < 2 else text.replace("%s", "NULL")):
                 self.add(said.at(node.lineno))

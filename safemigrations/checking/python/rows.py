@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from ..hazard import Hazard, NotUnderstood, elided
 from ..scene import Scene
@@ -12,6 +13,10 @@ from .functions import Function, Module
 from .names import Names, Passed
 
 Said = Hazard | NotUnderstood
+CHANGES = re.compile(r"\s*(UPDATE|DELETE)\b", re.IGNORECASE)
+SELECTS = re.compile(r'\s*SELECT\b.*?\bFROM\s+([\w".]+)', re.IGNORECASE | re.DOTALL)
+FEW_ROWS = re.compile(r'\bLIMIT\b|\bWHERE\s+([\w"]+\.)?"?id"?\s*(=|IN\b)', re.IGNORECASE)
+OF_A_ROW = ("clear", "delete", "remove", "set", "update")
 CREATES = ("create", "bulk_create", "get_or_create", "update_or_create")
 
 
@@ -33,6 +38,7 @@ class Rows(Names):
         self.loops: list[ast.AST] = []
         self.in_transaction = scene.atomic
         self.collected: dict[str, Chain] = {}  # lists that a loop fills with its rows
+        self.selected: Chain | None = None  # the table that a cursor reads, row by row
         self.told: set[str] = set()
 
     def say(self, node: ast.AST, hazard: Hazard, *, once: bool = False) -> None:
@@ -73,7 +79,14 @@ class Rows(Names):
             self.works_on_rows = True
             self.say(node, sentences.one_by_one(found))
 
-    def sends_changes(self, node: ast.Call) -> None:
+    def sends(self, node: ast.Call, texts: list[str]) -> None:
+        for text in texts:
+            if CHANGES.match(text):
+                self._sends_changes(node)
+            elif found := SELECTS.match(text):
+                self.selected = None if FEW_ROWS.search(text) else Chain("", found[1].strip('"'))
+
+    def _sends_changes(self, node: ast.Call) -> None:
         """SQL that changes a row, for each of many."""
         given = node.args[1] if len(node.args) > 1 else None
         rows = self._given(given) if given and ast.unparse(node.func).endswith(".executemany") else None
@@ -91,10 +104,10 @@ class Rows(Names):
         if self.scene.elidable and found.last in CREATES and not self.goes_over_rows():
             self.say(node, elided(self.function.name, f"the rows of {found.model} that it creates"), once=True)
         match found.last:
-            case "update" | "delete" if not found.is_one_row(self.unique(found)):
+            case "update" | "delete" | "_raw_delete" if not found.is_one_row(self.unique(found)):
                 self.works_on_rows = True
                 self._update(node, found)
-            case "update" | "delete" | "update_or_create" if self.in_transaction and self.goes_over_rows():
+            case last if self.in_transaction and self._changes_one(last, found) and self.goes_over_rows():
                 self.works_on_rows = True
                 self.say(node, sentences.one_by_one(found))
             case "bulk_update":
@@ -104,6 +117,9 @@ class Rows(Names):
             case "create" | "bulk_create":
                 self.works_on_rows = self.works_on_rows or bool(self.loops)
                 self._create(node, found)
+
+    def _changes_one(self, method: str, found: Chain) -> bool:
+        return method in ("update", "delete", "update_or_create") or (found.of_row and method in OF_A_ROW)
 
     def _update(self, node: ast.Call, found: Chain) -> None:
         if self.is_a_batch(found):
@@ -138,8 +154,15 @@ class Rows(Names):
 
     def _gone_over(self) -> Chain | None:
         """The query that a loop around this goes over."""
-        found = [self.query(loop.iter) for loop in self.loops if isinstance(loop, ast.For)]
+        found = [self.query(loop.iter) or self._fetched(loop.iter) for loop in self.loops if isinstance(loop, ast.For)]
         return next(filter(None, found), None)
+
+    def _fetched(self, node: ast.expr) -> Chain | None:
+        """The rows of a SELECT that a cursor has executed: cursor, cursor.fetchall(), or a name for that."""
+        values = self.values.get(node.id, []) if isinstance(node, ast.Name) else []
+        named = values[0] if len(values) == 1 else node
+        is_cursor = isinstance(node, ast.Name) and "cur" in node.id
+        return self.selected if is_cursor or ast.unparse(named).endswith(".fetchall()") else None
 
     def _create(self, node: ast.Call, found: Chain) -> None:
         words = {word.arg for word in node.keywords}

@@ -26,7 +26,6 @@ BRIEF = {
     "AT_AddColumn",
     "AT_DropNotNull",
     "AT_ColumnDefault",
-    "AT_DropConstraint",
     "AT_DropExpression",
     "AT_AddIdentity",
     "AT_DropIdentity",
@@ -49,7 +48,7 @@ BRIEF_FOR_WRITERS = {
     f"AT_{verb}{what}"
     for verb, whats in {
         "EnableTrig": ["", "All", "User"],
-        "DisableTrig": ["", "All", "User"],
+        "DisableTrig": [""],
         "EnableAlways": ["Trig", "Rule"],
         "EnableReplica": ["Trig", "Rule"],
         "Enable": ["Rule"],
@@ -57,6 +56,7 @@ BRIEF_FOR_WRITERS = {
     }.items()
     for what in whats
 }
+DISABLES = {"AT_DisableTrigAll", "AT_DisableTrigUser"}
 ONLINE = {"AT_ValidateConstraint"}
 BRIEF_ONLINE = {"AT_SetStatistics", "AT_SetOptions", "AT_ResetOptions", "AT_ClusterOn"}
 HIDES = {"AT_EnableRowSecurity", "AT_ForceRowSecurity"}
@@ -89,6 +89,8 @@ def _of_command(command: Any, table: str, scene: Scene) -> list[Effect] | None:
     form = command.subtype.name
     if form in OWN:
         return list(OWN[form](command, table, scene))
+    if form in DISABLES:
+        return [Effect("brief for writers" if _enables_again(table, scene) else "DISABLE TRIGGER", table)]
     for kind, forms in {
         "brief": BRIEF,
         "brief for writers": BRIEF_FOR_WRITERS,
@@ -103,6 +105,21 @@ def _of_command(command: Any, table: str, scene: Scene) -> list[Effect] | None:
 
 
 # Forms that need a second look.
+
+
+def _enables_again(table: str, scene: Scene) -> bool:
+    """Does the same transaction switch its triggers on again?"""
+    again = any(table in text and "ENABLE TRIGGER" in text.upper() for text in scene.texts)
+    return scene.is_new(table) or (scene.atomic and again)
+
+
+def _drop_constraint(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
+    yield Effect("brief", table)
+    found = scene.table(table)
+    if command.behavior.name == "DROP_CASCADE":
+        yield Effect("DROP CASCADE", table)
+    elif found and command.name.endswith("_pkey"):
+        yield Effect("DROP PRIMARY KEY", table)
 
 
 def _add_column(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
@@ -219,7 +236,7 @@ def _alter_type(command: Any, table: str, scene: Scene) -> Iterator[Effect]:
     new = type_of(command.def_.typeName)
     found = scene.table(table)
     old = known_type(found.field(command.name)) if found else ""
-    instant = old and _is_kept(command, old, new) and is_instant(old, new)
+    instant = old and not command.def_.collClause and _is_kept(command, old, new) and is_instant(old, new)
     kind = "brief" if instant else "ALTER TYPE"
     if found and instant and old != new:
         key = found.model.app_label, found.model.name_lower
@@ -339,6 +356,7 @@ OWN = {
     "AT_AddColumn": _add_column,
     "AT_DropColumn": _drop_column,
     "AT_AlterColumnType": _alter_type,
+    "AT_DropConstraint": _drop_constraint,
     "AT_SetIdentity": _identity,
     "AT_SetNotNull": _set_not_null,
     "AT_ColumnDefault": _default,

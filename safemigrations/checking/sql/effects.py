@@ -199,6 +199,31 @@ COSTS: dict[str, Cost] = {
         "warning",
         long=False,
     ),
+    "DROP PRIMARY KEY": Cost(
+        GOES,
+        ACCESS_EXCLUSIVE,
+        f"takes away what keeps rows apart, and what ON CONFLICT of {OLD} names",
+        "Build the new key's index CONCURRENTLY, and let the old key go after the rollout.",
+        "warning",
+        long=False,
+    ),
+    "DISABLE TRIGGER": Cost(
+        GOES,
+        SHARE_ROW_EXCLUSIVE,
+        "switches triggers off for everybody: what others write meanwhile isn't checked, nor filled",
+        "Switch them on again in the same transaction; or leave them on.",
+        "warning",
+        long=False,
+    ),
+    "trigger that raises": Cost(
+        REFUSES,
+        SHARE_ROW_EXCLUSIVE,
+        f"calls a function that raises an error, and {OLD} doesn't know what it must write",
+        "Let the trigger fill what is missing. Or create it after the rollout; or decide with allow_unsafe that what "
+        "the running release writes is never refused.",
+        "warning",
+        long=False,
+    ),
     "NOT NULL without a default": Cost(
         REFUSES,
         ACCESS_EXCLUSIVE,

@@ -12,17 +12,19 @@ from pglast import ast, parse_sql
 from pglast.parser import ParseError, parse_plpgsql_json
 
 from ...data import Data
+from .dynamic import text_of
 
 
 class Statement(Data):
     """A statement as PostgreSQL reads it. `alone`: it is the only one of what is sent at once. `again`: a loop of its
-    block repeats it within one transaction."""
+    block repeats it within one transaction. `guessed`: variables stand for its names."""
 
     node: Any
     text: str
     line: int  # within the text, from 0
     alone: bool = True
     again: bool = False
+    guessed: bool = False
 
     @property
     def kind(self) -> str:
@@ -71,13 +73,21 @@ def body_of(block: Statement) -> Iterator[Statement | Unparsed]:
         return
     commits = COMMIT in _kinds(read)
     if commits:
-        yield block
+        yield replace(block, node=ast.DoStmt())
     for kind, query, within in _queries(read):
         for inner in _of_query(kind, query, block):
             if isinstance(inner, Statement):
-                yield Statement(inner.node, inner.text, block.line, alone=False, again=within and not commits)
+                yield replace(inner, line=block.line, alone=False, again=within and not commits)
             else:
                 yield Unparsed(inner.text, block.line, inner.why)
+
+
+def raises(block: Statement) -> bool:
+    """Does a function in PL/pgSQL raise an error, perhaps?"""
+    return language_of(block.node) == "plpgsql" and bool(RAISES.search(_source_of(block.node)))
+
+
+RAISES = re.compile(r"\bRAISE\s+(?!DEBUG|LOG|INFO|NOTICE|WARNING)\w*\s*'?", re.IGNORECASE)
 
 
 def language_of(node: Any) -> str:
@@ -122,17 +132,16 @@ def _queries(tree: Any, *, within: bool = False) -> Iterator[tuple[str, str, boo
             yield from _queries(value, within=within or kind in LOOPS)
 
 
-LITERAL = re.compile(r"\s*(?:SELECT\s+)?'((?:[^']|'')*)'\s*\Z", re.IGNORECASE)
-
-
 def _of_query(kind: str, query: str, block: Statement) -> Iterator[Statement | Unparsed]:
-    if kind == "PLpgSQL_stmt_dynexecute":
-        literal = LITERAL.match(query)
-        if literal is None:
-            yield Unparsed(shortened(query), block.line, f"EXECUTE {shortened(query)} is put together when it runs")
-            return
-        query = literal[1].replace("''", "'")
-    yield from parse(query)
+    if kind != "PLpgSQL_stmt_dynexecute":
+        yield from parse(query)
+        return
+    unknown = Unparsed(shortened(query), block.line, f"EXECUTE {shortened(query)} is put together when it runs")
+    text, guessed = text_of(query) or ("", True)
+    for each in parse(text):
+        yield replace(each, guessed=guessed) if isinstance(each, Statement) else unknown
+    if not text:
+        yield unknown
 
 
 def shortened(sql: str) -> str:

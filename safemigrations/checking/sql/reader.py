@@ -38,7 +38,7 @@ def _each(statements: Iterable[Statement | Unparsed], scene: Scene) -> Iterator[
         if isinstance(statement, Unparsed):
             yield NotUnderstood(f"{statement.text}: {statement.why}", statement.line)
         elif made := _made_here(statement, scene):
-            yield from _each((replace(each, line=statement.line) for each in body_of(made)), scene)
+            yield from _each(body_of(replace(made, line=statement.line)), scene)
         else:
             yield from _judge(statement, scene)
 
@@ -75,6 +75,8 @@ def _judge(statement: Statement, scene: Scene) -> Iterator[Said]:
         yield elided(shortened(statement.text), "what it makes").at(statement.line)
     yield from _in_transaction(statement, scene)
     yield from _not_committed(statement, scene)
+    if statement.guessed and found and not any(COSTS[effect.kind].id for effect in found):
+        yield NotUnderstood(f"{shortened(statement.text)} has names that only the run knows", statement.line)
     for effect in found:
         if not scene.is_new(effect.table):
             yield from _of_effect(statement, effect, scene)

@@ -11,7 +11,7 @@ from pglast import ast
 from ..scene import FEW, Scene
 from . import alter_table
 from .alter_table import Effect, functions_in, is_the_first, parts, restarts
-from .parse import Statement
+from .parse import Statement, raises
 
 # Nobody waits for these, and no release notices them.
 HARMLESS = {
@@ -202,7 +202,9 @@ def _refresh(node: Any, scene: Scene) -> Iterator[Effect]:
 
 
 def _trigger(node: Any, scene: Scene) -> Iterator[Effect]:
-    yield Effect("brief for writers", node.relation.relname)
+    function = scene.functions.get(node.funcname[-1].sval)
+    may_refuse = function is not None and raises(function) and scene.is_used(node.relation.relname)
+    yield Effect("trigger that raises" if may_refuse else "brief for writers", node.relation.relname)
 
 
 def _policy(node: Any, scene: Scene) -> Iterator[Effect]:
