@@ -6,7 +6,7 @@ tests/test_every_change_killed.py, the two releases at work in tests/test_rollin
 
 The default run walks through a case of each form of plan, and through a third of the others, which look like one of
 those: the seed of pytest-randomly says which third. Where SAFEMIGRATIONS_TEST_ONE_IN is 1, as in the matrix, it is
-every case.
+every case, and so it is where -k or the name of a test asks for one.
 """
 
 from __future__ import annotations
@@ -31,9 +31,14 @@ FORMS = representatives(forms_of_plans)
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.function is WALK:
-        seed = metafunc.config.getoption("randomly_seed", 0)
-        others = [case for case in CASES if case not in FORMS]
-        metafunc.parametrize("case", [*FORMS, *others[seed % 3 :: 3]], ids=repr)
+        seed, others = metafunc.config.getoption("randomly_seed", 0), [case for case in CASES if case not in FORMS]
+        chosen = others if is_asked_for(metafunc.config) else others[seed % 3 :: 3]
+        metafunc.parametrize("case", [*FORMS, *chosen], ids=repr)
+
+
+def is_asked_for(config: pytest.Config) -> bool:
+    """Does somebody want to see a certain test, such as one that failed with another seed?"""
+    return bool(config.option.keyword or config.getoption("lf", False) or any("::" in one for one in config.args))
 
 
 def test_there_and_back_with_the_locks_that_are_declared_to_the_end_of_the_stock_operations(
