@@ -83,6 +83,7 @@ def test_where_nothing_says_which_row_is_which_it_is_refused(grown, answer):
     arguments = [] if answer else ["--noinput"]
     said = grown.manage("makemigrations", "shop", *arguments, input=answer).check().stderr
     assert "AlterField customer of order points at another table: either release takes the keys" in said
+    assert "run makemigrations at a terminal, and say which foreign key between the two models" in said
     assert grown.read_migration("shop", grown.migration_files("shop")[-1]).count("migrations.AlterField(") == 1
 
 
@@ -147,6 +148,11 @@ def test_each_release_has_a_column_in_the_table_of_a_many_to_many_field(tagged):
     tagged.manage("migrate", "shop", first).check()
     assert tagged.sql("SELECT tag_id FROM shop_order_tags ORDER BY id") == [(1,), (3,)]
     tagged.manage("safemigrations", "verify").check()
+
+
+def test_where_nobody_can_answer_it_is_said_where_one_is_asked(tagged):
+    said = tagged.manage("makemigrations", "shop", "--noinput", "--dry-run").check().stderr
+    assert "run makemigrations at a terminal, and say which relation between the two models" in said
 
 
 def test_a_tag_without_a_label_stops_migrate_and_the_old_foreign_key_is_still_there(tagged):

@@ -21,6 +21,7 @@ from django.test import override_settings
 import safemigrations.operations
 from safemigrations.checking import rules
 from safemigrations.hooks.autodetector import replace_unsafe
+from safemigrations.operations.add_unique_constraint import notice
 from safemigrations.operations.alteration import described
 from safemigrations.operations.rule import Context
 from safemigrations.operations.written import written
@@ -581,6 +582,23 @@ def test_a_field_goes_with_its_model(name):
     before = AUTHOR, book(("author", models.ForeignKey("shop.author", models.CASCADE)))
     _, _, instead = found(stock.RemoveField("book", name), *before, release=(stock.DeleteModel("Book"),))
     assert instead == f"RemoveFieldLater(\n    model_name='book',\n    name='{name}',\n    with_model=True,\n)"
+
+
+@pytest.mark.parametrize("wanted", ["unique_together", "unique"])
+def test_a_constraint_that_takes_the_place_of_a_unique_set_refuses_nothing_new(wanted):
+    table = {"unique_together": {("title",)}} if wanted == "unique_together" else {}
+    title = models.TextField(unique=wanted == "unique")
+    state = ProjectState()
+    stock.CreateModel("Book", [KEY, ("title", title), ("pages", models.IntegerField())], table).state_forwards(
+        "shop", state
+    )
+    context = Context("shop", state, state, (), state)
+    assert (
+        notice(context, "book", ["title", "pages"], models.UniqueConstraint(fields=["title", "pages"], name="one"))
+        == ""
+    )
+    lower = models.UniqueConstraint(Lower("title"), name="two")
+    assert "also refuses what the old release writes" in notice(context, "book", ["title"], lower)
 
 
 def test_a_many_to_many_field_goes_as_it_always_does():

@@ -118,8 +118,11 @@ def names_of(expression: Any) -> Iterator[str]:
 
 def notice(context: Context, model_name: str, names: Iterable[str], constraint: UniqueConstraint) -> str:
     """What the person has to know where the old release, which doesn't know the constraint, could violate it."""
+    names = list(names)
     if _lets_old_rows_pass(constraint, names, rows_of_old_code(context, model_name)):
         return ""
+    if not constraint.expressions and _is_wider(constraint, names, {}, context, model_name):
+        return ""  # the old release knows a set that refuses no less
     return (
         f"{model_name}: from migrate on, unique ({', '.join(sorted(names))}) also refuses what the old release "
         "writes, which doesn't know it. If that may write duplicates, let a release before this one stop it."

@@ -21,6 +21,10 @@ from .other_end import NO_COLUMN_OF_ITS_OWN
 from .parents import links
 from .rule import Context, Finding, Option
 
+ASKED = (
+    "Delete the file, run makemigrations at a terminal, and say which relation between the two models tells which row "
+    "is which: it makes the one column of the table from the other. Or "
+)
 BY_A_MODEL = (
     "give it a model of its own by `through` in this release, which leaves its table alone, and let the foreign key of "
     "that model point at the other table in the next one. Or decide that the table is small and the site can wait, "
@@ -47,7 +51,7 @@ def find(operation: AlterField, context: Context) -> Finding | None:
     if same:
         return Finding(f"{what} {harm}", (_altered(operation),))
     options = tuple(_options(operation, context, ".".join(old), ".".join(new)))
-    return Finding(f"{what} {harm}", way_by_hand=BY_A_LINK + BY_A_MODEL, options=options)
+    return Finding(f"{what} {harm}", way_by_hand=(ASKED if options else BY_A_LINK) + BY_A_MODEL, options=options)
 
 
 def _refusal(operation: AlterField, context: Context, old: tuple[str, str], new: tuple[str, str]) -> str:

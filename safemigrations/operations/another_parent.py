@@ -17,9 +17,16 @@ from .parents import Link, links, targets
 from .parts import Altered, plain_like
 from .rule import Context, Finding, Option
 
-ANOTHER_TABLE = (
+ASKED = (
+    "Delete the file, run makemigrations at a terminal, and say which foreign key between the two models tells which "
+    "row is which: it makes the one column from the other. "
+)
+BY_A_LINK = (
     "Give one of the two models a foreign key to the other that says which is which, fill it, and roll that out: then "
-    "makemigrations offers to make the one column from the other. Or add a second relation beside it, let one release "
+    "makemigrations offers to make the one column from the other. "
+)
+OTHER_WAYS = (
+    "Or add a second relation beside it, let one release "
     "write both and fill the new one for the rows that are there, let the next release read that, and remove the old "
     "one in a third. Or decide that the table is small and the site can wait, with allow_unsafe on the migration."
 )
@@ -27,11 +34,12 @@ ANOTHER_TABLE = (
 
 def finding(whole: Altered, context: Context) -> Finding:
     operation = whole.operation
+    options = tuple(_options(whole, context))
     return Finding(
         f"AlterField {operation.name} of {operation.model_name} points at another table: either release takes the "
         "keys that the other writes for those of its own.",
-        way_by_hand=ANOTHER_TABLE,
-        options=tuple(_options(whole, context)),
+        way_by_hand=(ASKED if options else BY_A_LINK) + OTHER_WAYS,
+        options=options,
     )
 
 
