@@ -382,7 +382,7 @@ def test_a_field_that_becomes_required_behind_what_fills_it(project, fill, notic
     required = "migrations.AlterField('book', 'pages', models.IntegerField())"
     text = migration(f"migrations.RunSQL('{fill}', '')", required).replace("0001_initial", "0002_pages")
     project_with(project, ("0002_pages", migration(add)), ("0003_required", text))
-    assert f"book.pages: {notice}" in " ".join(lint(project, "--fix").check().stdout.split())
+    assert notice in " ".join(lint(project, "--fix").check().stdout.split())
 
 
 def test_what_holds_a_lock_and_what_works_on_rows_part(project):

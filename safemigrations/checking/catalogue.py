@@ -444,7 +444,7 @@ KINDS: list[Kind] = [
         "The state forgets what the database still wants",
         (
             "`SeparateDatabaseAndState` whose state removes a field that is NOT NULL without a default; renames a "
-            "field or model whose column or table keeps its name; removes a model with foreign keys (warning)"
+            "column or table that keeps its name in the database; removes a model with foreign keys (warning)"
         ),
     ),
     Kind(

@@ -15,7 +15,7 @@ from .hazard import Hazard
 from .scene import Scene, column_of
 
 HIDDEN = "safemigrations.E310"
-RENAMES = migrations.RenameField | migrations.RenameModel
+RENAMES = migrations.RenameField | migrations.RenameModel | migrations.AlterModelTable | migrations.AlterField
 
 
 def read(operation: Any, app_label: str, scene: Scene) -> Iterator[Hazard]:
@@ -43,8 +43,10 @@ def _renamed(operation: Any, app_label: str, scene: Scene) -> Iterator[Hazard]:
         if isinstance(inner, migrations.RenameModel):
             was = known.pop((app_label, inner.old_name_lower), inner.old_name_lower)
             known[app_label, inner.new_name_lower] = was
-        elif isinstance(inner, migrations.RenameField):
+        elif isinstance(inner, migrations.RenameField | migrations.AlterField):
             known.setdefault((app_label, inner.model_name_lower), inner.model_name_lower)
+        elif isinstance(inner, migrations.AlterModelTable):
+            known.setdefault((app_label, inner.name_lower), inner.name_lower)
     for key, was in known.items():
         if (old := before.models.get((app_label, was))) and (new := after.models.get(key)):
             yield from _without_its_name(operation, old, new, scene)
@@ -55,9 +57,10 @@ def _without_its_name(operation: Any, old: ModelState, new: ModelState, scene: S
     if table != db_table_of(old) and not _is_made(operation, table, scene):
         yield _named_otherwise(f"table {table}", f"AlterModelTable('{new.name_lower}', '{db_table_of(old)}')")
     columns = {column_of(name, field) for name, field in old.fields.items() if not field.many_to_many}
+    added = {inner.name for inner in operation.state_operations if isinstance(inner, migrations.AddField)}
     for name, field in new.fields.items():
         column = column_of(name, field)
-        if not (field.many_to_many or column in columns or _is_made(operation, column, scene)):
+        if not (name in added or field.many_to_many or column in columns or _is_made(operation, column, scene)):
             yield _named_otherwise(f"column {column} of {table}", f"AlterField of {name} with db_column")
 
 

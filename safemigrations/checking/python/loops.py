@@ -22,6 +22,15 @@ def of_map(call: ast.Call) -> ast.For:
     return ast.copy_location(ast.For(row, call.args[1], body, []), call)
 
 
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+
+def of_comprehension(node: Comprehension, generator: ast.comprehension) -> ast.For:
+    """[order.save() for order in orders] as the loop that it is."""
+    given = node.value if isinstance(node, ast.DictComp) else node.elt
+    return ast.copy_location(ast.For(generator.target, generator.iter, [ast.Expr(given)], []), node)
+
+
 PASS_ROWS = {"iter", "list", "reversed", "sorted", "tqdm", "tuple"}
 
 

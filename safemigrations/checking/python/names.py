@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass, field, replace
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from .chains import ENDS, Chain, chain_of
 from .functions import Function, Lookup, Module
 from .texts import MOST, Texts
 
+FEW_ROWS = re.compile(r'\bLIMIT\b|\bWHERE\s+([\w"]+\.)?"?id"?\s*(=|IN\b)', re.IGNORECASE)
 TAKES_ALL = {"list", "set", "tuple", "sorted", "len"}
 
 
@@ -146,6 +148,12 @@ class Names(ast.NodeVisitor):
             row = Chain(rows.app_label, rows.model, live=rows.live, row=True) if rows and rows.is_query else None
             self._rows(node.target.id, pages if pages and pages.sliced else row)
 
+    def models_of(self, values: dict[str, list[ast.expr]]) -> None:
+        """The names that a loop gives to models: for model in (Order, Customer)."""
+        for name, given in values.items():
+            if given and (found := self.chain(given[0])):
+                self.known[name] = found
+
     def rounds_of(self, node: ast.For) -> list[dict[str, list[ast.expr]]]:
         """What the names of a loop stand for, round by round, where the file lists them; else one round of anything."""
         names = loops.names_in(node.target)
@@ -195,4 +203,9 @@ class Names(ast.NodeVisitor):
         if found is None or not found.is_query or self.is_new(found) or found.is_one_row(self.unique(found)):
             return None
         ends = any(name in ENDS or (name == "in_bulk" and call and call.args) for name, call in found.calls)
-        return None if ends else found
+        return None if ends or self._is_raw_of_few(found) else found
+
+    def _is_raw_of_few(self, found: Chain) -> bool:
+        """Order.objects.raw("SELECT ... WHERE id = 1")"""
+        texts = [self._one_text(call.args[0]) for name, call in found.calls if name == "raw" and call and call.args]
+        return any(FEW_ROWS.search(text) for text in texts)

@@ -100,6 +100,7 @@ class FunctionReader(Rows):
         self.loops += plain
         for values in self.rounds_of(node):
             self.values.update(values)
+            self.models_of(values)
             self.generic_visit(node)
         del self.loops[-len(plain) :]
 
@@ -159,7 +160,10 @@ class FunctionReader(Rows):
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
         for generator in node.generators:
             found = self.query(generator.iter)
-            if found and not found.calls_any("values", "values_list"):
+            loop = loops.of_comprehension(node, generator)
+            if found and self.saves(loop):
+                self.of_rows(loop, found)
+            elif found and not found.calls_any("values", "values_list"):
                 self.memory(node, found)
         self.generic_visit(node)
 

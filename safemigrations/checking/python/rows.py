@@ -10,12 +10,11 @@ from ..scene import Scene
 from . import loops, sentences
 from .chains import Chain
 from .functions import Function, Module
-from .names import Names, Passed
+from .names import FEW_ROWS, Names, Passed
 
 Said = Hazard | NotUnderstood
-CHANGES = re.compile(r"\s*(UPDATE|DELETE)\b", re.IGNORECASE)
+CHANGES = re.compile(r"\s*(?:UPDATE|DELETE\s+FROM)\s+([\w\".]+)", re.IGNORECASE)
 SELECTS = re.compile(r'\s*SELECT\b.*?\bFROM\s+([\w".]+)', re.IGNORECASE | re.DOTALL)
-FEW_ROWS = re.compile(r'\bLIMIT\b|\bWHERE\s+([\w"]+\.)?"?id"?\s*(=|IN\b)', re.IGNORECASE)
 OF_A_ROW = ("clear", "delete", "remove", "set", "update")
 CREATES = ("create", "bulk_create", "get_or_create", "update_or_create")
 
@@ -81,12 +80,12 @@ class Rows(Names):
 
     def sends(self, node: ast.Call, texts: list[str]) -> None:
         for text in texts:
-            if CHANGES.match(text):
-                self._sends_changes(node)
+            if changed := CHANGES.match(text):
+                self._sends_changes(node, Chain("", changed[1].strip('"')))
             elif found := SELECTS.match(text):
                 self.selected = None if FEW_ROWS.search(text) else Chain("", found[1].strip('"'))
 
-    def _sends_changes(self, node: ast.Call) -> None:
+    def _sends_changes(self, node: ast.Call, table: Chain) -> None:
         """SQL that changes a row, for each of many."""
         given = node.args[1] if len(node.args) > 1 else None
         rows = self._given(given) if given and ast.unparse(node.func).endswith(".executemany") else None
@@ -95,6 +94,9 @@ class Rows(Names):
         if found and self.in_transaction:
             self.works_on_rows = True
             self.say(node, sentences.one_by_one(found))
+        elif self.in_transaction and any(isinstance(loop, ast.While) for loop in self.loops):
+            self.works_on_rows = True
+            self.say(node, sentences.batches_of_one_transaction(table))
 
     def memory(self, node: ast.AST, found: Chain) -> None:
         if not (self.is_a_batch(found) or found.calls_any("iterator", "list")):
