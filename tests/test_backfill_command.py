@@ -67,7 +67,7 @@ def test_processes_run_what_was_left(left, item, workers):
 
 
 def test_one_that_is_running_is_helped(left, item):
-    progress.rows(connection).update(status=Status.RUNNING, pace={"rate": 5000})
+    progress.rows(connection).update(status=Status.RUNNING, pace={"rate": 500})
     other = Migrating(lambda _: backfill("run"))
     until(lambda: unfilled(item) < 30000)
     assert unfilled(item) > 0

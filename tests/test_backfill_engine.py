@@ -213,7 +213,7 @@ def _fill() -> None:
     os._exit(0)
 
 
-KILLS = int(os.environ.get("SAFEMIGRATIONS_TEST_KILLS", "8"))
+KILLS = int(os.environ.get("SAFEMIGRATIONS_TEST_KILLS", "4"))
 ROWS = 30_000  # a second
 
 
@@ -251,7 +251,7 @@ def test_killed_at_random_while_traffic_runs_every_row_is_right(database, connec
         patch.setattr(run, "__defaults__", (step, None))
         busy = Migrating(lambda _: traffic())
         for number in range(KILLS):
-            kill(session, int((number + random.random()) * 0.8 * rows / KILLS))
+            kill(session, int((number + random.random()) * 0.5 * rows / KILLS))
         run(database, step, BACKFILL_BATCH_SIZE=1000)
     done.append(True)
     busy.result()
@@ -663,7 +663,7 @@ def test_a_schema_of_the_search_path(database, item):
 
 def test_it_pauses_and_goes_on(database, item):
     told = Told()
-    worker = Migrating(lambda connection: run(connection, told=told, BACKFILL_RATE=100))
+    worker = Migrating(lambda connection: run(connection, told=told, BACKFILL_RATE=50))
     until(lambda: list(progress.rows(database)))
     progress.rows(database).update(status=Status.PAUSED)
     until(lambda: "waiting: paused; to go on: python manage.py safemigrations backfill resume" in told.progressed)
@@ -676,7 +676,7 @@ def test_it_pauses_and_goes_on(database, item):
 
 
 def test_it_is_cancelled_and_the_next_run_goes_on(database, item):
-    worker = Migrating(lambda connection: run(connection, BACKFILL_RATE=100))
+    worker = Migrating(lambda connection: run(connection, BACKFILL_RATE=50))
     until(lambda: list(progress.rows(database)))
     progress.rows(database).update(status=Status.CANCELLED)
     with pytest.raises(StepFailed) as caught:
