@@ -16,6 +16,7 @@ from django.db.migrations import (
 )
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint, Value
 
+from safemigrations.errors import to_type
 from safemigrations.hooks.foreseeing import Foreseeing
 from safemigrations.operations import (
     AddConstraintConcurrently,
@@ -81,6 +82,23 @@ def test_what_an_open_contract_holds(books):
     books.write(COMPUTED.operation)
     books.write(AlterField("book", "sheets", models.BigIntegerField(null=True)))
     assert "still belongs to the contract of shop.0002_release" in refused(books)
+
+
+def test_what_a_contract_of_the_same_run_will_hold(books):
+    books.write(RENAMED.operation)
+    books.write(AlterField("book", "sheets", models.BigIntegerField(null=True)))
+    first, contract, catch_up = (
+        to_type(f"migrate{options}", None)
+        for options in (" shop 0002_release", " shop 0002_release --contract --only", " --catch-up")
+    )
+    assert refused(books) == (
+        "shop.0003_release needs the twin sheets of shop_book, which will belong to the contract of shop.0002_release "
+        "(drop the twin sheets of shop_book; pages is called sheets then) until that has run. Nothing was changed. "
+        f"Type first: {first}\nThen roll that release out. When no server runs the release before that migration any "
+        f"more, type: {contract}\nWhere no other release is connected, as on a staging server that is several releases "
+        f"behind: {catch_up}"
+    )
+    books.migrate(catch_up=True).check()
 
 
 def remove_duplicates(apps, schema_editor):

@@ -150,7 +150,9 @@ def test_a_row_whose_backend_was_ended_is_run_again(database, log, other_connect
     (row,) = queue.open_rows(database)
     assert row.status == Status.FAILED
     told = row.last_error.replace("consuming input failed: ", "")  # so psycopg before 3.3 begins
-    assert told.startswith("log 1 failed: terminating connection due to administrator command\n")
+    assert told.startswith(
+        "log 1 failed: the connection to the server was lost (terminating connection due to administrator command)\n"
+    )
     assert queue.contract(database, Report()) == 1
     assert log() == [1]
     assert queue.rows(database).get().attempts == 2

@@ -496,8 +496,8 @@ def test_a_build_whose_backend_is_ended_is_done_anew_by_the_next_run(item, other
     with pytest.raises(StepFailed) as caught:
         migrating.result()
     assert (
-        told(caught.value)
-        == "item: unique index item_price failed: terminating connection due to administrator command"
+        told(caught.value) == "item: unique index item_price failed: the connection to the server was lost ("
+        "terminating connection due to administrator command)"
     )
     assert indexes(item) == [("item_price", False)]
     other_connection.execute("COMMIT")
@@ -707,7 +707,8 @@ def test_a_validation_whose_backend_is_ended_says_so_and_can_be_run_again(item):
     with pytest.raises(StepFailed) as caught:
         migrating.result()
     assert (
-        told(caught.value) == "item: no price is negative failed: terminating connection due to administrator command"
+        told(caught.value) == "item: no price is negative failed: the connection to the server was lost ("
+        "terminating connection due to administrator command)"
     )
     assert constraints(item) == [("positive", False)]
     item.execute(SLOWLY.format(0))

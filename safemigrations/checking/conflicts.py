@@ -10,12 +10,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.operations.base import Operation
 
-from ..contracts.held import Holder, freed_by, holder_of, kept_by
+from ..contracts.held import Holder, freed_by, held_by, holder_of, kept_by
 from ..data import Data
-from ..errors import to_type
+from ..errors import NOTHING_WAS_CHANGED, to_type
 from ..operations.base import Change, Situation
 from ..operations.move_model import MoveModelIn
 from ..plans.claims import Claim, Kind
+from ..plans.steps import Plan
 from ..plans.stock_claims import taken_by
 from ..running.run import Run
 from .of_migration import Placed, unwrapped
@@ -37,6 +38,7 @@ class Conflict(Data):
     holder: Holder
     operation: Operation
     is_own: bool  # does an earlier operation of the same migration leave that contract?
+    is_coming: bool = False  # or an earlier migration of the same run?
 
     def explain(self, connection: BaseDatabaseWrapper) -> str:
         if self.is_own:
@@ -45,11 +47,17 @@ class Conflict(Data):
                 "its operations takes or changes that name. Nothing was changed. Put the two operations into two "
                 "migrations, and run migrate --contract between them."
             )
+        alias, of_contract = connection.alias, f"the contract of {self.holder} ({self.holder.label})"
+        said = f"The {self.claim} still belongs to {of_contract}. {NOTHING_WAS_CHANGED}"
+        if self.is_coming:
+            said = (
+                f"{self.migration} needs the {self.claim}, which will belong to {of_contract} until that has run. "
+                f"{NOTHING_WAS_CHANGED} Type first: {self.holder.how_to_migrate(alias)}\nThen roll that release out."
+            )
         return (
-            f"The {self.claim} still belongs to the contract of {self.holder} ({self.holder.label}). Nothing "
-            "was changed. When no server runs the release before that migration any more, type: "
-            f"{self.holder.how_to_contract(connection.alias)}\nWhere no other release is connected, as on a staging "
-            f"server that is several releases behind: {to_type('migrate --catch-up', connection.alias)}"
+            f"{said} When no server runs the release before that migration any more, type: "
+            f"{self.holder.how_to_contract(alias)}\nWhere no other release is connected, as on a staging server that "
+            f"is several releases behind: {to_type('migrate --catch-up', alias)}"
         )
 
 
@@ -78,6 +86,11 @@ def left_by(placed: Placed, run: Run) -> Iterator[Holder]:
     """The contracts that its operations are going to leave."""
     for operation, at in placed:
         yield from _left_by(operation, at, run)
+
+
+def held_later(operation: Change, at: Situation, later: Plan) -> Holder:
+    """Its contract as other migrations will find it."""
+    return Holder(at.app_label, at.migration_name, operation.contract_label(at), held_by(later), freed_by(later))
 
 
 # What a backfill needs that an earlier migration left for later.

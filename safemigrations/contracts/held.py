@@ -32,6 +32,10 @@ class Holder(Data):
         """The command that runs this contract and what it needs, and nothing else."""
         return to_type(f"migrate {self.app_label} {self.migration} --contract --only", alias)
 
+    def how_to_migrate(self, alias: str) -> str:
+        """The command that goes as far as its migration."""
+        return to_type(f"migrate {self.app_label} {self.migration}", alias)
+
     def is_left_by(self, migration: Migration) -> bool:
         """By the migration itself, or by one that was squashed into it."""
         return self.app_label == migration.app_label and self.migration in names_of(migration)

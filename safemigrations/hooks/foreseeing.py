@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TypeGuard
 
 from django.db import migrations
@@ -12,9 +13,10 @@ from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from ..checking.conflicts import conflict, taken_from_a_backfill
+from ..checking.conflicts import conflict, held_later, taken_from_a_backfill
 from ..checking.of_migration import Placed, created_by, unwrapped
 from ..contracts import loaded
+from ..contracts.held import Holder
 from ..operations.base import Change, Situation
 from ..plans.column import Column
 from ..plans.narrowing import narrowing
@@ -50,13 +52,16 @@ class Foreseeing:
 
     def forwards(self, planned: Planned) -> None:
         """The states are those before each migration."""
-        holders = loaded().queue.holders(self.connection)
-        self.run.freed = {claim for holder in holders for claim in holder.frees}
+        open_ones = loaded().queue.holders(self.connection)
+        coming: list[Holder] = []
         left = loaded().unfinished.backfills(self.connection)
         for migration, state in planned:
             self.run.created.update(created_by(migration, self.run.created))
             placed = self._placed(migration, state)
+            holders = [*open_ones, *coming]
+            self.run.freed = {claim for holder in holders for claim in holder.frees}
             if found := conflict(placed, self.run, holders):
+                found = replace(found, is_coming=found.holder in coming)
                 self.asking.refuse(found.explain(self.connection))
             if taken := taken_from_a_backfill(placed, self.run, left):
                 self.asking.refuse(loaded().unfinished.refusal(self.connection, migration, *taken))
@@ -65,6 +70,7 @@ class Foreseeing:
                 if self._is_ours(operation, at):
                     later = operation.leaves(at, self.run)
                     if later:
+                        coming.append(held_later(operation, at, later))
                         self.asking.ask_for_own(*OF_CONTRACTS)
                     plan = operation.expand(at) if later else (*operation.expand(at), *operation.contract(at))
                     self.asking.ask(plan, carries=operation.carries(at), renames=operation.renames(at))

@@ -9,11 +9,12 @@ from django.core.management.commands import sqlmigrate
 from django.db import connections
 
 from safemigrations.inspecting.plan import as_comments
+from safemigrations.management.interruptible import Interruptible
 from safemigrations.running.preview import briefly, telling_facts
 from safemigrations.running.report import EACH_STEP
 
 
-class Command(sqlmigrate.Command):
+class Command(Interruptible, sqlmigrate.Command):
     def handle(self, *args: Any, **options: Any) -> str:
         with telling_facts(), briefly() if options["verbosity"] < EACH_STEP else nullcontext():
             printed = str(super().handle(*args, **options))
