@@ -58,6 +58,22 @@ def test_what_is_left_over_and_what_waits_for_long(shop, connect):
     ]
 
 
+def test_a_column_that_an_open_contract_needs_is_missed(shop, connect):
+    """Adding it would not be enough: it is kept equal to another one, and filled from that."""
+    shop.write_models("shop", ORDER.replace("total", "amount"))
+    shop.manage("makemigrations", "shop", input="y\n").check()
+    shop.manage("migrate").check()
+    connect().execute("ALTER TABLE shop_order DROP COLUMN amount CASCADE")
+    said = shop.manage("safemigrations", "verify")
+    assert said.lines == [
+        "shop_order: column amount is missing, which a contract that is open, or a backfill, needs",
+        "  -- Take the migration back with migrate, and apply it again: that adds the column, and fills it;",
+    ]
+    shop.manage("migrate", "shop", "0001").check()
+    shop.manage("migrate").check()
+    shop.manage("safemigrations", "verify").check()
+
+
 def test_an_edited_migration_is_named(shop):
     text = shop.read_migration("shop", "0001_initial")
     shop.write_migration("shop", "0001_initial", text + "# by hand\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -37,6 +38,12 @@ class Explained(Data):
         claimed = any(claim.is_in(self.held) or claim.goes_with(self.freed) for claim in _claims_of(line))
         return claimed or (line.is_of_part and self._is_spelled(line.name))
 
+    def as_needed(self, line: Line) -> Line:
+        """A column that an open contract keeps equal to another one isn't mended by adding it: it needs its values."""
+        if line.kind != "column_missing" or not self.is_held(line):
+            return line
+        return replace(line, text=f"{line.text}, which {_NEEDED}", repair=(f"-- {_AGAIN}",))
+
     def _is_spelled(self, name: str) -> bool:
         """Some steps look for an index or a constraint by the names that it may have."""
         spelled = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
@@ -47,6 +54,10 @@ class Explained(Data):
         if name.startswith(COPY):
             return any(table.raw == one.raw for one in self.tables)
         return any(name in text for text in self.texts)
+
+
+_NEEDED = "a contract that is open, or a backfill, needs"
+_AGAIN = "Take the migration back with migrate, and apply it again: that adds the column, and fills it"
 
 
 def _claims_of(line: Line) -> Iterator[Claim]:

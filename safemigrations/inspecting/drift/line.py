@@ -28,6 +28,11 @@ class Line(Data):
         return self.kind.startswith(("index", "constraint"))
 
     @property
+    def is_gone(self) -> bool:
+        """Is it about what any release needs? Nothing that is left to do explains that."""
+        return self.kind in ("column_missing", "table_missing")
+
+    @property
     def place(self) -> str:
         """What --ignore is compared with."""
         return f"{self.label}.{self.name}" if self.name else self.label
