@@ -19,9 +19,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 import safemigrations
 
@@ -50,7 +54,9 @@ IMPORTED = (
     "opentelemetry.context",
     "opentelemetry.trace",
 )
-ROOMS = ("postgres", "plans", "operations", "running/events")  # of the package: what they hold needs no settings
+# Of the package: what they hold needs no settings, but for the tables of its own. What later rooms hold is made for
+# what it finds: a command of Django's that another app has replaced.
+ROOMS = ("postgres", "plans", "operations", "running/events", "contracts", "checking")
 WITHOUT_APP = "safemigrations.operations.without_app"
 PATIENCE = 120  # seconds for a command
 SIZE = 8  # bytes that say how long a request is
@@ -148,11 +154,14 @@ def _import() -> None:
     package = Path(safemigrations.__file__).parent  # beside the tests, or where it is installed
     paths = [path.relative_to(package.parent) for room in ROOMS for path in (package / room).glob("*.py")]
     for name in [*IMPORTED, *(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)]:
-        __import__(name)
+        with suppress(ImproperlyConfigured):
+            __import__(name)
 
 
 if __name__ == "__main__":
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)  # of the tests: a command has its own
     _import()
+    assert not settings.configured
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         request = _serve(connection)
