@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connections
@@ -41,7 +42,7 @@ def migrate(alias: str, target: str) -> None:
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The name of a database with the first migration of the cases, and no row."""
-    folder, name = tmp_path_factory.mktemp("begun"), "safemigrations_begun_without_app"
+    folder, name = tmp_path_factory.mktemp("begun"), f"safemigrations_begun_{uuid4().hex}"
     with pytest.MonkeyPatch.context() as patch, new_database("default", patch) as connection:
         with on_disk(folder, [base()]):
             migrate("default", base().name)
