@@ -290,6 +290,11 @@ def test_rows_that_come_from_elsewhere_are_not_understood_in_a_transaction(funct
     assert ids(fill, scene()) == []
 
 
+def test_the_standard_library_reads_no_rows(function):
+    loop = "for order in Order.objects.filter(pk__lt=9).iterator(): print(json.loads(order.note))"
+    assert ids(function(body(loop), head="import json"), scene()) == []
+
+
 def test_a_lock_is_held_while_it_runs(function):
     fill = function(body("for order in Order.objects.filter(pk__lt=9).iterator():\n    order.save()"))
     at = scene(atomic=True)

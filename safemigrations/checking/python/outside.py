@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Container, Mapping
 
 WAITS = (
@@ -78,7 +79,7 @@ def is_live_model(name: str, path: str) -> bool:
 
 def is_given_the_database(call: ast.Call, known: Container[str], path: str) -> bool:
     """Does a function of the project's get the models, or the connection?"""
-    if path.startswith(("django.", "functools.", "itertools.", "collections.", "operator.")):
+    if path.partition(".")[0] in {"django", *sys.stdlib_module_names}:
         return False
     names = {node.id for arg in call.args for node in ast.walk(arg) if isinstance(node, ast.Name)}
     names |= {node.id for word in call.keywords for node in ast.walk(word.value) if isinstance(node, ast.Name)}
