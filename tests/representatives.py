@@ -90,6 +90,16 @@ def forms_of_plans(case: Case) -> set[Any]:
     }
 
 
+def forms_of_steps(case: Case) -> set[Any]:
+    """For each class of operations the kinds and locks of its steps, in either half: one by one, in no order."""
+    return {
+        (type(one.operation), half, _form(step))
+        for one in planned(case)
+        for half, plan in (("expand", one.expand), ("contract", one.contract))
+        for step in plan
+    }
+
+
 def classes_and_kinds(case: Case) -> set[Any]:
     """Classes of operations that expand something, and the kinds of their steps."""
     expanding = [one for one in planned(case) if one.expand]

@@ -20,7 +20,14 @@ from safemigrations.contracts import queue
 from .cases import CASES
 from .lock_modes import Locks
 from .releases import installed, migrate
-from .representatives import ONE_IN, classes_of_operations, forms_of_plans, is_stock_when_alone, representatives
+from .representatives import (
+    ONE_IN,
+    classes_of_operations,
+    forms_of_plans,
+    forms_of_steps,
+    is_stock_when_alone,
+    representatives,
+)
 from .snapshot import rows, snapshot
 from .verified import Verified
 from .walk import PLACED, Observer, Release, StockEnd, ThereAndBack, walk
@@ -69,9 +76,9 @@ def test_contract_immediately_ends_like_stock(stock_end, release):
     assert queue.open_rows(connection) == []
 
 
-# The stock operation itself is tried once for each class; what isn't that, with every case.
+# The stock operation itself is tried once for each class; what isn't that, in the matrix with every case.
 ALONE = representatives(classes_of_operations, [case for case in CASES if is_stock_when_alone(case)])
-OTHERS = [case for case in CASES if not is_stock_when_alone(case)]
+OTHERS = representatives(forms_of_steps, [case for case in CASES if not is_stock_when_alone(case)])
 
 
 @pytest.mark.parametrize("case", ALONE + OTHERS, ids=repr)

@@ -27,7 +27,15 @@ from safemigrations.running.run import Report
 
 from . import forked
 from .lock_modes import connection_pid, held_up
-from .representatives import ONE_IN, builds_of_indexes, classes_and_kinds, few, forms_of_plans, representatives
+from .representatives import (
+    ONE_IN,
+    builds_of_indexes,
+    classes_and_kinds,
+    few,
+    forms_of_plans,
+    forms_of_steps,
+    representatives,
+)
 from .snapshot import snapshot
 
 CHANGES = re.compile(r"\s*(ALTER|ANALYZE|COMMENT|CREATE|DELETE|DO|DROP|INSERT|UPDATE)\b")
@@ -73,7 +81,7 @@ class Killer:
         raise AssertionError("It never arrives.")
 
 
-@pytest.mark.parametrize("case", representatives(forms_of_plans), ids=repr)
+@pytest.mark.parametrize("case", representatives(forms_of_steps), ids=repr)
 def test_killed_after_any_statement_and_rerun_it_arrives(release, connect):
     start = snapshot(connection)
     release.expand()

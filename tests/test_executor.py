@@ -357,7 +357,7 @@ OPERATIONS = {
         for name, operation in OPERATIONS.items()
         for atomic in (True, False)
         if not (atomic and "BEGIN; ALTER" in operation)  # it would end the transaction of the migration
-    ][:: 1 if ONE_IN == 1 else 2],
+    ][:: 1 if ONE_IN == 1 else 4],
 )
 def test_nobody_waits_for_a_statement_whatever_it_is_wrapped_in(shop, dsn, other_connection, operation, atomic):
     before = f"from django.db import transaction\n{PYTHON}"

@@ -143,6 +143,7 @@ def test_a_person_may_have_judged_it(project):
 
 
 def test_without_the_grammar_it_says_so(project):
+    project.fresh = True
     by_hand(project, "migrations.RunSQL('DROP INDEX book_title', '')")
     project.write("pglast/__init__.py", "raise ImportError")
     hidden = "import importlib.util\nfind = importlib.util.find_spec\n"

@@ -14,13 +14,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from .cases import CASES, Case, base, stock
 from .conftest import new_database
 from .releases import installed, migrate, write
-from .representatives import forms_of_plans, representatives
+from .representatives import forms_of_steps, representatives
 from .snapshot import Snapshot, difference, nameless, snapshot
 
 OF_TABLES = ("rename_field", "rename_model", "rename_two", "alter_model_table", "remove_field", "delete_model")
 REFUSED = "_bigger"  # extended statistics stay with a column, and keep another type from it
 POSSIBLE = [case for case in CASES if case.name.startswith(OF_TABLES) and not case.name.endswith(REFUSED)]
-CHOSEN = representatives(forms_of_plans, POSSIBLE)
+CHOSEN = representatives(forms_of_steps, POSSIBLE)
 tables = pytest.mark.parametrize("case", CHOSEN, ids=repr)
 
 # Of every table: grants to a role, of columns too, comments, statistics, a policy, a trigger, a publication.

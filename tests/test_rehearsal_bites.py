@@ -30,7 +30,7 @@ class Order(models.Model):
     remark = models.CharField(max_length=9)
     total = models.IntegerField(default=1)
 """
-FEW = ["backfill before trigger", "unique not enforced"]
+FEW = ["backfill before trigger"]
 
 
 @pytest.fixture

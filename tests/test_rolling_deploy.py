@@ -10,10 +10,10 @@ from __future__ import annotations
 import pytest
 
 from .forked import both_releases, contracted, playing
-from .representatives import forms_of_plans, representatives
+from .representatives import forms_of_steps, representatives
 
 
-@pytest.mark.parametrize("case", representatives(forms_of_plans), ids=repr)
+@pytest.mark.parametrize("case", representatives(forms_of_steps), ids=repr)
 def test_no_request_fails_and_no_value_is_lost(case, release):
     with playing(case) as play:
         play.begin("old alone, before")

@@ -23,7 +23,7 @@ from safemigrations.typed import compose
 
 from .cases import CASES, LABEL
 from .releases import migrate
-from .representatives import forms_of_plans, representatives
+from .representatives import forms_of_steps, representatives
 
 LATER = " (looked up when it is run)"
 LEFT = "--   "  # what a line of the contract begins with
@@ -139,7 +139,7 @@ class Printed:
 PRINTABLE = [case for case in CASES if case.name != UNPRINTABLE]
 
 
-@pytest.mark.parametrize("case", representatives(forms_of_plans, PRINTABLE), ids=repr)
+@pytest.mark.parametrize("case", representatives(forms_of_steps, PRINTABLE), ids=repr)
 def test_what_is_printed_is_what_is_sent(release, monkeypatch):
     sent, left = Sent(monkeypatch), []
     with connection.execute_wrapper(sent):

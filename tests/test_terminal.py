@@ -99,7 +99,7 @@ def test_a_terminal_shows_a_bar_that_fits(project):
     pattern = r"  . shop_item: fill twin █+░+ \d+%, [\d,]+ rows, [\d,]+ rows/s, \d+ s left"
     assert len([bar for bar in bars if re.fullmatch(pattern, bar)]) > 1
     assert max(len(bar) for bar in bars) < 80
-    assert re.search(r"\r    shop_item: fill twin +[\d.]+ s, 30,000 rows, [\d,]+ rows/s\r\n    OK", shown)
+    assert re.search(rf"\r    shop_item: fill twin +[\d.]+ s, {ROWS:,} rows, [\d,]+ rows/s\r\n    OK", shown)
 
 
 def test_in_ci_no_line_is_written_over_and_no_color_is_none(shop):
