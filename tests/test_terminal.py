@@ -91,7 +91,7 @@ def test_a_terminal_shows_a_bar_that_fits(project):
     project.write_models("shop", ITEM)
     project.manage("makemigrations", "shop").check()
     project.manage("migrate").check()
-    project.sql(f"INSERT INTO shop_item (price, note) SELECT n, 0 FROM generate_series(1, 30000) n")
+    project.sql("INSERT INTO shop_item (price, note) SELECT n, 0 FROM generate_series(1, 30000) n")
     project.sql("ANALYZE shop_item")
     project.write_migration("shop", "0002_fill", MIGRATION.replace(", can_wait=True", ""))
     shown = plain(Terminal(project, "migrate").wait())
