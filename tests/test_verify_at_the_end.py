@@ -13,13 +13,14 @@ from django.db import DatabaseError, DataError, connection, models
 from django.db.migrations import AddField, CreateModel, Migration
 from django.test import override_settings
 
+from safemigrations.checking.of_migration import models_touched
 from safemigrations.errors import StepFailed
 from safemigrations.inspecting.drift import verify
 from safemigrations.operations import AddFieldWithDefault
 from safemigrations.running.run import hint_of_drift
 from safemigrations.typed import set_on
 
-from .cases import key
+from .cases import CASES, LABEL, base, key, ours, state_after
 from .releases import installed, write
 
 DRIFT = "Every step is done, and this differs from the migrations:\n"
@@ -126,3 +127,9 @@ def test_so_does_a_statement_of_django(shop, tmp_path):
         said("migrate", "shop")
     assert HINT in "".join(theirs.value.__notes__)
     assert hint_of_drift(connection, DataError()) == ""
+
+
+def test_what_points_at_the_key_of_a_child_is_touched_with_that_of_its_parent():
+    (case,) = (case for case in CASES if case.name == "alter_field_bigger_key_of_parent")
+    (migration,) = ours(case)
+    assert {(LABEL, "person"), (LABEL, "courier"), (LABEL, "order")} <= models_touched(migration, state_after([base()]))

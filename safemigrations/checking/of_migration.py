@@ -153,14 +153,22 @@ def _alters_a_key(operation: Any) -> bool:
 
 
 def _pointing_at(keys: set[tuple[str, str]], state: ProjectState) -> set[tuple[str, str]]:
-    return {key for key in state.models if not keys.isdisjoint(_models_named_by(key, state))}
+    """Also those that point at a key which points itself, as the key of a child does."""
+    found, last = set[tuple[str, str]](), keys
+    while last:
+        named = {key: [field for field, to in _relations(key, state) if to in last] for key in state.models}
+        pointing = {key for key, fields in named.items() if fields} - found
+        last = {key for key in pointing if any(field.primary_key for field in named[key])}
+        found |= pointing
+    return found
 
 
-def _models_named_by(key: tuple[str, str], state: ProjectState) -> Iterator[tuple[str, str]]:
+def _relations(key: tuple[str, str], state: ProjectState) -> Iterator[tuple[Any, tuple[str, str]]]:
+    """Fields of the model, each with the model at which it points."""
     for field in state.models[key].fields.values():
         target = getattr(getattr(field, "remote_field", None), "model", None)
         if target is not None:
-            yield _key_of(target, key[0])
+            yield field, _key_of(target, key[0])
 
 
 def _key_of(model: Any, app_label: str) -> tuple[str, str]:
