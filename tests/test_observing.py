@@ -128,10 +128,11 @@ def test_metrics_of_an_untouched_database_make_no_table(database):
         assert cursor.fetchall() == []
 
 
-def test_a_database_that_is_down_is_said_to_be(database, monkeypatch, caplog):
+def test_a_database_that_is_down_is_said_to_be(database, caplog):
     database.close()
-    monkeypatch.setitem(database.settings_dict, "NAME", "no_such_database")
-    assert values(scraped().decode())["up database=default"] == 0
+    with pytest.MonkeyPatch.context() as patch:  # ends before the fixture that gave the name
+        patch.setitem(database.settings_dict, "NAME", "no_such_database")
+        assert values(scraped().decode())["up database=default"] == 0
     assert "The metrics of database default can't be read" in caplog.text
 
 
