@@ -41,14 +41,20 @@ def grown(project: Project) -> Project:
     return project
 
 
+def expanded(project: Project) -> str:
+    """What makemigrations says when it is answered yes; afterwards nothing is left to do, and `check` finds nothing."""
+    said = project.manage("makemigrations", "shop", input="y\n").check().stdout
+    project.manage("makemigrations", "--check", "--dry-run").check()
+    assert project.manage("check").check().stdout == "System check identified no issues (0 silenced).\n"
+    project.manage("migrate").check()
+    return said
+
+
 def test_each_release_has_a_column_that_is_made_from_the_other(grown):
     first = grown.migration_files("shop")[-1]
-    written = grown.manage("makemigrations", "shop", input="y\n").check()
-    assert ASKED in written.stdout
-    assert 'Written into shop/models.py: db_column="customer_client_id" of order.customer\n' in written.stdout
-    grown.manage("makemigrations", "--check", "--dry-run").check()
-    assert grown.manage("check").check().stdout == "System check identified no issues (0 silenced).\n"
-    grown.manage("migrate").check()
+    said = expanded(grown)
+    assert ASKED in said
+    assert 'Written into shop/models.py: db_column="customer_client_id" of order.customer\n' in said
     grown.sql("INSERT INTO shop_order (customer_id) VALUES (2)")
     grown.sql("INSERT INTO shop_order (customer_client_id) VALUES ('C')")
     assert grown.sql(BOTH) == [(1, "A"), (2, "B"), (3, "C")]
@@ -134,10 +140,7 @@ def tagged(project: Project) -> Project:
 
 def test_each_release_has_a_column_in_the_table_of_a_many_to_many_field(tagged):
     first = tagged.migration_files("shop")[-1]
-    assert SAID in tagged.manage("makemigrations", "shop", input="y\n").check().stdout
-    tagged.manage("makemigrations", "--check", "--dry-run").check()
-    assert tagged.manage("check").check().stdout == "System check identified no issues (0 silenced).\n"
-    tagged.manage("migrate").check()
+    assert SAID in expanded(tagged)
     tagged.sql("INSERT INTO shop_order_tags (order_id, tag_id) VALUES (1, 2), (1, 1) ON CONFLICT DO NOTHING")
     tagged.sql("INSERT INTO shop_order_tags (order_id, label_id) VALUES (1, 'C'), (1, 'B') ON CONFLICT DO NOTHING")
     assert tagged.sql(OF_BOTH) == [(1, "A"), (2, "B"), (3, "C")]

@@ -37,8 +37,8 @@ def find(inspection: Inspection, ignore: Sequence[str] = ()) -> Drift:
     with settled(inspection.connection):
         known = _known(inspection)
         found = (line for source in SOURCES for line in source(inspection, known))
-        lines = [line for line in map(known.as_needed, found) if not line.is_ignored(patterns)]
-        lines = [line for line in lines if line.is_gone or not known.is_held(line)]
+        unexplained = (line for line in found if line.is_gone or not known.is_held(line))
+        lines = [known.as_needed(line) for line in unexplained if not line.is_ignored(patterns)]
         said = Said(inspection.applied() if lines else ())
         left = [line for line in lines if not said.names(line)]
         shown = [(line, repairs.statements(inspection.session, line.repair)) for line in left]
