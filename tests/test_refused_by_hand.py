@@ -177,6 +177,13 @@ SHELF = "shelf = models.IntegerField(default=0)"
 BIGGER = "pages = models.BigIntegerField()"
 CODE = "code = models.CharField(max_length=40, {})".format
 
+
+def by_a_link(models: str, link: str, ends: tuple[str, str], reason: str) -> Way:
+    """A relation comes first that says which row of the one end is which of the other."""
+    before, after = ((models.format(link=one, to=ends[0]), models.format(link=one, to=ends[1])) for one in ("", link))
+    return Way(*before, reason, (Release(after[0]), Release(after[1], "y\n")))
+
+
 WAYS = {
     "a new unique field with one default for all rows": Way(
         book(),
@@ -220,23 +227,11 @@ WAYS = {
         "gives every row that is null the same value",
         (Release(book(CODE("unique=True")), "4\nF('title')\n"),),
     ),
-    "a foreign key points at another model, and no foreign key between the two says which row is which": Way(
-        CUSTOMERS.format(link="", to="Customer"),
-        CUSTOMERS.format(link="", to="Client"),
-        "Give one of the two models a foreign key to the other",
-        (
-            Release(CUSTOMERS.format(link=LINK, to="Customer")),
-            Release(CUSTOMERS.format(link=LINK, to="Client"), "y\n"),
-        ),
+    "a foreign key points at another model, and no foreign key between the two says which row is which": by_a_link(
+        CUSTOMERS, LINK, ("Customer", "Client"), "Give one of the two models a foreign key to the other"
     ),
-    "a many-to-many field points at another model, and no field that is one to one says which row is which": Way(
-        TAGS.format(link="", to="Tag"),
-        TAGS.format(link="", to="Label"),
-        "Give one of the two models a OneToOneField to the other",
-        (
-            Release(TAGS.format(link=ONE, to="Tag")),
-            Release(TAGS.format(link=ONE, to="Label"), "y\n"),
-        ),
+    "a many-to-many field points at another model, and no field that is one to one says which row is which": by_a_link(
+        TAGS, ONE, ("Tag", "Label"), "Give one of the two models a OneToOneField to the other"
     ),
     "a many-to-many field points at another model of the same name, or at its own, or no longer at its own": Way(
         FRIENDS.format(to="'self'"),
