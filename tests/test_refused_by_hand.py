@@ -138,7 +138,7 @@ class Tagging(models.Model):
 """
 FRIENDS = """
 class Label(models.Model):
-    order = models.OneToOneField("Order", models.CASCADE, null=True)
+    owner = models.OneToOneField("Order", models.CASCADE, null=True)
 
 class Order(models.Model):
     tags = models.ManyToManyField({to})
@@ -280,7 +280,7 @@ WAYS = {
     "a model or a field goes, and its table or column is taken by another": Way(
         book() + OLD,
         book() + NEW,
-        "drops a table whose name is taken in the same release",
+        "drops the table shop_old, which shop.New has",
         (Release(book()), Release(book() + NEW)),
     ),
     "a table moves to another schema": Way(
