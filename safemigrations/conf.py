@@ -19,7 +19,7 @@ def _get(key: str, default: Any) -> Any:
 
 
 def is_set(key: str) -> bool:
-    """Does the project say it itself?"""
+    """Does the project set this key?"""
     return key in getattr(settings, "SAFEMIGRATIONS", {})
 
 
@@ -44,7 +44,7 @@ def lock_timeout() -> float:
 
 
 def lock_timeout_max() -> float:
-    """Seconds to which LOCK_TIMEOUT grows where whoever holds the table does so for longer, one after the other."""
+    """Seconds to which LOCK_TIMEOUT may grow where each session that holds the table holds it for longer than that."""
     return _positive("LOCK_TIMEOUT_MAX", 0.9)
 
 
@@ -63,7 +63,10 @@ def _positive_or_none(key: str, default: float | None) -> float | None:
 
 
 def pooler() -> Literal["session"] | None:
-    """Which mode a pooler before the server is in; None: none may be there, as migrate would harm others."""
+    """The mode of a pooler between the project and the server.
+
+    None says that there must be none: migrate refuses one.
+    """
     value = _get("POOLER", None)
     if value not in (None, "session"):
         raise ImproperlyConfigured(f"SAFEMIGRATIONS['POOLER'] is {value!r}; write 'session' or None.")
@@ -71,7 +74,7 @@ def pooler() -> Literal["session"] | None:
 
 
 def max_wait() -> float | None:
-    """Seconds that a request may wait for a migration before that is stopped; None: for as long as it takes."""
+    """Seconds that a request may wait for a migration before the migration is stopped. None: as long as it takes."""
     return _positive_or_none("MAX_WAIT", 2)
 
 
@@ -119,7 +122,7 @@ def backfill_rest() -> float:
 
 
 def backfill_rate() -> float | None:
-    """Rows a second that no worker exceeds; None for no limit."""
+    """Rows a second that each worker may fill at most. None: no limit."""
     return _positive_or_none("BACKFILL_RATE", None)
 
 
@@ -150,7 +153,10 @@ def backfill_retained_wal() -> float | None:
 
 
 def backfill_archive_queue() -> float | None:
-    """WAL files that may wait for the archiver before a backfill waits, too; None: not even for a failing archiver."""
+    """WAL files that may wait for the archiver before a backfill waits.
+
+    None: a backfill never waits for the archiver, not even for a failing one.
+    """
     return _positive_or_none("BACKFILL_ARCHIVE_QUEUE", 42)
 
 
@@ -177,7 +183,7 @@ def _text_or_none(key: str, example: str) -> str | None:
 
 
 def metrics_token() -> str | None:
-    """What Prometheus has to send to the view as its bearer token; None: nobody gets in with one."""
+    """The bearer token that Prometheus sends to the metrics view. None: no token opens the view."""
     return _text_or_none("METRICS_TOKEN", "a long random text")
 
 
@@ -200,7 +206,10 @@ def release() -> str:
 
 
 def gate() -> Literal["marked", "strict"]:
-    """Whose sessions keep a contract from running: those of releases that need what goes, or also unmarked ones."""
+    """Which sessions keep a contract from running.
+
+    "marked": sessions of releases that need what goes. "strict": unmarked sessions, too.
+    """
     value = _get("GATE", "marked")
     if value not in ("marked", "strict"):
         raise ImproperlyConfigured(f"SAFEMIGRATIONS['GATE'] is {value!r}; write 'marked' or 'strict'.")
@@ -230,7 +239,7 @@ def contract_after() -> float:
 
 
 def contract_requires() -> str | Callable[[str], Any] | None:
-    """What has to succeed before a contract runs: a shell command, "module:function", or a function."""
+    """What must succeed before a contract runs: a shell command, "module:function", or a function."""
     value: str | Callable[[str], Any] | None = _get("CONTRACT_REQUIRES", None)
     if not (value is None or (isinstance(value, str) and value.strip()) or callable(value)):
         raise ImproperlyConfigured(
@@ -253,7 +262,7 @@ def check_apps() -> list[str] | None:
 
 
 def labels_and_names(value: Any) -> dict[str, str]:
-    """The value, if it maps app labels to names of migrations."""
+    """The value, if it maps app labels to names of migrations; else None."""
     if not isinstance(value, Mapping) or not all(isinstance(item, str) for kv in value.items() for item in kv):
         raise ValueError(value)
     return dict(value)

@@ -20,7 +20,7 @@ class Data:
 
     @classmethod
     def complete(cls) -> type[Self]:
-        """The class, which is a dataclass from now on."""
+        """Make the class a dataclass, and return it."""
         if "__dataclass_fields__" not in vars(cls):
             for base in cls.__bases__:
                 if issubclass(base, Data) and base is not Data:

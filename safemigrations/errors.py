@@ -7,13 +7,14 @@ from django.db import DEFAULT_DB_ALIAS, NotSupportedError, connections
 
 from .typed import is_testing, schema_of
 
-NOTHING_WAS_CHANGED = "Nothing was changed."  # as every refusal says it: after what was found, before what to do
+NOTHING_WAS_CHANGED = "Nothing was changed."  # in every refusal: after what was found, before what to do
 
 
 def to_type(command: str, alias: str | None) -> str:
-    """The command of a message, for the database that it is about: in another one its numbers mean something else.
+    """The command that a message tells people to type, with the database that the message is about.
 
-    `manage.py` has the project's own database, so in a test it is a call: that has the test database.
+    Row numbers mean something else in another database. In a test the command is a call_command(), because manage.py
+    would use the project's own database.
     """
     command += "" if alias in (None, DEFAULT_DB_ALIAS) else f" --database {alias}"
     command += _schema(command, alias)
@@ -29,7 +30,7 @@ def _schema(command: str, alias: str | None) -> str:
 
 
 def said_of(error: BaseException) -> str:
-    """What is kept of an error, also of one that says nothing."""
+    """The text that is kept of an error; its class, if the error has no text."""
     return str(error).strip() or ("interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__)
 
 
@@ -47,7 +48,7 @@ class NotNow(CommandError):
 
 
 class NeedsAutocommit(StepFailed, NotSupportedError):
-    """A step that can't be done inside a transaction met one."""
+    """A step that must run outside a transaction was about to run inside one."""
 
 
 class LockNotAcquired(CommandError):
@@ -59,4 +60,4 @@ class KeptOthersWaiting(CommandError):
 
 
 class NotComputable(StepFailed, ValueError):
-    """An expression that doesn't resolve on its model."""
+    """An expression names something that its model doesn't have."""

@@ -54,7 +54,7 @@ def silenced() -> contextlib.AbstractContextManager[None]:
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """A key that doesn't exist, or a value that makes no sense."""
+    """Report keys of SAFEMIGRATIONS that don't exist, and values that make no sense."""
     value = getattr(settings, "SAFEMIGRATIONS", {})
     if not isinstance(value, dict):
         return [Error("SAFEMIGRATIONS must be a dictionary.", id=BAD_KEY)]
@@ -77,7 +77,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 
 def check_names(**kwargs: Any) -> list[CheckMessage]:
-    """Apps and migrations that the settings name and nothing has."""
+    """Report apps and migrations that the settings name and that don't exist."""
     if _silent.get() or _settings_are_bad():
         return []
     return [
@@ -108,7 +108,7 @@ def check_migrations(app_configs: Sequence[AppConfig] | None = None, **kwargs: A
 
 
 def check_driver(**kwargs: Any) -> list[CheckMessage]:
-    """For `check`, in a project that this installation has given another driver, or should have."""
+    """Report a second driver of PostgreSQL, or the lack of psycopg 3, in a project that this installation changes."""
     match driver() if _failing.get() else "":
         case "psycopg" if has_psycopg2():
             return [
@@ -126,7 +126,7 @@ def check_driver(**kwargs: Any) -> list[CheckMessage]:
 
 
 def no_baseline(older: list[Older]) -> Warning:
-    """The one warning of a project that had migrations before it had this app."""
+    """The one warning for a project that had migrations before it added this app."""
     number = sum(app.findings for app in older)
     what = "1 finding" if number == 1 else f"{number} findings"
     setting = baseline.as_setting({app.app_label: app.last for app in older})
@@ -166,5 +166,5 @@ def _while_checking(command: type[BaseCommand], variable: ContextVar[bool], valu
 
 
 def _asked_by_test_runner(command: Any) -> bool:
-    """`test` calls `check` after it has set up the environment of the tests."""
+    """Does `test` call `check`? It does after it has set up the test environment."""
     return not command._called_from_command_line and is_testing()

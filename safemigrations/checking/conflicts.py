@@ -23,7 +23,7 @@ from .of_migration import Placed, unwrapped
 
 
 class Needing(Protocol):
-    """A backfill that isn't finished."""
+    """An unfinished backfill that needs what a migration takes."""
 
     def is_left_by(self, migration: Migration) -> bool: ...
 
@@ -62,7 +62,10 @@ class Conflict(Data):
 
 
 def conflict(placed: Placed, run: Run, holders: Sequence[Holder]) -> Conflict | None:
-    """The first one, found before anything of the migration is sent.
+    """The first conflict of a migration, found before any statement of the migration is sent.
+
+    Contracts that an earlier, killed run of the same migration left don't count. Contracts that the migration is going
+    to leave do.
 
     What the migration left in a run that was killed doesn't count; what it is going to leave does.
     """
@@ -89,7 +92,7 @@ def left_by(placed: Placed, run: Run) -> Iterator[Holder]:
 
 
 def held_later(operation: Change, at: Situation, later: Plan) -> Holder:
-    """Its contract as other migrations will find it."""
+    """The contract of an operation, as later migrations will find it in the queue."""
     return Holder(at.app_label, at.migration_name, operation.contract_label(at), held_by(later), freed_by(later))
 
 
@@ -102,7 +105,10 @@ TAKES_AWAY = (
 
 
 def takes_away(operation: Operation) -> bool:
-    """Does it rename, drop or alter a column or a table at once? What ours leave for the contract has to wait there."""
+    """Does the operation rename, drop or alter a column or a table at once?
+
+    Our operations leave that to the contract.
+    """
     return isinstance(operation, RENAMES_TABLES if isinstance(operation, Change) else TAKES_AWAY)
 
 
@@ -140,12 +146,15 @@ def _left_by(operation: Operation, at: Situation, run: Run) -> Iterator[Holder]:
 
 
 def _wanted(operation: Operation, at: Situation, run: Run) -> Iterable[Claim]:
-    """What must be free of other contracts, and of those that the same migration leaves."""
+    """The claims that must be free of other contracts, and of the contracts that the same migration leaves."""
     return operation.takes(at) if isinstance(operation, Change) and operation.has_plans(at, run) else ()
 
 
 def _reworked(operation: Operation, at: Situation, run: Run) -> Iterable[Claim]:
-    """What must be free of other contracts alone. A stock operation says nothing to those of its own migration."""
+    """The claims that must be free of contracts of other migrations.
+
+    A stock operation may touch what its own migration leaves.
+    """
     if not isinstance(operation, Change):
         return taken_by(operation, at.app_label, at.before)
     return operation.reworks(at) if operation.has_plans(at, run) else ()

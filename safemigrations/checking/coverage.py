@@ -1,4 +1,4 @@
-"""What the checks could not look at: counted and said, because silence would read as "safe"."""
+"""Statements and functions that the checks could not read are counted and reported: silence would read as "safe"."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def details(unread: Sequence[Unread]) -> str:
 
 
 def summary(report: Report) -> str:
-    """The last line: how much was found, and what could not be looked at. It promises nothing of the latter."""
+    """The last line: how many findings there are, and how much could not be read.
+
+    It promises nothing about the latter.
+    """
     counts = Counter(finding.level for finding in report.findings)
     found = [f"{counts[level]} {level}{'s' if counts[level] > 1 else ''}" for level in LEVELS if counts[level]]
     said = f"{', '.join(found)}." if found else "No unsafe operation."

@@ -20,7 +20,7 @@ HOW = 'Write allow_unsafe = {"safemigrations.E001": "the reason"}.'
 
 
 class Complaint(Data):
-    """A decision that isn't worth its name."""
+    """An entry of allow_unsafe that is wrong: it has no reason, names an unknown id, or isn't needed."""
 
     message: str
     hint: str
@@ -51,7 +51,7 @@ class Decisions:
                 yield decision[key]
 
     def keys_of(self, index: int | None) -> Iterator[Any]:
-        """What a decision about one operation may call it."""
+        """The names by which allow_unsafe may refer to one operation."""
         if index is None:
             return
         operation: Any = self.migration.operations[index]
@@ -83,7 +83,7 @@ class Decisions:
 
 
 def lets_requests_wait(migration: Migration) -> bool:
-    """Did somebody switch the watchdog off, without a reason for the next reader?"""
+    """Is the watchdog switched off without a reason for the next reader?"""
     reason = getattr(migration, "max_wait_reason", "")
     return getattr(migration, "max_wait", 0) is None and not _is_reason(reason)
 

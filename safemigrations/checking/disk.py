@@ -50,6 +50,6 @@ def names_on_disk(label: str) -> set[str]:
 
 
 def is_replaced(label: str, name: str) -> bool:
-    """Does a squashed migration take the place of this one, which is on disk no more?"""
+    """Does a squashed migration replace this one, whose file is gone?"""
     replaced = re.compile(rf"""\(\s*["']{re.escape(label)}["'],\s*["']{re.escape(name)}["']""")
     return any("replaces" in text and replaced.search(text) for path in files(label) for text in (path.read_text(),))

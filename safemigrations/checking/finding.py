@@ -54,7 +54,7 @@ class Unread(Data):
 
 
 class Stands(Data):
-    """An operation of ours that stands in a checked migration, in words."""
+    """An operation of ours in a checked migration, described for people."""
 
     app_label: str
     migration: str
@@ -62,7 +62,7 @@ class Stands(Data):
 
 
 class Older(Data):
-    """An app whose history began before safemigrations, while no baseline is set."""
+    """An app with migrations from before safemigrations, while no baseline is set."""
 
     app_label: str
     last: str  # its last migration that isn't checked
@@ -80,11 +80,11 @@ class Report(Data):
 
     @property
     def everything(self) -> list[LintFinding]:
-        """The findings, and what was not understood as a note for each."""
+        """The findings, and a note for each statement or function that was not understood."""
         return self.findings + [one.finding for one in self.unread]
 
     def of(self, labels: Collection[str]) -> Report:
-        """What is said of these apps."""
+        """The part of the report about these apps."""
         return Report(
             findings=[one for one in self.findings if one.app_label in labels],
             unread=[one for one in self.unread if one.finding.app_label in labels],

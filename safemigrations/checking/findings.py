@@ -94,7 +94,7 @@ def _several_leaves(history: History, labels: list[str], checked: Checked) -> It
 def read_migration(
     migration: Migration, state: ProjectState, created: set[str], earlier: list[str], into: Report
 ) -> None:
-    """The findings that nobody has decided about, and decisions that are not worth their name."""
+    """The findings that nobody has decided about, and the entries of allow_unsafe that are wrong."""
     into.changes.extend(
         Stands(migration.app_label, migration.name, operation.describe())
         for operation in migration.operations
@@ -157,7 +157,7 @@ def _all_of_migration(
 
 
 def _index_of(operation: Operation, migration: Migration) -> int | None:
-    """None for one that stands in another."""
+    """The index of an operation in its migration; None for one that stands inside another operation."""
     return next((number for number, each in enumerate(migration.operations) if each is operation), None)
 
 
@@ -172,7 +172,7 @@ def _of_database_half(
     state: ProjectState,
     created: set[str],
 ) -> Iterator[LintFinding]:
-    """Django's own operations that only the database is told of: they run in states of their own."""
+    """Findings for Django's operations in `database_operations`: they run in states of their own."""
     release = [(migration.app_label, inner) for inner in operation.database_operations]
     for inner in operation.database_operations:
         after = state.clone()

@@ -61,7 +61,7 @@ class Handwritten:
                 self.scene.made.add(db_table_of(model))
 
     def read(self, index: int, operation: Operation) -> Iterator[Said]:
-        """What this operation does, if a person wrote it; the locks and tables of any other are remembered."""
+        """Judge one operation that a person wrote; remember the locks and tables of any other."""
         if isinstance(operation, migrations.RenameModel):
             self.scene.rename(self.migration.app_label, operation.old_name, operation.new_name)
         if isinstance(operation, Change):
@@ -140,7 +140,10 @@ def read_sql(text: str | None, scene: Scene) -> Iterator[Said]:
 
 
 def texts_of(operation: migrations.RunSQL) -> Iterator[str | None]:
-    """The texts that are sent at once, their parameters as PostgreSQL numbers them; None for what is no text."""
+    """The texts that a RunSQL sends, each in one call; None for what isn't a text.
+
+    Parameters are numbered as PostgreSQL numbers them.
+    """
     sql: Any = operation.sql
     if sql == migrations.RunSQL.noop:
         return
@@ -158,7 +161,7 @@ PLACEHOLDER = re.compile(r"%(%|s|\(\w+\)s)")
 
 
 def without_placeholders(sql: str) -> str:
-    """Placeholders of a statement with parameters, as PostgreSQL numbers them."""
+    """A statement with its parameters numbered as PostgreSQL numbers them."""
     numbers = iter(range(1, 10_000))
     return PLACEHOLDER.sub(lambda found: "%" if found[1] == "%" else f"${next(numbers)}", sql)
 
@@ -169,5 +172,5 @@ def _texts_in(migration: Migration) -> list[str]:
 
 
 def checks_in(migration: Migration) -> list[str]:
-    """The SQL that may have proved something with a check of its own."""
+    """SQL of a migration that may have proved something with a CHECK of its own."""
     return [text for text in _texts_in(migration) if "CONSTRAINT" in text.upper()]

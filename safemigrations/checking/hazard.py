@@ -1,4 +1,4 @@
-"""What a reader of SQL or Python says, before it is known where in the file that stands."""
+"""The verdict of a reader of SQL or Python, before its place in the file is known."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Hazard(Data):
 
 
 class NotUnderstood(Data):
-    """Something that may be unsafe or not."""
+    """A statement or function that could not be read, and may be unsafe."""
 
     why: str
     line: int = 0
@@ -45,7 +45,7 @@ def written_out(code: str, app_label: str = "") -> str:
 
 
 def elided(what: str, makes: str) -> Hazard:
-    """What squashmigrations leaves out, although a new database needs it."""
+    """A finding about something that squashmigrations leaves out although a new database needs it."""
     return Hazard(
         "safemigrations.W308",
         f"{what} is elidable: squashmigrations leaves it out, and a database that begins with the squashed migration "

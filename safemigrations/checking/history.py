@@ -21,7 +21,7 @@ OURS = "safemigrations"  # in the file of a migration that makemigrations wrote,
 
 
 class History:
-    """The graph of a project's migrations, as the files say; no database is asked."""
+    """The graph of the project's migrations, read from the files alone."""
 
     def __init__(self) -> None:
         with in_words():
@@ -47,7 +47,7 @@ class History:
         return next((other for other, squashed in self.loader.replacements.items() if key in squashed.replaces), None)
 
     def needed_by(self, baseline: Iterable[Key]) -> set[Key]:
-        """The migrations of a baseline and everything that they need, of their own app."""
+        """The migrations of a baseline, and the migrations of the same app that they depend on."""
         needed: set[Key] = set()
         for label, name in baseline:
             if (label, name) not in needed and (key := self.resolve((label, name))):
@@ -55,7 +55,7 @@ class History:
         return needed
 
     def before_ours(self, labels: Iterable[str]) -> set[Key]:
-        """The migrations of these apps that neither know safemigrations nor come after one that does."""
+        """The migrations of these apps that don't use safemigrations and don't depend on one that does."""
         after: set[Key] = set()
         for key in self.order:
             parents = {parent.key for parent in self.loader.graph.node_map[key].parents}
@@ -72,7 +72,7 @@ class History:
 
 
 class Checked(Data):
-    """Which migrations are looked at, and which of these only to be counted."""
+    """Which migrations are checked, and which of them are only counted."""
 
     exempt: set[Key]
     older: set[Key]

@@ -32,7 +32,10 @@ def situations(
 
 
 class Placed:
-    """The situations of a migration, for all who ask: to render the models anew takes as long as most migrations."""
+    """The operations of a migration with their situations.
+
+    They are computed once: rendering the models takes as long as applying most migrations.
+    """
 
     def __init__(self, migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> None:
         self.migration, self.state, self.connection = migration, state, connection
@@ -46,14 +49,14 @@ class Placed:
 
 
 def steps_of(placed: Placed, run: Run) -> Iterator[Step]:
-    """What its operations are going to do, in both halves; nothing is sent."""
+    """The steps of both halves of the migration's operations; nothing is sent."""
     for operation, at in placed:
         if isinstance(operation, Change) and operation.has_plans(at, run):
             yield from (*operation.expand(at), *operation.contract(at))
 
 
 def steps_back_of(placed: Placed, run: Run) -> Iterator[Step]:
-    """What takes its operations back; nothing is sent."""
+    """The steps that take the migration's operations back; nothing is sent."""
     for operation, at in placed:
         if isinstance(operation, Change) and operation.has_plans(at, run):
             yield from operation.way_back(at)
@@ -82,7 +85,7 @@ def unwrapped(migration: Migration) -> Iterator[Any]:
 
 
 def created_by(migration: Migration, before: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-    """The models that it makes; and those that it moves here, where they are among those made `before`."""
+    """The models that the migration creates, and those that it moves here if they are among `before`."""
     return {
         (migration.app_label, operation.name.lower())
         for operation in unwrapped(migration)
@@ -99,7 +102,7 @@ def tables_locked_by(migration: Migration, state: ProjectState) -> list[Name]:
 
 
 def stock_tables(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> list[Name]:
-    """The tables that stock operations change here, as the routers say; those that are there before the migration."""
+    """The existing tables that stock operations of the migration change in this database, according to the routers."""
     stock = [operation for operation in unwrapped(migration) if not isinstance(operation, Change)]
     keys = {(migration.app_label, name) for operation in stock for name in _models_of(operation)}
     models = [state.models[key] for key in sorted(keys & state.models.keys())]
@@ -125,13 +128,19 @@ def _models_named(operation: Any, app_label: str, state: ProjectState) -> Iterat
 
 
 def models_touched(migration: Migration, state: ProjectState) -> set[tuple[str, str]]:
-    """Those whose tables it may change, under each name that it calls them by; `state` is the one before it."""
+    """The models whose tables the migration may change, under each name that it uses for them.
+
+    `state` is the one before the migration.
+    """
     found = {(migration.app_label, name) for one in _each(migration.operations) for name in _models_of(one)}
     return found | (_pointing_at(found, state) if any(map(_alters_a_key, unwrapped(migration))) else set())
 
 
 def _each(operations: Any) -> Iterator[Any]:
-    """With both halves of what is wrapped: a table that only the state is told of was changed in some other way."""
+    """The operations, and both halves of each SeparateDatabaseAndState.
+
+    A table that only the state half mentions was changed in some other way.
+    """
     for operation in operations:
         if _wraps(operation):
             yield from _each([*operation.database_operations, *operation.state_operations])
@@ -179,7 +188,7 @@ def _key_of(model: Any, app_label: str) -> tuple[str, str]:
 
 
 def fits_a_transaction(migration: Migration, run: Run) -> bool:
-    """Do only operations of ours keep it from being atomic, on tables that nobody but this run knows?"""
+    """Do only our operations keep the migration from being atomic, on tables that no other run knows?"""
     return any(isinstance(operation, Change) for operation in migration.operations) and all(
         _fits_a_transaction(operation, migration, run) for operation in migration.operations
     )

@@ -49,13 +49,16 @@ class Rollout(Run):
 
 
 class Refusing:
-    """Asks migrations in the order in which one run of migrate would apply them."""
+    """Asks about migrations in the order in which one run of migrate would apply them."""
 
     def __init__(self, created: Collection[tuple[str, str]] = ()) -> None:
         self.run, self.holders = Rollout(created=set(created)), list[Holder]()
 
     def refused(self, migration: Migration, state: ProjectState) -> Iterator[Said]:
-        """The operations that it refuses, and why. `state` is the one before the migration, and stays as it is."""
+        """The operations of a migration that migrate refuses, each with the reason.
+
+        `state`, the one before the migration, isn't changed.
+        """
         self.run.created |= created_by(migration, self.run.created)
         self.run.freed = {claim for holder in self.holders for claim in holder.frees}
         connection = _home(migration, state)
@@ -74,11 +77,11 @@ class Refusing:
 
 
 class NeedsServer(Exception):
-    """What is asked would have to be asked of a database."""
+    """Planning asked a question that only a database can answer."""
 
 
 def without_server(connection: BaseDatabaseWrapper) -> BaseDatabaseWrapper:
-    """One that plans and never connects: the checks work where there is no database. Its constants aren't quoted."""
+    """A connection that plans and never connects, so the checks work without a database. It doesn't quote constants."""
     copy = connection.copy()
     set_on(copy, connect=_refuse_to_connect, only_plans=True)
     set_on(copy.ops, compose_sql=lambda sql, params: f"{sql} {params}")
@@ -98,7 +101,7 @@ def _home(migration: Migration, state: ProjectState) -> BaseDatabaseWrapper | No
 
 
 def _not_planned(placed: Placed, run: Run) -> Iterator[Said]:
-    """What has no plan: an expression over a field that isn't there, a change that the operation doesn't make."""
+    """Why an operation has no plan: an expression over a missing field, or a change that the operation doesn't make."""
     for operation, at in placed:
         try:
             if isinstance(operation, Change) and operation.has_plans(at, run):
@@ -113,7 +116,10 @@ def _not_planned(placed: Placed, run: Run) -> Iterator[Said]:
 
 
 def refused_alone(migration: Migration, state: ProjectState, created: Iterable[str]) -> Iterator[Said]:
-    """What one file says that no migrate carries out. A squash is for databases that no release uses yet."""
+    """What every migrate refuses in this one file.
+
+    A squash isn't asked: it is for databases that no release uses yet.
+    """
     if not migration.replaces and _has_to_be_planned(migration):
         yield from Refusing({(migration.app_label, name) for name in created}).refused(migration, state)
 
@@ -142,13 +148,13 @@ def _may_clash(former: Any, later: Any) -> bool:
 
 
 def _are_of_one_field(former: Any, later: Any) -> bool:
-    """Two parts of one AlterField, as makemigrations writes them."""
+    """Are they two parts of one AlterField, as makemigrations writes them?"""
     both = isinstance(former, migrations.AlterField) and isinstance(later, migrations.AlterField)
     return bool(both) and (former.model_name, _names(former)) == (later.model_name, _names(later))
 
 
 def _names(operation: Any) -> set[str]:
-    """What an operation calls fields, columns, indexes and constraints; not its model."""
+    """The names of fields, columns, indexes and constraints in an operation, without the name of its model."""
     named = [getattr(operation, name, "") for name in ("name", "old_name", "new_name")]
     parts = [getattr(operation, name, None) for name in ("index", "constraint")]
     field = getattr(operation, "field", None)

@@ -1,4 +1,4 @@
-"""The migrations of one release that a file names: what one of them makes, the other may change as it likes."""
+"""The migrations that a file names as its own release: one may freely change tables that another creates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def created_by(migration: Migration) -> set[str]:
 
 
 def named_by(migration: Migration, history: History) -> Iterator[Migration]:
-    """Of its own app, as a migration changes no table of another; one that doesn't exist is nobody's release."""
+    """The migrations of the same app that a migration names as its release; names that don't exist are left out."""
     for label, name in getattr(migration, ATTRIBUTE, ()):
         key = history.resolve((label, name))
         if key and label == migration.app_label:

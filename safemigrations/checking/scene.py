@@ -1,5 +1,8 @@
-"""What is known where a statement stands: the models before the migration, the tables that it makes, the locks that
-its transaction holds, and the checks that earlier migrations proved."""
+"""The context of a statement.
+
+That is: the models before the migration, the tables that it creates, the locks that its transaction holds, and the
+checks that earlier migrations validated.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ FEW = {"django_migrations", "django_content_type", "auth_permission", "django_si
 
 
 def number_of_databases() -> int:
-    """A replica that tests mirror isn't migrated. Django gives every database the key MIRROR once it is used."""
+    """The number of databases that are migrated.
+
+    A mirror for tests doesn't count; Django sets MIRROR in every entry that is used.
+    """
     return sum(not (each.get("TEST") or {}).get("MIRROR") for each in settings.DATABASES.values())
 
 
@@ -98,7 +104,7 @@ class Scene:
         return table in self.made
 
     def is_used(self, table: str, column: str = "") -> bool:
-        """Does the release before this migration name the table, or the column, in its queries?"""
+        """Does the release before this migration use the table, or the column, in its queries?"""
         found = self.table(table)
         if self.is_new(table):
             return False
@@ -125,7 +131,7 @@ class Scene:
             self.held[table] = (lock, by)
 
     def begin(self) -> None:
-        """Another transaction."""
+        """Begin another transaction."""
         self.held.clear()
         self.values.clear()
         self.types.clear()
@@ -149,7 +155,7 @@ class Scene:
         return written | (found.checks_not_null(column) if found else set())
 
     def earlier_texts(self) -> list[str]:
-        """The SQL of the migrations before this one, the first time that it is asked."""
+        """The SQL of the migrations before this one, computed on first use."""
         texts, self._earlier = list(self._earlier), ()
         return texts
 

@@ -26,13 +26,13 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Its path as a person at the terminal would type it."""
+        """The path of the file, as a person would type it at the terminal."""
         here = Path.cwd()
         return str(self.path.relative_to(here)) if self.path.is_relative_to(here) else str(self.path)
 
     @property
     def package(self) -> str:
-        """What its relative imports begin with."""
+        """The package that its relative imports start from."""
         return self.module if self.path.name == "__init__.py" else self.module.rpartition(".")[0]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What the pages say of rows beyond their columns: why they wait, how far they are, who is there."""
+"""The facts beyond the columns of a row that the pages show: why it waits, how far it is, who works on it."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ REJECTED_SHOWN = 100  # rejected rows of one backfill
 
 
 def answers_of_the_gate(connection: BaseDatabaseWrapper) -> dict[int, str]:
-    """Why rows may not run at this moment, by their number; one that may isn't among them. Looks once."""
+    """The reasons why rows may not run at this moment, by row number; rows that may run are left out. Looks once."""
     found = answers(connection, _rows(connection, status__in=HOLDING))
     return {number: answer.reason for number, answer in found.items()}
 
 
 def _rows(connection: BaseDatabaseWrapper, **filters: Any) -> list[Contract]:
-    """Never adds a column, as queue.rows() does."""
+    """The rows as they are; unlike queue.rows(), it never adds a column to the table."""
     return list(queue.rows(connection, **filters)) if is_up_to_date(connection, Contract) else []
 
 
 def lost_with(connection: BaseDatabaseWrapper, number: int) -> list[str]:
-    """What goes for good when this row runs, with its rows and sizes."""
+    """What is lost for good when this row runs, with its rows and sizes."""
     plans = [row.steps for row in _rows(connection, pk=number) if row.is_signed]
     return [str(loss) for loss in losses(connection, plans)]
 
 
 def lines_of(connection: BaseDatabaseWrapper, number: int) -> str:
-    """What this row sends, with the reasons, as its plan says it: nothing is asked."""
+    """The statements of this row and their reasons, as its plan has them; the database is asked nothing."""
     rows = (row for row in _rows(connection, pk=number) if row.is_signed)
     return "\n".join(line for row in rows for line in preview.lines_of(row.steps))
 
@@ -71,7 +71,7 @@ class Speed(Data):
 
 
 def speed(row: AbstractProgress, visited: int, filled: int) -> Speed:
-    """On average since it was begun."""
+    """The average since the backfill began."""
     seconds = ((row.finished_at or now()) - row.started_at).total_seconds() if row.started_at else 0
     share = min(1.0, visited / row.estimate) if row.estimate else None
     is_over = row.status == Status.DONE
@@ -115,7 +115,7 @@ def _sums(connection: BaseDatabaseWrapper, rows: Sequence[AbstractProgress]) -> 
 
 
 def _owners(connection: BaseDatabaseWrapper, rows: Sequence[AbstractProgress]) -> Counter[int]:
-    """How many sessions that are still there have a section of each backfill."""
+    """The number of sections of each backfill whose owner's session is still connected."""
     running = [row.pk for row in rows if row.status == Status.RUNNING]
     if not running or not is_up_to_date(connection, Section):
         return Counter()
@@ -142,7 +142,7 @@ def _why(row: AbstractProgress, status: str) -> str:
 
 
 def rejected(row: AbstractProgress) -> list[tuple[Any, str]]:
-    """The keys of rows that it comes back to, and why; the first of them."""
+    """The first keys that the backfill will try again, and why the database rejected each."""
     return [(key, error or "locked by somebody") for _, key, error in row.left[:REJECTED_SHOWN]]
 
 
@@ -156,12 +156,12 @@ def sections_of(connection: BaseDatabaseWrapper, row: AbstractProgress) -> list[
 
 
 def connected(connection: BaseDatabaseWrapper) -> Counter[str]:
-    """How many sessions each mark has at this moment, the one that asks included."""
+    """The number of sessions of each mark at this moment, the asking session included."""
     return Counter([own_mark(), *(session.mark for session in look(connection) if session.mark)])
 
 
 def unknown_marks(connection: BaseDatabaseWrapper) -> list[str]:
-    """The marks of sessions whose release never migrated here."""
+    """The marks of sessions whose release never migrated this database."""
     return sorted(set(connected(connection)) - set(_recorded(connection)))
 
 
@@ -173,7 +173,7 @@ def _recorded(connection: BaseDatabaseWrapper) -> Iterable[str]:
 
 
 def waited(connection: BaseDatabaseWrapper, rows: Sequence[AbstractEntry]) -> dict[Any, float]:
-    """For how many seconds the steps of each run waited for locks, by its key."""
+    """The seconds that the steps of each run waited for locks, by the key of the run."""
     sums = dict.fromkeys((row.pk for row in rows), 0.0)
     for step in _steps(connection, rows):
         sums[step.entry] += step.waited

@@ -1,4 +1,4 @@
-"""The same answer as a check of django-health-check, version 4: "safemigrations.console.health_check.Ready"."""
+"""The readiness of a release as a check of django-health-check 4: "safemigrations.console.health_check.Ready"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safemigrations.contracts.readiness import readiness
 
 @dataclass
 class Ready(HealthCheck):  # type: ignore[misc]  # Any where the package isn't typed
-    """Is everything applied that this release needs, and nothing contracted that it can't do without?"""
+    """Is everything applied that this release needs, and nothing contracted that it still needs?"""
 
     databases: Sequence[str] = field(default=(), repr=False)
 

@@ -1,4 +1,7 @@
-"""What Prometheus scrapes, or `migrate` pushes: all of it stands in our tables, so every process tells the same."""
+"""Metrics for Prometheus, scraped or pushed by `migrate`.
+
+All of them come from our tables, so every process gives the same.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,7 @@ class Metrics(Collector):
         self.gauges["age"].add_metric([connection.alias], oldest)
 
     def _of_backfills(self, connection: BaseDatabaseWrapper) -> None:
-        """Those that aren't finished, by the number that people know."""
+        """Metrics of unfinished backfills, labelled with the number that people know."""
         there = is_up_to_date(connection, backfills.Progress)
         rows = list(backfills.rows(connection, status__in=backfills.UNFINISHED)) if there else []
         found = facts.working(connection, rows) if rows else {}
@@ -85,7 +88,7 @@ class Metrics(Collector):
             self.gauges["rate"].add_metric(labels, speed.rows_a_second)
 
     def _of_the_past(self, connection: BaseDatabaseWrapper) -> None:
-        """From the ledger, which outlives the processes."""
+        """Totals from the ledger, which outlives the processes."""
         if not (is_up_to_date(connection, ledger.Entry) and is_up_to_date(connection, ledger.Noted)):
             return
         waited = ledger.steps(connection).order_by().aggregate(Sum("waited"))["waited__sum"]
@@ -111,13 +114,13 @@ def _registry(databases: Collection[str]) -> CollectorRegistry:
 
 
 def scraped() -> bytes:
-    """Of every PostgreSQL database, in the text format."""
+    """The metrics of every PostgreSQL database, in the text format."""
     postgres = [alias for alias in connections if connections[alias].vendor == "postgresql"]
     return generate_latest(_registry(postgres))
 
 
 def push(alias: str, gateway: str) -> None:
-    """Push those of one database; what goes wrong is logged, and fails nothing."""
+    """Push the metrics of one database; an error is logged, and never fails the run."""
     if connections[alias].vendor != "postgresql":
         return
     try:
@@ -128,7 +131,7 @@ def push(alias: str, gateway: str) -> None:
 
 
 def _sending(url: str, method: str, timeout: float | None, headers: Any, data: bytes) -> Callable[[], None]:
-    """As prometheus_client sends it, which leaves the connection open."""
+    """Send as prometheus_client does, but close the connection, which prometheus_client leaves open."""
 
     def send() -> None:
         try:

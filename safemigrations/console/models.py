@@ -1,4 +1,4 @@
-"""Our own tables as models that Django's admin can show: never managed, and empty for whoever doesn't name a database.
+"""Our own tables as models for Django's admin: unmanaged, and without rows unless a database is named.
 
 `dumpdata` asks every model of every app for its rows, also in a database that no `migrate` of ours has seen. The pages
 ask with rows_of().
@@ -85,7 +85,7 @@ class PastRun(AbstractEntry):
 
 
 def rows_of(model: type[Row], connection: BaseDatabaseWrapper) -> models.QuerySet[Row]:
-    """Newest first; none where the table isn't there, or lacks what this version knows until `migrate` has run."""
+    """The rows, newest first; none where the table is missing, or lacks a column that only the next `migrate` adds."""
     found: models.QuerySet[Row] = models.QuerySet(model, using=connection.alias).order_by("-pk")
     there = connection.vendor == "postgresql" and is_up_to_date(connection, model)
     return found if there else found.none()

@@ -1,4 +1,4 @@
-"""Metrics of a run that has ended go to a gateway, where a setting names one."""
+"""Pushes the metrics of a run to a gateway at its end, if METRICS_GATEWAY names one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people decided about contract rows and backfills: kept with who, when and why, also when the row is gone."""
+"""Decisions of people about contract rows and backfills: kept with who, when and why, even after the row is gone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def keep(
     reason: str = "",
     **details: Any,
 ) -> None:
-    """Remember what was done to a row; `details` are values that JSON knows."""
+    """Remember a decision about a row; the values of `details` can be written as JSON."""
     ensure_table(connection, Act)
     Act._base_manager.using(connection.alias).create(
         app_label=row.app_label,
@@ -70,17 +70,17 @@ def keep(
 
 
 def ensure(connection: BaseDatabaseWrapper) -> None:
-    """Make the table, where it isn't there."""
+    """Create the table if it is missing."""
     ensure_table(connection, Act)
 
 
 def by(user: str) -> dict[str, str]:
-    """The detail that says who asked for it on a page; whoever types a command is the user of the process."""
+    """The detail that names the user of an admin page; a decision made by a command has the user of its process."""
     return {"user": user} if user else {}
 
 
 def kept(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Act]:
-    """The acts of this database that match, oldest first."""
+    """The decisions in this database that match, oldest first."""
     found = Act._base_manager.using(connection.alias).order_by("id")
     if connection.vendor != "postgresql" or not has_table(connection, Act):
         return found.none()

@@ -1,4 +1,4 @@
-"""What the gate would answer now, for whoever only looks."""
+"""What the gate would answer now, for callers that only look."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Answer(Data):
 
 
 def answers(connection: BaseDatabaseWrapper, contracts: Sequence[Contract]) -> dict[int, Answer]:
-    """By the numbers of the rows; one that may run isn't among them. Looks once."""
+    """The reasons by row number; rows that may run are left out. Looks once."""
     try:
         rows = chosen.as_rows(contracts, unfinished.backfills(connection))
     except StepFailed as error:  # a row that nobody with SECRET_KEY has written: none runs

@@ -1,4 +1,4 @@
-"""Which rows of the contract a command is about: all, those up to a migration, or those of one migration alone."""
+"""Which rows of the contract a command is about: all rows, those up to a migration, or those of one migration alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .unfinished import Unfinished, needed_by
 
 
 class Target:
-    """What stands on the command line behind `migrate`: nothing, an app, or a migration."""
+    """The argument after `migrate`: none, an app, or a migration."""
 
     def __init__(self, loader: MigrationLoader, rows: Iterable[Contract], label: str = "", name: str = "") -> None:
         self.loader = loader
@@ -42,7 +42,7 @@ class Target:
         return [key for key in graph.leaf_nodes() if self.label in ("", key[0])]
 
     def migrations(self, *, alone: bool) -> set[Key]:
-        """Those whose rows are meant, `alone`: without those before it."""
+        """The migrations whose rows are meant; `alone` leaves out the migrations before the target."""
         if self.key and alone:
             return {self.key, *self._replaced(self.key)}
         before = {key for node in self.nodes for key in self.loader.graph.forwards_plan(node)}
@@ -54,7 +54,7 @@ class Target:
         return [(label, name) for label, name in migration.replaces] if migration else []
 
     def _after_within_its_squash(self) -> set[Key]:
-        """What was squashed together with the target, and came after it."""
+        """The migrations that were squashed together with the target and came after it."""
         if not self.key or self.key in self.loader.graph.nodes or self.key not in self.replacing:
             return set()
         together = self._replaced(self.replacing[self.key])
@@ -62,7 +62,10 @@ class Target:
 
 
 def _resolved(names: Iterable[Key], label: str, prefix: str) -> Key:
-    """As `migrate` takes the beginning of a name; also names that are squashed, or only in the queue."""
+    """The name that begins with `prefix`, found as `migrate` finds it.
+
+    Names that were squashed, or that stand only in the queue, are found, too.
+    """
     found = sorted(name for app, name in names if app == label and name.startswith(prefix))
     if prefix in found or len(found) == 1:
         return label, prefix if prefix in found else found[0]
@@ -72,7 +75,7 @@ def _resolved(names: Iterable[Key], label: str, prefix: str) -> Key:
 
 
 def as_rows(contracts: Sequence[Contract], backfills: Sequence[Unfinished]) -> list[Row]:
-    """`backfills`: those of the database that aren't finished."""
+    """The rows as the gate looks at them; `backfills` are the unfinished ones of the database."""
     own = [step for one in contracts for step in one.steps] if backfills else []
     works = [_Work.of(one) for one in contracts]
     return [
@@ -99,7 +102,7 @@ def with_needs(rows: Sequence[Row], numbers: Collection[int]) -> list[Row]:
 
 
 class _Work(Data):
-    """What a row works on, read from its plan once: it is compared with every other row."""
+    """What a row works on. Its plan is read once, as each row is compared with every other row."""
 
     number: int
     claims: list[Claim]  # a twin as the column that it is
@@ -122,7 +125,10 @@ class _Work(Data):
         )
 
     def needs(self, other: _Work) -> bool:
-        """An earlier one that works on the same; a later one that drops what this works on."""
+        """Does another row have to run before this one?
+
+        Yes, for an earlier row that works on the same, and for a later row that drops it.
+        """
         if self.all_tables.isdisjoint(other.all_tables):
             return False
         if other.number < self.number:
@@ -137,7 +143,7 @@ class _Work(Data):
 
 
 def _claims(row: Contract) -> Iterator[Claim]:
-    """Two foreign keys may point at one key, and need nothing of each other."""
+    """The claims of a row by which rows are compared; two foreign keys to one key don't need each other."""
     for step in row.steps:
         for claim in (*step.takes, *step.frees, *step.works_on):
             is_twin = claim.kind is Kind.TWIN

@@ -79,7 +79,7 @@ def adopt(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, migration:
 
 
 def trust(connection: BaseDatabaseWrapper, numbers: Sequence[int], *, reason: str) -> list[Contract]:
-    """Sign rows that somebody has looked at, and whose plan is right."""
+    """Sign rows whose plan a person has checked."""
     rows = _each(connection, numbers, Contract.sign, "trust", reason)
     _tell(connection, (happened.ContractTrusted(**row.told, reason=reason, user="") for row in rows))
     return rows
@@ -98,7 +98,7 @@ def _each(
     reason: str,
     **details: str,
 ) -> list[Contract]:
-    """All of these rows or none; a row that is running now is waited for."""
+    """Apply `change` to all of these rows or to none; a row that is running is waited for."""
     with transaction.atomic(using=connection.alias):
         rows = [_row(connection, number) for number in numbers]
         for row in rows:
@@ -143,7 +143,7 @@ def _applied_here(connection: BaseDatabaseWrapper, migration: str, known: frozen
 
 
 def _refuse_what_is_not_lost(connection: BaseDatabaseWrapper, row: Contract, known: frozenset[Key]) -> None:
-    """A row can be adopted when its migration was in the code once, not when a newer release has it."""
+    """Only a row whose migration is gone from the code may be adopted, not one that a newer release has."""
     if (row.app_label, row.migration) in known:
         raise CommandError(f"This code has {row.app_label}.{row.migration}, so row {row.pk} needs nobody to adopt it.")
     newer = newer_that_knows(connection, row.app_label, row.migration)

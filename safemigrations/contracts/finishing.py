@@ -1,4 +1,4 @@
-"""What was left for the contract before it ran at once: finished before the next migration meets it."""
+"""Finishes contracts that were left before CONTRACT became "immediately", before the next migration meets them."""
 
 from __future__ import annotations
 

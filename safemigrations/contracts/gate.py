@@ -48,11 +48,11 @@ class Others(Data):
 
     @property
     def any_is_known(self) -> bool:
-        """Has another release been noted? Else a mark that nobody knows says as little as none."""
+        """Has another release been noted? If none has, a mark that nobody knows says as little as no mark."""
         return any(mark != self.own for mark in self.releases)
 
     def needs(self, mark: str, row: Row) -> bool:
-        """Does this release need what goes, as far as anybody knows?"""
+        """Does the release of this mark need what the row removes, as far as is known?"""
         if mark == self.own:
             return False
         release = self.releases.get(mark)
@@ -61,7 +61,7 @@ class Others(Data):
         return not release.knows(*row.key) and not row.tables.isdisjoint(release.tables)
 
     def is_judged(self, session: Seen) -> bool:
-        """Is it known which release it belongs to?"""
+        """Is the release of the session known?"""
         mark = session.mark
         return mark is not None and (mark == self.own or mark in self.releases or self.any_is_known)
 
@@ -95,12 +95,12 @@ class Why(Enum):
 
     @property
     def is_the_gate(self) -> bool:
-        """Does the gate say no, and not people, nor another row?"""
+        """Does the gate itself refuse, rather than a person or another row?"""
         return self.can_be_forced or self in (Why.UNKNOWN, Why.UNFILLED)
 
 
 class Wait(Data):
-    """Why a row doesn't run, and because of whom."""
+    """Why a row waits, and for whom."""
 
     row: Row
     why: Why
@@ -110,7 +110,7 @@ class Wait(Data):
 
 
 class Verdict(Data):
-    """Which rows run, which wait, what was forced, and whose sessions nobody can judge."""
+    """The rows that run, the rows that wait, what was forced, and the sessions whose release is unknown."""
 
     runs: list[Row]
     waits: list[Wait]
@@ -119,12 +119,16 @@ class Verdict(Data):
 
     @property
     def says_no(self) -> bool:
-        """Does a row wait that nobody has decided about?"""
+        """Does a row wait for another reason than a person's decision?"""
         return any(wait.why.is_the_gate for wait in self.waits)
 
 
 def decide(rows: Sequence[Row], known: AbstractSet[Key], others: Others, rules: Rules, now: datetime) -> Verdict:
-    """`known`: the migrations that this code has. Rows are in their order, and what a row needs is among them."""
+    """Which rows run and which wait.
+
+    `known` are the migrations that this code has. Rows are in their order, and with each row come the rows that it
+    needs.
+    """
     found = [wait for row in rows if (wait := _wait(row, known, others, rules, now))]
     forced = [wait for wait in found if rules.forced and wait.why.can_be_forced]
     waits = [wait for wait in found if wait not in forced]
@@ -139,7 +143,7 @@ def decide(rows: Sequence[Row], known: AbstractSet[Key], others: Others, rules: 
 
 
 def _wait(row: Row, known: AbstractSet[Key], others: Others, rules: Rules, now: datetime) -> Wait | None:
-    """The first reason, the one that lasts longest, or None."""
+    """The reason that lasts longest, or None."""
     if row.status == Status.SKIPPED:
         return Wait(row, Why.SKIPPED)
     if row.is_postponed and (row.until is None or row.until > now):
@@ -170,7 +174,7 @@ def _because_of(others: Others, row: Row, rules: Rules, now: datetime) -> Iterat
 
 
 def _behind(rows: Iterable[Row], waits: Iterable[Wait]) -> list[Wait]:
-    """The rows that need one that waits; who needs a skipped one doesn't wait for it, as it never runs."""
+    """The rows that need a waiting row. A skipped row never runs, so no row waits for it."""
     held = {wait.row.number: wait.why for wait in waits}
     found = list[Wait]()
     while True:

@@ -1,4 +1,4 @@
-"""What is lost when rows of the contract run: columns and tables, with their rows and sizes."""
+"""The columns and tables that are lost when rows of the contract run, with their row counts and sizes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..postgres.values import literal
 
 
 class Loss(Data):
-    """A column or a table that goes, with about so many rows and bytes; None: the statistics don't say it."""
+    """A column or table that goes, with estimated rows and bytes; None where statistics are missing."""
 
     claim: Claim
     rows: int
@@ -26,7 +26,10 @@ class Loss(Data):
 
 
 def losses(connection: BaseDatabaseWrapper, plans: Iterable[Plan]) -> list[Loss]:
-    """Those that are there; what a step frees only to give its name to a twin isn't lost, nor is a table's old name."""
+    """The losses that these plans cause.
+
+    A column that only gives its name to its twin isn't lost, nor is the old name of a table.
+    """
     gone = dict.fromkeys(
         claim
         for plan in plans

@@ -37,12 +37,12 @@ class Holder(Data):
         return to_type(f"migrate {self.app_label} {self.migration}", alias)
 
     def is_left_by(self, migration: Migration) -> bool:
-        """By the migration itself, or by one that was squashed into it."""
+        """Was it left by the migration, or by a migration that was squashed into it?"""
         return self.app_label == migration.app_label and self.migration in names_of(migration)
 
 
 def names_of(migration: Migration) -> set[str]:
-    """Its own, and those of the migrations that were squashed into it."""
+    """The migration's own name, and the names of the migrations that were squashed into it."""
     return {migration.name, *(name for _, name in migration.replaces)}
 
 
@@ -51,7 +51,7 @@ def holder_of(claim: Claim, holders: Iterable[Holder]) -> Holder | None:
 
 
 def held_by(plan: Plan) -> frozenset[Claim]:
-    """All that a plan works on: no other migration may touch it meanwhile."""
+    """Everything that a plan works on: no other migration may touch it before the plan has run."""
     said = {claim for step in plan for claim in (*step.takes, *step.frees, *step.works_on)}
     return frozenset(said | _tables(plan))
 
@@ -66,7 +66,7 @@ def kept_by(plan: Plan) -> frozenset[Claim]:
 
 
 def freed_by(plan: Plan) -> frozenset[Claim]:
-    """What is gone when the plan is done."""
+    """Everything that is gone after the plan has run."""
     return frozenset(claim for step in plan for claim in step.frees)
 
 

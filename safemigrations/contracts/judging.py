@@ -1,4 +1,4 @@
-"""The gate at work: it looks who uses the database, and decides which rows run."""
+"""The gate at work: looks at who uses the database, and decides which rows run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .sessions import Seen, watch
 
 
 class Judgement(Data):
-    """What was decided, who was seen, and by which rules."""
+    """The decision, the sessions that were seen, and the rules that were applied."""
 
     verdict: Verdict
     others: Others
@@ -37,7 +37,7 @@ def rules(*, forced: bool, is_open: bool) -> Rules:
 
 
 def note(connection: BaseDatabaseWrapper) -> None:
-    """This release has come so far; with GATE_QUIET the processes of all releases note themselves from now on."""
+    """Note that this release was here. With GATE_QUIET, every process notes its release from now on."""
     record(connection)
     if conf.gate_quiet():
         quiet.ensure(connection)
@@ -46,9 +46,10 @@ def note(connection: BaseDatabaseWrapper) -> None:
 def judge(
     connection: BaseDatabaseWrapper, rows: Sequence[Row], *, forced: bool = False, watching: float | None = None
 ) -> Judgement:
-    """Looks for nobody where no row may run anyway, only once where that is forced.
+    """Decide which rows run.
 
-    `watching`: for so many seconds, instead of GATE_WATCH.
+    It looks at nobody if no row may run anyway, and only once if the run is forced. `watching` seconds replace
+    GATE_WATCH.
     """
     by = rules(forced=forced, is_open=contracts_at_once(connection))
     known, others = names_known_to(connection), Others((), {}, {}, own_mark())

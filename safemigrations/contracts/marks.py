@@ -46,7 +46,7 @@ def own_mark() -> str:
 
 
 def mark_in(application_name: str | None) -> str | None:
-    """The mark that a session carries; a pooler may have written something after it."""
+    """The mark in an application_name; a pooler may have appended something to it."""
     found = MARK.search(application_name or "")
     return found[1] if found else None
 
@@ -65,7 +65,7 @@ def marked(name: str, mark: str) -> str:
 
 
 def install() -> None:
-    """Give every PostgreSQL database of this project the mark, for connections that are opened from now on."""
+    """Let every connection that is opened from now on carry the mark."""
     with suppress(ImproperlyConfigured):  # a check says so, and this runs before it
         if conf.marks():
             _mark_databases()
@@ -80,7 +80,7 @@ def _mark_databases() -> None:
 
 
 def _is_postgresql(engine: str) -> bool:
-    """Importing a backend takes 30 ms and more, so those of Django are known by name."""
+    """Is it a PostgreSQL backend? Django's own are known by name, as importing a backend takes 30 ms or more."""
     if engine in POSTGRESQL or engine.removeprefix("django.db.backends.") in OTHERS:
         return engine in POSTGRESQL
     try:
@@ -93,7 +93,7 @@ def _is_postgresql(engine: str) -> bool:
 
 
 def name_without(options: Mapping[str, Any]) -> str:
-    """The application_name that a session would have without the mark: libpq's order."""
+    """The application_name that a session would have without the mark, found in the order that libpq uses."""
     return str(
         options.get("application_name")
         or _of_service(options.get("service") or os.environ.get("PGSERVICE"))

@@ -38,7 +38,7 @@ class OnDisk(Data):
 
 @cache
 def on_disk() -> OnDisk:
-    """As it was when this process asked for the first time: what is written later is another release."""
+    """The migrations on disk when this process first asked; migrations written later belong to another release."""
     return read(thorough=False)
 
 
@@ -57,7 +57,7 @@ def read(*, thorough: bool) -> OnDisk:
 
 
 def _listed(package: str) -> list[tuple[str, list[str]]]:
-    """Where a package lies, and the names of its modules."""
+    """The folder of a package, and the names of the modules in it."""
     around, _, name = package.rpartition(".")
     beside = getattr(sys.modules.get(around), "__path__", ())
     listed = [(folder, _modules(folder)) for folder in (f"{path}/{name}" for path in beside)]
@@ -94,7 +94,7 @@ def _modules(folder: str) -> list[str]:
 
 
 def _like_a_squash(names: list[str]) -> list[str]:
-    """Those that say so and, where the numbers of an app have a gap or a double, those that stand beside one."""
+    """The names that look like a squash: by their name, or because numbers around them are missing or double."""
     numbers = [name.partition("_")[0] for name in names]
     known = Counter(number for number in numbers if number.isdecimal())
     if len(names) > 1 and _are_in_a_row(known, len(names)):
@@ -108,7 +108,7 @@ def _are_in_a_row(numbers: Counter[str], count: int) -> bool:
 
 
 def _replaced_by(folder: str, name: str) -> set[Key] | None:
-    """None: that can't be read without importing it."""
+    """The names that a file replaces; None if that can't be read without importing it."""
     text = _source(folder, name)
     assignment = REPLACES.search(text) if text is not None else None
     if text is None or (assignment and not assignment["literal"]):

@@ -38,7 +38,7 @@ from .table import HOLDING, OPEN, Contract, Status
 
 
 def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Contract]:
-    """The rows of this database that match, oldest first; none where the table was never made."""
+    """The rows of this database that match, oldest first; none if the table was never created."""
     found = Contract._base_manager.using(connection.alias).order_by("id")
     if connection.vendor != "postgresql" or not has_table(connection, Contract):
         return found.none()
@@ -48,7 +48,7 @@ def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Con
 def put(
     connection: BaseDatabaseWrapper, *, app_label: str, migration: str, operation: str, label: str, plan: Plan
 ) -> None:
-    """Leave a plan for the contract. Put twice (after a crash), it stands there once."""
+    """Leave a plan for the contract. A second call for the same operation, after a crash, adds no second row."""
     ensure_table(connection, Contract)
     unsaved = Contract(operation=operation, plan=to_json(plan))
     unsaved.sign()
@@ -89,7 +89,7 @@ def open_rows(connection: BaseDatabaseWrapper) -> list[Contract]:
 
 
 def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
-    """All open contracts, also those of a migration that was killed before it was recorded."""
+    """All open contracts, including those of a migration that was killed before it was recorded."""
     return [
         Holder(row.app_label, row.migration, row.label, held_by(row.steps), freed_by(row.steps))
         for row in rows(connection, status__in=HOLDING)
@@ -97,7 +97,7 @@ def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
 
 
 def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Contract] | None = None) -> int:
-    """Run these rows, or all that is left, oldest first, and return how many. Stops at the first that fails."""
+    """Run these rows, or every open one, oldest first, and return how many ran. Stops at the first that fails."""
     chosen = open_rows(connection) if only is None else list(only)
     plans = foresee(connection, report, chosen)
     for row, plan in zip(chosen, plans, strict=True):
@@ -111,7 +111,7 @@ def contract(connection: BaseDatabaseWrapper, report: Report, only: Iterable[Con
 
 
 def foresee(connection: BaseDatabaseWrapper, report: Report, chosen: Sequence[Contract]) -> list[Plan]:
-    """The plans of these rows. Raises whatever is going to stop them, before anything is changed."""
+    """The plans of these rows. Raises the errors that are going to stop them, before anything is changed."""
     refuse_others(connection)
     reversals.refuse_contract(connection)
     refuse_used(connection, chosen)
@@ -139,7 +139,7 @@ def plans_of(connection: BaseDatabaseWrapper, chosen: Sequence[Contract]) -> lis
 
 
 def dropped_by(plan: Plan) -> list[Claim]:
-    """What the plan frees, but for the former name of a column: what is done under that name isn't gone."""
+    """The claims that the plan frees, without the former name of a column: what has the new name isn't gone."""
     return [claim for step in plan if not step.altered_column for claim in step.frees]
 
 

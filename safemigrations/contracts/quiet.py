@@ -32,7 +32,7 @@ _noted: dict[str, float] = {}  # alias -> time.monotonic()
 
 
 def note(connection: BaseDatabaseWrapper, **signal: Any) -> None:
-    """Note that this release is up. A role that may not write there, and a standby, note nothing."""
+    """Note that this release is running. On a standby, or without the right to write there, nothing is noted."""
     due = time.monotonic() - _noted.get(connection.alias, -EVERY) >= EVERY
     if connection.vendor != "postgresql" or not due or not _is_wanted():
         return
@@ -54,7 +54,7 @@ def _is_wanted() -> bool:
 
 
 def remembered(connection: BaseDatabaseWrapper) -> dict[str, datetime]:
-    """When a process of each release has connected last, as far as it was noted."""
+    """The time of each release's latest connection, as far as it was noted."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [_table(connection)])
         if not cursor.fetchone()[0]:

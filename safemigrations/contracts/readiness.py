@@ -1,4 +1,4 @@
-"""Can this release serve requests on these databases? For probes, so it raises nothing and tells no secret."""
+"""Can this release serve requests on these databases? Made for probes: raises nothing and reveals no secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = 2.0  # seconds to wait for another thread's answer
 
 
 class Readiness(Data):
-    """What keeps this release from using a database; empty when nothing does."""
+    """The reasons why this release can't use a database; empty if there are none."""
 
     database: str
     unapplied: tuple[str, ...] = ()  # migrations of this release
@@ -73,12 +73,15 @@ _asking = defaultdict[str, threading.Lock](threading.Lock)
 
 
 def _schema(alias: str) -> str:
-    """That of django-tenants: each has migrations and a queue of its own."""
+    """The schema that django-tenants has chosen: each has its own migrations and queue."""
     return schema_of(connections[alias]) or "" if alias in connections else ""
 
 
 def _recent(alias: str) -> Readiness:
-    """One thread asks; the others of this process take its answer, and don't pile up behind a database that hangs."""
+    """The latest answer.
+
+    One thread asks; the others wait for its answer, so they don't pile up behind a database that hangs.
+    """
     if not _asking[alias].acquire(timeout=PATIENCE):
         return Readiness(alias, trouble=f"it hasn't answered for {PATIENCE:g} s")
     try:
@@ -125,7 +128,7 @@ NOTED = (
 
 
 def _squashed_before(connection: BaseDatabaseWrapper) -> frozenset[Key]:
-    """What this release knows besides what it has on disk: `migrate` notes what became of a squash's old migrations."""
+    """What this release knows besides its files: `migrate` noted which migrations its squashes replaced."""
     with connection.temporary_connection() as cursor:
         cursor.execute("SELECT to_regclass('safemigrations_release') IS NOT NULL")
         if cursor.fetchone()[0]:
@@ -157,7 +160,7 @@ FIND = (
 
 
 def _tables(connection: BaseDatabaseWrapper) -> Tables:
-    """Which of the two tables are there; looked up until both are, as neither ever goes."""
+    """Which of the two tables exist; asked until both do, as neither is ever dropped."""
     key = connection.alias, _schema(connection.alias), str(connection.settings_dict["NAME"])
     if key in _there:
         return _there[key]

@@ -1,4 +1,4 @@
-"""Why rows of the contract wait, in words: what the gate found, and what to type."""
+"""The reasons why rows of the contract wait, in words, with the commands to type."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ AT_MOST = 10  # sessions or migrations that are named
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
+    """The first names, and the number of the others."""
     more = f" and {len(names) - AT_MOST} more" if len(names) > AT_MOST else ""
     return f"{', '.join(names[:AT_MOST])}{more}"
 
 
 class Refusing:
-    """What is said about the rows that wait."""
+    """The sentences about rows that wait."""
 
     def __init__(
         self, connection: BaseDatabaseWrapper, contracts: Mapping[int, Contract], judgement: Judgement
@@ -39,7 +39,7 @@ class Refusing:
         self.connection, self.contracts, self.judgement = connection, contracts, judgement
 
     def text(self, waits: Iterable[Wait]) -> str:
-        """Rows that wait for the same reason stand above it."""
+        """The reasons with their rows; rows that wait for the same reason share it."""
         lines = list[str]()
         for reason, group in groupby(((self.reason(wait), wait) for wait in waits), key=lambda pair: pair[0]):
             lines += [f"{self.contracts[wait.row.number]}" for _, wait in group]
@@ -97,7 +97,7 @@ class Refusing:
 
     @cached_property
     def _standings(self) -> dict[int, Standing]:
-        """How far the backfills are, asked once however many rows wait for them."""
+        """The progress of the backfills, read once for all rows that wait for them."""
         numbers = {one.number for wait in self.judgement.verdict.waits for one in wait.row.unfilled}
         return {one.row.pk: one for one in standings(self.connection, pk__in=numbers)}
 

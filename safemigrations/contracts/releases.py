@@ -1,4 +1,4 @@
-"""The releases that have migrated this database: so it is known later which migrations each of them knows."""
+"""The releases that have migrated this database, with the migrations that each of them knows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .on_disk import Key
 
 
 class AbstractRelease(models.Model):
-    """What `migrate` noted about the code that it ran with."""
+    """What `migrate` noted about the code that ran it."""
 
     mark = models.CharField(max_length=8, unique=True)
     label = models.TextField(blank=True)  # SAFEMIGRATIONS["RELEASE"]
@@ -47,7 +47,7 @@ class Release(AbstractRelease):
 
 
 def names_known() -> frozenset[Key]:
-    """The migrations that this code has, also those that a squash replaces. Imports them, as every `migrate` does."""
+    """The migrations that this code has, and those that its squashes replace. Imports them, as every `migrate` does."""
     loader = MigrationLoader(None, load=False)
     loader.load_disk()
     replaced = (key for migration in loader.disk_migrations.values() for key in migration.replaces)
@@ -55,7 +55,7 @@ def names_known() -> frozenset[Key]:
 
 
 def record(connection: BaseDatabaseWrapper) -> Release | None:
-    """Note that the code which runs here has migrated this database; None where it may have no table there."""
+    """Note that the running code has migrated this database; None if the role may not create the table."""
     if connection.vendor != "postgresql" or not is_migrated(connection):
         return None
     used = apps.get_models(include_auto_created=True)
@@ -91,7 +91,7 @@ def squashes_on_disk() -> dict[str, list[str]]:
 
 
 def names_known_to(connection: BaseDatabaseWrapper) -> set[Key]:
-    """The migrations that this code knows in this database: also what its squashes have replaced once."""
+    """The migrations that this code knows in this database, including what its squashes have ever replaced."""
     return _known_for_ever(names_known(), squashes_on_disk(), recorded(connection).values())
 
 
@@ -113,7 +113,7 @@ def _key(text: str) -> Key:
 
 
 def newer_that_knows(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> Release | None:
-    """A release that has this migration, and that has all of this code or came here after it."""
+    """A release with this migration that is newer: it has all migrations of this code, or migrated here later."""
     releases, names = recorded(connection), names_known()
     own = releases.get(own_mark())
 

@@ -19,7 +19,7 @@ LAST = 500  # characters of what a command wrote
 
 
 def refusal(connection: BaseDatabaseWrapper) -> str | None:
-    """Why CONTRACT_REQUIRES says no; None when it says yes, or isn't set."""
+    """The reason that CONTRACT_REQUIRES gives against the contract; None if it agrees or isn't set."""
     required = conf.contract_requires()
     if required is None:
         return None
@@ -37,7 +37,7 @@ def _imported(path: str) -> Callable[[str], Any]:
 
 
 def _of_function(function: Callable[[str], Any], connection: BaseDatabaseWrapper) -> str | None:
-    """It is given the alias of the database. It says no by returning False, or by an exception."""
+    """Call a function with the alias of the database. It refuses by returning False or raising an exception."""
     name = getattr(function, "__name__", repr(function))
     try:
         answer = function(connection.alias)
@@ -47,7 +47,7 @@ def _of_function(function: Callable[[str], Any], connection: BaseDatabaseWrapper
 
 
 def _of_command(command: str, connection: BaseDatabaseWrapper) -> str | None:
-    """It finds the alias and the name of the database in its environment."""
+    """Run a command, with the alias and the name of the database in its environment."""
     environment = {
         **os.environ,
         "SAFEMIGRATIONS_DATABASE": connection.alias,

@@ -28,7 +28,7 @@ from .on_disk import Key
 
 
 class Reversal(models.Model):
-    """A migration whose way back began."""
+    """A migration whose way back has begun and not ended."""
 
     app_label = models.CharField(max_length=255)
     migration = models.CharField(max_length=255)
@@ -54,7 +54,7 @@ class Reversal(models.Model):
 
 
 def begun(connection: BaseDatabaseWrapper) -> list[Reversal]:
-    """Those of migrations that still count as applied."""
+    """The reversals of migrations that still count as applied."""
     if connection.vendor != "postgresql" or not has_table(connection, Reversal):
         return []
     found = list(Reversal._base_manager.using(connection.alias).order_by("id"))
@@ -85,9 +85,9 @@ def end(connection: BaseDatabaseWrapper, migration: Migration) -> None:
 
 
 def turn_round(connection: BaseDatabaseWrapper, migration: Migration, report: Report) -> None:
-    """Make of a migration that was half taken back one that is half applied.
+    """Turn a half reversed migration into a half applied one.
 
-    What the way back has made for itself goes first: a check of it would reject what the new release may write.
+    Objects that the way back made for itself go first: one of its checks would reject what the new release may write.
     """
     key = migration.app_label, migration.name
     for reversal in begun(connection):

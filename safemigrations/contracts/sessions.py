@@ -1,4 +1,4 @@
-"""Who uses the database now: its sessions, and which release each of them belongs to."""
+"""The sessions that use the database now, and the release of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOOLS = ("psql", "pg_dump", "pg_dumpall", "pg_restore")  # PostgreSQL's own clie
 
 
 class Seen(Data):
-    """A session that somebody has in this database."""
+    """A session in this database at one moment."""
 
     pid: int
     application_name: str
@@ -35,7 +35,7 @@ class Seen(Data):
 
     @property
     def name(self) -> str:
-        """What it is called, without the mark."""
+        """The application_name without the mark."""
         return without_mark(self.application_name)
 
     @property
@@ -75,9 +75,10 @@ def look(connection: BaseDatabaseWrapper) -> list[Seen]:
 
 
 def watch(connection: BaseDatabaseWrapper, seconds: float, is_enough: Callable[[Sequence[Seen]], bool]) -> list[Seen]:
-    """Everybody who was seen within these seconds, as seen last; ends when that is enough.
+    """Every session seen within these seconds, as it was seen last.
 
-    A release that connects for each request, or that a pooler gives a session now and then, isn't there at every look.
+    Watching ends early when what was seen is enough. A release that connects for each request, or through a pooler,
+    isn't visible at every look.
     """
     looks = _remembered.get() or Looks()
     while True:
@@ -89,13 +90,13 @@ def watch(connection: BaseDatabaseWrapper, seconds: float, is_enough: Callable[[
 
 
 class Looks:
-    """What was seen in looks that follow each other without a break."""
+    """The results of looks that follow each other without a break."""
 
     def __init__(self) -> None:
         self.looks = list[tuple[float, list[Seen]]]()  # with time.monotonic()
 
     def add(self, seen: list[Seen], *, keep: float) -> None:
-        """`keep`: the seconds that what was seen counts."""
+        """Add the result of a look; `keep` is how many seconds earlier results count."""
         moment = time.monotonic()
         if self.looks and moment - self.looks[-1][0] > BREAK:
             self.looks.clear()
@@ -119,7 +120,7 @@ _remembered: ContextVar[Looks | None] = ContextVar("safemigrations_looks", defau
 
 @contextlib.contextmanager
 def remembering() -> Iterator[None]:
-    """Let contracts that follow each other, in one schema after the other, count each other's looks at the sessions."""
+    """Let contracts that run one after the other, in several schemas, share their looks at the sessions."""
     token = _remembered.set(Looks())
     try:
         yield

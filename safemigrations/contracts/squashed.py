@@ -1,4 +1,4 @@
-"""Which migration of this code a row may belong to now, when its own was squashed and its file deleted."""
+"""Finds the migration of this code that a row belongs to, after its own was squashed and its file deleted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RANGE = re.compile(r"(\d+)_squashed_(\d+)")
 
 
 def heir(app_label: str, migration: str) -> str | None:
-    """The squash that says that it spans this number; else the last migration that isn't numbered higher."""
+    """The squash whose numbers span this migration; else the last migration whose number isn't higher."""
     names = sorted(name for label, name in names_known() if label == app_label)
     number = _number(migration)
     spanning = [name for name in names if (span := RANGE.match(name)) and int(span[1]) <= number <= int(span[2])]

@@ -23,7 +23,10 @@ def steer(
     reason: str = "",
     user: str = "",
 ) -> list[Progress]:
-    """Change one backfill, or all that can be changed so, and keep who did it; `user`: on a page."""
+    """Pause, resume or cancel backfills, or change their pace: one, or all to which it applies.
+
+    The decision is kept; `user` is who made it on a page.
+    """
     given = {name: value for name, value in pace.items() if value is not None}
     with transaction.atomic(using=connection.alias):
         found = control.steer(connection, action, number, given)

@@ -57,17 +57,17 @@ class AbstractContract(Signed):
 
     @property
     def told(self) -> dict[str, Any]:
-        """What every event about it carries."""
+        """The data that every event about the row carries."""
         return {"row": self.pk, "migration": f"{self.app_label}.{self.migration}", "label": self.label}
 
     @property
     def is_begun(self) -> bool:
-        """Has any of its plan run, perhaps? Postponed or skipped, it is in the shape in which that left it."""
+        """May some of its plan have run? A postponed or skipped row stays in the state in which its run left it."""
         return self.attempts > 0
 
     @cached_property
     def steps(self) -> Plan:
-        """Raises StepFailed for a plan that nobody with SECRET_KEY has written."""
+        """The steps of its plan. Raises StepFailed if the plan isn't signed with SECRET_KEY."""
         if not self._state.adding:
             refuse_unsigned(self, cure=how_to_trust(self))
         return from_json(self.plan)

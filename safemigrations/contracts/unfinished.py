@@ -37,13 +37,14 @@ class Unfinished(Data):
         return self.app_label == migration.app_label and self.migration in names_of(migration)
 
     def is_in(self, plan: Iterable[Step]) -> bool:
-        """Does the plan itself begin with it, or go on?"""
+        """Does the plan itself run or continue this backfill?"""
         return any(isinstance(step, Backfill) and does(step) == does(self.step) for step in plan)
 
     def needs_one_of(self, claims: Iterable[Claim]) -> bool:
-        """Does it read or fill one of these tables, or one that these are parts of?
+        """Does it read or fill one of these tables, or a table that contains one of them?
 
-        What a function reads nobody knows; nor what a table is called by now that isn't there under its name.
+        Nobody knows what a function reads, nor the present name of a table that was renamed meanwhile: then the answer
+        is yes.
         """
         tables = {claim.quoted_table for claim in claims if claim.table}
         return bool(tables) and (not self.has_table or self.step.function is not None or self._names(tables))
@@ -81,7 +82,7 @@ def backfills(connection: BaseDatabaseWrapper) -> list[Unfinished]:
 
 
 def needed_by(plan: Plan, found: Iterable[Unfinished], own: Iterable[Step]) -> tuple[Unfinished, ...]:
-    """Those that still read or fill what the plan forbids or drops, but for those that are among the steps `own`."""
+    """The backfills that still read or fill what the plan forbids or drops, without those among the steps `own`."""
     held, own = held_by(plan), tuple(own)
     return tuple(one for one in found if one.needs_one_of(held) and not one.is_in(own))
 

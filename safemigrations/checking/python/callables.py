@@ -1,4 +1,4 @@
-"""From whatever RunPython is given to call, a function, a lambda, a partial, an object, to its syntax tree."""
+"""Finds the syntax tree of whatever RunPython is given: a function, a lambda, a partial or a callable object."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Called(Data):
 
 
 def read(function: Callable[..., Any]) -> Called:
-    """Raises Unreadable where there is no text of it, or where it is given more functions to call."""
+    """Raises Unreadable where the source can't be found, or where the callable is given further functions to call."""
     given: dict[str, Any] = {}
     arguments: list[Any] = []
     while isinstance(function, functools.partial):
@@ -50,7 +50,7 @@ def _plain(function: Any) -> Any:
 
 
 def _of_owner(function: Any) -> dict[str, Any]:
-    """The attributes of the object that a method belongs to, or that is called itself."""
+    """The attributes of the object that a method belongs to, or of the callable object itself."""
     owner = function.__self__ if inspect.ismethod(function) else function
     if inspect.isfunction(owner) or inspect.isclass(owner):
         return {}

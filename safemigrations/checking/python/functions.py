@@ -22,7 +22,7 @@ OF_OTHERS = {"site-packages", "dist-packages"}
 
 
 class Unreadable(Exception):
-    """Why a function can't be read."""
+    """Says why a function can't be read."""
 
 
 class Module:
@@ -65,7 +65,7 @@ def _methods(tree: ast.AST) -> Iterator[tuple[Function, dict[str, Function]]]:
 
 
 def module_of(name: str) -> Module | None:
-    """The module of this name, read and not imported; None where it doesn't lie beside an app of the project's."""
+    """The module of this name, read and not imported; None where its file doesn't lie beside an app of the project."""
     for root in _roots():
         at = root.joinpath(*name.split("."))
         for path in (at.with_name(f"{at.name}.py"), at / "__init__.py"):
@@ -87,7 +87,10 @@ def _read(name: str, path: Path, changed: int) -> Module:
 
 
 class Lookup(Data):
-    """What the names in a function lead to: functions within it, of its class, of its module, and imported ones."""
+    """Finds what a name in a function refers to.
+
+    That is an inner function, a method of its class, a function of its module, or an imported one.
+    """
 
     module: Module
     imported: dict[str, str]
@@ -99,7 +102,7 @@ class Lookup(Data):
         return cls(module, imported, dict(module.methods.get(function, {})))
 
     def find(self, name: str) -> tuple[Lookup, Function] | None:
-        """`name`: with a dot where it is a method of the same class, or belongs to an imported module."""
+        """`name` has a dot for a method of the same class, and for a member of an imported module."""
         if name in self.inner:
             return self, self.inner[name]
         found = self._named(name)
@@ -155,7 +158,7 @@ def read(function: Callable[..., Any]) -> Named:
 
 
 def with_those_that_it_calls(module: Module, function: Function) -> list[Named]:
-    """The function, and whatever it calls or passes on that the project has written."""
+    """The function, and every function of the project that it calls or passes on."""
     reached: dict[Function, Module] = {}
     left: list[Named] = [(module, function)]
     while left:

@@ -11,7 +11,7 @@ SAVES = ("save", "delete", "asave", "adelete")
 
 
 def saves(loop: ast.For, lookup: Lookup) -> bool:
-    """Is the row of the loop written, one by one? `lookup` finds the functions that may do it."""
+    """Does the loop write its row, one by one? `lookup` finds the functions that may do so."""
     return _writes(loop, _row_of(loop), lookup)
 
 
@@ -65,13 +65,13 @@ def _writes(tree: ast.AST, row: str, lookup: Lookup, within: tuple[Function, ...
 
 
 def _saves_it(call: ast.Call, row: str) -> bool:
-    """Or a row that it points at: order.customer.save()."""
+    """Does the call save the row, or a row that it points at, as in order.customer.save()?"""
     name, _, method = dotted(call.func).rpartition(".")
     return method in SAVES and bool(row) and name.partition(".")[0] == row
 
 
 def _passes_it_on(call: ast.Call, row: str, lookup: Lookup, within: tuple[Function, ...]) -> bool:
-    """To a function that writes it."""
+    """Does the call give the row to a function that writes it?"""
     given = {value.id for value in call.args if isinstance(value, ast.Name)}
     found = lookup.find(dotted(call.func)) if row in given else None
     if found is None or found[1] in within:
@@ -83,13 +83,13 @@ def _passes_it_on(call: ast.Call, row: str, lookup: Lookup, within: tuple[Functi
 
 
 def parameters(function: Function) -> list[str]:
-    """Those that a call gives something, in order."""
+    """The parameters that a call can fill, in order."""
     names = [each.arg for each in function.args.args]
     return names[1:] if names[:1] in (["self"], ["cls"]) else names
 
 
 def collected_by(loop: ast.For) -> set[str]:
-    """The lists that get something of each row of the loop, and that it never empties."""
+    """The lists to which the loop adds something for each row, and which it never empties."""
     return set(_appended_to(loop)) - set(_emptied(loop))
 
 

@@ -1,4 +1,4 @@
-"""What the names of a function stand for: models and querysets, as far as that is written in it."""
+"""Follows the names in a function: which models and querysets they stand for, as far as the function says."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Names(ast.NodeVisitor):
         return None
 
     def _one_text(self, node: ast.expr) -> str:
-        """Where a loop gives several names, the first stands for all."""
+        """The text of an expression; the first one, where a loop gives several."""
         return next(iter(self.texts.of(node) or ()), "")
 
     def pass_on(self, node: ast.Call, function: Function) -> None:
@@ -92,7 +92,7 @@ class Names(ast.NodeVisitor):
             to.values.setdefault(name, []).extend([value] if texts is None else map(ast.Constant, texts))
 
     def wider(self, one: dict[str, Chain], other: dict[str, Chain]) -> dict[str, Chain]:
-        """What names stand for after two branches: where that differs, what is limited less."""
+        """What a name stands for after two branches; where the branches differ, the less limited queryset."""
         both = {name: min(one[name], other[name], key=lambda chain: len(chain.calls)) for name in one.keys() & other}
         return {**one, **other, **both}
 
@@ -174,7 +174,7 @@ class Names(ast.NodeVisitor):
         return []
 
     def is_a_batch(self, found: Chain) -> bool:
-        """Is it limited, and not by the keys of another query that isn't?"""
+        """Is the queryset limited, other than by the keys of another query that isn't limited?"""
         words = [word for _, call in found.conditions for word in call.keywords if word.arg in ("pk__in", "id__in")]
         keys = [self.chain(word.value) for word in words]
         return found.is_a_batch and (
@@ -187,7 +187,7 @@ class Names(ast.NodeVisitor):
         return db_table_of(model) if model else None
 
     def is_new(self, chain: Chain) -> bool:
-        """Does the migration itself make the model's table, or has that only few rows, which no request locks?"""
+        """Does the migration create the model's table, or is the table small and never locked by requests?"""
         if chain.live:
             return False
         model = self.scene.model(chain.app_label, chain.model)
@@ -198,7 +198,7 @@ class Names(ast.NodeVisitor):
         return {name for name, field in model.fields.items() if field.unique} if model else set()
 
     def query(self, node: ast.AST) -> Chain | None:
-        """A query over rows that may be many, of a table that others use."""
+        """A query over possibly many rows of a table that requests use."""
         found = self.chain(node)
         if found is None or not found.is_query or self.is_new(found) or found.is_one_row(self.unique(found)):
             return None

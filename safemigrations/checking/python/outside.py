@@ -1,4 +1,4 @@
-"""Names that mean something: the network, waiting, models of the running code, methods that change the schema."""
+"""Names with a known meaning: the network, waiting, models of the running code, methods that change the schema."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SCHEMA_METHODS = {
 
 
 def waits(call: ast.Call, imported: Mapping[str, str]) -> str:
-    """The full name of what is called, if it waits for anything but the database; else empty."""
+    """The full name of a call that waits for something other than the database; else empty."""
     name = full_name(call.func, imported)
     if name.rpartition(".")[2] in SENDS_A_TASK:
         return name
@@ -70,7 +70,7 @@ def full_name(node: ast.expr, imported: Mapping[str, str]) -> str:
 
 
 def is_live_model(name: str, path: str) -> bool:
-    """Is it a class that is imported from a module of models, which isn't Django's machinery?"""
+    """Is it a class imported from a module of models, other than Django's own modules?"""
     module, _, what = path.rpartition(".")
     if path.startswith(("django.db.", "django.contrib.postgres.")) or not what[:1].isupper():
         return False
@@ -87,7 +87,7 @@ def is_given_the_database(call: ast.Call, known: Container[str], path: str) -> b
 
 
 def is_elsewhere(test: ast.expr) -> bool | None:
-    """Does a condition ask for another backend than PostgreSQL? None where it asks for none."""
+    """Does a condition select a backend that isn't PostgreSQL? None if it doesn't ask for the backend."""
     match test:
         case ast.Compare(ast.Attribute(attr="vendor"), [ast.Eq()], [ast.Constant(value=str(vendor))]):
             return vendor != "postgresql"

@@ -62,7 +62,7 @@ MARKS = (ast.operator, ast.unaryop, ast.cmpop, ast.boolop, ast.expr_context)
 
 
 class Scope(Data):
-    """What the names of an expression stand for: rows, whose attributes are `fields`, and values."""
+    """The meaning of the names in an expression: rows, whose attributes are `fields`, and plain values."""
 
     module: Module
     fields: Collection[str]
@@ -138,7 +138,7 @@ def _is_pure_call(node: ast.Call, at: Scope) -> bool:
 
 
 def _is_pure_function(function: Function, call: ast.Call, at: Scope) -> bool:
-    """One that only computes: its statements give names to values, decide and return."""
+    """Does the function only compute? Its statements may assign names, branch and return."""
     parameters = function.args
     special = parameters.vararg or parameters.kwarg or parameters.posonlyargs or parameters.kwonlyargs
     plain = isinstance(function, ast.FunctionDef) and not function.decorator_list and not special and not call.keywords
@@ -154,7 +154,7 @@ def _is_pure_function(function: Function, call: ast.Call, at: Scope) -> bool:
 
 
 def _after(body: list[ast.stmt], at: Scope | None) -> Scope | None:
-    """What names stand for behind these statements; None where one does something else."""
+    """What names stand for after these statements; None if a statement does anything else."""
     for node in body:
         at = _after_one(node, at) if at else None
     return at

@@ -1,4 +1,4 @@
-"""What a function does to rows: how many it changes in one transaction, and how many it keeps in memory."""
+"""Judges how a function treats rows: how many it changes in one transaction, and how many it keeps in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CREATES = ("create", "bulk_create", "get_or_create", "update_or_create")
 
 
 class Rows(Names):
-    """Judges loops and queries; who walks through the function says where it is."""
+    """Judges loops and queries; FunctionReader, which walks through the function, says where it is."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Rows(Names):
         self.add(NotUnderstood(why, getattr(node, "lineno", 0), what="function"))
 
     def add(self, said: Said) -> None:
-        """Once, however often a loop that is written out goes over it."""
+        """Add a hazard once, however often the rounds of a loop are read."""
         if said not in self.said:
             self.said.append(said)
 
@@ -73,7 +73,7 @@ class Rows(Names):
             self.say(node, sentences.saved_in_a_loop(found, node, self.scene.unless_own(found.app_label)))
 
     def each_of_many(self, node: ast.For, found: Chain) -> None:
-        """A loop over the rows of one row, within a loop over many of these."""
+        """Judge a loop over the rows of one row, inside a loop over many such rows."""
         if self.saves(node):
             self.works_on_rows = True
             self.say(node, sentences.one_by_one(found))
@@ -86,7 +86,7 @@ class Rows(Names):
                 self.selected = None if FEW_ROWS.search(text) else Chain("", found[1].strip('"'))
 
     def _sends_changes(self, node: ast.Call, table: Chain) -> None:
-        """SQL that changes a row, for each of many."""
+        """Judge SQL that changes a row, sent once for each of many rows."""
         given = node.args[1] if len(node.args) > 1 else None
         rows = self._given(given) if given and ast.unparse(node.func).endswith(".executemany") else None
         many = rows and not self.is_a_batch(rows) and not rows.is_one_row(self.unique(rows))
@@ -142,7 +142,7 @@ class Rows(Names):
             self.say(node, sentences.bulk_update_of_all(found))
 
     def _given(self, node: ast.expr) -> Chain | None:
-        """The query whose rows are in a list."""
+        """The query that filled a list."""
         if isinstance(node, ast.Name) and node.id in self.collected:
             return self.collected[node.id]
         return self.chain(node) or self._made_of_rows(node)
@@ -155,7 +155,7 @@ class Rows(Names):
         return self._gone_over() is not None
 
     def _gone_over(self) -> Chain | None:
-        """The query that a loop around this goes over."""
+        """The query of the loop around this place."""
         found = [self.query(loop.iter) or self._fetched(loop.iter) for loop in self.loops if isinstance(loop, ast.For)]
         return next(filter(None, found), None)
 

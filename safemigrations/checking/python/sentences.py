@@ -1,4 +1,4 @@
-"""What is said of a function: the harm, whom it hurts, and what to write instead."""
+"""The sentences about functions: the harm, who is hurt, and the replacement."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The texts that an expression gives, as far as the file says them: literals, names for them, and what is put together
-of these and of the names of tables."""
+"""The texts that an expression can have, if the file determines them.
+
+They are literals, names of literals, and texts built from these and from table names.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ class Texts:
         self.values_of, self.table_of, self.depth = values_of, table_of, depth
 
     def of(self, node: ast.expr) -> list[str] | None:
-        """Each text that it may be; None where something else than the file decides."""
+        """Each text that the expression may have; None where something outside the file decides."""
         if self.depth > DEEPEST:
             return None
         match node:

@@ -32,7 +32,7 @@ def aliases() -> list[str]:
 
 
 def chosen(request: HttpRequest) -> str:
-    """The database that the URL names: the list says it itself, a row's page keeps the filters of its list."""
+    """The database that the URL names. A list has it in its own query, a row's page in the filters of its list."""
     kept = QueryDict(request.GET.get("_changelist_filters", ""))
     wanted = request.GET.get(PARAMETER) or kept.get(PARAMETER)
     known = aliases()
@@ -42,7 +42,7 @@ def chosen(request: HttpRequest) -> str:
 
 
 class DatabaseFilter(admin.SimpleListFilter):
-    """Which database the page is about; there is always one."""
+    """Selects the database that the page shows; one is always selected."""
 
     title = PARAMETER
     parameter_name = PARAMETER
@@ -62,7 +62,7 @@ class DatabaseFilter(admin.SimpleListFilter):
 
 
 class ExplainedList(ChangeList):
-    """Its rows know what the page says of them beyond their columns."""
+    """A change list whose rows get the facts that their columns don't hold."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -86,7 +86,7 @@ class OwnTable(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no argum
     # What a page has of its own.
 
     def explain(self, connection: BaseDatabaseWrapper, rows: Sequence[Any]) -> None:
-        """Give rows attributes that their columns of the page read."""
+        """Set attributes on rows that the columns of the page read."""
 
     def title_of(self, row: Any) -> str:
         return str(getattr(row, "label", "") or row)
@@ -95,15 +95,15 @@ class OwnTable(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no argum
         return ""
 
     def command(self, alias: str) -> str:
-        """What one types to do on a terminal what the page is about."""
+        """The command for a terminal that does what the page is about."""
         return ""
 
     def command_for(self, act: Act, row: Any) -> str:
-        """What somebody with more rights types instead."""
+        """The command that somebody with more rights can type instead."""
         raise NotImplementedError
 
     def is_moving(self, rows: Sequence[Any]) -> bool:
-        """Does the page look again by itself?"""
+        """Does the page reload its rows by itself?"""
         return False
 
     def details(self, connection: BaseDatabaseWrapper, row: Any) -> dict[str, Any]:
@@ -171,7 +171,7 @@ class OwnTable(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no argum
         return request.user.has_perm(f"{self.opts.app_label}.{act.name}_{self.opts.model_name}")
 
     def _possible(self, request: HttpRequest, row: Any) -> list[tuple[Act, forms.Form, str]]:
-        """The acts that this user may do to this row now, each with its form and where that is sent."""
+        """The acts that this user may do to this row now, each with its form and the URL that receives it."""
         url = f"admin:{self.opts.app_label}_{self.opts.model_name}_act"
         filters = request.GET.urlencode()
         return [
