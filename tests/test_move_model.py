@@ -16,7 +16,7 @@ from django.db.migrations.state import ProjectState
 from django.test import override_settings
 
 from safemigrations.checking import rules
-from safemigrations.checking.conflicts import taken_from_a_backfill
+from safemigrations.checking.left_backfills import taken_from_a_backfill
 from safemigrations.checking.of_migration import Placed
 from safemigrations.errors import StepFailed
 from safemigrations.operations import MoveModelIn, MoveModelOut

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
 
-from django.db import migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.operations.base import Operation
@@ -14,20 +12,11 @@ from ..contracts.held import Holder, freed_by, held_by, holder_of, kept_by
 from ..data import Data
 from ..errors import NOTHING_WAS_CHANGED, to_type
 from ..operations.base import Change, Situation
-from ..operations.move_model import MoveModelIn
 from ..plans.claims import Claim, Kind
 from ..plans.steps import Plan
 from ..plans.stock_claims import taken_by
 from ..running.run import Run
-from .of_migration import Placed, unwrapped
-
-
-class Needing(Protocol):
-    """An unfinished backfill that needs what a migration takes."""
-
-    def is_left_by(self, migration: Migration) -> bool: ...
-
-    def needs(self, claim: Claim) -> bool: ...
+from .of_migration import Placed
 
 
 class Conflict(Data):
@@ -94,44 +83,6 @@ def left_by(placed: Placed, run: Run) -> Iterator[Holder]:
 def held_later(operation: Change, at: Situation, later: Plan) -> Holder:
     """The contract of an operation, as later migrations will find it in the queue."""
     return Holder(at.app_label, at.migration_name, operation.contract_label(at), held_by(later), freed_by(later))
-
-
-# What a backfill needs that an earlier migration left for later.
-
-RENAMES_TABLES = migrations.RenameModel | migrations.AlterModelTable | MoveModelIn
-TAKES_AWAY = (
-    RENAMES_TABLES | migrations.DeleteModel | migrations.RemoveField | migrations.RenameField | migrations.AlterField
-)
-
-
-def takes_away(operation: Operation) -> bool:
-    """Does the operation rename, drop or alter a column or a table at once?
-
-    Our operations leave that to the contract.
-    """
-    return isinstance(operation, RENAMES_TABLES if isinstance(operation, Change) else TAKES_AWAY)
-
-
-def taken_from_a_backfill(placed: Placed, run: Run, unfinished: Sequence[Needing]) -> tuple[Claim, Needing] | None:
-    """The first table or column that a backfill still reads or fills, and the backfill."""
-    others = [backfill for backfill in unfinished if not backfill.is_left_by(placed.migration)]
-    if not others or not any(map(takes_away, unwrapped(placed.migration))):
-        return None
-    for operation, at in placed:
-        taken = _taken(operation, at) if _takes_away_here(operation, at, run) else ()
-        for claim in sorted(taken, key=str):
-            for backfill in others:
-                if claim.kind is not Kind.VIEW and backfill.needs(claim):
-                    return claim, backfill
-    return None
-
-
-def _taken(operation: Operation, at: Situation) -> Iterable[Claim]:
-    return operation.takes(at) if isinstance(operation, Change) else taken_by(operation, at.app_label, at.before)
-
-
-def _takes_away_here(operation: Operation, at: Situation, run: Run) -> bool:
-    return takes_away(operation) and (not isinstance(operation, Change) or operation.has_plans(at, run))
 
 
 def _may_leave_before_the_last(migration: Migration) -> bool:

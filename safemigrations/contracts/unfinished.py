@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 
 from ..data import Data
-from ..errors import to_type
+from ..errors import NOTHING_WAS_CHANGED, to_type
 from ..plans.claims import Claim, Kind
 from ..plans.steps import Backfill, Plan, Step
 from ..postgres.names import Name
 from ..postgres.tables import is_table
 from ..running.backfill import progress
+from ..running.backfill.later import is_left, may_leave
 from ..running.backfill.progress import does
 from ..running.backfill.table import fetch
+from ..running.run import Run
 from .held import held_by, names_of
 
 
@@ -28,6 +30,7 @@ class Unfinished(Data):
     migration: str
     step: Backfill
     has_table: bool  # is there a table with the name that it knows?
+    is_coming: bool = False  # is an earlier migration of the same run going to leave it?
 
     def __str__(self) -> str:
         return self.label
@@ -81,6 +84,28 @@ def backfills(connection: BaseDatabaseWrapper) -> list[Unfinished]:
     ]
 
 
+def coming(
+    connection: BaseDatabaseWrapper, run: Run, plan: Plan, *, today: Callable[[Backfill], Backfill]
+) -> list[Unfinished]:
+    """Those of the plan that the run is going to leave for later; `today` gives a step the names of now."""
+    found = (step for step in plan if isinstance(step, Backfill))
+    if run.migration is None or not may_leave(run):
+        return []
+    return [
+        Unfinished(
+            number=0,
+            label=step.why,
+            app_label=run.migration.app_label,
+            migration=run.migration.name,
+            step=step,
+            has_table=True,
+            is_coming=True,
+        )
+        for step in found
+        if is_left(connection, today(step))
+    ]
+
+
 def needed_by(plan: Plan, found: Iterable[Unfinished], own: Iterable[Step]) -> tuple[Unfinished, ...]:
     """The backfills that still read or fill what the plan forbids or drops, without those among the steps `own`."""
     held, own = held_by(plan), tuple(own)
@@ -88,9 +113,23 @@ def needed_by(plan: Plan, found: Iterable[Unfinished], own: Iterable[Step]) -> t
 
 
 def refusal(connection: BaseDatabaseWrapper, migration: Migration, claim: Claim, backfill: Unfinished) -> str:
+    if backfill.is_coming:
+        return (
+            f"{migration} takes the {claim} from a backfill that {backfill.app_label}.{backfill.migration} is going to "
+            f"leave for later ({backfill}). {NOTHING_WAS_CHANGED} {_how_to_end_before(connection.alias, backfill)}"
+        )
     return (
         f"The {claim} is still needed by a backfill that isn't finished: {backfill}. Nothing of {migration} was done. "
         f"{how_to_end(connection, [backfill])}"
+    )
+
+
+def _how_to_end_before(alias: str, backfill: Unfinished) -> str:
+    migrate = to_type(f"migrate {backfill.app_label} {backfill.migration}", alias)
+    return (
+        f"Fill these rows first: {migrate}, then: {to_type('safemigrations backfill run', alias)}. Then run the same "
+        "command again. Where no other release is connected, as on a staging server, all of it is done in one run: "
+        f"{to_type('migrate --catch-up', alias)}"
     )
 
 

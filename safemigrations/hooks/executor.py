@@ -18,7 +18,8 @@ from django.db.migrations import AlterField, Migration, executor
 from django.db.migrations.state import ProjectState
 
 from .. import conf
-from ..checking.conflicts import Conflict, conflict, taken_from_a_backfill, takes_away
+from ..checking.conflicts import Conflict, conflict
+from ..checking.left_backfills import taken_from_a_backfill, takes_away
 from ..checking.of_migration import (
     Placed,
     created_by,
@@ -128,7 +129,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         foreseeing = Foreseeing(self.connection, Run(at_once=at_once))
         foreseeing.ahead.applies += [migration for migration, back in plan if not back]
         has_plans = any(isinstance(one, Change | AlterField) for migration, _ in plan for one in unwrapped(migration))
-        if not (has_plans or (plan and foreseeing.of_stock)):
+        if not (has_plans or (plan and (foreseeing.of_stock or foreseeing.is_anything_left))):
             foreseeing.ahead.of_others += [str(migration) for migration, _ in plan if is_unknown(migration)]
         elif any(back for _, back in plan):
             self.before = rendered_before(self, plan)

@@ -13,7 +13,8 @@ from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from ..checking.conflicts import conflict, held_later, taken_from_a_backfill
+from ..checking.conflicts import conflict, held_later
+from ..checking.left_backfills import Needing, taken_from_a_backfill, takes_away
 from ..checking.of_migration import Placed, created_by, unwrapped
 from ..contracts import loaded
 from ..contracts.held import Holder
@@ -39,7 +40,15 @@ class Foreseeing:
         self.connection, self.run = connection, run
         self.asking = loaded().Asking(loaded().Session(connection, run.report))
         self.of_stock = matters_of_stock(connection)
+        self.open_ones: list[Holder] = loaded().queue.holders(connection)
+        self.coming: list[Holder] = []
+        self.left: list[Needing] = loaded().unfinished.backfills(connection)
         self.first: Placed | None = None  # the run begins with it; the states of all would be too many to keep
+
+    @property
+    def is_anything_left(self) -> bool:
+        """By earlier runs: contracts, or backfills."""
+        return bool(self.open_ones or self.left)
 
     @property
     def refusals(self) -> list[str]:
@@ -52,28 +61,34 @@ class Foreseeing:
 
     def forwards(self, planned: Planned) -> None:
         """The states are those before each migration."""
-        open_ones = loaded().queue.holders(self.connection)
-        coming: list[Holder] = []
-        left = loaded().unfinished.backfills(self.connection)
         for migration, state in planned:
             self.run.created.update(created_by(migration, self.run.created))
+            self.run.migration = migration
+            self.run.fills_at_once = any(map(takes_away, unwrapped(migration)))
             placed = self._placed(migration, state)
-            holders = [*open_ones, *coming]
-            self.run.freed = {claim for holder in holders for claim in holder.frees}
-            if found := conflict(placed, self.run, holders):
-                found = replace(found, is_coming=found.holder in coming)
-                self.asking.refuse(found.explain(self.connection))
-            if taken := taken_from_a_backfill(placed, self.run, left):
+            self._refuse_what_is_held(placed)
+            if taken := taken_from_a_backfill(placed, self.run, self.left):
                 self.asking.refuse(loaded().unfinished.refusal(self.connection, migration, *taken))
             for operation, at in placed:
-                self.run.migration = migration
                 if self._is_ours(operation, at):
-                    later = operation.leaves(at, self.run)
-                    if later:
-                        coming.append(held_later(operation, at, later))
-                        self.asking.ask_for_own(*OF_CONTRACTS)
-                    plan = operation.expand(at) if later else (*operation.expand(at), *operation.contract(at))
-                    self.asking.ask(plan, carries=operation.carries(at), renames=operation.renames(at))
+                    self._ask(operation, at)
+
+    def _refuse_what_is_held(self, placed: Placed) -> None:
+        holders = [*self.open_ones, *self.coming]
+        self.run.freed = {claim for holder in holders for claim in holder.frees}
+        if found := conflict(placed, self.run, holders):
+            found = replace(found, is_coming=found.holder in self.coming)
+            self.asking.refuse(found.explain(self.connection))
+
+    def _ask(self, operation: Change, at: Situation) -> None:
+        later = operation.leaves(at, self.run)
+        if later:
+            self.coming.append(held_later(operation, at, later))
+            self.asking.ask_for_own(*OF_CONTRACTS)
+        plan = operation.expand(at) if later else (*operation.expand(at), *operation.contract(at))
+        waiting = loaded().unfinished.coming(self.connection, self.run, plan, today=self.asking.today.of)
+        self.asking.ask(plan, carries=operation.carries(at), renames=operation.renames(at))
+        self.left += waiting
 
     def backwards(self, planned: Planned) -> None:
         self.asking.of_indexes = True

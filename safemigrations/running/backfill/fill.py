@@ -11,19 +11,20 @@ from ..events.vocabulary import BackfillDone, BackfillRejected, BackfillStarted,
 from ..run import Run, current_run
 from ..session import Session
 from ..storage import refuse_others
+from . import later
 from . import progress as store
 from .batch import Batch
 from .filler import Filler
 from .left import Left, as_data, rejected
 from .news import News
 from .progress import Status
-from .table import condition, parts_of
+from .table import condition
 from .work import Work
 
 
 def fill(session: Session, step: Backfill) -> str:
     """Fill every row that the guard selects, and return what there is to tell."""
-    if not _is_large(session, step):
+    if not later.is_large(session.connection, step):
         return _at_once(session, step)
     run = current_run()
     of = {
@@ -38,12 +39,6 @@ def fill(session: Session, step: Backfill) -> str:
     refuse_others(session.connection)
     with at(backfill=found.pk):
         return Work(session, step, found).run()
-
-
-def _is_large(session: Session, step: Backfill) -> bool:
-    """Is it worth, or necessary, to remember which rows were filled? Where the guard can't tell, it always is."""
-    most = conf.backfill_batch_size() if step.clears else 0
-    return bool(session.rows(f"SELECT 1 FROM {step.table} OFFSET {most} LIMIT 1"))
 
 
 def _at_once(session: Session, step: Backfill) -> str:
@@ -68,11 +63,11 @@ def _at_once(session: Session, step: Backfill) -> str:
 
 def _left_for_later(session: Session, step: Backfill, run: Run) -> str:
     """Leave a large table for later where both releases can live with unfilled rows; return what there is to tell."""
-    if run.migration is None or run.contract == "immediately" or run.fills_at_once:
+    if run.migration is None or not later.may_leave(run):
         return ""
     connection = session.connection
     known = store.unfinished(connection, step)
-    estimate = known.estimate if known else sum(part.rows for part in parts_of(connection, step))
+    estimate = known.estimate if known else later.estimate(connection, step)
     if estimate <= conf.backfill_inline_rows():
         return ""
     if not step.can_wait:

@@ -74,23 +74,38 @@ def leaves(connection: BaseDatabaseWrapper, step: Backfill) -> list[str]:
     return [name for (name,) in fetch(connection, query)] or [step.table]
 
 
-def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
+class Estimated(Data):
+    """How large a table is, as far as the catalog knows."""
+
+    is_partitioned: bool
+    pages: int
+    rows: int
+    density: float  # rows in a page
+
+
+def estimated(connection: BaseDatabaseWrapper, name: str) -> Estimated:
     ((partitioned, tuples, counted, pages),) = fetch(
         connection,
         "SELECT relkind = 'p', reltuples::float, relpages, pg_relation_size(oid) / current_setting('block_size')::int"
         f" FROM pg_class WHERE oid = {regclass(name)}",
     )
-    # To read pages costs two thirds of reading an index. But a row that was filled may move to a page that is still to
-    # come, and would be filled twice where the guard can't tell. A key stays where it is.
-    by_key = partitioned or not step.clears
     # The planner estimates so, too: the count may be old, but a page holds as many rows as it did then.
     density = tuples / counted if tuples > 0 and counted else 50.0
+    rows = max(0, int(tuples)) if partitioned else int(pages * density)
+    return Estimated(is_partitioned=partitioned, pages=pages, rows=rows, density=density)
+
+
+def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
+    found = estimated(connection, name)
+    # To read pages costs two thirds of reading an index. But a row that was filled may move to a page that is still to
+    # come, and would be filled twice where the guard can't tell. A key stays where it is.
+    by_key = found.is_partitioned or not step.clears
     return Part(
         name=name,
         by_key=by_key,
-        last=_last_key(connection, name, step.key) if by_key else [str(pages)] if pages else [],
-        rows=max(0, int(tuples)) if partitioned else int(pages * density),
-        rows_per_page=max(1, round(density)),
+        last=_last_key(connection, name, step.key) if by_key else [str(found.pages)] if found.pages else [],
+        rows=found.rows,
+        rows_per_page=max(1, round(found.density)),
         residue=_residue(connection, step, name, by_key=by_key),
     )
 
