@@ -186,7 +186,7 @@ def test_a_migration_that_was_applied_before_anybody_kept_digests(shop):
     assert lines(shop) == []
 
 
-def test_a_migration_that_was_taken_back_is_nobodys_business(shop):
+def test_a_migration_that_was_taken_back_can_be_ignored(shop):
     _, second = shop.migration_files("shop")
     shop.manage("migrate", "shop", "0001").check()
     edit(shop, second, "TextField", "JSONField")

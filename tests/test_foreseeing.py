@@ -32,7 +32,7 @@ from safemigrations.plans import claims
 from safemigrations.plans.carried import Renamed
 from safemigrations.plans.steps import Proof
 from safemigrations.postgres.columns import column_exists
-from safemigrations.running.as_they_are_called import AsTheyAreCalled
+from safemigrations.running.current_names import CurrentNames
 from safemigrations.running.run import Run
 
 from .attacks.deployment import Deployment, deployment
@@ -292,16 +292,16 @@ def test_rows_of_a_model_that_moves_to_another_app_are_asked_by_the_table_as_it_
     ]
 
 
-def test_each_name_is_that_of_today():
-    today = AsTheyAreCalled()
+def test_each_name_is_the_current_one():
+    current = CurrentNames()
     for old, new in (("a", "spare"), ("b", "a"), ("spare", "b"), ('"s"."old"', '"s"."new"')):
-        today.add(Renamed(old=claims.table(old), new=claims.table(new)))
+        current.add(Renamed(old=claims.table(old), new=claims.table(new)))
     said = """SELECT "a"."b", 'a', '"b"'::regclass FROM "a", "b", "s"."a", "s"."new", "new", "ab" x"""
     now = """SELECT "b"."b", 'a', '"a"'::regclass FROM "b", "a", "s"."a", "s"."old", "new", "ab" x"""
-    assert today.of(said) == now
+    assert current.of(said) == now
     step = Proof(why='of "a"', query=column_exists('"a"', "id"), failure='"a"', takes=(claims.column("a", "id"),))
     asked = Proof(why='of "a"', query=column_exists('"b"', "id"), failure='"a"', takes=(claims.column("b", "id"),))
-    assert today.of(step) == asked
+    assert current.of(step) == asked
 
 
 def test_values_that_have_no_other_type_are_found_before_the_first_migration(books):

@@ -1,1 +1,1 @@
-"""What Django calls instead of its own: autodetector, questioner, writer, executor."""
+"""What Django uses in place of its own autodetector, questioner, writer and executor."""

@@ -24,12 +24,12 @@ Group = tuple[bool, list[Operation]]  # outside of a transaction?
 
 
 def needs_a_transaction(operation: Operation) -> bool:
-    """Does the operation send statements that must not be left half done?"""
+    """Would the statements of the operation harm if they were done only in part?"""
     return not is_ours(operation) and not is_state_only(operation)
 
 
 def is_ours(operation: Operation) -> bool:
-    """Does it send nothing but steps of ours, which can be run again?"""
+    """Does the operation send only our steps, which can be run again?"""
     if isinstance(operation, operations.SeparateDatabaseAndState) and not isinstance(operation, Change):
         return bool(operation.database_operations) and all(map(is_ours, operation.database_operations))
     return isinstance(operation, Change)
@@ -53,7 +53,7 @@ def note_what_is_sent(written: Iterable[Operation], context: Context) -> None:
 
 
 def is_of_an_old_file(operation: Operation) -> bool:
-    """Was it read, rather than written by this run?"""
+    """Was the operation read from a file, not written by this run?"""
     return not hasattr(operation, SENDS_NOTHING)
 
 
@@ -82,7 +82,7 @@ def _column(field: Any, name: str) -> Any:
 
 
 def split(migrations: dict[str, list[Migration]]) -> dict[str, list[Migration]]:
-    """Cut each migration where atomicity changes, and let what depended on the whole depend on the last part."""
+    """Cut each migration where atomicity changes; what depended on the whole then depends on the last part."""
     parts_of = {
         (app_label, migration.name): _parts(migration) for app_label, whole in migrations.items() for migration in whole
     }
@@ -100,7 +100,7 @@ def split(migrations: dict[str, list[Migration]]) -> dict[str, list[Migration]]:
 
 
 def _parts(migration: Migration) -> list[Migration]:
-    """The migration in pieces that are wholly atomic or wholly not; what has no SQL goes with its neighbour."""
+    """The pieces of a migration, each wholly atomic or wholly not; an operation without SQL joins its neighbour."""
     of_sql = [is_ours(operation) for operation in migration.operations if not is_state_only(operation)]
     groups = list[Group]()
     for operation in migration.operations:
@@ -112,7 +112,7 @@ def _parts(migration: Migration) -> list[Migration]:
 
 
 def group_for(operation: Operation, outside: bool, groups: list[Group], app_label: str) -> list[Operation]:
-    """The last one of its kind, if the operation may come before all that stands after that one."""
+    """The last group of its kind, if the operation may come before everything that stands after that group."""
     if groups and groups[-1][0] == outside:
         return groups[-1][1]
     if len(groups) > 1 and all(_commute(operation, other, app_label) for other in groups[-1][1]):
@@ -122,7 +122,7 @@ def group_for(operation: Operation, outside: bool, groups: list[Group], app_labe
 
 
 def _commute(one: Any, other: Any, app_label: str) -> bool:
-    """May either come first? Of what is over a table Django's optimizer never says so."""
+    """May the two operations change places? Django's optimizer never says so of two indexes or constraints."""
     over = [operation for operation in (one, other) if isinstance(operation, IndexOperation)]
     if len(over) == 2:
         return bool(one.model_name_lower != other.model_name_lower)
@@ -140,7 +140,7 @@ def _is_apart(over: Any, rest: Any, app_label: str) -> bool:
 
 
 def _fields_of(over: Any) -> set[str]:
-    """What an index or a unique constraint is over; empty where an expression or a condition may name more."""
+    """The fields under an index or a unique constraint; empty if an expression or a condition may name more."""
     what: Any = getattr(over, "index", None) or getattr(over, "constraint", None)
     if getattr(what, "condition", None) is not None or not getattr(what, "fields", ()):
         return set()
@@ -159,7 +159,7 @@ def _part(migration: Migration, chosen: list[Operation], *, atomic: bool) -> Mig
 
 
 class _NamedOnce(Migration):
-    """A change that takes several operations is one in the name of the file."""
+    """A change made of several operations appears once in the name of the file."""
 
     def suggest_name(self) -> str:
         whole = self.operations

@@ -1,4 +1,4 @@
-"""makemigrations: what Django detected, in its zero-downtime form.
+"""makemigrations writes the changes that Django detected in their zero-downtime form.
 
 The autodetector detects and optimizes as Django does; then every operation goes through the rules, and migrations are
 split where some operations need a transaction and others must not have one.
@@ -40,7 +40,7 @@ UNDECIDED = (
 
 
 class SafeMigrationsMixin(MigrationAutodetector):
-    """Goes in front of whatever autodetector stands there: Django's, or django-pgtrigger's."""
+    """Stands in front of the project's autodetector: Django's, or django-pgtrigger's."""
 
     migrations: dict[str, list[Migration]]
     old_model_keys: set[tuple[str, str]]
@@ -78,10 +78,10 @@ class SafeMigrationsMixin(MigrationAutodetector):
         return dict(stock._detect_changes(convert_apps, graph))
 
     def _moves(self, convert_apps: Any) -> Iterator[Move]:
-        """Each model moves once, and to a place that no other takes."""
+        """Each model moves at most once, and no two models move to the same place."""
         taken = list[Any]()
         for move in moves(self.from_state, self.to_state):
-            if move.old in taken or move.new in taken or move.is_nobodys_business(convert_apps):
+            if move.old in taken or move.new in taken or move.can_be_ignored(convert_apps):
                 continue
             if not questioner.is_moved(self.questioner, move):
                 continue
@@ -94,13 +94,13 @@ class SafeMigrationsMixin(MigrationAutodetector):
                 other.refuse()
 
     def _assume(self, done: Iterable[tuple[str, Operation]]) -> None:
-        """Compare with the state after these operations, which are written whatever Django finds."""
+        """Apply operations to the old state before Django compares it: they are written whatever Django finds."""
         for app_label, operation in done:
             self.from_state = self.from_state.clone()
             operation.state_forwards(app_label, self.from_state)
 
     def check_dependency(self, operation: Operation, dependency: Any) -> bool:
-        """A model is also made where it arrives from another app."""
+        """An operation that moves a model from another app also counts as creating it."""
         stock: Any = super()
         arrives = isinstance(operation, MoveModelIn) and operation.name.lower() == dependency.model_name_lower
         made = dependency.type == OperationDependency.Type.CREATE and dependency.field_name is None
@@ -153,7 +153,7 @@ class SafeMigrationsMixin(MigrationAutodetector):
             name_new_tables(self.migrations)
 
     def _is_chosen(self, app_label: str, option: Option) -> bool:
-        """Does a person want it? What it needs in models.py is written there together with the migration."""
+        """Does a person want it? An option that models.py needs for it is written together with the migration."""
         edits = models_file.edits_of(app_label, option)
         if edits is None or not questioner.is_wanted(self.questioner, option):
             return False
@@ -215,7 +215,7 @@ def replace_unsafe(
 
 
 def _before(start: ProjectState, migrations: dict[str, list[Migration]]) -> ProjectState:
-    """The state before them. An app whose first migration is among them isn't one without migrations any more."""
+    """The state before these migrations. An app whose first migration is among them counts as one with migrations."""
     state = without_classes(start)
     set_on(state, real_apps=state.real_apps - migrations.keys())
     return state
@@ -228,7 +228,7 @@ def after_all(safe_form: Iterable[Operation], app_label: str, state: ProjectStat
 
 
 def tables_first(detected: Iterable[Operation]) -> list[Operation]:
-    """A table is renamed before its columns leave something for the contract, which has to find it under its name."""
+    """A table is renamed before its columns leave a contract, which has to find the table under its new name."""
     ordered: list[Operation] = []
     for operation in detected:
         place = len(ordered)
@@ -280,7 +280,7 @@ def _refuse_answer(operation: Operation) -> None:
 
 
 def in_order(migrations: dict[str, list[Migration]]) -> Iterator[tuple[str, Migration]]:
-    """Every migration after those of the same run that it depends on."""
+    """The migrations, each after those of the same run that it depends on."""
     left = [(app_label, part) for app_label, parts in migrations.items() for part in parts]
     while left:
         names = {(app_label, part.name) for app_label, part in left}

@@ -1,4 +1,4 @@
-"""What a migration says, in few characters: by it one knows later that somebody has edited the file.
+"""A digest of a migration, by which an edited file is noticed later.
 
 A digest has two halves, and a migration is the same as long as one of them is. The first is of the operations as
 Django's writer spells them, so it doesn't matter how somebody has written them. Another Django may spell them
@@ -35,7 +35,10 @@ def digest(migration: Migration) -> str:
 
 
 def is_same(one: str, other: str) -> bool:
-    """Do two digests belong to migrations that say the same? Nobody knows where neither half can be compared."""
+    """Do two digests belong to migrations that say the same?
+
+    The answer is also yes if neither half can be compared.
+    """
     (version, *halves), (version_now, *halves_now) = one.split(), other.split()
     pairs = list(zip(halves, halves_now, strict=True))
     compared = [pair for pair in pairs[0 if version == version_now else 1 :] if UNKNOWN not in pair]
@@ -43,7 +46,7 @@ def is_same(one: str, other: str) -> bool:
 
 
 def _spelled(migration: Migration) -> list[str]:
-    """Nothing where an operation can't be written, such as one with a lambda."""
+    """The operations as Django's writer spells them; empty if one can't be written, such as one with a lambda."""
     try:
         return [written(operation) for operation in migration.operations]
     except (TypeError, ValueError):
@@ -67,7 +70,7 @@ def _operations(tree: ast.Module) -> Iterator[ast.expr]:
 
 
 def _is_left_out(node: ast.AST) -> bool:
-    """Imports are in the names that they give. The class Migration counts by its operations alone."""
+    """Imports are left out, as they appear in the names. So is the class Migration, except for its operations."""
     is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     is_class = isinstance(node, ast.ClassDef) and node.name == "Migration"
     return is_text or is_class or isinstance(node, ast.Import | ast.ImportFrom)
@@ -86,7 +89,7 @@ def _names(tree: ast.Module) -> dict[str, str]:
 
 
 def _plain(node: Any, names: Mapping[str, str]) -> str:
-    """A node as text, the same in each version of Python."""
+    """A node as text that is the same in each version of Python."""
     if isinstance(node, list):
         return f"[{' '.join(_plain(one, names) for one in node if not _is_left_out(one))}]"
     if not isinstance(node, ast.AST):

@@ -1,7 +1,7 @@
-"""Applies migrations under the protection that plans have: stock operations and other apps' migrations included.
+"""Applies migrations with the protection that plans have.
 
-Django's executor is replaced by this one when the app is ready, so whoever drives it (migrate, a test, another
-package) gets the same.
+Stock operations and the migrations of other apps get it, too. Django's executor is replaced by this one when the app is
+ready, so whoever drives it (migrate, a test, another package) gets the same.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ STAYS = "What this run did before stays, and is skipped the next time."
 
 
 class MigrationExecutor(executor.MigrationExecutor):
-    """Django's, with a run around it: freshness, lock protection, names that are still held."""
+    """Django's executor with a run around it.
+
+    It knows fresh databases, protects locks, and refuses what open contracts still hold.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -117,7 +120,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             raise StepFailed("\n".join(foreseeing.refusals))
 
     def refusals(self, plan: Plan) -> list[str]:
-        """What is going to stop the plan, as far as that can be asked before its first step."""
+        """What is going to stop the plan, as far as that can be found before its first step."""
         return self.foresee(plan).refusals
 
     def foresee(self, plan: Plan, state: ProjectState | None = None) -> Foreseeing:
@@ -139,7 +142,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         return foreseeing
 
     def _migrate_all_backwards(self, plan: Plan, full_plan: Plan, fake: bool) -> ProjectState:
-        """Django's, with the states that were asked about: to render them takes longer than to unapply."""
+        """Django's method with the states that are there already: rendering them takes longer than unapplying."""
         before, self.before = self.before, {}
         if before.keys() != {migration for migration, _ in plan}:
             return migrate_all_backwards(super(), plan, full_plan, fake)
@@ -232,7 +235,7 @@ class MigrationExecutor(executor.MigrationExecutor):
 
     @contextlib.contextmanager
     def _remembered(self, migration: Migration) -> Iterator[None]:
-        """Remember a way back that takes several transactions, until it has ended."""
+        """Remember a way back that takes several transactions until it has ended."""
         if migration.atomic:
             yield
             return
@@ -244,13 +247,13 @@ class MigrationExecutor(executor.MigrationExecutor):
         reversals.end(self.connection, migration)
 
     def _end_of_freshness(self, run: Run) -> None:
-        """The tables were there before this migrate, and so may be a release that uses them."""
+        """A migrate that finds its tables already there may have to spare a release that uses them."""
         if run.fresh:
             run.fresh = False
             freshness.mark_finished(self.connection)
 
     def _make_room(self, migration: Migration, state: ProjectState, run: Run) -> None:
-        """Refuse what is held, needed or foreseen to fail."""
+        """Refuse the migration if what it changes is held by a contract, needed by a backfill, or foreseen to fail."""
         placed = self._placed(migration, state)
         found = self._conflict(placed, run)
         if found:
@@ -259,13 +262,13 @@ class MigrationExecutor(executor.MigrationExecutor):
         refuse_foreseen(self.connection, steps_of(placed, run))
 
     def _placed(self, migration: Migration, state: ProjectState) -> Placed:
-        """As it was foreseen, where nothing has been run since."""
+        """The situations that were computed before the run, if nothing has been run since."""
         first, self.first = self.first, None
         is_known = first and first.migration is migration and first.state is state
         return first if first and is_known else Placed(migration, state, self.connection)
 
     def _leave_to_backfills(self, placed: Placed, run: Run) -> None:
-        """Refuse what takes from a backfill that isn't finished what it reads or fills."""
+        """Refuse a migration that takes away what an unfinished backfill reads or fills."""
         unfinished, migration = loaded().unfinished, placed.migration
         run.fills_at_once = any(map(takes_away, unwrapped(migration)))
         left = unfinished.backfills(self.connection)
@@ -280,7 +283,7 @@ class MigrationExecutor(executor.MigrationExecutor):
     def _guarded(
         self, migration: Migration, state: ProjectState, act: Callable[[ProjectState], ProjectState]
     ) -> ProjectState:
-        """Do it with short lock timeouts; an atomic migration that lost is done again as a whole."""
+        """Call `act` under short lock timeouts; an atomic migration that lost a lock is done again as a whole."""
         run = current_run()
         guard = Guard(self.connection, str(migration), run.report, tables_locked_by(migration, state))
         with self._saying_once_that_it_starts(), watching(self.connection, str(migration), _max_wait(migration)):
@@ -340,7 +343,7 @@ def _about(migration: Migration, direction: str) -> Any:
 
 
 def _max_wait(migration: Migration) -> float | None:
-    """Seconds that requests may wait for the migration; None where a person has decided so, with a reason."""
+    """Seconds that requests may wait for the migration; None if a person decided so, with a reason."""
     if getattr(migration, "max_wait", 0) is not None:
         return conf.max_wait()
     if not getattr(migration, "max_wait_reason", "").strip():
@@ -353,7 +356,7 @@ def _max_wait(migration: Migration) -> float | None:
 
 @contextlib.contextmanager
 def _in_one_transaction_if_possible(migration: Migration, run: Run) -> Iterator[None]:
-    """Where only this run knows the tables nobody has to be spared, and a transaction can't be half done."""
+    """Run the migration in one transaction if only this run knows its tables: it can't be left half done then."""
     atomic = migration.atomic
     set_on(migration, atomic=atomic or fits_a_transaction(migration, run))
     try:
@@ -364,7 +367,7 @@ def _in_one_transaction_if_possible(migration: Migration, run: Run) -> Iterator[
 
 @contextlib.contextmanager
 def _saying_what_was_changed(run: Run) -> Iterator[None]:
-    """A step that is refused has changed nothing; those before it may have."""
+    """Correct the message of a refused step: the step has changed nothing, but steps before it may have."""
     try:
         yield
     except StepFailed as error:
@@ -375,7 +378,7 @@ def _saying_what_was_changed(run: Run) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _suggesting_verify(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Statements of Django and of people fail with the error of the database alone."""
+    """Add the command that finds drift to errors of Django's and of people's statements."""
     try:
         yield
     except DatabaseError as error:

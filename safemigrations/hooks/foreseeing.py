@@ -1,4 +1,4 @@
-"""What is going to stop a run, asked for all of its migrations before the first step of the first."""
+"""Finds everything that is going to stop a run, before the first step of its first migration."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Planned = Iterable[tuple[Migration, ProjectState]]
 
 
 class Foreseeing:
-    """Asks about migrations in the order in which they will be run."""
+    """Asks about migrations in the order in which they will run."""
 
     def __init__(self, connection: BaseDatabaseWrapper, run: Run) -> None:
         self.connection, self.run = connection, run
@@ -107,7 +107,7 @@ class Foreseeing:
         return placed
 
     def _is_ours(self, operation: Operation, at: Situation, *, back: bool = False) -> TypeGuard[Change]:
-        """Has it plans? What others change is remembered."""
+        """Does the operation have plans? What other operations change is remembered."""
         if isinstance(operation, Change):
             return operation.has_plans(at, self.run)
         if _is_unknown(operation):
@@ -121,7 +121,7 @@ class Foreseeing:
 
 
 def matters_of_stock(connection: BaseDatabaseWrapper) -> bool:
-    """Is there a right that stock operations may lack, or a subscriber who has to know what they add?"""
+    """May the role lack a right that stock operations need, or must a subscriber know what they add?"""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT NOT ({is_all_its_own()}) OR EXISTS (SELECT FROM pg_publication)")
         return bool(cursor.fetchone()[0])
@@ -141,7 +141,7 @@ def alters_nothing(operation: Operation, at: Situation) -> bool:
 
 
 def narrowed_again(operation: migrations.AlterField, at: Situation) -> Iterator[Proof]:
-    """Taken back by Django itself."""
+    """The steps that ask whether rows fit when Django's own AlterField is taken back."""
     old, new = at.old(operation.model_name), at.new(operation.model_name)
     before, now = field_of(old, operation.name), field_of(new, operation.name)
     if before.column and now.column and operation.allow_migrate_model(at.connection.alias, new):
@@ -149,7 +149,7 @@ def narrowed_again(operation: migrations.AlterField, at: Situation) -> Iterator[
 
 
 def is_unknown(migration: Migration) -> bool:
-    """Does it run somebody's own code or SQL?"""
+    """Does the migration run code or SQL of people?"""
     return any(_is_unknown(operation) and not isinstance(operation, Change) for operation in unwrapped(migration))
 
 

@@ -1,4 +1,4 @@
-"""The way back to a release: what it doesn't know is unapplied, the latest first, and nothing else.
+"""Finds the way back to a release: the migrations that the release doesn't know are unapplied, the latest first.
 
 It is found out completely before the first statement. So what can't be gone back over is said while nothing is changed.
 """
@@ -21,7 +21,7 @@ from .executor import MigrationExecutor
 
 
 class WayBack(Data):
-    """What is unapplied so that the database is that of a release."""
+    """The migrations to unapply to get the database of a release."""
 
     release: Release
     migrations: tuple[Migration, ...]  # the latest first
@@ -32,7 +32,7 @@ class WayBack(Data):
 
 
 def way_back(executor: MigrationExecutor, release: Release) -> WayBack:
-    """CommandError where there is none."""
+    """The way back to a release. Raises CommandError if there is none."""
     applied = executor.loader.applied_migrations
     _refuse_unknown(executor, release)
     order = [
@@ -60,7 +60,7 @@ def release_called(connection: BaseDatabaseWrapper, name: str) -> Release:
 
 
 def release_before_contract(connection: BaseDatabaseWrapper) -> Release:
-    """The latest one that knows nothing of what is left for the contract."""
+    """The latest release that knows none of the migrations whose contract is open."""
     left, releases = list(loaded().queue.rows(connection, status__in=HOLDING)), recorded(connection)
     if not left:
         raise CommandError(
@@ -94,7 +94,7 @@ def _key(migration: Migration) -> Key:
 
 
 def _known(migration: Migration, release: Release) -> bool:
-    """A squash is known to a release that has what it replaces, all of it or nothing."""
+    """Does the release know the migration? It knows a squash if it has all that the squash replaces."""
     if release.knows(*_key(migration)):
         return True
     known = [release.knows(*key) for key in migration.replaces]
@@ -145,7 +145,7 @@ def _refuse_irreversible(going: Sequence[Migration]) -> None:
 
 
 def _refuse_contracted(connection: BaseDatabaseWrapper, release: Release, going: Sequence[Migration]) -> None:
-    """What a contract has dropped comes back without its values, so nobody should do that in passing."""
+    """Refuse if a contract has run: what it dropped comes back without values, so nobody should do that in passing."""
     keys = {key for migration in going for key in (_key(migration), *migration.replaces)}
     rows = [row for row in loaded().queue.rows(connection) if row.is_begun and (row.app_label, row.migration) in keys]
     if rows:

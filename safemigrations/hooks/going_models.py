@@ -21,7 +21,7 @@ from ..operations.add_unique_constraint import names_of
 
 
 def sets_before_keys(app_label: str, detected: Iterable[Any], going: Collection[tuple[str, str]]) -> None:
-    """Let what removes a key of a going model come after what empties its unique_together."""
+    """Let the removal of a key come after the operation that empties the unique_together over it."""
     for operation in detected:
         if isinstance(operation, RemoveField) and (app_label, operation.model_name_lower) in going:
             kind = OperationDependency.Type.ALTER_FOO_TOGETHER
@@ -31,7 +31,7 @@ def sets_before_keys(app_label: str, detected: Iterable[Any], going: Collection[
 
 
 def what_is_over(operation: Operation, app_label: str, state: ProjectState) -> Iterator[Operation]:
-    """What removes the indexes and constraints that name a field which is removed."""
+    """The operations that remove the indexes and constraints over a field that is removed."""
     if not isinstance(operation, RemoveField):
         return
     options = state.models[app_label, operation.model_name_lower].options

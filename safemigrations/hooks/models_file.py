@@ -1,4 +1,4 @@
-"""An option that a person lets makemigrations write into models.py, such as db_column="id".
+"""An option, such as db_column="id", that makemigrations writes into models.py when a person agrees.
 
 Where the field stands in the class of its model as a call, the option becomes its last argument. A field that Django
 makes by itself becomes the first one of the class. Whatever else the source looks like is left alone, and people are
@@ -42,7 +42,7 @@ class Edit(Data):
 
 
 def edits_of(app_label: str, option: Option) -> list[Edit] | None:
-    """None where the option can't be written."""
+    """The edits that write the option; None if it can't be written."""
     if not option.name:
         return []
     try:
@@ -55,7 +55,7 @@ def edits_of(app_label: str, option: Option) -> list[Edit] | None:
 
 
 def edited(source: str, option: Option) -> str:
-    """The source with the option; empty where its place isn't found."""
+    """The source with the option; empty if its place isn't found."""
     call = _call(source, option)
     if call is None and option.field:
         return _with_field(source, option)
@@ -130,7 +130,7 @@ def _has(source: str, option: Option) -> bool:
 
 
 def remember(edits: Iterable[Edit], migrations: dict[str, list[Any]]) -> None:
-    """Let what is written of an app bring along the edits of its models."""
+    """Let the edits of models be written together with the migrations of their app."""
     for edit in edits:
         for migration in migrations.get(edit.app_label, [])[:1]:
             set_on(migration, **{EDITS: [*getattr(migration, EDITS, ()), edit]})

@@ -28,7 +28,7 @@ AS_IT_IS = (
 
 
 class Move(Data):
-    """From one app to another; `before` are the models as they were."""
+    """A model that may have moved from one app to another; `before` are the models before the change."""
 
     old: ModelState
     new: ModelState
@@ -47,16 +47,16 @@ class Move(Data):
 
     @property
     def is_certain(self) -> bool:
-        """Has it all of the fields, and no others?"""
+        """Do both models have the same fields?"""
         return self.old.fields.keys() == self.new.fields.keys()
 
     @property
     def has_rows(self) -> bool:
-        """Would they be lost, if it were deleted and made anew?"""
+        """Would rows be lost if the model were deleted and created anew?"""
         return _has_table(self.old)
 
-    def is_nobodys_business(self, asked_for: Collection[str] | None) -> bool:
-        """Without a table, to an app without migrations: there nothing can be written, and no row is lost."""
+    def can_be_ignored(self, asked_for: Collection[str] | None) -> bool:
+        """Can the move be ignored? Yes, if the model has no table and the other app no migrations."""
         return not self.has_rows and asked_for is None and self.new.app_label in self.before.real_apps
 
     @property
@@ -69,13 +69,16 @@ class Move(Data):
 
     @property
     def named_by(self) -> set[str]:
-        """The app that it leaves, and those of the models that name it: all of them have to be there before it goes."""
+        """The app that the model leaves, and the apps whose models refer to it.
+
+        All of them migrate before the model leaves.
+        """
         key = self.old.app_label, self.old.name_lower
         names = {model.app_label for model, *_ in get_references(self.before, key)}
         return {key[0], *names, *(model.app_label for model in self.before.models.values() if _inherits(model, key))}
 
     def needs(self) -> list[Any]:
-        """As the autodetector has it: whatever the migrations of these apps end with by now."""
+        """Dependencies on the last migration of each of these apps, in the autodetector's form."""
         key, kind = self.old.name_lower, OperationDependency.Type.CREATE
         return [OperationDependency(label, key, None, kind) for label in sorted(self.named_by)]
 
@@ -122,7 +125,7 @@ class Move(Data):
 
 
 def moves(before: ProjectState, after: ProjectState) -> Iterator[Move]:
-    """Those that there may be; of several about the same model one at most is right."""
+    """The possible moves; if several are about the same model, at most one is right."""
     gone = [before.models[key] for key in sorted(before.models.keys() - after.models.keys())]
     come = [after.models[key] for key in sorted(after.models.keys() - before.models.keys())]
     for old in gone:
@@ -136,7 +139,7 @@ def _kind(model: ModelState) -> tuple[bool, bool]:
 
 
 def _are_alike(old: ModelState, new: ModelState) -> bool:
-    """Has either most of the other's fields? A proxy has none: is it one of a model of the same name?"""
+    """Does either model have most of the other's fields? Two proxies are alike if their bases have the same name."""
     if old.options.get("proxy"):
         return _names_of_bases(old) == _names_of_bases(new)
     common = old.fields.keys() & new.fields.keys()
@@ -149,7 +152,7 @@ def _names_of_bases(model: ModelState) -> list[str]:
 
 
 class MoveUnderAnotherName(Move):
-    """From one app to another, and renamed at the same time: that takes two releases."""
+    """A model that may have moved to another app and been renamed at once; that takes two releases."""
 
     is_certain = False
 
@@ -183,7 +186,7 @@ def moves_under_another_name(before: ProjectState, after: ProjectState) -> Itera
 
 
 def _described(model: ModelState) -> dict[str, Any]:
-    """Its fields, wherever they point at: that may move, too."""
+    """The fields of a model, wherever their relations point: that model may move, too."""
     described = {}
     for name, field in model.fields.items():
         _, path, args, options = field.deconstruct()

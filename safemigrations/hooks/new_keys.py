@@ -1,4 +1,4 @@
-"""A new model whose rows point at a table that is there.
+"""Foreign keys of a new model to a table that exists.
 
 Django makes the foreign key with the table. From then on the old release, which doesn't know the table, can't delete
 what a row of it points at; and both tables are locked together. So the table comes without those keys. Each comes in a
@@ -27,7 +27,7 @@ Created = set[tuple[str, str]]
 
 
 def let_go(before: ProjectState, migrations: dict[str, list[Migration]], created: Created) -> None:
-    """Take such keys out of each CreateModel, and put them after all that is in its migration."""
+    """Take such foreign keys out of each CreateModel, and add them at the end of its migration."""
     if not _has_a_release(before):
         return
     for app_label, parts in migrations.items():
@@ -38,7 +38,7 @@ def let_go(before: ProjectState, migrations: dict[str, list[Migration]], created
 
 
 def _has_a_release(before: ProjectState) -> bool:
-    """Has the project migrations of its own? Else nobody runs anything yet."""
+    """Does the project have migrations? If it has none, no release is running yet."""
     return any(map(_is_of_the_project, {label for label, _ in before.models}))
 
 
@@ -70,7 +70,7 @@ def _is_ours(operation: CreateModel, app_label: str) -> bool:
 
 
 def _points_outside(field: Any, key: tuple[str, str], created: Created) -> bool:
-    """Has it a foreign key in the database to a model that another release may know, and that holds its parents?"""
+    """Does the field have a foreign key in the database that keeps rows of a model which another release may know?"""
     relation = field.remote_field
     if not relation or not getattr(relation if field.many_to_many else field, "db_constraint", False):
         return False

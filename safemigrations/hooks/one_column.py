@@ -19,7 +19,7 @@ from ..plans.column import bound
 
 
 class Succession(Data):
-    """The field that goes and the one that comes."""
+    """A field that is removed and a field that is added with the same column."""
 
     app_label: str
     model_name: str
@@ -30,7 +30,7 @@ class Succession(Data):
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """What gives the old field the new name, and leaves the column alone."""
+        """The operations that rename the old field in Python alone, so that its column stays."""
         kept = self.field.clone()
         kept.db_column = self.column
         named = (AlterField(self.model_name, self.old_name, kept),) if self.field.db_column != self.column else ()
@@ -69,6 +69,6 @@ def _column(name: str, field: Any) -> str:
 
 
 def _described(field: Any) -> tuple[Any, ...]:
-    """Where nothing but the name changes Django asks itself whether the field was renamed."""
+    """The field without its name. If only the name changes, Django asks itself whether the field was renamed."""
     _, path, args, kwargs = field.deconstruct()
     return path, args, {name: value for name, value in kwargs.items() if name != "db_column"}

@@ -1,4 +1,4 @@
-"""What makemigrations asks. Django's own questions keep their numbers and meanings; ours come after them."""
+"""The questions of makemigrations: Django's keep their numbers and meanings, ours follow."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .one_column import Succession
 def wrap(
     questions: MigrationQuestioner | None, from_state: ProjectState, to_state: ProjectState
 ) -> MigrationQuestioner | None:
-    """The questioner that also asks our questions, with the answers and the output of the one it replaces."""
+    """A questioner that also asks our questions, and answers and prints as the one that it replaces."""
     for stock, ours in (
         (InteractiveMigrationQuestioner, Interactive),
         (NonInteractiveMigrationQuestioner, Silent),
@@ -46,7 +46,7 @@ def wrap(
 
 
 def is_asking(questions: MigrationQuestioner) -> bool:
-    """Is this makemigrations? `migrate` detects changes too, only to mention that there are some."""
+    """Does makemigrations ask? `migrate` also detects changes, only to mention them."""
     return isinstance(questions, InteractiveMigrationQuestioner | NonInteractiveMigrationQuestioner)
 
 
@@ -59,12 +59,12 @@ def is_succeeded(questions: MigrationQuestioner, succession: Succession) -> bool
 
 
 def is_wanted(questions: MigrationQuestioner, option: Option) -> bool:
-    """Nobody is asked where nothing is going to be written."""
+    """Does a person want the option? Nobody is asked if nothing will be written."""
     return isinstance(questions, Interactive) and not questions.dry_run and questions.ask_option(option)
 
 
 def tell(questions: MigrationQuestioner, text: str) -> None:
-    """Say it, if this is makemigrations."""
+    """Print a text during makemigrations, and at no other time."""
     if is_asking(questions):
         say(text)
 
@@ -82,11 +82,11 @@ def is_moved(questions: MigrationQuestioner, move: Move) -> bool:
 
 
 def keep_quiet(text: str) -> None:
-    """For who detects changes and writes nothing."""
+    """Print nothing, for callers that only detect changes."""
 
 
 def say(text: str) -> None:
-    """Something a person must see although nothing failed."""
+    """Print what a person must see although nothing failed."""
     sys.stderr.write(f"{text}\n")
 
 
@@ -117,7 +117,7 @@ def _evaluated(code: str) -> Any:
 
 
 def _refuse_unwritable(expression: Any) -> None:
-    """Raises ValueError for what can't be written into a file; a query would be run to be written."""
+    """Raises ValueError for an expression that can't be written to a file; writing a queryset would run it."""
     if any(isinstance(part, models.Subquery | models.QuerySet) for part in expressions.parts(expression)):
         raise ValueError(
             "makemigrations can't write a query into a file. Name a function of the row; or enter a value that stands "
@@ -241,7 +241,7 @@ class Interactive(InteractiveMigrationQuestioner):
 
 
 class Silent(NonInteractiveMigrationQuestioner):
-    """--noinput: an answer that could lose data is never made up."""
+    """With --noinput: an answer that could lose data is never made up."""
 
     def ask_auto_now_add_addition(self, field_name: str, model_name: str) -> Any:
         return timezone.now

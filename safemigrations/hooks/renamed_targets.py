@@ -23,7 +23,7 @@ Key = tuple[str, str]  # app label and name of a model, in lower case
 
 
 def makes(operation: Operation, dependency: Any) -> bool:
-    """Is what the dependency waits for there from this rename on?"""
+    """Does this rename provide what the dependency waits for?"""
     if dependency.type != CREATE:
         return False
     model_name, field_name = dependency.model_name.lower(), (dependency.field_name or "").lower()
@@ -41,9 +41,10 @@ def follow(
     fields: Mapping[tuple[str, str, str], str],
     existing: Collection[Key],
 ) -> None:
-    """`models` and `fields` are keyed by the new names, and have the old ones, as the autodetector has them.
+    """Let relations use the new names, and wait for the renames.
 
-    `existing` are the models before this release.
+    `models` and `fields` map new names to old ones, as the autodetector has them. `existing` are the models before this
+    release.
     """
     new_models = {(app_label, old): (app_label, new) for (app_label, new), old in models.items()}
     new_fields = {(app_label, model, old): new for (app_label, model, new), old in fields.items()}

@@ -32,7 +32,7 @@ def states_after(plan: Plan, state: ProjectState) -> Iterator[tuple[Migration, P
 
 
 def rendered_before(executor: MigrationExecutor, plan: Plan) -> States:
-    """The state before each of those that are to be unapplied, as Django makes and tells them."""
+    """The states before the migrations that are going to be unapplied, created and reported as Django does."""
     state, before = ProjectState(real_apps=executor.loader.unmigrated_apps), dict[Migration, ProjectState]()
     wanted = {migration for migration, _ in plan}
     tell = executor.progress_callback or (lambda action: None)
@@ -59,7 +59,7 @@ def states_before(executor: MigrationExecutor, plan: Plan, before: States) -> It
 
 
 def state_without(executor: MigrationExecutor, plan: Plan, full_plan: Plan, before: States) -> ProjectState:
-    """The state when all of the plan are unapplied, by way of the one before the last of them."""
+    """The state after all of the plan is unapplied, computed from the state before the last of them."""
     gone = {migration for migration, _ in plan}
     last = plan[-1][0]
     state = without_classes(before[last])
@@ -71,14 +71,17 @@ def state_without(executor: MigrationExecutor, plan: Plan, full_plan: Plan, befo
 
 
 def reaches_others(migration: Migration) -> bool:
-    """Does it work on tables of other models, such as those that point at a key?"""
+    """Does the migration change tables of other models, such as those that point at a key?"""
     return any(getattr(operation, "reaches_others", False) for operation in migration.operations)
 
 
 def with_later_ones(
     executor: MigrationExecutor, state: ProjectState, migration: Migration, applied: Keys
 ) -> ProjectState:
-    """The state with what is applied of other apps: Django leaves out what comes later in its order of all."""
+    """The state with applied migrations of other apps that Django leaves out.
+
+    Django leaves out what comes later in its order.
+    """
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
     order = [other for other, _ in plan]
     still_applied = executor.loader.applied_migrations.keys() & set(applied)

@@ -1,4 +1,4 @@
-"""The statements of a stock operation as steps: to ask for the rights that they need, and not to send them."""
+"""The statements of a stock operation as steps, made to ask for the rights that they need and never sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ OF_TABLE = re.compile(rf"\b(?:TABLE|ON)\s+({QUOTED}(?:\.{QUOTED})?)")
 
 
 def stock_steps(operation: Operation, at: Situation, *, back: bool = False) -> Iterator[Statement]:
-    """Those that Django can say before they are sent, as `sqlmigrate` does; each with the table that it alters."""
+    """The statements that Django can tell before they are sent, as `sqlmigrate` does.
+
+    Each comes with the table that it alters.
+    """
     for sql in _statements(operation, at, back=back):
         if found := OF_TABLE.search(sql):
             table = Name(found[1])

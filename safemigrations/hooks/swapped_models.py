@@ -1,4 +1,4 @@
-"""A swappable model that is renamed together with its setting.
+"""Refuses to rename a swappable model together with its setting.
 
 The migrations point at the value of the setting, not at the model that it named when they were written. So older ones
 would point at a model that only the rename makes. Django writes RenameModel, and `migrate` ends in a ValueError.

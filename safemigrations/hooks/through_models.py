@@ -26,7 +26,7 @@ OF_THE_DATABASE = ("indexes", "constraints", "unique_together", "db_table", "db_
 
 
 class Adoption(Data):
-    """The field, and the model that takes over its table."""
+    """A many-to-many field and the new model that takes over its table."""
 
     app_label: str
     field_of: str
@@ -87,7 +87,7 @@ def _ends(field: Any, key: Key, state: ModelState) -> list[str]:
 
 
 def _as_it_is(state: ModelState, ends: list[str], table: Any) -> CreateModel | None:
-    """The model as the table is now; None where its keys are others."""
+    """The model that describes the table as it is now; None if its keys differ."""
     key: Any = state.fields.get("id")
     columns = [each for each in table._meta.local_fields if each.remote_field]
     fields: list[Any] = [state.fields.get(name) for name in ends]
@@ -104,7 +104,7 @@ def _can_be_of_it(field: Any) -> bool:
 
 
 def _key(field: Any, table: Any) -> Any:
-    """As the model spells it, where it is of the table's type."""
+    """The primary key as the model spells it, if its type is that of the table."""
     own = table._meta.pk
     return field.clone() if own.get_internal_type() == field.get_internal_type() else own.clone()
 

@@ -1,4 +1,4 @@
-"""makemigrations writes no file that can't be imported: the checks, and `migrate`, would fail on it."""
+"""makemigrations writes no file that can't be imported: the checks and `migrate` would fail on it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PARENT = "SAFEMIGRATIONS_PARENT_RUN"  # an environment variable: the run whose w
 
 @contextlib.contextmanager
 def a_run(report: Report, database: str, command: str) -> Iterator[None]:
-    """What happens meanwhile is part of one run; `command` is what a person types, or "task"."""
+    """Everything inside the block is part of one run; `command` is what a person typed, or "task"."""
     began = time.monotonic()
     with on(connections[database], run=uuid.uuid4().hex, parent=os.environ.get(PARENT, "")):
         report.tell(RunStarted(command))

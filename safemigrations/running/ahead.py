@@ -1,4 +1,4 @@
-"""What a run is going to do, as far as that is known before its first step."""
+"""Collects what a run is going to do, as far as that is known before its first step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALLOWS_MORE = re.compile(rf"ALTER TABLE ((?:{NAME}\.)?{NAME}) (?:(ADD) COLUMN |A
 
 
 class AllowsMore(Data):
-    """A statement that subscribers of a table need first."""
+    """A statement that subscribers of a table have to run first."""
 
     table: str  # as it stands in statements
     sql: str
@@ -30,7 +30,7 @@ class AllowsMore(Data):
 
 @dataclass
 class Ahead:
-    """Collected step by step; what only the database knows isn't in it."""
+    """Collected step by step; leaves out what only the database can tell."""
 
     tables: set[str] = field(default_factory=set)  # that are read or changed, as they stand in statements
     allowing: list[AllowsMore] = field(default_factory=list)

@@ -10,10 +10,10 @@ from ..typed import follow
 
 
 def another_connection(connection: BaseDatabaseWrapper, options: dict[str, Any] | None = None) -> BaseDatabaseWrapper:
-    """One that is opened when it is first used, and closed when it is closed.
+    """A connection that opens on first use; the caller closes it.
 
-    It comes from no pool: a pool may be empty, and would hand the connection on. `options` count where the project has
-    none of these names.
+    It comes from no pool: a pool may be empty, and would hand the connection on. The project's own `options` win over
+    these.
     """
     other = connection.copy()
     follow(other, connection)

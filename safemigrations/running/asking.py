@@ -1,4 +1,4 @@
-"""What is going to stop plans, asked before the first step of any of them.
+"""Finds what is going to stop plans, before the first step of any of them.
 
 A question is asked early only where the steps before it change nothing that it reads: one about a column that an
 earlier step adds or fills is asked when its turn has come. Where an earlier plan only gives a table another name, or a
@@ -23,10 +23,10 @@ from ..plans.indexes import BuildIndex
 from ..plans.steps import Backfill, Online, Plan, Proof, Question, Step, Trial, tables_of
 from ..postgres.names import Name
 from .ahead import Ahead
-from .as_they_are_called import AsTheyAreCalled
-from .as_they_will_be import AsTheyWillBe
 from .backfill.table import columns_set
+from .current_names import CurrentNames
 from .foreseen import Foreseen
+from .future_columns import FutureColumns
 from .planted import refuse_planted
 from .proofs import contradictions, proof, trial
 from .rights import Rights
@@ -46,22 +46,22 @@ class Asking:
         self.rights = Rights(session)
         self.ahead = Ahead()
         self.refusals: list[str] = []
-        self.changed: list[Claim] = []  # what earlier steps make, remove or fill
-        self.today = AsTheyAreCalled()
-        self.later = AsTheyWillBe()
+        self.changed: list[Claim] = []  # what earlier steps create, remove or fill
+        self.current = CurrentNames()
+        self.future = FutureColumns()
         self.exchanged: set[str] = set()  # tables whose foreign keys earlier steps add, drop or exchange; raw
-        self.anything = False  # has somebody's own code or SQL come before? Nobody knows what that changes
+        self.anything = False  # has code or SQL of people come before? Nobody knows what it changes
         self.of_indexes = False  # on the way back no proof of the plan comes before a unique index
 
     def ask(self, plan: Iterable[Step], *, carries: Iterable[Carried] = (), renames: Iterable[Renamed] = ()) -> None:
-        steps, before = self.today.of(tuple(plan)), tuple(self.changed)
+        steps, before = self.current.of(tuple(plan)), tuple(self.changed)
         with self.session.ready():
             self._ask_steps(steps)
         if any(isinstance(step, Backfill) for step in steps):
             self.ask_for_own(*OF_BACKFILLS)
         self.rename(renames, before)
         for each in carries:
-            self._carry(self.today.of(each), before)
+            self._carry(self.current.of(each), before)
 
     def _ask_steps(self, steps: Plan) -> None:
         self._collect(lambda: self._foreseen.refuse(steps))
@@ -74,29 +74,29 @@ class Asking:
         return Foreseen(self.session)
 
     def _carry(self, one: Carried, before: Claims) -> None:
-        """What the column will hold is known, unless the original is itself another one by then."""
+        """The values of the column can be foretold, unless the original itself changes earlier in the run."""
         if not one.original.goes_with(before):
             known = (one.column, one.column.twin)
             self.changed = [claim for claim in self.changed if not claim.is_in(known)]
-            self.later.add(one)
+            self.future.add(one)
 
     def rename(self, renames: Iterable[Renamed], before: Claims) -> None:
-        """Which rows a table will have is known, unless it is itself one that the run makes."""
+        """The rows of the table can be foretold, unless the run itself creates the table."""
         for one in renames:
-            old = self.today.of(one.old)
+            old = self.current.of(one.old)
             if not old.is_in(before):
                 self.changed = [claim for claim in self.changed if not claim.is_in((old, one.new))]
-                self.today.add(one)
+                self.current.add(one)
 
     def ask_for_rights(self, steps: Iterable[Step]) -> None:
-        """Of steps that somebody else sends."""
+        """Ask whether the role has the rights that these steps need, whoever sends them."""
         for step in steps:
             self.ahead.add(step)
             for refusal in self.rights.lacking(step):
                 self.refuse(refusal)
 
     def ask_for_own(self, *tables: str) -> None:
-        """May the run make these tables of ours?"""
+        """Ask whether the run may create these tables of ours."""
         for refusal in self.rights.lacking_for_own(tables):
             self.refuse(refusal)
 
@@ -105,7 +105,7 @@ class Asking:
             self.refusals.append(text)
 
     def change(self, claims: Iterable[Claim]) -> None:
-        self.changed += map(self.today.of, claims)
+        self.changed += map(self.current.of, claims)
 
     # One step.
 
@@ -117,17 +117,17 @@ class Asking:
             self._collect(lambda: self._answer(step))
 
     def _can_be_asked_ahead(self, step: Step, text: str) -> bool:
-        """Is it about rows? What the catalog will have of a column that isn't there yet nobody knows."""
+        """Is the question about rows? Nobody knows yet what the catalog will say about a column that isn't there."""
         is_of_rows = isinstance(step, Proof | Online) and "pg_" not in text
-        return is_of_rows or not any(_is_named(claim, text) for claim in self.later.columns)
+        return is_of_rows or not any(_is_named(claim, text) for claim in self.future.columns)
 
     def _has_changed(self, text: str) -> bool:
-        """May an earlier step change what is asked?"""
+        """May an earlier step change the answer?"""
         uses = "pg_" in text and any(_is_in(text, table) for table in self.exchanged)
         return uses or any(_is_named(claim, text) for claim in self.changed)
 
     def _text(self, step: Step) -> str:
-        """What it asks; empty where there is nothing to ask."""
+        """The text of the step's question; empty if it has none."""
         match step:
             case Proof():
                 return f"{step.query} {step.pages_of}"
@@ -144,12 +144,12 @@ class Asking:
             return
         match step:
             case Proof():
-                step = replace(step, query=self.later.of(self.session, step.query))
+                step = replace(step, query=self.future.of(self.session, step.query))
                 proof(self.session, step, given=step.given)
             case Trial():
                 trial(self.session, step)
             case Online():
-                query = self.later.of(self.session, step.violators)
+                query = self.future.of(self.session, step.violators)
                 self._ask_for_rows(query, f"{step.why}: that is going to fail for the rows {{}}")
             case BuildIndex():
                 query = duplicates(self.session, step)
@@ -166,7 +166,7 @@ class Asking:
             raise StepFailed(f"{refusal}. Nothing was changed. Mend them and run the same command again.")
 
     def _collect(self, ask: Callable[[], None]) -> None:
-        """What can't be asked yet, because it is about a table or a column that isn't there, is asked later."""
+        """Ask, and collect the refusal. A question about a table or column that isn't there yet is asked later."""
         connection = self.session.connection
         inside = transaction.atomic(using=connection.alias) if connection.in_atomic_block else contextlib.nullcontext()
         try:
@@ -197,7 +197,7 @@ def _is_named(claim: Claim, text: str) -> bool:
 
 
 def _is_in(text: str, name: str) -> bool:
-    """Also where quotes in the name are doubled, as in an identifier or a literal."""
+    """Does the text contain the name? Quotes don't count, as identifiers and literals double them."""
     return bool(re.search(rf"(?<!\w){re.escape(_without_quotes(name))}(?!\w)", _without_quotes(text)))
 
 

@@ -1,4 +1,4 @@
-"""Where the contract runs together with the expand, because nobody else uses the database."""
+"""Decides whether the contract runs together with the expand, because nobody else uses the database."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ _names = dict[str, str]()  # alias -> the database that the settings name
 
 
 def remember_names() -> None:
-    """Called when the app is ready: whoever makes test databases puts their names into the settings."""
+    """Remember the databases that the settings name; called when the app is ready.
+
+    Test runners change the settings afterwards.
+    """
     _names.update({alias: str(connections.settings[alias].get("NAME") or "") for alias in connections.settings})
 
 
 def contracts_at_once(connection: BaseDatabaseWrapper) -> bool:
-    """As CONTRACT says; where it says nothing, on a test database, whichever runner made it, kept or cloned it."""
+    """Does CONTRACT say so? If it says nothing: is this a test database, whoever created, kept or cloned it?"""
     if conf.is_set("CONTRACT"):
         return conf.contract() == "immediately"
     return is_of_tests(connection)
 
 
 def is_of_tests(connection: BaseDatabaseWrapper) -> bool:
-    """Does this process run tests, and has the connection another database than the one that the settings name?"""
+    """Does this process run tests, on a database other than the one that the settings named?"""
     if not is_testing():
         return False
     entry = connection.settings_dict

@@ -1,4 +1,4 @@
-"""Who holds a lock that is in the way, and what a person has to know about them."""
+"""The sessions that hold a lock in a step's way, described for people."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Blocker(Data):
 
     @property
     def without_query(self) -> str:
-        """As a log may say it that is read by more people than the table."""
+        """The description for a log, which more people may read than the table."""
         return self._named("")
 
     def _named(self, query: str) -> str:
@@ -74,7 +74,7 @@ class Blocker(Data):
 
     @property
     def shown_query(self) -> str:
-        """What it is at, with ? for each value unless SHOW_QUERIES says otherwise."""
+        """Its current statement, with ? for each value unless SHOW_QUERIES says otherwise."""
         return " ".join(self.query.split()) if conf.show_queries() else masked(self.query)
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _shortened(query: str) -> str:
 
 
 def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list[Blocker]:
-    """Who holds a lock on these tables (or on their partitions) that conflicts with the wanted one."""
+    """The sessions whose locks on these tables, or on their partitions, conflict with the wanted ones."""
     if not locks:
         return []
     wanted = ", ".join(
@@ -120,7 +120,7 @@ def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list
 
 
 def session_of(connection: BaseDatabaseWrapper, pid: int) -> Blocker | None:
-    """What one session is at."""
+    """One session and its current statement."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pid, application_name, coalesce(backend_type, ''), coalesce(state, ''), coalesce(extract(epoch FROM"
@@ -133,7 +133,7 @@ def session_of(connection: BaseDatabaseWrapper, pid: int) -> Blocker | None:
 
 
 def conflicting(mode: Lock) -> list[str]:
-    """The modes that conflict with one, as pg_locks spells them."""
+    """The lock modes that conflict with this one, spelled as in pg_locks."""
     weakest = WEAKEST_CONFLICT[mode].strength
     return [
         "".join(word.title() for word in other.split()) + "Lock"

@@ -1,4 +1,4 @@
-"""How far CREATE INDEX is, seen from a connection of its own while the statement runs, and whether it still goes on."""
+"""Reports the progress of CREATE INDEX from a connection of its own, and ends a build that waits for too long."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class BuildProgress:
         self.report.tell(happened.StepProgress(self.step, said, behind, ongoing=True, fraction=fraction))
 
     def _named(self, connection: BaseDatabaseWrapper, pid: int) -> Blocker | None:
-        """A prepared transaction has no pid."""
+        """The session of this pid, for people; a prepared transaction has no pid."""
         if pid:
             return session_of(connection, pid)
         holders = blockers(connection, {self.step.table: Lock.SHARE})

@@ -1,4 +1,4 @@
-"""Which types PostgreSQL can group by: those with an equality operator of their own or of what they are made of."""
+"""Finds out which types PostgreSQL can group by: those with an equality operator, or whose parts have one."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ def is_comparable(connection: Any, type_: str) -> bool:
 
 
 def _answer(connection: Any, type_: str) -> bool:
-    """What PostgreSQL says, asked once in a process. No, where it can't be asked: while nothing is connected, or after
-    an error.
+    """PostgreSQL's answer, asked once in a process.
+
+    It is no if nothing can be asked: while nothing is connected, or after an error.
     """
     key = (connection.alias, connection.settings_dict["NAME"], type_)
     there = connection.connection

@@ -1,4 +1,4 @@
-"""What keeps a plan from being carried out on certain tables, found before its first step.
+"""Finds tables on which a plan can't be carried out, before its first step.
 
 Rows that a policy hides would count as rows that aren't there: nothing to fill, nothing that contradicts a proof. And
 what a trigger does isn't done for tables that inherit from the trigger's: their rows are rows of that table, too.
@@ -32,7 +32,7 @@ class _Table(NamedTuple):
 
     @property
     def spellings(self) -> set[str]:
-        """How a statement names it."""
+        """The ways in which a statement may write the table's name."""
         return {Name.of(self.name, self.schema), *([Name.of(self.name)] if self.is_visible else [])}
 
     def is_read_by(self, sql: str) -> bool:
@@ -42,14 +42,14 @@ class _Table(NamedTuple):
 
 
 def refuse_foreseen(connection: BaseDatabaseWrapper, plan: Iterable[Step]) -> None:
-    """Raises StepFailed, which says what to do. Where no table has such a thing, the plan isn't even made."""
+    """Raises StepFailed, which says what to do. If no table has row security or children, the plan isn't even built."""
     if connection.vendor != "postgresql":
         return
     Foreseen(Session(connection)).refuse(plan)
 
 
 class Foreseen:
-    """The tables that have such a thing, looked up for as many plans as are asked about together."""
+    """The tables with row security or inheritance, looked up once for all plans."""
 
     def __init__(self, session: Session) -> None:
         self.hidden, self.families = session.rows(tables_with_hidden_rows()), session.rows(tables_that_inherit())

@@ -1,4 +1,4 @@
-"""What protects queries from the statements of a migration that are not steps: stock operations, RunSQL, RunPython."""
+"""Protects queries from the statements of a migration that aren't steps: stock operations, RunSQL, RunPython."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Guard:
 
     @contextlib.contextmanager
     def _savepoint(self, repeatable: bool) -> Iterator[None]:
-        """A lock that isn't there must not end the transaction."""
+        """A savepoint, so that a lock that wasn't free doesn't end the transaction."""
         if repeatable and self.connection.in_atomic_block:
             with transaction.atomic(using=self.connection.alias):
                 yield
@@ -111,7 +111,7 @@ class Guard:
         return Attempt(conf.lock_timeout())
 
     def _tables_of(self, text: str) -> dict[str, Lock]:
-        """Those of the migration, and those that the statement mentions."""
+        """The tables of the migration, and the tables that the statement names."""
         mentioned = [Name.of(*row) for row in self._asked(TABLES_AMONG, [names_in(text)])]
         return {**dict.fromkeys(mentioned, Lock.ACCESS_EXCLUSIVE), **self.tables}
 
@@ -121,7 +121,7 @@ class Guard:
             return list(cursor.fetchall())
 
     def _rest(self) -> None:
-        """Rest, or wait for a long transaction to end. Raises LockNotAcquired after LOCK_RETRY_FOR seconds."""
+        """Rest, or wait until a long transaction ends. Raises LockNotAcquired after LOCK_RETRY_FOR seconds."""
         self.attempts = self.attempts or self._attempts(self.tables)
         self.attempt = next(self.attempts)
         while self.attempt.timeout is None and any(b.is_long for b in blockers(self.connection, self.tables)):
@@ -143,7 +143,7 @@ class Guard:
 
     @contextlib.contextmanager
     def _lock_timeout(self, attempt: Attempt) -> Iterator[None]:
-        """Set it for one statement. After an error in a transaction the rollback puts it back."""
+        """Set the timeout for one statement; after an error in a transaction the rollback restores the old one."""
         inside = self.connection.in_atomic_block
         local = "LOCAL " if inside else ""
         with self.connection.wrap_database_errors, self.connection.connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Building and dropping an index of a table that isn't partitioned, beside others who may be at the same one.
+"""Builds and drops indexes of tables that aren't partitioned, beside other sessions that may work on the same index.
 
 CREATE INDEX CONCURRENTLY that was ended leaves an INVALID index, which has to go before another is built. While it
 runs its index is INVALID, too: so it is dropped only when nobody can be at work on it.
@@ -29,7 +29,7 @@ COMMIT_POLL = 0.01  # while only the commit of that is missing
 
 
 class IndexState(Data):
-    """An index by its name, as it is at the moment."""
+    """The index of a name at this moment."""
 
     index: str | None  # qualified name; None: there is none
     is_valid: bool
@@ -73,14 +73,14 @@ def _analyze(session: Session, step: BuildIndex) -> None:
 
 
 def _without_leftover(session: Session, step: BuildIndex) -> IndexState:
-    """The state of an index that is valid, or not there at all."""
+    """The state of an index that is valid or missing; an INVALID leftover is dropped first."""
     while (state := _when_nobody_builds(session, step)).is_leftover:
         _drop_leftover(session, step)
     return state
 
 
 def _without_waiting(session: Session, step: BuildIndex) -> str:
-    """Drop the leftover, unless that would wait, too; what a person has to know about it."""
+    """Drop the leftover if its table is free; returns what a person has to know about it."""
     if blockers(session.connection, {step.table: Lock.ACCESS_EXCLUSIVE}):
         return "The index stays behind, INVALID, because its table is in use; the next run drops it and builds it anew."
     _without_leftover(session, step)
@@ -109,7 +109,7 @@ def _state(session: Session, step: BuildIndex) -> IndexState:
 
 
 def _drop_leftover(session: Session, step: BuildIndex) -> None:
-    """Drop what was left behind, unless it turns out to be somebody's index."""
+    """Drop the leftover, unless some session turns out to be building it."""
     found: list[IndexState] = []
     behind_locks(session, step, _online_lock(step.table), lambda: found.append(_settled(session, step)))
     state = found[-1]
@@ -120,10 +120,10 @@ def _drop_leftover(session: Session, step: BuildIndex) -> None:
 
 
 def _settled(session: Session, step: BuildIndex) -> IndexState:
-    """The state while the table is locked, so that nobody can be building.
+    """The state while the table is locked, so that no session can be building the index.
 
-    A session that has just built the index may not have committed yet: wait for that. It may also have committed while
-    a look was under way: that look doesn't see it, the next one does.
+    A session that has just built the index may not have committed yet: wait for that. It may also have committed during
+    a look, which then doesn't see it; the next look does.
     """
     while _state(session, step).builder:
         time.sleep(COMMIT_POLL)
@@ -141,5 +141,5 @@ def drop_index(session: Session, step: DropIndex) -> str:
 
 
 def _online_lock(table: str) -> dict[str, Lock]:
-    """What CONCURRENTLY and ANALYZE take: reads and writes go on."""
+    """The lock that CONCURRENTLY and ANALYZE take: reads and writes go on."""
     return {table: Lock.SHARE_UPDATE_EXCLUSIVE}

@@ -15,7 +15,7 @@ NARROWEST = 4  # a bar of fewer characters is left out
 
 
 class Moment(Data):
-    """What is under way, what is to be said of it now, and how far it is: 0 to 1, where anybody knows."""
+    """The work under way: what to say about it, and its progress from 0 to 1, if known."""
 
     label: str
     say: Callable[[], str]
@@ -23,7 +23,7 @@ class Moment(Data):
 
 
 class LastLine:
-    """Drawn when something happens, and by nobody between."""
+    """The last line of a terminal; it is redrawn when something happens, and by no timer."""
 
     moves = False  # does what is drawn change by itself?
 
@@ -39,7 +39,7 @@ class LastLine:
         self.stdout.write("\r\033[K", ending="")
 
     def leave(self) -> None:
-        """It stays, and what comes next begins a new line."""
+        """Keep the line, and begin a new one."""
         self.stdout.write("")
 
 
@@ -58,7 +58,7 @@ class Drawn(Data):
 
 
 def drawn(moment: Moment, indent: int, columns: int) -> Drawn:
-    """It fits into one line: what was wrapped could not be written over."""
+    """The line, cut to the width of the terminal: a wrapped line couldn't be overwritten."""
     text = moment.say()
     room = max(0, columns - 1 - indent - len(text) - 2)
     done, left = _bar(moment.fraction, min(BAR, room - min(len(moment.label), max(LABEL, room * 2 // 3))))

@@ -1,4 +1,4 @@
-"""The ledger: which runs there were, and how long each of their steps took on tables of which size.
+"""The ledger: the runs of a database, and how long each of their steps took on tables of which size.
 
 People read it (`safemigrations history`), and the plan takes its rates from it. It never costs a migration: what can't
 be written, because the role has no right to or somebody holds the table, isn't. A row is written when a migration
@@ -52,7 +52,7 @@ class Outcome(models.TextChoices):
 
 
 class AbstractEntry(models.Model):
-    """One migration that was applied, taken back or contracted once, or a backfill that was worked on."""
+    """One migration that was applied, taken back or contracted, or one backfill that was worked on."""
 
     key = models.UUIDField(primary_key=True)
     app_label = models.CharField(max_length=255)
@@ -81,7 +81,7 @@ class Entry(AbstractEntry):
 
 
 class Noted(models.Model):
-    """A step that was done, with the size that its table had when it ended."""
+    """A step that was done, with the size of its table when it ended."""
 
     id = models.BigAutoField(primary_key=True)
     entry = models.UUIDField(db_index=True)
@@ -107,7 +107,7 @@ class Noted(models.Model):
 
 
 class About(Data):
-    """What an entry is about."""
+    """The subject of an entry."""
 
     app_label: str
     name: str
@@ -151,7 +151,7 @@ class Writer:
         self.begun = True
 
     def end(self, outcome: Outcome, error: str = "") -> None:
-        """One that was never begun is written as a whole."""
+        """Write the outcome; an entry that was never begun is written as a whole."""
         if not self.begun:
             self.begin(outcome)
             return
@@ -217,7 +217,7 @@ def statement_of(step: Step) -> str:
 
 
 def is_migrated(connection: BaseDatabaseWrapper) -> bool:
-    """Does the project have any table in this database? Elsewhere it makes none of ours, either."""
+    """Does the project have any table in this database? If it has none, the ledger is not created either."""
     used = apps.get_models(include_auto_created=True)
     return any(router.allow_migrate_model(connection.alias, model) for model in used)
 
@@ -227,7 +227,7 @@ _current: ContextVar[Writer | None] = ContextVar("safemigrations_ledger", defaul
 
 @contextlib.contextmanager
 def entered(connection: BaseDatabaseWrapper, about: About, *, as_a_whole: bool = False) -> Iterator[None]:
-    """Write what is done meanwhile into the ledger; `as_a_whole` with one statement at the end, and no step."""
+    """Write an entry about the block; `as_a_whole` writes it with one statement at the end, and without steps."""
     writer = Writer(connection, about)
     if not as_a_whole:
         writer.begin()
@@ -248,19 +248,19 @@ def faked(connection: BaseDatabaseWrapper, about: About) -> None:
 
 
 def note(step: Step, seconds: float) -> None:
-    """A step has been done, in so many seconds."""
+    """Note that a step was done in this many seconds."""
     if writer := _current.get():
         writer.note(step, seconds)
 
 
 def waited(seconds: float) -> None:
-    """The step that is under way has waited so long for a lock."""
+    """Add seconds that the step under way has waited for a lock."""
     if writer := _current.get():
         writer.waited += seconds
 
 
 def filled(rows: int, visited: int) -> None:
-    """The backfill that is under way has changed so many rows of those that it looked at."""
+    """Add rows that the backfill under way has changed, and rows that it has looked at."""
     if writer := _current.get():
         writer.visited, writer.filled = (writer.visited or 0) + visited, writer.filled + rows
 

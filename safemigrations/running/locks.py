@@ -1,4 +1,4 @@
-"""How a table lock is taken without anybody noticing.
+"""How a table lock is taken without making anybody wait.
 
 Whoever comes after a waiting ACCESS EXCLUSIVE request waits as long as that request does. So first comes NOWAIT, which
 queues nobody. A place in the queue follows only where holders change without a gap; patience.py says when, and for how
@@ -71,10 +71,10 @@ def attempts(
     waiting: Waiting,
     grown: Callable[[float], Any] = lambda seconds: None,
 ) -> Iterator[Attempt]:
-    """The tries to make, one after the other, until the caller stops asking for more.
+    """Yields tries, one after another, until the caller stops asking for more.
 
-    `waiting` is told who is in the way and for how many seconds already; `grown` for how many seconds queries may wait
-    behind a try from now on. Raises LockNotAcquired after LOCK_RETRY_FOR seconds.
+    `waiting` is told who is in the way and for how many seconds already; `grown` is told for how many seconds queries
+    may wait behind a try from now on. Raises LockNotAcquired after LOCK_RETRY_FOR seconds.
     """
     began, longest = time.monotonic(), deadlock_timeout(connection)
     patience = Patience(min(conf.lock_timeout(), longest / 2), min(conf.lock_timeout_max(), longest * 0.9))
@@ -98,8 +98,9 @@ def attempts(
 
 
 def _aged(blocker: Blocker, first_seen: dict[str, float]) -> Blocker:
-    """At least as old as since it was first seen: PostgreSQL hides the age of other roles' transactions from a role
-    without pg_read_all_stats.
+    """The blocker, at least as old as the time since it was first seen.
+
+    PostgreSQL hides the age of other roles' transactions from a role without pg_read_all_stats.
     """
     seen = time.monotonic() - first_seen.setdefault(blocker.transaction, time.monotonic())
     return replace(blocker, age=max(blocker.age, seen))
@@ -135,7 +136,7 @@ def evict_autovacuum(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> 
 
 
 class _TookTooLong(OperationalError):
-    """A try whose time was up: it waited for one table after the other, or the machine was busy."""
+    """A try ran out of time: it waited for one table after another, or the machine was busy."""
 
     sqlstate = LOCK_NOT_AVAILABLE
 

@@ -1,4 +1,4 @@
-"""A connection that was lost: by which errors one knows it, and what is said of it.
+"""Recognises a lost connection by its error, and says so in one sentence.
 
 The same end of a session has many forms. It depends on whether libpq meets it while it sends, while it waits, between
 two statements or when it connects again, and on what the server could still say.
@@ -42,7 +42,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def is_lost(error: BaseException | None) -> bool:
-    """Did the connection break, such as when the server is restarted? Django makes a new one the next time."""
+    """Did the connection break, as when the server restarts? Django opens a new one for the next statement."""
     if state := sqlstate(error) if error else "":
         return state.startswith(ENDED) or state in TIMED_OUT
     if BUSY in str(error) or not isinstance(error, OperationalError | InterfaceError):
@@ -56,19 +56,25 @@ def _is_of_postgresql(error: BaseException | None) -> bool:
 
 
 def lost_by(error: BaseException) -> BaseException | None:
-    """The error by which the connection was lost: this one, or one that led to it, such as an attempt to roll back."""
+    """The error by which the connection was lost: this one or one of its causes.
+
+    This one may come from an attempt to roll back.
+    """
     return next(filter(is_lost, led_to(error)), None)
 
 
 def led_to(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, then what it came from, and so on."""
+    """The error and its chain of causes."""
     while error:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def reason(error: BaseException) -> str:
-    """Why, in one line without a full stop: what libpq adds is about a crash, also where there was none."""
+    """The reason in one line, without a full stop.
+
+    What libpq adds mentions a crash even if there was none, so it is left out.
+    """
     return BEFORE.sub("", " ".join(first_line(error).split())).rstrip(". ") or NO_REASON
 
 

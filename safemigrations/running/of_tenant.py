@@ -1,4 +1,4 @@
-"""With django-tenants: what a step is about stands in the schema of its tenant, and never in the public one.
+"""With django-tenants, keeps every step in the schema of its tenant.
 
 The search_path is the tenant's schema, then the public one. So a name that the tenant's schema lacks, such as that of
 a table that a killed run has dropped already, would be found in the public one wherever an app is in both.
@@ -33,7 +33,7 @@ def in_schema(connection: BaseDatabaseWrapper, sql: str) -> str:
 
 
 def lacking(connection: BaseDatabaseWrapper, step: Step) -> set[str]:
-    """The tables of a step, raw, that the tenant's schema lacks and the search_path finds in another one."""
+    """The tables of a step, raw, that the tenant's schema lacks and that the search_path finds in another schema."""
     if not tenant_of(connection):
         return set()
     return _elsewhere(
@@ -42,7 +42,7 @@ def lacking(connection: BaseDatabaseWrapper, step: Step) -> set[str]:
 
 
 def _is_own(claim: Claim) -> bool:
-    """A foreign key may point at a key of a table that all tenants share."""
+    """Must the claim be in the tenant's schema? The key of a foreign key may be in a table that all tenants share."""
     return bool(claim.table) and not claim.schema and claim.kind is not Kind.KEY
 
 
@@ -57,7 +57,7 @@ def _elsewhere(connection: BaseDatabaseWrapper, tables: Iterable[str]) -> set[st
 
 @contextlib.contextmanager
 def seeing_only_its_own(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Let names that the tenant's schema lacks lead nowhere. PG_EXTRA_SEARCH_PATHS still counts."""
+    """Let names that the tenant's schema lacks lead nowhere; the schemas of PG_EXTRA_SEARCH_PATHS still count."""
     before = getattr(connection, "include_public_schema", True)
     set_on(connection, include_public_schema=False, search_path_set_schemas=None)
     try:
@@ -74,7 +74,7 @@ def refuse_the_public_one(connection: BaseDatabaseWrapper, step: Step, lacks: se
 
 
 def refuse_public_tables(connection: BaseDatabaseWrapper, migration: str, tables: Iterable[Name]) -> None:
-    """The same of the stock operations of a migration, before the first."""
+    """Refuse likewise for the stock operations of a migration, before the first of them."""
     if not tenant_of(connection):
         return
     if found := _elsewhere(connection, (table.raw for table in tables if not table.schema)):
@@ -90,7 +90,7 @@ def _said(connection: BaseDatabaseWrapper, tables: set[str]) -> str:
 
 
 def is_here(connection: BaseDatabaseWrapper, table: Name) -> bool:
-    """Is a table in the schema that this is about? Without django-tenants that is every one."""
+    """Is the table in the schema of the tenant? Without django-tenants every table is."""
     return schema_of(connection) in (None, table.schema)
 
 

@@ -1,4 +1,4 @@
-"""Tables as plans that haven't begun are going to leave them: queries of them are asked of the columns of today."""
+"""Columns that plans are going to fill: earlier queries get their future values from the current columns."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ..postgres.columns import columns_of
 from ..postgres.names import Name
 
 
-class AsTheyWillBe:
-    """Knows the columns that plans carry values to."""
+class FutureColumns:
+    """Knows the columns that plans are going to fill from others."""
 
     def __init__(self) -> None:
         self.values: dict[Name, dict[str, str]] = {}  # by table and raw column: SQL of the columns that are there
@@ -26,7 +26,7 @@ class AsTheyWillBe:
         return [Claim(Kind.COLUMN, table.raw, column, table.schema) for table, column in named]
 
     def of(self, database: Database, query: str) -> str:
-        """The query, of the tables as they will be."""
+        """The query, with each table replaced by what it is going to hold."""
         parts = []
         for table in self.values:
             if table in query:
@@ -38,5 +38,5 @@ class AsTheyWillBe:
     def _columns(self, database: Database, table: Name) -> str:
         there = {name: str(Name.of(name)) for (name,) in database.rows(columns_of(table))}
         columns = {**there, **self.values[table]}
-        # With ctid, for who asks for some pages at a time.
+        # With ctid, for proofs that ask about some pages at a time.
         return ", ".join(["ctid", *(f"{value} AS {Name.of(name)}" for name, value in columns.items())])

@@ -1,4 +1,4 @@
-"""Tables that plans which haven't begun are going to rename: they are asked about under the names of today."""
+"""Tables that a plan is going to rename: earlier questions about them use their current names."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..plans.carried import Renamed
 from ..plans.claims import Claim, Kind
 from ..postgres.names import Name
 
-SAID = {"why", "failure"}  # fields with sentences for people, who read the names that they will have
+FOR_PEOPLE = {"why", "failure"}  # fields whose sentences have the names that the tables will have
 
 
-class AsTheyAreCalled:
-    """Knows what tables are called now that will have another name."""
+class CurrentNames:
+    """Gives the current names of tables that are going to be renamed."""
 
     def __init__(self) -> None:
         self.now: dict[Claim, Claim] = {}  # by the name that the table will have
@@ -25,7 +25,7 @@ class AsTheyAreCalled:
         self.now[one.new] = self.of(one.old)
 
     def of(self, value: Any) -> Any:
-        """The same step, claim or text, with the names of today."""
+        """The same step, claim or text with current names."""
         if not self.now:
             return value
         match value:
@@ -38,7 +38,7 @@ class AsTheyAreCalled:
             case Mapping():
                 return {self.of(name): self.of(one) for name, one in value.items()}
             case Data():
-                names = {*value.field_names()} - SAID
+                names = {*value.field_names()} - FOR_PEOPLE
                 return replace(value, **{name: self.of(getattr(value, name)) for name in names})  # type: ignore[type-var]
         return value
 
@@ -47,7 +47,7 @@ class AsTheyAreCalled:
         return replace(claim, table=now.table, schema=now.schema) if now else claim
 
     def _of_text(self, text: str) -> str:
-        """In one go, as tables may exchange their names."""
+        """In one go, because two tables may exchange their names."""
         names = {str(_name(one)): str(_name(now)) for one, now in self.now.items()}
         either = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
         found = re.sub(rf'(?<![."])(?:{either})(?!")', lambda match: names[match[0]], text)
