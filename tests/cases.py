@@ -113,6 +113,7 @@ class Case:
     `nulls_are_filled`: fields that no row has null any more, whatever was written, once the change is expanded.
     `named_anew`: going back Django gives a constraint the name of one that is added, not of one that was created.
     `former_names`: what is named after a column or table that the same release renames, before or after that.
+    `counterparts`: relations ("order.category") of which either release knows only rows from before the change.
     `compared_as`: gives what a value and the same in the other release's type have in common.
     `safe`: stock operations do no harm, so the rules leave them alone.
     """
@@ -127,6 +128,7 @@ class Case:
         nulls_are_filled: frozenset[str] = frozenset(),
         named_anew: bool = False,
         former_names: bool = False,
+        counterparts: frozenset[str] = frozenset(),
         compared_as: Callable[[Any], Any] | None = None,
         safe: bool = False,
     ) -> None:
@@ -135,6 +137,7 @@ class Case:
         self.values_are_lost, self.safe = values_are_lost, safe
         self.nulls_are_filled, self.named_anew = nulls_are_filled, named_anew
         self.former_names, self.compared_as = former_names, compared_as or _itself
+        self.counterparts = counterparts
 
     def __repr__(self) -> str:
         return self.name
@@ -346,6 +349,11 @@ def _alter(name: str, field: models.Field[Any, Any], *, preserve_default: bool =
 
 def _remark(**options: Any) -> models.CharField[Any, Any]:
     return models.CharField(**{"max_length": 40, **options})
+
+
+def _number_of(column: str) -> models.IntegerField[Any, Any]:
+    """What a foreign key is without its target."""
+    return models.IntegerField(null=True, db_index=True, db_column=column)
 
 
 def _decimal(max_digits: int, decimal_places: int) -> models.DecimalField[Any, Any]:
@@ -913,6 +921,13 @@ CASES: Sequence[Case] = (
         ExpandAlterField(
             "order", "tags", models.ManyToManyField("shop.Category", related_name="orders"), using=FAR, back=NEAR
         ),
+    ),
+    Case(
+        "alter_field_foreign_key_to_another_model",  # as makemigrations writes it, where a field says which is which
+        _alter("category", _number_of("category_id")),
+        ExpandAlterField("order", "category", _number_of("category_tag_id"), using=FAR, back=NEAR),
+        _alter("category", _points_at("Tag", on_delete=models.SET_NULL, null=True, db_column="category_tag_id")),
+        counterparts=frozenset({"order.category"}),
     ),
     Case("rename_field_auto_now_add", RenameField("order", "placed", "ordered"), rows_differ=True),
     Case("rename_field_on_child_model", RenameField("courier", "bike", "vehicle")),

@@ -27,6 +27,7 @@ from safemigrations.rehearsing import processes, rows, worker
 from safemigrations.rehearsing.changes import Changes, unique_relations
 from safemigrations.rehearsing.ledger import Ledger
 from safemigrations.rehearsing.playing import Play, Stage
+from safemigrations.rehearsing.traffic import Family, Traffic
 from safemigrations.rehearsing.writing import KEPT
 
 from .cases import CASES, LABEL, Case, base, ours, rendered_base, state_after
@@ -160,10 +161,11 @@ class Servers:
     def __init__(self, case: str, name: str) -> None:
         self.case, self.name = case, name
 
-    def state(self) -> ProjectState:
-        """Made in the processes."""
+    def serve(self, channel: socket.socket) -> None:
+        """In a process, which makes the models."""
         (case,) = (case for case in CASES if case.name == self.case)
-        return state_after([base(), *(ours(case) if self.name == "new" else [])])
+        state = state_after([base(), *(ours(case) if self.name == "new" else [])])
+        _Server(channel, state, case.counterparts).serve()
 
     def client(self) -> processes.Client:
         ours, theirs = socket.socketpair()
@@ -174,15 +176,45 @@ class Servers:
         return processes.Client(ours, release)
 
 
+class _Rows(rows.Rows):
+    """By a relation of which only rows from before have a counterpart, they are related to those alone."""
+
+    counterparts: frozenset[str] = frozenset()
+
+    def _parent(self, field: Any) -> Any:
+        if not self.are_counterparts(field):
+            return super()._parent(field)
+        seeds = self._seeds(field.remote_field.model)
+        return seeds[next(self.numbers.count) % len(seeds)]
+
+    def are_counterparts(self, field: Any) -> bool:
+        return f"{field.model._meta.model_name}.{field.name}" in self.counterparts
+
+
+class _Traffic(Traffic):
+    """Of such a row nobody deletes the parent."""
+
+    rows: _Rows
+
+    def _family(self, model: Any, field: Any) -> Iterator[Family]:
+        return iter(()) if self.rows.are_counterparts(field) else super()._family(model, field)
+
+
 class _Server(worker.Client):
     """Its models are in no app: a state has them."""
 
-    def __init__(self, channel: socket.socket, state: ProjectState) -> None:
+    makes, asks = _Rows, _Traffic
+
+    def __init__(self, channel: socket.socket, state: ProjectState, counterparts: frozenset[str]) -> None:
         super().__init__(channel)
-        self.state = state
+        self.state, self.counterparts = state, counterparts
 
     def models(self, alias: str) -> list[Any]:
         return models_of(self.state)
+
+    def prepare(self, *arguments: Any) -> None:
+        super().prepare(*arguments)
+        self.traffic.rows.counterparts = self.counterparts
 
     def use(self, names: dict[str, str], traffic: str, *arguments: Any) -> None:
         super().use(names, traffic, self.state, *arguments)
@@ -191,7 +223,7 @@ class _Server(worker.Client):
 def _serve(channel: socket.socket, database: dict[str, Any], servers: Servers) -> None:
     use_database(database)
     with channel, suppress(EOFError, ConnectionError):
-        _Server(channel, servers.state()).serve()
+        servers.serve(channel)
     connections.close_all()
 
 

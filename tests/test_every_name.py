@@ -39,6 +39,7 @@ from safemigrations.operations import (
     MoveModelIn,
     SetNotNullLater,
 )
+from safemigrations.plans.column import bound
 
 from . import cases
 from .cases import CASES, LABEL, PARTITIONED, Case
@@ -122,7 +123,7 @@ class Names:
         # A link to a parent that was removed before its model Django makes up, under the name that it gives to all.
         is_made_up = getattr(field.remote_field, "parent_link", False)
         if not (field.many_to_many or is_made_up or (model, name) in self.plain):
-            field.db_column = self.odd(field.db_column or name)
+            field.db_column = self.odd(str(bound(field, name).column))
 
     def partitioned(self) -> Operation:
         """That of the cases, with the same names in its SQL as in its model."""

@@ -42,6 +42,8 @@ from .values import Numbers, found
 class Client:
     """What one process does when it is asked; a method of this class, or of its traffic."""
 
+    makes, asks = Rows, Traffic  # the classes of its rows and of its requests
+
     def __init__(self, channel: socket.socket) -> None:
         self.channel = channel
         self.traffic: Any = None
@@ -93,9 +95,9 @@ class Client:
         self._connect(names)
         requests = Requests(release)
         connections[alias].execute_wrappers.append(requests.timed)
-        rows, called = Rows(Numbers(f"{release}{number}", (number + 1) * 1_000_000), alias), Names(*known_as)
+        rows, called = self.makes(Numbers(f"{release}{number}", (number + 1) * 1_000_000), alias), Names(*known_as)
         known = {called.model(model): model for model in self.models(alias)}
-        self.traffic = Traffic(requests, rows, called, known, over=self._is_called, **plan)
+        self.traffic = self.asks(requests, rows, called, known, over=self._is_called, **plan)
 
     def use(self, names: dict[str, str], traffic: str, *arguments: Any) -> None:
         """Requests of another kind than the generated ones: the class of that path, and what it is made of."""
