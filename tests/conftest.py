@@ -27,6 +27,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from testproject.postgres import server
 from tests import processes
 from tests.project import ROOT, Project
+from tests.tried import Counting
 
 if TYPE_CHECKING:  # at run time only after django.setup()
     from .cases import Case
@@ -45,6 +46,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         _compile()
+    session.config.pluginmanager.register(Counting())
     stack = ExitStack()
     session.config.add_cleanup(stack.close)
     # Workers and subprocesses inherit the environment, so they find the server instead of starting one.

@@ -27,11 +27,13 @@ from safemigrations.rehearsing import processes, rows, worker
 from safemigrations.rehearsing.changes import Changes, unique_relations
 from safemigrations.rehearsing.ledger import Ledger
 from safemigrations.rehearsing.playing import Play, Stage
+from safemigrations.rehearsing.result import Phase
 from safemigrations.rehearsing.traffic import Family, Traffic
 from safemigrations.rehearsing.writing import KEPT
 
 from .cases import CASES, LABEL, Case, base, ours, rendered_base, state_after
 from .releases import installed, migrate, models_of
+from .tried import tried
 
 ASKS = re.compile(r"\s*(SELECT|SHOW)\b")
 
@@ -59,7 +61,12 @@ def playing(case: Case) -> Iterator[Play]:
     new: Any = Servers(case.name, "new")
     scratch: Any = SimpleNamespace(alias=DEFAULT_DB_ALIAS)
     with ExitStack() as stack:
-        yield Play(Stage(scratch, old, new, changes, plan, 1, lambda phase: None), {}, stack)
+        yield Play(Stage(scratch, old, new, changes, plan, 1, _count), {}, stack)
+    tried("rollouts")
+
+
+def _count(phase: Phase) -> None:
+    tried("requests of two releases", phase.requests)
 
 
 def both_releases(play: Play, case: Case) -> Ledger:
@@ -248,6 +255,7 @@ def migrate_and_die(directory: Path, package: str, target: str, *, after: int) -
     process = context.Process(target=_migrate_and_die, args=arguments)
     process.start()
     process.join()
+    tried("processes killed", process.exitcode == -signal.SIGKILL)
     return int(process.exitcode)
 
 

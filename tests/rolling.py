@@ -25,6 +25,7 @@ from . import three_releases
 from .conftest import create_database, on_server
 from .project import ROOT, Project, Result
 from .three_releases import dsn_of
+from .tried import tried
 
 PLAN: dict[str, list[str]] = {"chosen": ["shop.item"], "visited": [], "filled": [], "unique": []}
 CALLED = {3: {"shop.item.title": "name"}}  # release -> column of it -> as the first release calls it
@@ -52,6 +53,7 @@ class Shop:
 
     def manage(self, number: int, *args: str) -> Result:
         result = self.trees[number - 1].manage(*args)
+        tried("commands of three releases")
         self.said.append(f"v{number}: {' '.join(args)}  -> {result.returncode}")
         assert "Traceback" not in result.stderr, result.stderr
         return result

@@ -21,6 +21,7 @@ from testproject import postgres
 from .conftest import new_database, use_server
 from .contention import until
 from .test_backfill_engine import fill_of, filled, run
+from .tried import tried
 
 context: Any = multiprocessing.get_context("fork")
 FORGETFUL = "synchronous_commit = on\nwal_writer_delay = 10s\nwal_writer_flush_after = 1GB\nwal_buffers = 16MB\n"
@@ -62,6 +63,7 @@ def _lost_by_a_crash(own_server: str, dsn: str, rows: int) -> int:
         until(lambda: filled(session) >= rows or not process.is_alive())
         before = filled(session)
     postgres.crash(own_server)
+    tried("crashes of a server")
     process.join()
     with psycopg.connect(dsn, autocommit=True) as session:
         (once,) = session.execute("SELECT count(*) FROM item WHERE twin = 1").fetchone() or (0,)

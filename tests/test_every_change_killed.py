@@ -37,6 +37,7 @@ from .representatives import (
     representatives,
 )
 from .snapshot import snapshot
+from .tried import tried
 
 CHANGES = re.compile(r"\s*(ALTER|ANALYZE|COMMENT|CREATE|DELETE|DO|DROP|INSERT|UPDATE)\b")
 
@@ -44,6 +45,7 @@ CHANGES = re.compile(r"\s*(ALTER|ANALYZE|COMMENT|CREATE|DELETE|DO|DROP|INSERT|UP
 def terminate(other: psycopg.Connection, pid: int) -> None:
     """End a backend and see it gone; PostgreSQL's own wait looks only ten times a second."""
     other.execute("SELECT pg_terminate_backend(%s)", [pid])
+    tried("sessions ended")
     while other.execute("SELECT 1 FROM pg_stat_get_activity(%s)", [pid]).fetchone():
         time.sleep(0.001)
 

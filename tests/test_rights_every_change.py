@@ -14,6 +14,7 @@ from .cases import CASES
 from .releases import contract
 from .representatives import ONE_IN, classes_of_operations, few
 from .snapshot import snapshot
+from .tried import tried
 from .walk import Release
 
 CLOSED = "may not create anything in the schema public, where indexes, functions or tables are to be made. Nothing was"
@@ -33,6 +34,7 @@ def send(sql: str) -> None:
 def poor(release: Release) -> Iterator[str]:
     name = f"poor_{uuid4().hex[:8]}"
     send(f"CREATE ROLE {name}; {OWNED.format(name)}; SET ROLE {name}")
+    tried("roles")
     yield name
     send(f"RESET ROLE; DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
 

@@ -85,9 +85,9 @@ def backfills(connection: BaseDatabaseWrapper) -> list[Unfinished]:
 
 
 def coming(
-    connection: BaseDatabaseWrapper, run: Run, plan: Plan, *, today: Callable[[Backfill], Backfill]
+    connection: BaseDatabaseWrapper, run: Run, plan: Plan, *, current: Callable[[Backfill], Backfill]
 ) -> list[Unfinished]:
-    """Those of the plan that the run is going to leave for later; `today` gives a step the names of now."""
+    """Those of the plan that the run is going to leave for later; `current` gives a step the current names."""
     found = (step for step in plan if isinstance(step, Backfill))
     if run.migration is None or not may_leave(run):
         return []
@@ -102,7 +102,7 @@ def coming(
             is_coming=True,
         )
         for step in found
-        if is_left(connection, today(step))
+        if is_left(connection, current(step))
     ]
 
 

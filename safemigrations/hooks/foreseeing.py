@@ -86,7 +86,7 @@ class Foreseeing:
             self.coming.append(held_later(operation, at, later))
             self.asking.ask_for_own(*OF_CONTRACTS)
         plan = operation.expand(at) if later else (*operation.expand(at), *operation.contract(at))
-        waiting = loaded().unfinished.coming(self.connection, self.run, plan, today=self.asking.current.of)
+        waiting = loaded().unfinished.coming(self.connection, self.run, plan, current=self.asking.current.of)
         self.asking.ask(plan, carries=operation.carries(at), renames=operation.renames(at))
         self.left += waiting
 

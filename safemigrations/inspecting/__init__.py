@@ -1,1 +1,1 @@
-"""What a person asks of a database before and after: the plan with its impact, preflight, verify."""
+"""What people ask about a database: the plan with its impact before a run, preflight, and verify afterwards."""

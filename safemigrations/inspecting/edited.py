@@ -1,4 +1,4 @@
-"""Migrations whose file isn't what was applied any more: databases that are made of it will be others."""
+"""Finds migrations whose file differs from what was applied: a database made from it would differ, too."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Edited(Data):
 
 
 def edited(connection: BaseDatabaseWrapper) -> Iterator[Edited]:
-    """Those of this code's apps that were applied since the ledger keeps digests."""
+    """The edited and missing files of this code's apps, among migrations applied since the ledger keeps digests."""
     loader = MigrationLoader(connection)
     on_disk = loader.disk_migrations
     replaced = {(label, name) for migration in on_disk.values() for label, name in migration.replaces}
@@ -52,7 +52,7 @@ def _applied(connection: BaseDatabaseWrapper, loader: MigrationLoader) -> dict[K
 
 
 def _is_missed(connection: BaseDatabaseWrapper, key: Key, loader: MigrationLoader) -> bool:
-    """Is it of an app that is installed, and of no release that came here after this one?"""
+    """Is it missing from an installed app, and known to no release that migrated here later?"""
     releases = recorded(connection)
     own = releases.get(own_mark())
     later = [one for one in releases.values() if own and one.first_seen > own.first_seen]
@@ -79,7 +79,10 @@ def _gone(entry: Entry) -> Edited:
 
 
 def accept(connection: BaseDatabaseWrapper, app_label: str, name: str) -> str:
-    """Say that the file comes to the same as what was applied. Returns its whole name; raises as the loader does."""
+    """Accept the edited file as equal to what was applied.
+
+    Returns the full name of the migration, and raises as the loader does.
+    """
     migration = MigrationLoader(connection).get_migration_by_prefix(app_label, name)
     faked(connection, About(migration.app_label, migration.name, Direction.FORWARDS, ACCEPTED, digest(migration)))
     return str(migration)

@@ -1,4 +1,4 @@
-"""What the ledger says about the runs of a database, for people and for machines."""
+"""The ledger's record of a database's runs, for people and for programs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Told(Data):
 
 
 def told(connection: BaseDatabaseWrapper, *, app_label: str = "", last: int = 0) -> tuple[list[Told], int]:
-    """The last so many entries (0: all), and how many there are before them."""
+    """The last entries (0: all), and the number of earlier ones."""
     found = list(entries(connection, **({"app_label": app_label} if app_label else {})))
     shown = found[-last:] if last else found
     of = defaultdict[Any, list[Noted]](list)
@@ -74,7 +74,7 @@ def _moment(moment: datetime) -> str:
 
 
 def step_line(step: Noted) -> str:
-    """How long it took, how long it waited, and on how much."""
+    """The step's duration, its wait, and the amount of its work."""
     size = f", {amounts.rows(step.rows)}" if step.rows is not None else ""
     size += f", {amounts.size(step.bytes)}" if step.bytes is not None else ""
     built = f", built {amounts.size(step.built)}" if step.built is not None else ""

@@ -11,6 +11,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from ..tried import tried
+
 if TYPE_CHECKING:
     from .deployment import Deployment
 
@@ -43,6 +45,7 @@ def role() -> Iterator[Role]:
         if name not in made:
             made[name] = f"{name}_{uuid4().hex[:8]}"
             on_server(f'CREATE ROLE "{made[name]}" {options}')
+            tried("roles")
         return made[name]
 
     yield make

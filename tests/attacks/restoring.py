@@ -19,6 +19,7 @@ from testproject.postgres import binaries
 
 from ..conftest import new_database
 from ..snapshot import Snapshot
+from ..tried import tried
 
 
 @dataclass(frozen=True)
@@ -112,4 +113,5 @@ def restored(flavour: Flavour, directory: Path, monkeypatch: pytest.MonkeyPatch)
     connection.close()
     with new_database("default", monkeypatch) as made:
         copy(flavour, source, made.settings_dict["NAME"], directory)
+        tried("backups restored")
         yield made

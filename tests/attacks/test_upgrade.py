@@ -17,6 +17,7 @@ from ..cases import CASES, Case, base, ours, state_after, stock
 from ..conftest import use_server
 from ..releases import fill, installed, migrate, write
 from ..snapshot import Snapshot, nameless, rows, snapshot
+from ..tried import tried
 from .deployment import ONE_IN, assert_same
 from .test_restore import KINDS, both_releases_go_on, empty
 
@@ -102,6 +103,7 @@ def test_upgraded_between_expand_and_contract_it_goes_on(version, tmp_path, monk
             for case, (before, data) in expanded.items():
                 try:
                     assert_goes_on(new, case, tmp_path, before, data)
+                    tried("databases upgraded")
                 except AssertionError as error:
                     failed[case.name] = str(error)
     assert failed == {}

@@ -1,4 +1,4 @@
-"""What is wrong with any table, whoever it belongs to: INVALID indexes, and constraints that are NOT VALID."""
+"""Faults of any table, whoever owns it: INVALID indexes, and constraints that are NOT VALID."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape that a table should have, compared with the one that it has."""
+"""Compares the expected shape of a table with its actual shape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Part = TypeVar("Part", Index, Constraint)
 
 
 class Comparison:
-    """One table. `names` gives the tables at which foreign keys point, by their oids."""
+    """Compares one table. `names` gives the tables at which foreign keys point, by their oids."""
 
     def __init__(
         self, connection: Any, model: Any, table: Name, expected: Table, found: Table, names: Mapping[int, Name]
@@ -45,7 +45,7 @@ class Comparison:
         return Line(kind, self.table, name, text, repair, frozenset(columns or [name]))
 
     def _of(self, kind: str, text: str, repair: Repair, *constraints: Constraint) -> Line:
-        """A line about a check or a foreign key, which is called as the last of these."""
+        """A line about a check or a foreign key, which is named like the last argument of its text."""
         name = constraints[-1].name
         columns = [column for one in constraints for column in one.columns]
         parents = ((self._parent(one), column) for one in constraints for column in one.parent_columns)
@@ -126,7 +126,7 @@ class Comparison:
         )
 
     def _identity(self, expected: Column, found: Column) -> Iterator[Line]:
-        """A serial column of an older Django numbers rows as well as an identity column does."""
+        """A column of type serial, from an older Django, numbers rows as well as an identity column does."""
         name = expected.name
         if expected.is_numbered and not found.is_numbered:
             text = f"nothing numbers column {name}: inserts fail"
@@ -189,12 +189,15 @@ class Comparison:
             yield self._line("index_tablespace", one.name, text, repair, one.columns)
 
     def _is_lost_by_django(self, index: Index) -> bool:
-        """AlterField of a key drops the index for LIKE of each column that points at it, and makes it no more."""
+        """Is this an index that Django itself drops?
+
+        AlterField of a key drops the index for LIKE of each column that points at it, and never creates it again.
+        """
         pointing = [field.column for field in self.model._meta.local_concrete_fields if field.remote_field]
         return index.definition.endswith("_pattern_ops)") and any(index.columns == [column] for column in pointing)
 
     def _given_names(self) -> set[str]:
-        """Those that somebody gave, and by which a later migration will look for it."""
+        """The names that people gave, by which later migrations look for the objects."""
         options = self.model._meta
         return {Name.from_django(one.name).raw for one in (*options.indexes, *options.constraints)}
 
@@ -209,7 +212,7 @@ class Comparison:
         return self._line("index_differs", one.name, text, repair, columns)
 
     def _more_indexes(self, others: Sequence[Index], kept: list[Index]) -> Iterator[Line]:
-        """What is only there to make queries fast is nobody's concern, unless it is there twice."""
+        """Lines about unknown indexes. One that only makes queries fast is left alone, unless it exists twice."""
         for one in others:
             twice = next((other for other in kept if other.definition == one.definition and other.valid), None)
             if twice and one.valid and (twice.unique or not one.unique):
@@ -259,7 +262,7 @@ class Comparison:
 
 
 def paired(expected: Sequence[Part], found: Sequence[Part]) -> tuple[list[tuple[Part, Part]], list[Part], list[Part]]:
-    """Those that are the same, by name first; what is wanted and not there; what is there beside."""
+    """The same objects in pairs, matched by name first; the expected ones that are missing; the unexpected ones."""
     same, left = list[tuple[Part, Part]](), list(found)
     wanted = list(expected)
     by_name: Callable[[Part, Part], bool] = lambda want, one: want.name == one.name and want.what == one.what  # noqa: E731
@@ -286,7 +289,7 @@ def same_but_for_nulls(want: Part, one: Part) -> bool:
 
 
 def _counterpart(want: Part, others: Sequence[Part]) -> Part | None:
-    """What stands where it should: it has its name, or is of the same columns."""
+    """The object in its place: one with its name, or one over the same columns."""
     named = (one for one in others if one.name == want.name)
     alike = (one for one in others if _alike(want, one))
     return next(named, None) or next(alike, None)
@@ -299,7 +302,7 @@ def _alike(want: Any, one: Any) -> bool:
 
 
 def _waits_for(part: Any, name: str, missing: Sequence[str]) -> bool:
-    """Comes it back with this column, as the last one that it needs?"""
+    """Is this column the last one whose return brings the object back?"""
     return name == next((each for each in reversed(missing) if each in part.columns), None)
 
 
@@ -312,7 +315,7 @@ def same_default(one: str, other: str) -> bool:
 
 
 def _bare(default: str) -> str:
-    """Without the casts and parentheses around it, and the quotes of a number."""
+    """A default without the casts and parentheses around it, and without the quotes of a number."""
     before = ""
     while default != before:
         before = default

@@ -1,4 +1,4 @@
-"""The shapes that the migrations lead to, asked of Django and of PostgreSQL.
+"""Finds the shapes to which the migrations lead, by asking Django and PostgreSQL.
 
 Django's schema editor makes the tables anew, as temporary ones, in a transaction that is rolled back, and the catalog
 says what came of it. So there is no second opinion here on what Django makes of a field, and both shapes are spelled by
@@ -33,14 +33,14 @@ SETTINGS = ("LOCAL lock_timeout = '2s'", "LOCAL statement_timeout = '60s'", "LOC
 
 
 class Expected(Data):
-    """What the database should have: shapes by table, and why there is none for some of them."""
+    """The expected shapes by table, and the reasons why some tables have none."""
 
     shapes: dict[Name, Table]
     unknown: dict[Name, str]
 
 
 class Place(str):
-    """A db_table, which stands in statements as a temporary table. Django makes up names from the text itself."""
+    """A db_table that stands in statements as a temporary table; Django derives names from the text itself."""
 
     __slots__ = ("temporary",)
 
@@ -57,7 +57,7 @@ def expected(session: Session, wanted: Wanted, found: Mapping[Name, int]) -> Exp
 
 
 def _make(session: Session, wanted: Wanted, names: Sequence[Name], found: Mapping[Name, int], made: Expected) -> None:
-    """Where one of them can't be made, the others are made without it."""
+    """Create the tables; if one can't be created, create the others without it."""
     try:
         made.shapes.update(_made(session, wanted, names, found))
     except Exception as error:  # also what a field of somebody else raises, or a state that names what isn't there
@@ -95,7 +95,7 @@ def _without(models: Sequence[type[Model]], others: Iterable[type[Model]]) -> li
 
 @contextmanager
 def _placed(models: Sequence[type[Model]]) -> Iterator[dict[Name, Place]]:
-    """Have these models in temporary tables for a while."""
+    """Let these models use temporary tables for a while."""
     before = {model: model._meta.db_table for model in models}
     places = dict[Name, Place]()
     for model, db_table in before.items():
@@ -110,7 +110,7 @@ def _placed(models: Sequence[type[Model]]) -> Iterator[dict[Name, Place]]:
 
 
 def _place(db_table: str, taken: set[Name]) -> Place:
-    """As it is called, so what PostgreSQL names after it is called so too; two schemas may have the name."""
+    """The temporary table. It has the name of the real one, so PostgreSQL derives the same names from it."""
     place, raw = Place(db_table), Name.from_django(db_table).raw
     names = (Name.of(f"{raw}{number or ''}", "pg_temp") for number in itertools.count())
     place.temporary = next(name for name in names if name not in taken)

@@ -1,4 +1,4 @@
-"""What explains a difference: a contract that is left or skipped, a backfill at work, SQL of the migrations."""
+"""Finds what explains a difference: an open or skipped contract, an unfinished backfill, or SQL of the migrations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .line import Line
 
 
 class Explained(Data):
-    """What open contracts and backfills hold, free, are about, and the texts of their steps."""
+    """What open contracts and backfills hold, free and mention, and the texts of their steps."""
 
     held: set[Claim]
     freed: set[Claim]
@@ -39,13 +39,13 @@ class Explained(Data):
         return claimed or (line.is_of_part and self._is_spelled(line.name))
 
     def as_needed(self, line: Line) -> Line:
-        """A column that an open contract keeps equal to another one isn't mended by adding it: it needs its values."""
+        """The line with its repair. A missing column whose values an open contract needs isn't just added again."""
         if line.kind != "column_missing" or not self.is_held(line):
             return line
         return replace(line, text=f"{line.text}, which {_NEEDED}", repair=(f"-- {_AGAIN}",))
 
     def _is_spelled(self, name: str) -> bool:
-        """Some steps look for an index or a constraint by the names that it may have."""
+        """Does a step contain the name? Some steps find an index or a constraint by a list of possible names."""
         spelled = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
         return any(map(spelled.search, self.texts))
 
@@ -105,14 +105,14 @@ REMOVES = re.compile(r"unique_together|\bDROP\b|\bremove_(index|constraint)\b", 
 
 
 class Said:
-    """What the migrations say in SQL or in Python, of which their state knows nothing."""
+    """What SQL and Python of the migrations say; their state knows nothing of it."""
 
     def __init__(self, migrations: Iterable[Migration]) -> None:
         self.texts = [text for one in migrations for text in _said(one.operations)]
         self.text = "\n".join(self.texts)
 
     def names(self, line: Line) -> bool:
-        """What is said of a column's default or nullability has to stand in one statement with it."""
+        """Do the migrations mention it? For a default or nullability of a column, one statement must have both."""
         if line.kind in ("index_unknown", "constraint_unknown", "column_unknown"):
             return bool(re.search(rf"(?<!\w){re.escape(line.name)}(?!\w)", self.text))
         if line.kind in ("index_missing", "constraint_missing"):
@@ -123,7 +123,7 @@ class Said:
 
 
 def _is_about(text: str, line: Line) -> bool:
-    """By its name, or in Python by all of its columns or their fields."""
+    """Does the text contain the name, or, in Python, all columns or their fields?"""
     columns = [rf"(?<!\w){re.escape(column.removesuffix('_id'))}(_id)?(?!\w)" for column in line.columns]
     by_columns = bool(columns) and all(re.search(column, text) for column in columns)
     return bool(re.search(rf"(?<!\w){re.escape(line.name)}(?!\w)", text)) or (text.startswith("def ") and by_columns)

@@ -18,7 +18,7 @@ from ...typed import applied_state
 
 
 class Inspection:
-    """One look at one database: what the sources ask, and what they couldn't find out."""
+    """One look at one database: what the sources ask, and what they could not find out."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Inspection:
 
     @property
     def is_whole(self) -> bool:
-        """Is it about the database, and not about some of its tables?"""
+        """Is it about the whole database, not about some of its tables?"""
         return not self.labels and self.tables is None
 
     @cached_property
@@ -55,7 +55,7 @@ class Inspection:
 
     @property
     def apps(self) -> Collection[str]:
-        """Labels of the apps that it is about: what has no migrations is nothing that migrations say."""
+        """Labels of the apps to look at; an app without migrations is left out."""
         return self.labels or {label for label, _ in self.state.models} - self.state.real_apps
 
     def is_about(self, table: Name) -> bool:

@@ -1,4 +1,4 @@
-"""Objects of ours that nothing needs any more: no open contract, no skipped one, no backfill at work."""
+"""Our own objects that nothing needs any more: no open or skipped contract, and no unfinished backfill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person reads of the drift: a line for each difference, and what repairs it."""
+"""What people read about drift: a line for each difference, with its repair."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...postgres.names import Name
 
 
 class Line(Data):
-    """One difference. A repair is steps, statements, or what a comment says that a person has to do first."""
+    """One difference. Its repair is steps, statements, or a comment that says what a person has to do first."""
 
     kind: str  # such as column_missing, for machines
     table: Name
@@ -29,12 +29,12 @@ class Line(Data):
 
     @property
     def is_gone(self) -> bool:
-        """Is it about what any release needs? Nothing that is left to do explains that."""
+        """Is something missing that every release needs? No open contract explains that."""
         return self.kind in ("column_missing", "table_missing")
 
     @property
     def place(self) -> str:
-        """What --ignore is compared with."""
+        """The name that --ignore is compared with."""
         return f"{self.label}.{self.name}" if self.name else self.label
 
     @property

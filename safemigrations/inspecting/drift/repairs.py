@@ -1,4 +1,4 @@
-"""What repairs a difference without making anybody wait: as steps, in the words in which operations would send it.
+"""Repairs of differences that make nobody wait, as steps, in the words that operations would use.
 
 A statement that needs the table for itself gives up after a moment, and one that would take long ends itself, so each
 can be run as it stands, and again when it lost.
@@ -32,7 +32,7 @@ Repair = tuple[Step | str, ...]
 
 
 def statements(session: Session, repair: Repair) -> list[str]:
-    """As they are typed, on this server: each is sent alone, outside of a transaction."""
+    """The statements to type on this server; each is sent alone, outside a transaction."""
     return list(itertools.chain.from_iterable(_typed(session, step) for step in repair))
 
 
@@ -48,7 +48,7 @@ def _typed(session: Session, step: Step | str) -> Iterator[str]:
 
 
 def short(*sql: str) -> str:
-    """In a transaction that soon gives up."""
+    """Wrap a statement in a transaction that soon gives up."""
     return "; ".join(("BEGIN", PATIENCE, *sql, "COMMIT"))
 
 
@@ -65,7 +65,7 @@ def _online(table: Name, sql: str) -> Online:
 
 
 def planned(connection: Any, model: Any, name: str) -> PlannedColumn:
-    """The column of the model whose raw name this is."""
+    """The column of the model with this raw name."""
     fields = model._meta.local_concrete_fields
     field = next(one for one in fields if Name.from_django(one.column).raw == name)
     return PlannedColumn(connection.schema_editor(collect_sql=True), model, field)
@@ -116,7 +116,7 @@ def generate(table: Name, expected: Column, found: Column, version: int) -> Repa
 
 
 def number(table: Name, name: str) -> Repair:
-    """Number a column that nothing numbers, from the largest number on."""
+    """Let the database number a column, starting after the largest number in it."""
     column = Name.of(name)
     sequence = f"pg_get_serial_sequence({literal(table)}, {literal(name)})"
     return (
@@ -183,12 +183,12 @@ def _using(table: Name, index: Index, built: str, kind: str) -> Plan:
 
 
 def adopt(table: Name, expected: Index, found: Index) -> Plan:
-    """A unique constraint takes over the unique index that is there."""
+    """Let a unique constraint take over the unique index that exists."""
     return _using(table, expected, found.name, "UNIQUE")
 
 
 def rebuild(table: Name, expected: Index, found: Index) -> Repair:
-    """The right one under another name, before the wrong one goes: queries have an index at every moment."""
+    """Build the right index under another name before the wrong one is dropped: queries always have one."""
     if expected.kind in ("p", "x") or found.kind in ("p", "x"):
         return (*drop_index(table, found), *build(table, expected))
     new = temporary_name(expected.name, "new")
@@ -253,7 +253,7 @@ def drop_constraint(table: Name, name: str) -> Repair:
 
 
 def exchange_constraint(table: Name, expected: Constraint, found: Constraint, parent: Name | None) -> Repair:
-    """The right one first, under another name: no row is unchecked in between."""
+    """Add the right constraint under another name before the wrong one is dropped: every row is always checked."""
     new = Constraint(**{**vars(expected), "name": temporary_name(expected.name, "new")})
     renamed = f"RENAME CONSTRAINT {Name.of(new.name)} TO {Name.of(expected.name)}"
     return (
@@ -267,7 +267,7 @@ def rename_constraint(table: Name, old: str, new: str) -> Repair:
 
 
 def create_table(connection: Any, model: Any) -> Repair:
-    """As Django makes it. Foreign keys take a moment in which nobody writes to the parents."""
+    """Create the table as Django does. Its foreign keys lock the parent tables against writes for a moment."""
     with connection.schema_editor(collect_sql=True, atomic=False) as editor:
         fields, model._meta.local_many_to_many = model._meta.local_many_to_many, []
         try:

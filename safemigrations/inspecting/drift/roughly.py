@@ -1,4 +1,4 @@
-"""What can be compared where no table may be made: on a standby, or by a role without the privilege TEMPORARY."""
+"""A rougher comparison for where no table may be created: on a standby, or without the privilege TEMPORARY."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .wanted import Wanted
 
 
 def reason(session: Session) -> str:
-    """Why nothing can be made, if so."""
+    """The reason why no table can be created; empty if one can."""
     ((is_standby, may),) = session.rows(shapes.may_make_temporary())
     if is_standby:
         return "This server is a standby, which takes no temporary tables"

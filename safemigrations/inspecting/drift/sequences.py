@@ -1,4 +1,4 @@
-"""Sequences that can't number the next rows: behind the largest key, too small, or nobody's."""
+"""Finds sequences that can't number the next rows: behind the largest key, too small, or owned by no column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape of a table as values, which compare: what the migrations lead to, and what the database has."""
+"""The shape of a table as values that can be compared: the expected one and the actual one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Column(Data):
 
 
 class Index(Data):
-    """Also the one behind a constraint: its kind is then contype, and its name is that of the constraint."""
+    """An index, or the constraint that owns it: then `kind` is contype and the name is that of the constraint."""
 
     name: str
     definition: str
@@ -52,7 +52,7 @@ class Index(Data):
 
     @property
     def what(self) -> tuple[Any, ...]:
-        """What it is, whatever it is called, and wherever it is stored."""
+        """What the index is, without its name and its tablespace."""
         return (self.text, *self.rest)
 
     @property
@@ -87,7 +87,7 @@ class Constraint(Data):
 
     @property
     def what(self) -> tuple[Any, ...]:
-        """What it is, whatever it is called."""
+        """What the constraint is, without its name."""
         return (self.text, *self.rest)
 
     @property
@@ -104,7 +104,7 @@ class Constraint(Data):
 
 
 class Table(Data):
-    """All of it."""
+    """The whole shape of a table."""
 
     comment: str
     columns: dict[str, Column]

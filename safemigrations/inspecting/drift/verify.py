@@ -1,4 +1,4 @@
-"""Is the database what the migrations say? Each source gives lines; what is explained or ignored is left out."""
+"""Is the database what the migrations say? Each source yields lines; explained and ignored ones are left out."""
 
 from __future__ import annotations
 
@@ -68,7 +68,10 @@ def of_ways_back(inspection: Inspection, known: Explained) -> Iterator[Line]:
 
 
 def of_anything(inspection: Inspection, known: Explained) -> Iterator[Line]:
-    """Also of tables that no model has. What is NOT VALID may be meant so by whoever has just added it."""
+    """Differences in any table, with or without a model.
+
+    A constraint that is NOT VALID may be meant so by whoever added it.
+    """
     if inspection.labels:
         return
     found = [invalid_indexes(inspection.session)]
@@ -80,7 +83,7 @@ def of_anything(inspection: Inspection, known: Explained) -> Iterator[Line]:
 
 
 def of_contracts(inspection: Inspection, known: Explained) -> Iterator[Line]:
-    """Those that nobody runs, postpones or skips."""
+    """Contracts that nobody runs, postpones or skips."""
     if inspection.older_than is None or not known.is_complete:
         return
     for row in queue.open_rows(inspection.connection):

@@ -1,1 +1,1 @@
-"""What migrations, and the contract, are going to do to this database: said before the first statement."""
+"""What migrations, and the contract, are going to do to this database, told before the first statement."""

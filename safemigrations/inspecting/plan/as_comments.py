@@ -1,4 +1,4 @@
-"""What sqlmigrate prints, with a comment above each statement of Django or of people that says what it locks.
+"""Adds a comment with the locks above each statement of Django or of people that sqlmigrate prints.
 
 Steps of ours say that themselves. No database is asked.
 """

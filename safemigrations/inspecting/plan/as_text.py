@@ -16,7 +16,7 @@ LEAST, MOST = 60, 120  # columns
 
 
 def text(plan: PlanFacts) -> str:
-    """All of it, for a command of its own."""
+    """The whole plan, for a command of its own."""
     lines = [*plan.notes]
     for migration in plan.migrations:
         contract = "  contract" if migration.direction == "contract" else ""
@@ -50,7 +50,7 @@ def after(migration: MigrationFacts, *, below_django: bool = False) -> list[str]
 
 
 def in_full(migration: MigrationFacts) -> list[str]:
-    """Each step with its reason, what it comes to, and all of its SQL; what goes for good is said elsewhere."""
+    """Each step with its reason, effect and full SQL; what is lost for good is told elsewhere."""
     lines = [line for step in migration.steps for line in _in_full(step)]
     lines += [f"  -- {line}" for line in about(migration) if not line.startswith("Goes")]
     return [*lines, f"  -- Risk: {risk_of(migration)}"]
@@ -89,7 +89,7 @@ def _of_step(step: StepFacts) -> list[str]:
 
 
 def said(step: StepFacts) -> str:
-    """What a step comes to, in a line."""
+    """A step's effect, in one line."""
     if step.is_done:
         return "done already"
     if step.work is Work.UNKNOWN and not step.locks:

@@ -1,4 +1,4 @@
-"""What the database is asked for a plan: each question in a transaction that is rolled back, and never for long."""
+"""Asks the database for a plan: each question in a transaction that is rolled back, and never for long."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Asked:
         self._sizes: dict[str, Size | None] = {}
 
     def rows(self, query: str, before: str = "") -> list[tuple[object, ...]]:
-        """Empty where it can't be asked: what it is about isn't there yet, or it takes too long."""
+        """The rows; none if the question can't be asked, because its table is missing or the answer takes too long."""
         try:
             with sending(), transaction.atomic(using=self.session.connection.alias):
                 self.session.set(f"LOCAL lock_timeout = '{PATIENCE}'; SET LOCAL statement_timeout = '{PATIENCE}'")
@@ -63,7 +63,7 @@ class Asked:
             return []
 
     def size(self, table: str) -> Size | None:
-        """None of a table that isn't there."""
+        """The size of a table; None if the table is missing."""
         if table not in self._sizes:
             rows, size = size_of(table)
             found = self.rows(f"SELECT {rows}, {size} WHERE {regclass(table)} IS NOT NULL")
@@ -91,14 +91,14 @@ class Asked:
         return int(str(found[0][0] or 0)) if found else 0
 
     def rows_of(self, query: str) -> int | None:
-        """How many rows the planner expects; None where it can't say, as of a column that isn't there yet."""
+        """The number of rows that the planner expects; None if it can't say, for example of a missing column."""
         plan = self._explained(query, "")
         return int(plan["Plan Rows"]) if plan else None
 
     # How fast it is.
 
     def cost(self, query: str, *, plain: bool = True) -> float | None:
-        """What the planner thinks of it; not `plain`, with indexes and several processes."""
+        """The planner's cost of a query; unless `plain`, with indexes and parallel workers."""
         plan = self._explained(query, PLAIN if plain else "")
         return float(plan["Total Cost"]) if plan else None
 
@@ -110,7 +110,7 @@ class Asked:
         return cast("dict[str, Any]", plan[0]["Plan"])
 
     def pages(self, table: str, most: int) -> Pages | None:
-        """So many from the middle; None of a table without its own, such as one of partitions."""
+        """A number of pages from the middle; None for a table without pages of its own, such as a partitioned one."""
         found = self.rows(
             f"SELECT pg_relation_size({regclass(table)}) / current_setting('block_size')::int, relkind IN ('r', 'm')"
             f" FROM pg_class WHERE oid = {regclass(table)}"
@@ -122,7 +122,7 @@ class Asked:
         return Pages(first, min(whole, first + most)) if whole else None
 
     def seconds(self, queries: Sequence[str]) -> list[float]:
-        """How long each takes, one after the other; empty where one can't be asked."""
+        """The duration of each query, run one after another; empty if one can't be asked."""
         found = []
         for query in queries:
             began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What is known about a plan before it is run, as data: steps, operations, migrations."""
+"""The facts about a plan before it runs, as data: steps, operations, migrations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Risk(IntEnum):
 
 
 class Source(StrEnum):
-    """Where an expected time comes from."""
+    """The basis of an expected time."""
 
     SAME = "from earlier steps on this table"
     OTHERS = "from earlier steps on other tables"
@@ -52,7 +52,7 @@ class Expected(Data):
 
 
 class Size(Data):
-    """About how large a table is."""
+    """The approximate size of a table."""
 
     rows: int
     bytes: int
@@ -144,7 +144,7 @@ class MigrationFacts(Data):
 
 
 class PlanFacts(Data):
-    """All of it."""
+    """The whole plan."""
 
     database: str
     migrations: Sequence[MigrationFacts]

@@ -1,4 +1,4 @@
-"""What is known about statements that aren't ours: those of Django's operations, and of people's."""
+"""The facts about statements that aren't ours: those of Django's operations and of people."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class OfSql:
         self.held: dict[str, Lock] = {}
 
     def facts(self, text: str) -> Iterator[StepFacts]:
-        """What each statement of a text does."""
+        """The effect of each statement of a text."""
         if not HAS_GRAMMAR:
             yield self._unknown(text, NO_GRAMMAR)
             return

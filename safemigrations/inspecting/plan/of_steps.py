@@ -1,4 +1,4 @@
-"""What is known about the steps of a plan of ours."""
+"""The facts about the steps of our plans."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOT_THERE = "its table isn't there yet"
 
 
 class OfSteps:
-    """Looks at plans in the order in which they will be run; `sent` is what the statements before it were."""
+    """Looks at plans in the order in which they will run; `sent` are the statements before them."""
 
     def __init__(self, asked: Asked) -> None:
         self.asked, self.times = asked, Times(asked)
@@ -40,7 +40,10 @@ class OfSteps:
         return found
 
     def _done(self, plan: Iterable[Step]) -> Iterator[Step]:
-        """The steps that are done, up to the first that isn't: whether a later one is, only its turn will tell."""
+        """The steps that are done, up to the first one that isn't.
+
+        Whether a later step is done can't be told before its turn.
+        """
         for step in plan:
             if not step.done:
                 continue

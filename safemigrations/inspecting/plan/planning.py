@@ -39,7 +39,7 @@ Targets = Sequence[tuple[str, str | None]]
 
 
 class Planning:
-    """One plan for one database; nothing that is asked stays."""
+    """A plan for one database; nothing that it asks leaves a trace."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection, self.run = connection, Run(at_once=contracts_at_once(connection))
@@ -105,7 +105,7 @@ class _One:
         self.goes, self.back, self.no_way_back = list[str](), list[str](), list[str]()
 
     def operations(self) -> list[OperationFacts]:
-        """As Django lists them; on the way back it lists them forwards, too."""
+        """The operations as Django lists them, on the way back also in forward order."""
         placed = list(situations(self.migration, self.state, self.planning.connection))
         rest = iter(placed)
         groups = [

@@ -1,4 +1,4 @@
-"""How long a step is expected to take: by what earlier steps took here, or by a sample that is read now."""
+"""The expected time of a step, computed from earlier steps in this database or from a sample that is read now."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Amount(Data):
     filled: int | None = None  # of the rows; None: all
 
     def of(self, work: Work) -> float:
-        """In units of which each takes about as long as the next."""
+        """The amount in units that take about the same time each."""
         match work:
             case Work.FILLS | Work.COMPUTES:
                 return LOOKED_AT * self.rows + (self.rows if self.filled is None else self.filled)
@@ -78,7 +78,7 @@ class Times:
     def expect(
         self, work: Work, table: str, size: Size | None, step: Step | None = None, built: int | None = None
     ) -> Expected | None:
-        """None where nothing is known: a Python function that never ran, a table that isn't there."""
+        """The expected time; None if nothing is known, as of a Python function that never ran, or a missing table."""
         if not (work.grows and size):
             return None
         if not size.bytes:
@@ -103,7 +103,7 @@ class Times:
     # From the ledger.
 
     def _of(self, work: Work) -> list[ledger.Noted]:
-        """What was noted of this kind and took long enough to say something, the last first."""
+        """Notes about this kind of work that took long enough to be significant, the latest first."""
         if work not in self._noted:
             found = ledger.steps(self.asked.session.connection, work=work, rows__gt=0, bytes__gt=0)
             self._noted[work] = [one for one in found.order_by("-id")[:200] if one.seconds - one.waited >= LEAST]
@@ -142,7 +142,7 @@ class Times:
         return min(1.0, whole / plain) if whole and plain else 1.0
 
     def _ratio(self, sample: Sample) -> float | None:
-        """How many times as much the whole is."""
+        """The size of the whole table relative to the sample."""
         whole, part = self.asked.cost(sample.whole), self.asked.cost(sample.part)
         return whole / part if whole and part else None
 

@@ -1,4 +1,4 @@
-"""Who is in the way of steps now, and what the way back of an operation loses."""
+"""Finds who is in the way of steps now, and what the way back of an operation loses."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _said(blocker: Blocker) -> str:
 
 
 def lost_on_the_way_back(operation: Operation) -> str:
-    """Empty where nothing is."""
+    """What the way back loses; empty if nothing."""
     if isinstance(operation, migrations.AddField):
         return f"what is written into {operation.model_name}.{operation.name}"
     if isinstance(operation, migrations.CreateModel):

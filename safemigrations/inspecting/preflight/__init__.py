@@ -1,1 +1,1 @@
-"""What is around a migration, asked before its first statement: nothing is changed by the questions."""
+"""Questions about the surroundings of a migration, asked before its first statement; they change nothing."""

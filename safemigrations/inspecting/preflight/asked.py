@@ -13,12 +13,12 @@ from .remark import Remark, Severity
 
 
 def of_server(connection: BaseDatabaseWrapper) -> list[Remark]:
-    """What keeps any run from beginning, whatever it is going to do."""
+    """What keeps every run from beginning, whatever it is going to do."""
     return list(session.refused(connection))
 
 
 def of_plan(connection: BaseDatabaseWrapper, ahead: Ahead, refusals: Iterable[str] = ()) -> list[Remark]:
-    """What refuses this plan, and what is around it; before the command has taken its lock."""
+    """What refuses this plan, and what surrounds it; asked before the command takes its lock."""
     found = [Remark.of_refusal("plan", text) for text in refusals]
     asked = Session(connection)
     found += [*_around(asked, ahead, holds_lock=False), *session.pooler(asked)]
@@ -27,7 +27,7 @@ def of_plan(connection: BaseDatabaseWrapper, ahead: Ahead, refusals: Iterable[st
 
 
 def warnings(connection: BaseDatabaseWrapper, ahead: Ahead) -> list[Remark]:
-    """What a run that has its lock says before its first step. What is only good to know isn't asked."""
+    """The warnings before the first step of a run that has its lock; notes are left out."""
     around = _around(Session(connection), ahead, holds_lock=True)
     return [remark for remark in around if remark.severity is Severity.WARN]
 

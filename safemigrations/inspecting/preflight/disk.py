@@ -1,4 +1,4 @@
-"""How much room there is. PostgreSQL itself can't tell: the file system can, on the same machine."""
+"""The free disk space. PostgreSQL can't tell it; the file system can, on the same machine."""
 
 from __future__ import annotations
 

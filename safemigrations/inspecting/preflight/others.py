@@ -1,4 +1,4 @@
-"""What others do in this database: old transactions, prepared ones, event triggers."""
+"""What other sessions do in this database: old transactions, prepared transactions, event triggers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ WAITS = "Building an index waits for it, and so does each step on a table that i
 
 
 def transactions(session: Session, older_than: float = OLD) -> Iterator[Remark]:
-    """Those that are older, in seconds, but for the one that holds the lock of a migrate: nothing waits for that."""
+    """Transactions older than this many seconds.
+
+    Nothing waits for the transaction that holds the lock of a migrate, so it is left out.
+    """
     found = [Blocker(*row) for row in session.rows(old_transactions(older_than, holders_of(OWN)))]
     for blocker in found[:NAMED]:
         yield Remark(

@@ -1,4 +1,4 @@
-"""Who reads this database by replication: replicas and slots that lag, subscribers that need a column first."""
+"""Replicas and slots that lag behind, and subscribers that need a column first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the session itself is: behind a pooler, read-only, with timeouts, without room for a second one."""
+"""The session itself: behind a pooler, read-only, with timeouts, or without room for a second connection."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def pooler(session: Session) -> Iterator[Remark]:
 
 
 def ended_by_timeouts(session: Session, ahead: Ahead) -> Iterator[Remark]:
-    """Steps of ours set them to 0; what others wrote runs with those that the session has."""
+    """Timeouts that may end statements of people. Our steps set them to 0 for themselves."""
     found = session.rows(timeouts())
     if not found:
         return
@@ -80,7 +80,7 @@ def _without(name: str, source: str, role: str, database: str) -> str:
 
 
 def free(session: Session, ahead: Ahead, *, holds_lock: bool) -> Iterator[Remark]:
-    """Are there connections for the lock, for the watchdog, and for the watch of a backfill?"""
+    """Are there free connections for the lock, the watchdog, and the watch of a backfill?"""
     wanted = {"its lock": not holds_lock, "its watchdog": conf.max_wait() is not None, "its backfill": ahead.fills}
     needs = [what for what, is_wanted in wanted.items() if is_wanted]
     for what, left, limit in session.rows(free_connections()):
