@@ -27,7 +27,7 @@ from .rule import Context, Finding, Rule
 
 
 def index_step(at: Situation, model: type[Model], index: Index) -> BuildIndex:
-    """The step that builds an index of Meta.indexes, which the step that drops it takes back."""
+    """The step that builds an index of Meta.indexes; its undo drops the index."""
     table, name = table_of(model), Name.from_django(index.name).raw
     label = table.raw
     step = build_index(
@@ -84,7 +84,7 @@ def find(operation: AddIndex, context: Context) -> Finding | None:
 def takes_over(operation: AddIndex | AddConstraint, name: str, context: Context) -> bool:
     """Does the same release remove an index or constraint of this name from the model?
 
-    On the way back after a crash nobody could tell the new one from the old one, which has the name again.
+    On the way back after a crash, nobody could otherwise tell the new one from the old one, which gets its name back.
     """
     return any(
         isinstance(other, RemoveIndex | RemoveConstraint)

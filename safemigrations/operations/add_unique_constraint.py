@@ -90,7 +90,7 @@ def find(operation: AddConstraint, context: Context) -> Finding | None:
 
 
 def names_in(constraint: UniqueConstraint) -> set[str]:
-    """The fields that have to differ."""
+    """The fields whose values have to differ."""
     if constraint.fields:
         return set(constraint.fields)
     return {name for expression in constraint.expressions for name in names_of(expression)}
@@ -99,7 +99,7 @@ def names_in(constraint: UniqueConstraint) -> set[str]:
 def _is_wider(
     constraint: UniqueConstraint, names: Iterable[str], rows: dict[str, Carried], context: Context, model_name: str
 ) -> bool:
-    """Are rows of the old release apart in the other fields? A set that goes stays until the contract."""
+    """Do the rows of the old release differ in the other fields? A unique set that goes stays until the contract."""
     model = (context.start or context.before).models.get((context.app_label, model_name.lower()))
     if model is None or constraint.nulls_distinct is False:
         return False
@@ -117,7 +117,7 @@ def names_of(expression: Any) -> Iterator[str]:
 
 
 def notice(context: Context, model_name: str, names: Iterable[str], constraint: UniqueConstraint) -> str:
-    """What the person has to know where the old release, which doesn't know the constraint, could violate it."""
+    """What the person has to know if the old release, which doesn't know the constraint, could violate it."""
     names = list(names)
     if _lets_old_rows_pass(constraint, names, rows_of_old_code(context, model_name)):
         return ""
@@ -132,7 +132,7 @@ def notice(context: Context, model_name: str, names: Iterable[str], constraint: 
 def same_in_rows_of_old_code(
     context: Context, model_name: str, names: Iterable[str], constraint: UniqueConstraint
 ) -> str:
-    """A field that this release adds and that has one value in all rows of the release before: they would collide."""
+    """A field that this release adds, with one value in all rows of the release before: they would collide."""
     rows = rows_of_old_code(context, model_name)
     if _lets_old_rows_pass(constraint, names, rows) or _is_wider(constraint, names, rows, context, model_name):
         return ""
@@ -140,14 +140,14 @@ def same_in_rows_of_old_code(
     return next((name for name in sorted(names) if rows.get(name, VARIED) not in (VARIED, unlike)), "")
 
 
-# What rows of the old release carry in fields of the new one.
+# The values that rows of the old release have in fields of the new one.
 
 VARIED, EMPTY = "varied", "null"  # anything else: the same in each, and what
 Carried = str | tuple[Any]
 
 
 def rows_of_old_code(context: Context, model_name: str) -> dict[str, Carried]:
-    """What rows have in the fields that the release adds to the model."""
+    """The values that rows have in the fields that the release adds to the model."""
     return {
         other.name: _carried(other)
         for label, other in context.release
@@ -176,7 +176,7 @@ def _constant(value: Any) -> Carried:
 
 
 def _lets_old_rows_pass(constraint: UniqueConstraint, names: Iterable[str], rows: dict[str, Carried]) -> bool:
-    """Does the constraint let all rows of the old release pass?"""
+    """Does the constraint accept all rows of the old release?"""
     nulls_differ = constraint.nulls_distinct is not False
     return any(nulls_differ and rows.get(name) == EMPTY for name in names) or (
         constraint.condition is not None and _never_holds(constraint.condition, rows)
@@ -184,7 +184,7 @@ def _lets_old_rows_pass(constraint: UniqueConstraint, names: Iterable[str], rows
 
 
 def _never_holds(condition: Q, rows: dict[str, Carried]) -> bool:
-    """Does a part of the condition that all rows have to satisfy ask for another value than theirs?"""
+    """Does a part of the condition that must hold require another value than theirs?"""
     if condition.negated or condition.connector != Q.AND:
         return False
     return any(

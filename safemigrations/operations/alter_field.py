@@ -67,7 +67,7 @@ class AlterFieldConcurrently(Change, AlterField):
         self.wrap(AlterField(model_name, name, field, preserve_default))
 
     def is_alone(self, app_label: str, run: Any) -> bool:
-        """The new table is; but what it points at isn't."""
+        """The new table is known to this run alone, but the table that it points at isn't."""
         return bool(run.fresh) if self.lets_go else super().is_alone(app_label, run)
 
     def describe(self) -> str:
@@ -86,7 +86,7 @@ class AlterFieldConcurrently(Change, AlterField):
         return change, old, Column(at.editor, at.new(self.model_name), change.new.field)
 
     def refuse(self, change: Alteration) -> None:
-        """Raises ValueError for what it doesn't do."""
+        """Raises ValueError for changes that the operation doesn't make."""
         what = f"AlterFieldConcurrently {self.model_name}.{self.name}"
         if change.rewrites:
             raise ValueError(f"{what}: the column gets another type or name, which takes a column of its own.")
@@ -176,7 +176,7 @@ def _left(change: Alteration) -> list[tuple[str, bool]]:
     ]
 
 
-# What changes only the
+# The column itself.
 
 
 def _alter_column(change: Alteration, old: Column, new: Column) -> Plan:
@@ -189,7 +189,10 @@ def _alter_column(change: Alteration, old: Column, new: Column) -> Plan:
 
 
 def _alter_type(change: Alteration, old: Column, new: Column) -> Plan:
-    """Instant. The index for LIKE belongs to a type, so a new one is built first and takes the name over."""
+    """Change the type instantly.
+
+    The index for LIKE belongs to the type: a new one is built first, and takes the name over.
+    """
     index = _like_index(new) if change.changes_like_index else None
     back = _like_index(old) if change.changes_like_index else None
     forth = _type_statement(new, change.new.type, index, f"{new.name} becomes {change.new.type}")
@@ -204,7 +207,7 @@ def _like_index(column: Column) -> BuildIndex | None:
 
 
 def _ahead(index: BuildIndex | None, exchanged: Probe) -> Plan:
-    """The new index under a name of its own, beside the one that it will replace, unless that is done."""
+    """The new index under a name of its own, beside the one that it will replace; nothing if the exchange is done."""
     if index is None:
         return ()
     name, label = temporary_name(index.name), Name(index.table).raw
@@ -318,7 +321,7 @@ def _drop_check(column: Column) -> Plan:
 
 
 def _constraints(column: Column, kind: str, label: str, suffix: str) -> str:
-    """Finds a constraint by the name that it got with the column, or by the one that it got when it was added later."""
+    """Finds a constraint by its name: the one that it got with the column, or the one that it gets later."""
     names = (object_name(column.label, column.name, label), column.index_name(suffix).raw)
     return constraints_of_field(column.table, [column.name], kind, names=names)
 
@@ -342,7 +345,7 @@ def find(asked: Part | AlterField, context: Context) -> Finding | None:
 
 
 def _of_generated(operation: AlterField, context: Context) -> Finding | None:
-    """PostgreSQL computes it after every trigger, so that no twin can be kept equal to it."""
+    """PostgreSQL computes a generated column after every trigger, so no twin can be kept equal to it."""
     old: Any = context.model_before(operation.model_name).fields.get(operation.name)
     if old is None or not (old.generated and operation.field.generated):
         return None

@@ -87,7 +87,7 @@ class ExpandAlterField(Change, AlterField):
         return f"ExpandAlterField({self.model_name_lower}.{self.name_lower}: {described(self.field)})"
 
     def _tables(self, at: Situation) -> list[old_table_name.Pair]:
-        """Those of a many-to-many field, which has no column."""
+        """The tables of a many-to-many field, which has no column."""
         old, new = self._fields(at)
         return old_table_name.renamed_with_field(old, new) if new.many_to_many else []
 
@@ -95,7 +95,7 @@ class ExpandAlterField(Change, AlterField):
         return field_of(at.old(self.model_name), self.name), field_of(at.new(self.model_name), self.name)
 
     def _two_columns(self, at: Situation) -> TwoColumns | None:
-        """Where each release has one of its own."""
+        """The two columns, if each release has one of its own."""
         if self.field.many_to_many:
             return other_end.two_columns(at.editor, *self._fields(at), using=self.using, back=self.back)
         change = self._change(at)
@@ -125,7 +125,7 @@ class ExpandAlterField(Change, AlterField):
         return change
 
     def refuse(self, change: Alteration) -> None:
-        """Raises ValueError for what it doesn't do."""
+        """Raises ValueError for changes that the operation doesn't make."""
         if not (change.rewrites or change.changes_type) or _others(change):
             raise ValueError(
                 f"ExpandAlterField {self.model_name}.{self.name} gives a column another type, collation or name and "
@@ -199,7 +199,7 @@ def _with_those_that_point_at_it(old: Any, new: Any, alias: str) -> Iterator[tup
 
 
 def _others(change: Alteration) -> str:
-    """What the change does to the column besides."""
+    """What else the change does to the column."""
     own = (*OF_TYPE, "sets_default") if change.keeps_two_defaults else OF_TYPE
     return ", ".join(name.replace("_", " ") for name in change.work_besides(*own))
 
@@ -238,7 +238,7 @@ def _harm(change: Alteration) -> str:
 
 
 def _refusal(operation: AlterField, change: Alteration, context: Context) -> str:
-    """Why two releases can't live with the change; empty if they can."""
+    """The reason why two releases can't live with the change; empty if they can."""
     old, new = change.old, change.new
     if change.changes_identity and change.changes_type and not change.has_wider_type:
         return (

@@ -65,7 +65,7 @@ class AlterOrderWithRespectToConcurrently(Change, AlterOrderWithRespectTo):
 
 
 def _column(at: Situation, model: Any, *, without: Any) -> Column | None:
-    """The column _order of a model, if the other form of the model has none."""
+    """The column _order of a model, if the other state of the model has none."""
     if not model._meta.order_with_respect_to or without._meta.order_with_respect_to:
         return None
     return Column(at.editor, model, model._meta.get_field("_order"))

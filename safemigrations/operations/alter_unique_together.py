@@ -35,7 +35,7 @@ Sets = frozenset[tuple[str, ...]]
 
 
 def sets_of(state: ProjectState, app_label: str, model_name: str) -> Sets:
-    """unique_together of a model; a stock rename leaves it as lists of lists."""
+    """unique_together of a model. A stock rename leaves lists of lists in the state."""
     value = state.models[app_label, model_name.lower()].options.get("unique_together") or ()
     return frozenset(tuple(names) for names in value)
 

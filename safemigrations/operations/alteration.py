@@ -1,4 +1,4 @@
-"""What an AlterField changes, as PostgreSQL sees it.
+"""The changes that an AlterField makes, as PostgreSQL sees them.
 
 The rules ask with fields as the migration state has them, the operations with fields that are bound to a model. The
 answers are the same: those of BaseDatabaseSchemaEditor._alter_field().
@@ -26,7 +26,7 @@ from .rule import Context
 
 
 class Form(Data):
-    """A field as its column has it."""
+    """One form of a field: how its column is."""
 
     field: Any
     type: str  # as in CREATE TABLE; empty where there is no column
@@ -43,7 +43,7 @@ class Form(Data):
 
 
 class Alteration(Data):
-    """Two forms of a field. Each property is something that the change does."""
+    """Two forms of a field. Each property is one effect of the change."""
 
     connection: BaseDatabaseWrapper
     old: Form
@@ -123,7 +123,7 @@ class Alteration(Data):
 
     @property
     def is_of_the_database(self) -> bool:
-        """Would the stock operation send anything at all? Of a default that is Python's only a foreign key is sent."""
+        """Would the stock operation send any statement? A default in Python alone sends one only for a foreign key."""
         same: tuple[str, ...] = ("to",) if self.old.target == self.new.target else ()
         if not (self.old.field.remote_field or self.new.field.remote_field):
             same += ("default",)
@@ -143,13 +143,13 @@ class Alteration(Data):
 
     @property
     def changes_identity(self) -> bool:
-        """Does PostgreSQL number the rows from now on, or no more?"""
+        """Does PostgreSQL begin, or stop, to number the rows?"""
         suffixes = {form.field.db_type_suffix(connection=self.connection) or "" for form in (self.old, self.new)}
         return len(suffixes) > 1
 
     @property
     def retypes(self) -> bool:
-        """Does the column get a type, or a collation, that PostgreSQL has to compute?"""
+        """Does the column get a type or a collation for which PostgreSQL has to compute its values?"""
         return self.changes_collation or (self.changes_type and not self._is_instant)
 
     @property
@@ -158,21 +158,22 @@ class Alteration(Data):
 
     @property
     def is_relied_on(self) -> bool:
-        """Would something be made anew for the new type, though the column itself costs nothing?"""
+        """Would PostgreSQL rebuild something that relies on the column, although the new type itself costs nothing?"""
         if not self.relied:
             return False
         return replace(self.relied, old_type=self.old.type, new_type=self.new.type).is_made_anew
 
     @property
     def rewrites(self) -> bool:
-        """Does the change take another column? A new type that PostgreSQL has to compute does, another name, another
-        identity.
+        """Does the change need another column?
+
+        It does for another name, another identity, or a type whose values PostgreSQL computes.
         """
         return self.renames_column or self.changes_identity or self.retypes
 
     @property
     def has_wider_type(self) -> bool:
-        """Does one of the two types have all values of the other?"""
+        """Can one of the two types hold all values of the other?"""
         return is_wider(self.old.type, self.new.type) or is_wider(self.new.type, self.old.type)
 
     @property
@@ -182,17 +183,17 @@ class Alteration(Data):
 
     @property
     def converts(self) -> bool:
-        """Does each release get a column of its own, as no column can be of both types?"""
+        """Does each release get a column of its own, because no column can have both types?"""
         return self.renames_column and self.retypes and not self.has_wider_type
 
     @property
     def keeps_two_defaults(self) -> bool:
-        """Does each of the two columns have a default in the database, as each has a type of its own?"""
+        """Does each of the two columns have its own default in the database?"""
         return self.converts and self.old.field.has_db_default() and self.new.field.has_db_default()
 
     @property
     def changes_like_index(self) -> bool:
-        """Is the index for LIKE one of the old type?"""
+        """Does the index for LIKE belong to the old type?"""
         return self.changes_text and all(field.db_index or field.unique for field in (self.old.field, self.new.field))
 
     @property
@@ -210,7 +211,7 @@ class Alteration(Data):
 
     @property
     def work(self) -> list[str]:
-        """What the change does to the column besides renaming it, as the properties say it."""
+        """The names of the properties that say what the change does to the column, other than renaming it."""
         return [name for name in WORK if getattr(self, name)]
 
     def work_besides(self, *names: str) -> list[str]:
@@ -240,12 +241,12 @@ WORK = (
 
 
 def _has_index(field: Any) -> bool:
-    """Does the field have the index of db_index=True? Where the field is unique, the index of UNIQUE serves for it."""
+    """Does the field have the index of db_index=True? A unique field uses the index of UNIQUE instead."""
     return bool(field.db_index and not field.unique)
 
 
 def described(field: Any) -> str:
-    """What tells one AlterField of a field from another of the same migration."""
+    """A text that tells one AlterField of a field from another in the same migration."""
     _, path, _, kwargs = field.deconstruct()
     options = [
         f"{name}={described(value) if isinstance(value, Field) else repr(value)}"
@@ -256,7 +257,7 @@ def described(field: Any) -> str:
 
 
 def _has_same_text_everywhere(value: Any) -> bool:
-    """Python spells a function with its address, which another process wouldn't recognise."""
+    """Is the value's text the same in every process? The text of a function has its address."""
     return isinstance(value, Field) or " at 0x" not in repr(value)
 
 
@@ -266,8 +267,9 @@ def _described(field: Any, *left_out: str) -> tuple[Any, ...]:
 
 
 def is_instant(old: str, new: str) -> bool:
-    """Does ALTER TYPE only change the catalog? It does between binary coercible types, and where only a limit is
-    widened.
+    """Does ALTER TYPE change only the catalog?
+
+    It does between binary coercible types, and where only a limit is widened.
     https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES
     """
     if old == new:
@@ -308,7 +310,7 @@ def _is_wider_numeric(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
 
 
 def refuse_besides(change: Alteration, operation: Any, own: str) -> None:
-    """Raise ValueError where a change does more than `own`, which is all that the operation does to a column."""
+    """Raise ValueError if a change does more to the column than `own`, the effects of the operation."""
     rewrites = ["rewrites"] if change.rewrites else []
     others = [name.replace("_", " ") for name in (*rewrites, *change.work_besides(own))]
     if others:
@@ -352,14 +354,14 @@ def alteration_in(context: Context, operation: AlterField) -> Alteration | None:
 
 
 def _relied(field: Any, operation: AlterField, context: Context) -> Relied | None:
-    """A foreign key has the type of what it points at, and changes it with that."""
+    """What relies on the field; None for a foreign key, which only follows the type of what it points at."""
     key = context.app_label, operation.model_name_lower
     related = field.remote_field or operation.field.remote_field
     return None if related else Relied(context.before, key, operation.name, "", "")
 
 
 def form_in(context: Context, operation: AlterField, field: Field[Any, Any]) -> Form:
-    """The form of a field that the AlterField leads to, at its end or on the way there."""
+    """The form of a field at the end of the AlterField, or on the way there."""
     return _unbound(field, operation, context, context.after)
 
 
@@ -382,7 +384,10 @@ def concrete(state: ProjectState, key: tuple[str, str]) -> tuple[str, str]:
 
 
 def _target(state: ProjectState, key: tuple[str, str], to_field: str) -> tuple[str, str]:
-    """Table and column, as far as the state knows them: a proxy, or a model that moved with its table, is the same."""
+    """Table and column, as far as the state knows them.
+
+    A proxy, and a model that moved with its table, count as the same.
+    """
     if key not in state.models:
         return ".".join(key), to_field
     found = _key_field(state.models[key], to_field)
@@ -390,13 +395,13 @@ def _target(state: ProjectState, key: tuple[str, str], to_field: str) -> tuple[s
 
 
 def _key_field(model: ModelState, to_field: str) -> tuple[str, Any] | None:
-    """What a foreign key points at, with its name; None where that is inherited."""
+    """The field at which a foreign key points, with its name; None if the field is inherited."""
     named = model.fields.items()
     return next(((name, f) for name, f in named if (name == to_field if to_field else f.primary_key)), None)
 
 
 def _type_of_target(connection: BaseDatabaseWrapper, state: ProjectState, key: tuple[str, str], to_field: str) -> str:
-    """The type of a foreign key: that of what it points at; empty where the state doesn't know it."""
+    """The type of a foreign key, which is that of the field it points at; empty if the state doesn't know it."""
     model = state.models.get(key)
     if model is None:
         return ""

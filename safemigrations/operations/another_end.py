@@ -63,7 +63,7 @@ def _refusal(operation: AlterField, context: Context, old: tuple[str, str], new:
 
 
 def _ends(operation: AlterField, context: Context) -> tuple[tuple[str, str], tuple[str, str]]:
-    """The models that it points at, before and after."""
+    """The models at which the field points, before and after."""
     own = context.app_label, operation.model_name.lower()
     before: Any = context.model_before(operation.model_name).fields[operation.name]
     after: Any = operation.field
@@ -71,7 +71,7 @@ def _ends(operation: AlterField, context: Context) -> tuple[tuple[str, str], tup
 
 
 def table(field: Any, operation: AlterField, context: Context) -> Name:
-    """Its own, that Django makes."""
+    """The field's own table, which Django creates."""
     model = db_table_of(context.model_before(operation.model_name))
     (found,) = db_tables_through(model, [(operation.name, field)])
     return Name.from_django(found)

@@ -64,7 +64,7 @@ def _option(whole: Altered, link: Link, operations: tuple[AlterField, ...], colu
 
 
 def _column(whole: Altered, target: str) -> str:
-    """Its own, if it has one; else it is named after what it points at."""
+    """The column: the new field's own, or one named after what it points at."""
     old, new = whole.change.old, whole.change.new
     if old.field.column != new.field.column:
         return str(new.field.column)
@@ -72,7 +72,7 @@ def _column(whole: Altered, target: str) -> str:
 
 
 def _operations(whole: Altered, link: Link, column: str) -> tuple[AlterField, ...]:
-    """The old foreign key goes, the column is exchanged for the new one, and that becomes a foreign key."""
+    """Remove the old foreign key, exchange the column for the new one, and make that a foreign key."""
     operation = whole.operation
     before, after = plain_like(whole.change.old, whole.change.old), plain_like(whole.change.new, whole.change.old)
     if before is None or after is None:

@@ -96,7 +96,7 @@ class Backfill(Change):
         return [self] if operation.elidable else False
 
     def expand(self, at: Situation) -> Plan:
-        """Only the engine's step: there is nothing to contract."""
+        """Only the step of the engine: nothing is left for the contract."""
         where = _condition(at, at.new(self.model_name), self.where) if self.where is not None else ""
         undo = (self._step(at, self.reverse, "", what="take back"),) if self.reverse is not None else ()
         return (self._step(at, self.set, where, what="fill", undo=undo, can_wait=self.can_wait),)
@@ -173,7 +173,7 @@ class Backfill(Change):
         return schema_editor.connection.vendor == "postgresql" and without_app.is_installed()
 
     def _fill_without_engine(self, at: Situation, values: Values, *, everywhere: bool = False) -> None:
-        """Fill with one UPDATE, or row by row: only PostgreSQL has the batches that go on where they were."""
+        """Fill with one UPDATE, or row by row: only PostgreSQL has batches that can be continued."""
         if not self._is_migrated_here(at) or at.editor.collect_sql:
             return
         if at.connection.vendor == "postgresql":
@@ -192,7 +192,7 @@ class Backfill(Change):
 
 
 def own_field(model: type[Model], name: str) -> Any:
-    """A field whose column is in the model's own table."""
+    """A field whose column is in the model's own table. Raises ValueError for any other."""
     field: Any = model._meta.get_field(name)
     if field not in model._meta.local_concrete_fields:
         raise ValueError(
@@ -203,14 +203,14 @@ def own_field(model: type[Model], name: str) -> Any:
 
 
 def _assignable(model: type[Model], value: Any) -> Any:
-    """An expression without joins, which UPDATE doesn't allow."""
+    """The value as an expression without joins, which UPDATE doesn't allow."""
     if not is_expression(value) or not any("__" in name for name in _names(value)):
         return value
     return Subquery(model._base_manager.filter(pk=OuterRef("pk")).annotate(safemig=value).values("safemig")[:1])
 
 
 def _names(expression: Any) -> list[str]:
-    """The names of the fields that an expression reads."""
+    """The names of the fields that the expression reads."""
     parts = expression.flatten() if hasattr(expression, "flatten") else [expression]
     return [str(getattr(part, "name", "")) for part in parts if isinstance(part, F)]
 
@@ -220,7 +220,7 @@ def _read_by(values: Mapping[str, Any]) -> set[str]:
 
 
 def _clears(where: Any, values: Mapping[str, Any]) -> bool:
-    """Does a row stop meeting the condition when it is filled, because that asks whether one of the fields is null?"""
+    """Does a filled row stop meeting the condition, because it asks whether one of the set fields is null?"""
     if not isinstance(where, Q) or where.negated or where.connector != Q.AND:
         return False
     null = [(name, None) for name in values] + [(f"{name}__isnull", True) for name in values]

@@ -1,4 +1,4 @@
-"""What all changes share: when a half runs, where it waits, how it is taken back.
+"""What all changes share: when each half runs, where the contract waits, and how a change is taken back.
 
 An operation is a stock operation (its state half, which it also is by inheritance, so that the optimizer and
 other tools know it for what it is) and two plans. Subclasses say which; nothing here knows any change.
@@ -36,7 +36,7 @@ BUILDS, FILLS = "builds an index concurrently", "fills rows in batches"
 
 
 class Situation(Data):
-    """Where an operation stands: the states around it and the builder of SQL."""
+    """Where an operation stands: the states around it, and the builder of SQL."""
 
     app_label: str
     editor: BaseDatabaseSchemaEditor
@@ -55,7 +55,7 @@ class Situation(Data):
 
     @property
     def replaced(self) -> list[str]:
-        """The names of the migrations that its migration was squashed from."""
+        """The names of the migrations that were squashed into its migration."""
         return [name for _, name in self.migration.replaces] if self.migration else []
 
     def old(self, model_name: str) -> type[Model]:
@@ -66,7 +66,7 @@ class Situation(Data):
 
 
 class Change(SeparateDatabaseAndState):
-    """A stock operation whose database half is an expand plan now and a contract plan later."""
+    """A stock operation whose database half is an expand plan for now and a contract plan for later."""
 
     # On a table that no release uses yet the stock operation does the same in less time.
     stock_when_alone: bool = True
@@ -83,7 +83,7 @@ class Change(SeparateDatabaseAndState):
             cls.__module__ = "safemigrations.operations"
 
     def wrap(self, stock: Operation) -> None:
-        """Give the operation its state half; the last act of every __init__."""
+        """Give the operation its state half; each __init__ calls this last."""
         super().__init__(state_operations=[stock])
 
     @property
@@ -92,21 +92,21 @@ class Change(SeparateDatabaseAndState):
         return operation
 
     def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
-        """Each argument of __init__ stands in the attribute of its name; one that has its default isn't written."""
+        """Each argument of __init__ is the attribute of the same name; an argument with its default isn't written."""
         (_, *arguments) = signature(type(self).__init__).parameters.values()
         values = {argument.name: (getattr(self, argument.name), argument.default) for argument in arguments}
         given = {name: value for name, (value, default) in values.items() if value != default}
         return type(self).__name__, [], given
 
-    # What a subclass says.
+    # Methods of subclasses.
 
     @property
     def identity(self) -> str:
-        """What tells the operation from the others of its migration, also after squashing."""
+        """A text that distinguishes the operation from the others of its migration, also after squashing."""
         raise NotImplementedError
 
     def contract_label(self, at: Situation) -> str:
-        """What is left for the contract, for people."""
+        """What is left for the contract, in words."""
         raise NotImplementedError
 
     def expand(self, at: Situation) -> Plan:
@@ -116,11 +116,11 @@ class Change(SeparateDatabaseAndState):
         return ()
 
     def triggers(self, at: Situation) -> tuple[Together, ...]:
-        """Those that have to be there from the expand to the contract."""
+        """The triggers that must exist from the expand to the contract."""
         return ()
 
     def carries(self, at: Situation) -> tuple[Carried, ...]:
-        """The columns whose values it makes of those of other columns."""
+        """The columns whose values the change computes from other columns."""
         return ()
 
     def renames(self, at: Situation) -> tuple[Renamed, ...]:
@@ -128,15 +128,15 @@ class Change(SeparateDatabaseAndState):
         return ()
 
     def reworks(self, at: Situation) -> Claims:
-        """What this changes so that the open contract of an earlier migration would undo it."""
+        """Claims that the change alters in a way which an open contract of an earlier migration would undo."""
         return ()
 
     def key_before(self, app_label: str) -> tuple[str, str]:
-        """The app and the name of the model whose table it changes, as they were before."""
+        """The app and the name of the model whose table it changes, before the change."""
         return app_label, self.model_name
 
     def migrated_model(self, at: Situation) -> type[Model]:
-        """What routers are asked about."""
+        """The model that routers are asked about."""
         return at.old(self.model_name)
 
     # Both directions.
@@ -184,43 +184,46 @@ class Change(SeparateDatabaseAndState):
             self._take_back(at, run)
 
     def _refuse_rows(self, at: Situation, state: ProjectState) -> None:
-        """`state`: that of the database now."""
+        """Refuse to run without the app on a table with rows; `state` is that of the database now."""
         there = [name for name in self._model_names if (at.app_label, name.lower()) in state.models]
         if there and not at.editor.collect_sql:
             without_app.refuse_rows(type(self).__name__, state.apps.get_model(at.app_label, there[0]), at.connection)
 
     @property
     def _model_names(self) -> tuple[str, ...]:
-        """Those that the model has, before and after."""
+        """The names of the model before and after."""
         return (self.model_name, self.new_name) if isinstance(self, RenameModel) else (self.model_name,)
 
     def has_plans(self, at: Situation, run: Run) -> bool:
-        """Does this run carry out the plans, rather than the stock operation, or nothing?"""
+        """Does this run carry out the plans, rather than the stock operation or nothing?"""
         alone = self.is_alone(at.app_label, run) and self.stock_when_alone
         return not alone and self._is_migrated_here(at)
 
     def takes(self, at: Situation) -> Iterator[Claim]:
-        """What the expand takes, and the twins that it would change on one side only."""
+        """The claims that the expand takes, and the twins that it would change on one side only."""
         for step in self.expand(at):
             yield from step.takes
             if step.altered_column and not isinstance(step, Proof):
                 yield step.altered_column.twin
 
     def leaves(self, at: Situation, run: Run) -> Plan:
-        """What would wait for the contract if this run applied the operation."""
+        """The contract plan that this run would leave."""
         at_once = run.contract == "immediately" or self.is_alone(at.app_label, run)
         at_once = at_once or contracts_at_once(at.connection)  # Django's executor knows no run
         return () if at_once or not self._is_migrated_here(at) else self.contract(at)
 
     def _is_migrated_here(self, at: Situation) -> bool:
-        """Also where nobody connects, and a router can't know in which schema that would be."""
+        """May the model be migrated in this database?
+
+        Yes while the checks only plan: nothing is connected, and a router may need to know the schema.
+        """
         return only_plans(at.connection) or self.allow_migrate_model(at.connection.alias, self.migrated_model(at))
 
     def _is_alone(self, at: Situation, run: Run) -> bool:
         return not at.editor.collect_sql and self.is_alone(at.app_label, run)
 
     def is_alone(self, app_label: str, run: Run) -> bool:
-        """Can no other release know what it changes?"""
+        """Is it certain that no other release knows what it changes?"""
         return run.is_alone(*self.key_before(app_label))
 
     def _expand(self, at: Situation, run: Run) -> None:
@@ -244,20 +247,20 @@ class Change(SeparateDatabaseAndState):
         self._left(at).delete()
 
     def way_back(self, at: Situation) -> Plan:
-        """The contract waits untouched; or it is done, in part or without ever having waited."""
+        """The plan of the way back, whether the contract waits, is done in part, or ran without waiting."""
         expand = reverse(self.expand(at))
         return expand if self._left(at).filter(attempts=0).exists() else reverse(self.contract(at)) + expand
 
     def _left(self, at: Situation) -> Any:
-        """The rows of the queue that wait for the contract of this operation."""
+        """The open rows of the queue that belong to this operation."""
         return loaded().queue.rows(at.connection, **self._rows(at))
 
     def _row(self, at: Situation) -> dict[str, str]:
-        """What identifies the row of this operation in the queue."""
+        """The fields that identify the operation's row in the queue."""
         return {"app_label": at.app_label, "migration": at.migration_name, "operation": self.identity}
 
     def _rows(self, at: Situation) -> dict[str, Any]:
-        """What finds it, also where its migration was squashed meanwhile."""
+        """The rows of the operation, also if its migration was squashed meanwhile."""
         names = [at.migration_name, *at.replaced]
         return {"app_label": at.app_label, "migration__in": names, "operation": self.identity}
 
@@ -269,7 +272,7 @@ class Change(SeparateDatabaseAndState):
             )
 
     def _print(self, at: Situation, plan: Plan, later: Plan) -> None:
-        """What sqlmigrate shows: the plan with its reasons; the contract's statements as comments."""
+        """Print the plan and its reasons for sqlmigrate; the statements of the contract as comments."""
         session, printed = Session(at.connection, Report()), at.editor.collected_sql
         printed += lines_of(preview(session, plan, after=_sent(printed)))
         later = tuple(step for step in later if not (isinstance(step, Statement) and step in plan))  # done by then
@@ -281,7 +284,7 @@ class Change(SeparateDatabaseAndState):
     # A subclass inherits its stock operation's reduce(); folding must never lose the safe form.
 
     def reduce(self, operation: Operation, app_label: str) -> bool | list[Operation]:
-        """Let unrelated operations pass; never fold into a stock operation."""
+        """Let unrelated operations pass; never fold the operation into a stock one."""
         reduced = self.stock.reduce(operation, app_label)
         if reduced is True or reduced == []:
             return reduced
@@ -289,11 +292,11 @@ class Change(SeparateDatabaseAndState):
 
 
 def _send_deferred(editor: BaseDatabaseSchemaEditor) -> None:
-    """What stock operations beside this one left for the end of the migration names things as they still are."""
+    """Send what stock operations of this migration left for its end: it names things as they are still called."""
     while editor.deferred_sql and not editor.connection.in_atomic_block:
         editor.execute(editor.deferred_sql.pop(0), None)
 
 
 def _sent(printed: Sequence[str]) -> list[str]:
-    """What of a migration was printed that isn't left for the contract."""
+    """The printed statements of a migration that aren't left for the contract."""
     return [line for line in printed if not line.startswith("--")]

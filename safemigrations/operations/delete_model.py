@@ -77,7 +77,7 @@ def find(operation: DeleteModel, context: Context) -> Finding | None:
 
 
 def _taken_again(operation: DeleteModel, context: Context) -> str:
-    """The operation of this release that makes a table under a name that goes, or gives that name to another table."""
+    """The operation of this release that creates a table under the name that is dropped, or renames a table to it."""
     going = set(stock_claims.tables_of(context.model_before(operation.name)))
     for app_label, other in context.release:
         if any(table.is_in(going) for table in stock_claims.tables_made_by(other, app_label, context.before)):
@@ -89,5 +89,5 @@ rule = Rule("safemigrations.E021", DeleteModel, find)
 
 
 def _let_go(column: Column) -> Plan:
-    """Tables that stay let go of rows whose parents the new release can't see any more."""
+    """Tables that stay must not keep rows whose parents the new release can no longer see."""
     return on_parent_delete(ForeignKey(column), tables.when_parent_goes(column))

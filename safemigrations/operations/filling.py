@@ -1,4 +1,4 @@
-"""How the rows of a column that may not stay null get their values while two releases run.
+"""How the rows of a column that will be NOT NULL get their values while two releases run.
 
 Where the value is an expression, a trigger gives it to the rows that the old release writes. The trigger comes before
 the backfill: in the other order a row that is written between the two would keep NULL. PostgreSQL can't call a Python
@@ -49,19 +49,19 @@ class Answer(Data):
 
 
 def answer_in(field: Any) -> Any:
-    """What a person typed to compute each row; None where nobody has."""
+    """The answer in a field's default; None if nobody typed one."""
     return field.default.backfill if isinstance(field.default, Answer) else None
 
 
 def forget_answer(operation: Any) -> None:
-    """For an operation that fills no rows: what was typed is no default."""
+    """Remove the answer from the field of an operation that fills no rows: it isn't a default."""
     if isinstance(getattr(getattr(operation, "field", None), "default", None), Answer):
         operation.field.default = NOT_PROVIDED
         operation.field.__dict__.pop("_get_default", None)
 
 
 class Filling(Data):
-    """Where the values of one column come from: a constant or an expression over the row, SQL, or a function."""
+    """The source of one column's values: a constant, an expression over the row, SQL, or a function."""
 
     at: Situation
     column: Column
@@ -73,7 +73,7 @@ class Filling(Data):
 
     @property
     def marker(self) -> Name | None:
-        """The column that remembers the rows which carry `meanwhile`."""
+        """The column that remembers which rows carry `meanwhile`."""
         return Name.of(temporary_name(self.column.name, "meanwhile")) if self.meanwhile is not None else None
 
     def _sql(self, value: Any, *, row: str) -> str:
@@ -113,7 +113,7 @@ class Filling(Data):
         )
 
     def filled_proof(self, what: str) -> Plan:
-        """Find out before the new release runs whether an expression gave NULL; a function is checked row by row."""
+        """Asks before the new release runs whether an expression gave NULL; a function is checked for each row."""
         if self.function:
             return ()
         column, keys = self.column, ", ".join(self.column.key)
@@ -158,7 +158,7 @@ class Filling(Data):
 def row_function(
     at: Situation, operation: Any, column: Column, path: str, *, takes_row: bool, marker: Name | None = None
 ) -> Any:
-    """What a step stores of a Python function; an empty path calls the default of the field."""
+    """The description of a Python function that a step stores; an empty path calls the default of the field."""
     return RowFunction(
         path=path,
         takes_row=takes_row,

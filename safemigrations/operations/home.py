@@ -1,4 +1,4 @@
-"""Which database a model lives in, as the routers say: how its columns are spelled there, and whether it is ours."""
+"""The database in which a model lives, according to the routers: its types, and whether it is PostgreSQL."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _hints(state: ModelState) -> dict[str, object]:
 
 
 def is_named_by_its_setting(state: ModelState, name: str) -> bool:
-    """Is this, such as a new name of a swappable model, what the setting says that can swap the model?"""
+    """Is this name the value of the setting that can swap the model?"""
     setting = getattr(settings, str(state.options.get("swappable") or ""), "")
     return str(setting).lower() == f"{state.app_label}.{name}".lower()
 

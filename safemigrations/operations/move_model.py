@@ -40,7 +40,7 @@ from .rule import Context, Finding, Rule
 
 
 class MoveModel(Operation):
-    """What the move is without a second release: its state half, and what other databases do."""
+    """The move without a second release: its state half, and its effect in other databases."""
 
     category = AlterModelTable.category
 
@@ -90,7 +90,7 @@ class MoveModel(Operation):
 
 
 def _point_at(state: ProjectState, old: tuple[str, str], new: tuple[str, str]) -> None:
-    """Let the fields and the models that name the model name it by its new app."""
+    """Let the fields and models that refer to the model use its new app."""
     label = f"{new[0]}.{state.models[new].name}"
     for model, name, field, reference in list(get_references(state, old)):
         changed: Any = field.clone()
@@ -182,7 +182,7 @@ class MoveModelIn(Change):
 
 
 def _has_table(model: type[Model]) -> bool:
-    """One that is Django's business."""
+    """Does Django create a table for the model?"""
     return bool(model._meta.managed and not model._meta.proxy)
 
 

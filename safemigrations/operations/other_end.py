@@ -19,7 +19,7 @@ from ..typed import through
 def two_columns(
     editor: BaseDatabaseSchemaEditor, old: Any, new: Any, *, using: str, back: str
 ) -> TwoNames | TwoParents | None:
-    """Those of the two releases; None where the column stays. Raises ValueError for what has no way."""
+    """The columns of the two releases; None if the column stays. Raises ValueError for a change that can't be made."""
     if not through(new)._meta.auto_created:
         return None
     pair = _other_end(editor, old), _other_end(editor, new)

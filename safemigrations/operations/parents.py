@@ -1,4 +1,4 @@
-"""What a foreign key points at, before and after: whether these are the same rows, and which field tells one of the
+"""The target of a foreign key before and after: whether the rows are the same, and which field leads from one to the
 other.
 """
 
@@ -50,7 +50,7 @@ def targets(whole: Altered, context: Context) -> tuple[str, str]:
 
 
 class Link(Data):
-    """A foreign key between two models, by which a key of either is made of one of the other."""
+    """A foreign key between two models, which leads from a row of either to a row of the other."""
 
     name: str  # model and field, for people
     table: Name
@@ -60,7 +60,7 @@ class Link(Data):
 
     @property
     def using(self) -> str:
-        """SQL of the new key, made of the old one, which is {}."""
+        """SQL that computes the new key from the old one, {}."""
         return self._of(self.other, self.own) if self.is_of_new else self._of(self.own, self.other)
 
     @property
@@ -72,7 +72,10 @@ class Link(Data):
 
 
 def links(context: Context, old: str, new: str, *, one_to_one: bool = False) -> Iterator[Link]:
-    """Those that both releases have; of the new model only one whose value no two rows share, or of either."""
+    """The foreign keys between the two models that both releases have.
+
+    One of the new model counts only if it is unique. With `one_to_one` every one has to be unique.
+    """
     for label, to, is_of_new in ((new, old, True), (old, new, False)):
         model = context.before.models.get(tuple(label.split(".")))
         for name, field in model.fields.items() if model else ():

@@ -1,4 +1,4 @@
-"""The parts of an AlterField, in the order in which they are done. Each becomes an operation of its own.
+"""The parts of an AlterField, in the order in which they are carried out.
 
 Most AlterFields have one part. One that changes everything about a column has these:
 
@@ -29,14 +29,14 @@ from .rule import Context
 
 
 class Altered(Data):
-    """An AlterField and what it changes."""
+    """An AlterField and its changes."""
 
     operation: AlterField
     change: Alteration
 
 
 class Part(Altered):
-    """A part of an AlterField: an AlterField of its own, and what that changes after the parts before it."""
+    """A part of an AlterField: an AlterField of its own, and its change after the parts before it."""
 
     stands_for: ClassVar = AlterField
 
@@ -64,7 +64,7 @@ class Way:
 
 
 def split(operation: AlterField, context: Context) -> list[Part]:
-    """The parts of an AlterField; none where no column is altered."""
+    """The parts of an AlterField; none if it alters no column."""
     change = alteration_in(context, operation)
     if change is None:
         return []
@@ -107,7 +107,10 @@ def _digits_of_both(
 
 
 def plain_like(form: Form, like: Form) -> Any:
-    """A plain column of the form's type, and the rest like another; None for a type that keys seldom have."""
+    """A plain column with the type of one form, and everything else from another form.
+
+    None for types that keys seldom have.
+    """
     plain = _plain(form.type)
     if plain:
         for name in OF_EVERY_TYPE:
@@ -149,7 +152,10 @@ def _parts(way: Way) -> Iterator[Part]:
 
 
 def _in_place(operation: AlterField, way: Way) -> Iterator[Part]:
-    """What goes first, the default that is dropped, null that is forbidden: the last of them is the operation."""
+    """Additions and removals, then the default that is dropped, then NOT NULL.
+
+    The last of them is the operation itself.
+    """
     change, operations = way.change_to(operation.field), [operation]
     if change.tightens_null:
         operations.insert(0, _nullable(operation))
@@ -226,7 +232,7 @@ OF_EVERY_TYPE = ("null", "_unique", "db_index", "db_comment")
 
 
 def _as_before(change: Alteration) -> Any:
-    """The old type with the rest of the new form."""
+    """The old type with everything else from the new form."""
     like = change.changes_text and (change.new.field.db_index or change.new.field.unique)
     if like and change.has_wider_type and not change.is_relied_on:
         return _without_limit(change.new.field, getattr(change.old.field, "db_collation", None))
@@ -239,7 +245,7 @@ def _as_before(change: Alteration) -> Any:
 
 
 def _without_limit(field: Any, collation: str | None) -> Any:
-    """The type alone, which is instant: the index for LIKE belongs to a type, and is built anew with it."""
+    """The type without its limit. Its index for LIKE belongs to the type, and is built anew with it."""
     bare = field.clone()
     bare.max_length, bare.db_collation = None, collation
     if bare.clone().max_length:  # the limit that an EmailField, or a SlugField, gives itself
@@ -250,7 +256,7 @@ def _without_limit(field: Any, collation: str | None) -> Any:
 
 
 def _without_additions(field: Any, change: Alteration) -> Any:
-    """The field without what Django names after the column and builds: MoveAdditions builds that for the new column."""
+    """The field without what Django names after the column; MoveAdditions builds that for the new column."""
     field = _without_check(field) if change.adds_check else field.clone()
     if not field.one_to_one:
         field._unique = field._unique and not change.adds_unique
@@ -272,6 +278,6 @@ SIGNED: dict[Any, Any] = {
 
 
 def _without_check(field: Any) -> Any:
-    """The field without its check; a subclass stays what it is."""
+    """The field without its check. A subclass stays a subclass."""
     _, _, args, kwargs = field.deconstruct()
     return SIGNED.get(type(field), type(field))(*args, **kwargs)

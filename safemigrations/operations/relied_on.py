@@ -1,4 +1,4 @@
-"""What of a table PostgreSQL makes anew for a new type that costs the column itself nothing.
+"""The objects that PostgreSQL rebuilds for a new type, even if the new type costs the column itself nothing.
 
 ALTER TYPE keeps an index where values of the new type stand in the same order: a plain one, whose operator class stays.
 It builds any other anew, and reads every row for a check. https://www.postgresql.org/docs/current/sql-altertable.html
@@ -32,13 +32,13 @@ class Relied(Data):
 
     @property
     def is_made_anew(self) -> bool:
-        """Does anything that the models know take longer than the column itself?"""
+        """Does a rebuild, of anything that the models know, take longer than the column itself?"""
         pointing = any(self._points_here(*each) for each in self._pointing())
         return self.is_made_anew_with_it or pointing or self._has_many_to_many(self.state.models[self.key])
 
     @property
     def is_made_anew_with_it(self) -> bool:
-        """The same of its own table, whoever changes the type."""
+        """The same for its own table alone, whoever changes the type."""
         model = self.state.models[self.key]
         return (
             (self._is_ordered_anew and self._is_indexed(model))
@@ -57,7 +57,7 @@ class Relied(Data):
         return bool(field.db_index or field.unique or any(self.name in names for names in together))
 
     def _breaks(self, found: Any) -> bool:
-        """Is this index or constraint one that is made anew?"""
+        """Is this index or constraint one that PostgreSQL rebuilds?"""
         plain, computed = _plain(found), list(_computed(found))
         if self.name in _named(computed):
             return True
@@ -89,7 +89,7 @@ def _of_meta(model: ModelState) -> Iterator[Any]:
 
 
 def _plain(found: Any) -> list[str]:
-    """The columns of an index or constraint that stand in it as they are, in either order."""
+    """The columns that stand in an index or constraint as they are, in either direction."""
     listed = [name.removeprefix("-") for name in getattr(found, "fields", ())]
     return [*listed, *_named(one for one in map(_in_order, _expressions(found)) if isinstance(one, F))]
 

@@ -81,7 +81,7 @@ class RemoveConstraintLater(Change, RemoveConstraint):
 
 
 def _stands_in_the_way(constraint: BaseConstraint) -> bool:
-    """Could it refuse what the new release writes?"""
+    """Could the constraint refuse writes of the new release?"""
     return not isinstance(constraint, UniqueConstraint) or constraint.nulls_distinct is False
 
 

@@ -118,7 +118,7 @@ class RemoveFieldLater(Change, RemoveField):
         return (unless_unique, _only_where_unique(column, may_be_null(column)))
 
     def _default(self, at: Situation, column: Column) -> str:
-        """SQL of the value that rows of the new release have; empty where they have NULL."""
+        """SQL of the value that rows of the new release get; empty if they get NULL."""
         field = column.field
         if self.meanwhile is not None:
             prepared = field.get_db_prep_save(self.meanwhile, at.connection)
@@ -130,7 +130,7 @@ class RemoveFieldLater(Change, RemoveField):
         return NEUTRAL.get(field.get_internal_type(), "") if defaults.is_plain(field) else ""
 
     def _one_value_collides(self, at: Situation, column: Column) -> bool:
-        """Would rows that have the same value be refused, or point at a parent that the new release may delete?"""
+        """Would rows with one value be refused, or point at a parent that the new release may delete?"""
         unique = _is_unique(at, self.model_name, column.field)
         return column.has_foreign_key or (unique and defaults.kind(column.field) is not DefaultKind.VOLATILE)
 
@@ -163,7 +163,7 @@ class RemoveFieldLater(Change, RemoveField):
 
 
 def _values_are_gone(column: Column, *, may_be_null: bool) -> Plan:
-    """Found before the column is there again without them."""
+    """Asks before the column is added again without its values."""
     if may_be_null:
         return ()
     keys, again = ", ".join(column.key), f"ALTER TABLE {column.table} ADD COLUMN {column.quoted}"
@@ -198,7 +198,7 @@ def _drop_foreign_key(column: Column) -> Plan:
 
 
 def _with_the_table_again(column: Column) -> Plan:
-    """Where the contract has dropped the table too, the table is there again, empty, and lacks the column."""
+    """If the contract has dropped the table, too, it is created again, empty and without the column."""
     with column.editor.connection.schema_editor(collect_sql=True, atomic=False) as collecting:
         collecting.add_field(column.model, column.field)
     again = Together(
@@ -228,7 +228,7 @@ def _has_no_column(at: Situation, field: Any) -> bool:
 
 
 def _is_unique(at: Situation, model_name: str, field: Field[Any, Any]) -> bool:
-    """Would rows with the same value of this field collide, alone or together with others?"""
+    """Would rows with the same value of this field collide, by this field alone or together with others?"""
     options = at.before.models[at.app_label, model_name.lower()].options
     together = options.get("unique_together") or ()
     constraints = [c for c in options.get("constraints", ()) if isinstance(c, UniqueConstraint)]
@@ -328,7 +328,7 @@ def find(operation: RemoveField, context: Context) -> Finding | None:
 
 
 def _taken_again(operation: RemoveField, field: Any, context: Context) -> str:
-    """The operation of this release that makes a column, or a table, under the name that goes."""
+    """The operation of this release that creates a column, or a table, under the name that is dropped."""
     model = context.model_before(operation.model_name)
     going = set(stock_claims.tables_through(tables.db_table_of(model), [(operation.name, field)]))
     for app_label, other in context.release:

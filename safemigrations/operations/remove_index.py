@@ -78,7 +78,7 @@ class RemoveIndexLater(Change, RemoveIndex):
 
 
 def name_until_dropped(table: Name, name: str) -> str:
-    """The name that an index, or a constraint, has until it is dropped; both are raw."""
+    """The name of an index, or a constraint, until it is dropped; both names are raw."""
     return temporary_name(table.raw, name)
 
 
@@ -108,7 +108,7 @@ def set_aside(table: Name, name: str) -> Plan:
 
 
 def make_way(table: Name, name: str) -> Plan:
-    """Drops the index or constraint that took the name, so that the one before can come again."""
+    """Drops the index or constraint that took the name, so that the former one can return."""
     return (
         Together(
             why=f"{table.raw}: drop what took the name {name}",

@@ -182,7 +182,7 @@ def _of_rename(operation: RenameField, context: Context) -> Finding | None:
 
 
 def _is_altered_too(operation: RenameField, field: Any, context: Context) -> bool:
-    """Does the same release change the field's column besides? Then the AlterField does both at once."""
+    """Does the same release also alter the column? Then the AlterField does both at once."""
     return any(
         isinstance(other, AlterField)
         and (label, other.model_name_lower, other.name) == _key(operation, context)
@@ -217,7 +217,7 @@ def _key(operation: RenameField, context: Context) -> tuple[str, str, str]:
 
 
 def _keep_column(operation: RenameField, context: Context) -> tuple[Operation, ...]:
-    """The operation after which the rename is one in Python alone."""
+    """An operation that keeps the column, so that the rename happens in Python alone."""
     field: Any = context.model_before(operation.model_name).fields[operation.old_name].clone()
     field.db_column = bound(field, operation.old_name).column
     field.auto_created = False  # a field that Django makes by itself becomes one of models.py
@@ -244,7 +244,7 @@ def _of_many_to_many(what: str, operation: RenameField, field: Any, context: Con
 
 
 def no_second_name(operation: Any, new_name: str, field: Any, context: Context) -> str:
-    """Why the column of a field can't live under two names; empty if it can."""
+    """The reason why the column of a field can't have two names; empty if it can."""
     if field.primary_key or is_of_composite_key(field.name, context.model_before(operation.model_name)):
         return "Do that: queries that group by the primary key accept no other column, so it can't have two names."
     if field.generated:
@@ -311,7 +311,7 @@ def _follows_a_rename(operation: Any, context: Context) -> bool:
 
 
 def _is_same_together(operation: AlterUniqueTogether, context: Context) -> bool:
-    """The rename has changed the sets in the state already. In the database they follow the column."""
+    """The sets in the state have the new names already. In the database they follow the column."""
     renamed = any(
         isinstance(other, RenameField) and (label, other.model_name_lower) == (context.app_label, operation.name_lower)
         for label, other in context.release
@@ -329,7 +329,7 @@ def _name_of(operation: Any) -> str:
 
 
 def _is_same(one: Any, other: Any, renames: list[RenameField], context: Context) -> bool:
-    """Do both have the same SQL when the renamed fields keep their columns?"""
+    """Do both have the same SQL if the renamed fields keep their columns?"""
     assert context.start
     before, after = context.start.clone(), context.start.clone()
     for rename in renames:

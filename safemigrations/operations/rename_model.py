@@ -89,7 +89,7 @@ def harm_of_setting(state: ModelState) -> str:
 
 
 def heirs(app_label: str, name: str, state: ProjectState) -> list[ModelState]:
-    """The proxies and children of a model."""
+    """The proxies and child models of a model."""
     key = f"{app_label}.{name}".lower()
     return [
         model
@@ -99,7 +99,7 @@ def heirs(app_label: str, name: str, state: ProjectState) -> list[ModelState]:
 
 
 def rename_bases(operation: RenameModel, app_label: str, state: ProjectState) -> None:
-    """Give the heirs of the model its new name as their base, before the model itself is renamed."""
+    """Give the heirs of the model its new name as their base, before the model is renamed."""
     old, new = (f"{app_label}.{name}".lower() for name in (operation.old_name, operation.new_name))
     for model in heirs(app_label, operation.old_name, state):
         model.bases = tuple(new if isinstance(base, str) and base.lower() == old else base for base in model.bases)
@@ -137,7 +137,7 @@ def find(operation: RenameModel, context: Context) -> Finding | None:
 
 
 def _with_bases(operation: RenameModel, context: Context) -> Context:
-    """The state after it, as ours leaves it: of Django's nobody can make classes."""
+    """The state that our operation leaves. From Django's own state nobody can create classes."""
     after = context.before.clone()
     forget_classes(after)
     ExpandRenameModel(operation.old_name, operation.new_name).state_forwards(context.app_label, after)
@@ -145,7 +145,7 @@ def _with_bases(operation: RenameModel, context: Context) -> Context:
 
 
 def _keeps_its_table(operation: RenameModel, context: Context) -> bool:
-    """Does the same release give the model the name of the old table, as a db_table that it didn't have?"""
+    """Does the same release give the model a db_table with the old name of its table?"""
     state = context.model_before(operation.old_name)
     return not state.options.get("db_table") and any(
         app_label == context.app_label

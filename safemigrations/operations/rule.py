@@ -1,4 +1,4 @@
-"""What a rule is: it recognises a stock operation that hurts where it stands, and says what to write instead."""
+"""Rules: each recognises a harmful stock operation in its place, and says what to write instead."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
 
 class Context(Data):
-    """What a rule may know: the states around the operation and what else the same release changes."""
+    """What a rule knows: the states around the operation, and the other changes of the release."""
 
     app_label: str
     before: ProjectState
@@ -36,7 +36,7 @@ class Context(Data):
         return model_state(self.after, self.app_label, model_name)
 
     def connection_of(self, model_name: str) -> BaseDatabaseWrapper:
-        """How its database spells types; the default one's way where only others take the model."""
+        """A connection that spells types as the model's database does; "default" if no other takes the model."""
         return home_of(self.model_before(model_name)) or connections[DEFAULT_DB_ALIAS]
 
     def deletes(self, model_name: str) -> bool:
@@ -48,9 +48,7 @@ class Context(Data):
 
 
 class Option(Data):
-    """What a person may say about a refused change, and the operations that make it then. It may need an option of the
-    field in models.py.
-    """
+    """An answer that a person may choose for a refused change, and the operations that then make the change."""
 
     model_name: str
     field_name: str
@@ -69,7 +67,7 @@ class Option(Data):
 
 
 class Finding(Data):
-    """An operation that would hurt: whom and how, and what to write instead."""
+    """An operation that would hurt: who is hurt, how, and what to write instead."""
 
     message: str
     replacement: tuple[Operation, ...] = ()  # empty: refused
@@ -94,7 +92,7 @@ class Rule(Data):
 
     @property
     def stock(self) -> set[str]:
-        """The names of the stock operations that it may find unsafe."""
+        """The names of the stock operations that the rule may find unsafe."""
         return {getattr(kind, "stands_for", kind).__name__ for kind in self._kinds}
 
     @property

@@ -75,7 +75,7 @@ class SetNotNullLater(Change, AlterField):
 
     @property
     def fills(self) -> bool:
-        """Does it give the rows that are null a value?"""
+        """Does the operation fill the rows that are null?"""
         return self.backfill is not None or defaults.fills(self.field)
 
     @property
@@ -168,7 +168,7 @@ def gives_one_value(field: Field[Any, Any], backfill: Any) -> bool:
 
 
 def fills_twice(operation: AlterField, *, was_unique: bool) -> str:
-    """What to do where the column has to be unique and all rows that are null would get one value; else empty."""
+    """The advice for a unique column if all rows that are null would get one value; else empty."""
     field = operation.field
     if not (was_unique or field.unique) or not gives_one_value(field, answer_in(field)):
         return ""
@@ -220,7 +220,10 @@ def _notice(safe: SetNotNullLater, context: Context) -> str:
 
 
 def _is_filled_by(other: tuple[str, Operation], safe: SetNotNullLater, context: Context) -> bool:
-    """What a function of the row gives is known only when it is called: it may fill any field."""
+    """Does the operation fill the field?
+
+    What a function returns is known only after its call, so it may fill any field.
+    """
     label, operation = other
     if label != context.app_label or not isinstance(operation, Backfill):
         return False
@@ -239,7 +242,7 @@ def _replacement(operation: AlterField) -> SetNotNullLater:
 
 
 def _proof(operation: AlterField, context: Context) -> str:
-    """The name of a check of Meta.constraints, from before this release, that forbids null."""
+    """The name of a check of Meta.constraints, older than this release, that forbids null."""
     added = {getattr(getattr(other, "constraint", None), "name", "") for _, other in context.release}
     checks = context.model_before(operation.model_name).options.get("constraints", [])
     wanted = Q(**{f"{operation.name}__isnull": False})

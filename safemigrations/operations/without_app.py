@@ -33,7 +33,7 @@ def refuse_rows(operation: str, model: type[Model], connection: BaseDatabaseWrap
 
 
 def _is_new(connection: BaseDatabaseWrapper) -> bool:
-    """Has this process applied all that is applied?"""
+    """Has this process itself applied every applied migration?"""
     recorder = MigrationRecorder(connection)
     if not recorder.has_table():
         return True
