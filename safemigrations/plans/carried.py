@@ -1,4 +1,4 @@
-"""What a plan calls by another name, or makes of what is there row by row.
+"""What a plan gives another name, or computes row by row from what is there.
 
 So what it is going to hold can be asked before the plan begins: of the table and the column that are there now.
 """
@@ -11,9 +11,9 @@ from .column import Column
 
 
 class Carried(Data):
-    """A column that is going to hold `value`: SQL of what `original` holds, which is {}.
+    """A column that is going to hold `value`: SQL over the value of `original`, {}.
 
-    The two have the same name where only the type changes.
+    Both have the same name if only the type changes.
     """
 
     original: Claim

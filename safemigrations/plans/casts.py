@@ -1,4 +1,4 @@
-"""Types whose values two releases both understand, and how a value of the one becomes a value of the other.
+"""Pairs of types whose values both releases understand, and the conversion between them.
 
 While a column has the new type the old release reads and writes it too, and the reverse. So only types count whose
 values are the same to Python: whole numbers, decimals, texts. The type that holds all values of the other one is the
@@ -17,8 +17,9 @@ PRECISION = 1000  # the most that a numeric may be declared with
 
 
 class Cast(Data):
-    """SQL that makes a value of the other type of a value, which is {}; and a condition, true where the other type has
-    no equal one.
+    """A conversion to the other type: SQL over a value, {}.
+
+    `misfit` is a condition that is true if the other type has no equal value.
     """
 
     sql: str
@@ -37,13 +38,13 @@ def parse(type_: str) -> tuple[str, tuple[int, ...]]:
 
 
 def text_of(type_: str) -> str:
-    """Which of the text types it is, if it is one. Django makes another index for LIKE for each, or none."""
+    """The text type, if it is one. Django builds another index for LIKE for each, or none."""
     name, _ = parse(type_)
     return name if name in TEXTS else ""
 
 
 def is_wider(old: str, new: str) -> bool:
-    """Does the new type hold every value of the old one, as the same value?"""
+    """Can the new type hold every value of the old one as the same value?"""
     (old_name, old_size), (new_name, new_size) = parse(old), parse(new)
     if old == new:
         return True
@@ -60,7 +61,7 @@ def is_wider(old: str, new: str) -> bool:
 
 
 def numeric_of_both(old: str, new: str) -> tuple[int, int] | None:
-    """The precision and scale that hold the values of two numeric types; None of other types."""
+    """The precision and scale that hold the values of both numeric types; None for other types."""
     (old_name, old_size), (new_name, new_size) = parse(old), parse(new)
     if not (old_name == new_name == "numeric" and old_size and new_size):
         return None
@@ -85,8 +86,9 @@ def cast(old: str, new: str) -> Cast:
 
 
 def misfit(old: str, new: str) -> str:
-    """The condition under which a narrower type has no value for one of the old type, {}; empty for a type that isn't
-    narrower.
+    """A condition: the value of the old type, {}, has no equal in the narrower new type.
+
+    Empty if the new type isn't narrower.
     """
     if is_wider(old, new) or not is_wider(new, old):
         return ""
@@ -102,7 +104,7 @@ def misfit(old: str, new: str) -> str:
 
 
 def _misfit_of_array(new: str, element: str, size: tuple[int, ...]) -> str:
-    """Without a query over its elements, which the condition of a trigger may not have."""
+    """A condition without a query over the elements, which a trigger's WHEN may not have."""
     if element in TEXTS:  # an explicit cast cuts off what is too long
         return f"CAST(CAST({{}} AS {new}) AS text[]) <> CAST({{}} AS text[])"
     if element == "numeric":
@@ -114,8 +116,9 @@ def _misfit_of_array(new: str, element: str, size: tuple[int, ...]) -> str:
 
 
 def assigned(old: str, new: str) -> str:
-    """What is assigned to a variable of the new type: the value, {}, or an expression of it where PostgreSQL wouldn't
-    assign that.
+    """SQL to assign to a variable of the new type.
+
+    It is the value, {}, or an expression where PostgreSQL wouldn't convert the value by itself.
     """
     if old == "boolean" and new in INTEGERS:
         return "CAST({} AS integer)"

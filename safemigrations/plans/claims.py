@@ -1,4 +1,4 @@
-"""What a step takes, frees or works on, as a value: plans are compared by it, and messages name it."""
+"""Claims: what a step takes, frees or works on, as values. Plans are compared by them, and messages name them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Claim:
         return f"view of {self.table}" if self.kind is Kind.VIEW else f"{self.kind} {self.table or self.name}"
 
     def meets(self, other: Claim) -> bool:
-        """Are both the same thing? A name without a schema may be the one of any schema."""
+        """Do both mean the same thing? A name without a schema may be in any schema."""
         same = (self.kind, self.table, self.name) == (other.kind, other.table, other.name)
         return same and (self.schema == other.schema or not (self.schema and other.schema))
 
@@ -46,7 +46,7 @@ class Claim:
         return any(self.meets(other) for other in others)
 
     def goes_with(self, gone: Iterable[Claim]) -> bool:
-        """Is it gone when these are: itself, or the table that it is a part of?"""
+        """Is it gone when these are gone: itself, or the table that contains it?"""
         whole = Claim(Kind.TABLE, table=self.table, schema=self.schema)
         return any(self.meets(each) or (self.kind in PARTS_OF_A_TABLE and whole.meets(each)) for each in gone)
 
@@ -56,7 +56,7 @@ class Claim:
 
     @property
     def twin(self) -> Claim:
-        """The column as one of two that hold the same data."""
+        """The column as a twin."""
         return Claim(Kind.TWIN, self.table, self.name, self.schema)
 
 
@@ -95,10 +95,10 @@ def _of(kind: Kind, table: Name, name: str = "") -> Claim:
 
 
 def read(text: str, tables: Sequence[str]) -> Claim:
-    """The claim that str() spells so.
+    """The claim whose str() is this text.
 
-    `tables` are those that it may be about, the likeliest first: they give the schema, which the text leaves out, and
-    tell which " of " comes before the table, as names may hold one, too.
+    `tables` are the possible tables, the likeliest first: they give the schema, which the text leaves out, and tell
+    which " of " stands before the table, as names may contain one, too.
     """
     word, _, rest = text.partition(" ")
     kind = Kind(word)

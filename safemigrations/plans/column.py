@@ -35,7 +35,7 @@ from .steps import Online, Plan, Statement, Together
 
 
 def bound(field: Field[Any, Any], name: str) -> Any:
-    """A field of a migration as its model will know it, with its column."""
+    """A field of a migration with its name and column, as its model would bind it."""
     field = field.clone()
     field.set_attributes_from_name(name)
     return field
@@ -163,7 +163,7 @@ class Column(Data):
         return bool(self.field.remote_field) and bool(getattr(self.field, "db_constraint", False))
 
     def parent_locks(self, lock: Lock) -> dict[str, Lock]:
-        """The lock on the table that a foreign key points at; it is taken first, as DELETE of a parent does."""
+        """The lock on the table at which a foreign key points; it is taken first, as DELETE of a parent does."""
         return {self.parent: lock} if self.has_foreign_key else {}
 
     @property
@@ -172,7 +172,7 @@ class Column(Data):
 
     @property
     def points_at(self) -> Claims:
-        """The key that its foreign key points at, if it has one."""
+        """The key at which its foreign key points, if it has one."""
         if not self.has_foreign_key:
             return ()
         target = Name.from_django(self.field.target_field.column)
@@ -180,7 +180,7 @@ class Column(Data):
 
     @property
     def default_of_all_rows(self) -> str:
-        """SQL of the db_default, where that is no other value for each row; else empty."""
+        """SQL of the db_default if it is the same for all rows; else empty."""
         instant = self.field.has_db_default() and defaults.kind(self.field) is DefaultKind.INSTANT
         return defaults.sql(self.editor.connection, self.field) if instant else ""
 
@@ -250,7 +250,7 @@ class Column(Data):
         return self._check(self.index_name("_check").raw)
 
     def index_name(self, suffix: str) -> Name:
-        """The name that Django gives to what it adds to a column."""
+        """The name that Django gives to an object that it adds for a column."""
         name = create_index_name(self.editor, self.model._meta.db_table, [self.field.column], suffix)
         return Name.from_django(name)
 

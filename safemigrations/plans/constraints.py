@@ -1,4 +1,4 @@
-"""Plans for what stands in Meta.constraints: how each is added without blocking, and what is asked of the rows first.
+"""Plans for constraints of Meta.constraints: how each is added without blocking, and what the rows are asked first.
 
 All SQL of conditions, expressions and checks comes from Django's own compilers, so that the end is Django's own.
 """
@@ -32,9 +32,10 @@ def name_of(constraint: BaseConstraint) -> Name:
 
 
 def add(editor: Editor, model: type[Model], constraint: BaseConstraint) -> Plan:
-    """The constraint without blocking anybody; an exclusion constraint has no such way.
+    """Adds the constraint without blocking.
 
-    Nothing where this version of PostgreSQL doesn't have it, as with Django.
+    An exclusion constraint has no such way. The plan is empty where this PostgreSQL doesn't have the constraint, as
+    with Django.
     """
     if isinstance(constraint, CheckConstraint):
         return add_check(editor, model, constraint)
@@ -54,7 +55,7 @@ def add(editor: Editor, model: type[Model], constraint: BaseConstraint) -> Plan:
 
 
 def is_index(constraint: BaseConstraint) -> bool:
-    """Does Django make the constraint as a mere index?"""
+    """Does Django create the constraint as an index alone?"""
     parts = ("condition", "include", "opclasses", "expressions")
     return isinstance(constraint, UniqueConstraint) and any(getattr(constraint, part) for part in parts)
 
@@ -96,7 +97,7 @@ def add_unique(editor: Editor, model: type[Model], constraint: UniqueConstraint)
 
 
 def no_duplicates(editor: Editor, model: type[Model], constraint: UniqueConstraint, *, done: Probe = NEVER) -> Proof:
-    """No two rows are the same to a unique constraint that is still to come."""
+    """A proof that no two rows are equal for a unique constraint that doesn't exist yet."""
     table = table_of(model)
     keys = _keys(editor, model, constraint)
     numbers = ", ".join(str(number) for number in range(1, len(keys) + 1))
@@ -159,7 +160,7 @@ def add_check(editor: Editor, model: type[Model], constraint: CheckConstraint) -
 
 
 def no_violators(editor: Editor, model: type[Model], constraint: CheckConstraint) -> Proof:
-    """Every row satisfies a check that is still to come."""
+    """A proof that every row satisfies a check that doesn't exist yet."""
     table = table_of(model)
     key = ", ".join(column.raw for column in key_of(model))
     return Proof(
@@ -174,7 +175,7 @@ def no_violators(editor: Editor, model: type[Model], constraint: CheckConstraint
 
 
 def _violators(editor: Editor, model: type[Model], constraint: CheckConstraint) -> str:
-    """Rows whose check is false; where it is null PostgreSQL is content."""
+    """Rows for which the check is false; PostgreSQL accepts a check that is null."""
     key, table = key_of(model), table_of(model)
     check = check_sql(constraint, model, editor)
     return f"SELECT {', '.join(key)} FROM {table} WHERE NOT ({check})"

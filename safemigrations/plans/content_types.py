@@ -16,7 +16,7 @@ from .steps import Statement
 
 
 class Link(Data):
-    """The table of a many-to-many field that points at permissions; names as Django has them."""
+    """The many-to-many table that says who has which permission; names as Django has them."""
 
     table: str
     owner: str
@@ -24,7 +24,7 @@ class Link(Data):
 
     @property
     def copied(self) -> str:
-        """PL/pgSQL that lets whoever has the permission `found.id` have `made`, too."""
+        """PL/pgSQL that gives the permission `made` to everybody who has `found.id`."""
         table, owner, permission = map(Name.from_django, (self.table, self.owner, self.permission))
         return (
             f"INSERT INTO {table} ({owner}, {permission}) SELECT {owner}, made FROM {table} "
@@ -33,7 +33,7 @@ class Link(Data):
 
     @property
     def removed(self) -> str:
-        """PL/pgSQL that takes the permission `found.id` from all who have it."""
+        """PL/pgSQL that takes the permission `found.id` from everybody."""
         table, permission = map(Name.from_django, (self.table, self.permission))
         return f"DELETE FROM {table} WHERE {permission} = found.id;"
 
@@ -82,7 +82,7 @@ class Moved(Data):
         )
 
     def _block(self, *body: str, declare: str) -> str:
-        """`ours` is the new app's content type, and `theirs` the one of the old app."""
+        """A block of PL/pgSQL: `ours` is the content type of the new app, `theirs` that of the old app."""
         text = [
             f"DECLARE ours bigint; theirs bigint; {declare} BEGIN",
             "IF to_regclass('django_content_type') IS NULL THEN RETURN; END IF;",

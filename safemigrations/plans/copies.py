@@ -1,4 +1,4 @@
-"""Questions about the indexes and constraints of a column: which are to be made once more, for its twin?
+"""Questions about the indexes and constraints of a column: which of them does its twin need, too?
 
 Only the catalog knows them: names that Django has long forgotten, indexes that were made by hand. How PostgreSQL spells
 an index of another column is asked, too: of an empty table with the same columns, where the column is renamed. That
@@ -46,7 +46,7 @@ class Check(NamedTuple):
 
 
 class CopyIndexes(Question):
-    """Every index that knows a column built once more, without blocking, for its twin; names are raw."""
+    """Builds every index over a column once more for its twin, without blocking; names are raw."""
 
     table: str
     column: str
@@ -61,11 +61,11 @@ class CopyIndexes(Question):
 
 
 class BuildCounterparts(Question):
-    """Every index, unique and check constraint of columns made once more, without blocking, for their twins.
+    """Builds every index, unique and check constraint of columns once more for their twins, without blocking.
 
-    They are called name_of_copy() of the one whose place they will take. `twins` are pairs of raw names, `but`
-    is a query for the names of indexes that are left out. With `copies` what was made so for a twin of another column
-    is made for these, too.
+    Each is called name_of_copy() of the one whose place it will take. `twins` are pairs of raw names, `but` is a query
+    for the names of indexes that are left out. With `copies`, objects that were built for a twin of another column are
+    built for these, too.
     """
 
     table: str
@@ -128,9 +128,9 @@ class BuildCounterparts(Question):
 
 
 class MoveAdditions(Question):
-    """Indexes, unique and check constraints that later migrations gave a twin, built for the column that stays.
+    """Builds indexes, unique and check constraints that later migrations gave a twin for the column that stays.
 
-    Each takes over its name there, and what the twin has is from then on one of the copies that go with it.
+    Each takes over its name there. The twin's own becomes one of the copies that are dropped with it.
     """
 
     table: str
@@ -196,7 +196,7 @@ class MoveAdditions(Question):
 
 
 class TryTypes(Question):
-    """A proof that each index and check constraint of columns means something for other types, asked of no row.
+    """Proves that each index and check constraint of columns makes sense for other types; no row is read.
 
     `types` are pairs of a raw name and a type; `but` is a query for the names of indexes that are left out. `failure`
     explains what doesn't, as that of a Trial.
@@ -261,7 +261,7 @@ def _is_copy(found: Index | Check) -> bool:
 
 
 def _indexes_renamed(database: Database, table: str, twins: Mapping[str, str]) -> list[Index]:
-    """The indexes of columns as they would be if the columns had the names of their twins."""
+    """The indexes of columns, spelled as if the columns had the names of their twins."""
     both = {index.name for index in _indexes(database, table, [*twins.values()])}
     found = [index for index in _indexes(database, table, [*twins]) if index.name not in both]
     create = [_index_of_shape(number, index) for number, index in enumerate(found)]
@@ -270,7 +270,7 @@ def _indexes_renamed(database: Database, table: str, twins: Mapping[str, str]) -
 
 
 def _checks_renamed(database: Database, table: str, twins: Mapping[str, str]) -> list[Check]:
-    """The checks of columns, likewise."""
+    """The checks of columns, spelled as if the columns had the names of their twins."""
     both = {check.name for check in _checks(database, table, [*twins.values()])}
     found = [check for check in _checks(database, table, [*twins]) if check.name not in both]
     create = [_check_of_shape(number, check) for number, check in enumerate(found)]

@@ -1,4 +1,4 @@
-"""What PostgreSQL can hold of a field's default.
+"""Which defaults of fields PostgreSQL can hold.
 
 It adds a column with a constant or STABLE default to a table of any size in an instant. It computes a volatile default
 for every row. It can't call a Python function at all.
@@ -34,7 +34,7 @@ class DefaultKind(enum.Enum):
 
 
 class Equivalent(Data):
-    """An SQL expression that gives what a Python callable gives."""
+    """An SQL expression with the same result as a Python callable."""
 
     sql: str
     kind: DefaultKind
@@ -69,7 +69,7 @@ CONVERSIONS = (*STORAGE, "pre_save")
 
 
 def is_plain(field: Field[Any, Any], methods: tuple[str, ...] = CONVERSIONS) -> bool:
-    """Does the database hold the field's values as Django's own class of that internal type does?"""
+    """Does the database store the field's values in the way of Django's own field of that internal type?"""
     stock = next((cls for cls in type(field).__mro__ if cls.__module__.startswith("django.")), Field)
     return all(getattr(type(field), name, None) is getattr(stock, name, None) for name in methods)
 
@@ -98,7 +98,7 @@ def _equivalent(field: Field[Any, Any]) -> Equivalent | None:
 
 
 def kind(field: Field[Any, Any]) -> DefaultKind:
-    """What sort of value fills the rows that lack one; touches no database. As Django's effective_default() has it."""
+    """What fills rows that lack a value. Asks no database, and agrees with effective_default() of Django."""
     if field.has_db_default():
         return DefaultKind.VOLATILE if is_volatile(field.db_default) else DefaultKind.INSTANT
     if known := _equivalent(field):
@@ -112,13 +112,13 @@ def kind(field: Field[Any, Any]) -> DefaultKind:
 
 
 def fills(field: Field[Any, Any]) -> bool:
-    """Does a row that lacks a value get one that isn't null?"""
+    """Does a row without a value get one that isn't null?"""
     is_none = not field.has_db_default() and field.has_default() and field.default is None
     return kind(field) is not DefaultKind.NONE and not is_none
 
 
 def is_volatile(expression: Any) -> bool:
-    """May the expression give another value for each row? A function that Django doesn't know counts as one."""
+    """May the expression differ for each row? A function that Django doesn't know counts as volatile."""
     if not isinstance(expression, Expression):
         return False
     if isinstance(expression, Random | RawSQL) or type(expression).__name__ in {"RandomUUID", "UUID4", "UUID7"}:
@@ -128,7 +128,7 @@ def is_volatile(expression: Any) -> bool:
 
 
 def sql(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
-    """The expression for DEFAULT. Raises ValueError for what only Python can compute."""
+    """The expression for DEFAULT. Raises ValueError for a value that only Python can compute."""
     if field.has_db_default():
         with connection.schema_editor(collect_sql=True, atomic=False) as editor:
             text, params = editor.db_default_sql(field)
@@ -141,7 +141,7 @@ def sql(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
 
 
 def one_value(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
-    """The default as Django computes it, once for all rows."""
+    """The default that Django computes once for all rows."""
     with connection.schema_editor(collect_sql=True, atomic=False) as editor:
         return _compose(connection, "%s", [editor.effective_default(field)])
 

@@ -1,4 +1,4 @@
-"""What a unique index would find that isn't built yet, whatever its definition is."""
+"""Finds the duplicates that would stop a unique index of any definition before it is built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SHAPE, INDEX = '"safemig_shape"', '"safemig_shape_0"'
 
 
 def duplicates(database: Database, step: BuildIndex) -> str:
-    """A query for the keys that several rows have. PostgreSQL says what the keys are, of an index of no rows."""
+    """A query for the keys that several rows have. PostgreSQL tells the keys from an index without rows."""
     made = (
         f"CREATE TABLE {SHAPE} (LIKE {step.table})",
         f"CREATE UNIQUE INDEX {INDEX} ON {SHAPE} {step.definition}",

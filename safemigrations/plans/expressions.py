@@ -1,4 +1,4 @@
-"""Expressions that give each row one value: whether they do, as far as the models' fields tell, and their SQL.
+"""Expressions that give one value for each row: a check by the models' fields, and their SQL.
 
 PostgreSQL finds out only while rows are filled, and then says no more than that a subquery returned several rows.
 """
@@ -39,7 +39,7 @@ def refuse_many(model: type[Model], field: Field[Any, Any], expression: Any) -> 
 
 
 def missing(model: type[Model], expression: Any) -> Iterator[tuple[type[Model], str]]:
-    """What the expression reads and the models don't have: the model, and the name that it lacks."""
+    """What the expression reads and the models lack: the model and the name."""
     for part in parts(expression):
         for owner, name, field in along(model, part):
             if field is None:
@@ -62,7 +62,7 @@ def parts(expression: Any) -> Iterator[Any]:
 
 
 def along(model: type[Model], part: Any) -> Iterator[tuple[type[Model], str, Any]]:
-    """Each name of the path that F has, with its model and its field, or None where the model has no such field."""
+    """Each name on the path of an F, with its model and its field; None if the model has no such field."""
     path = str(getattr(part, "name", "")) if isinstance(part, F) else ""
     for name in path.split("__") if path else ():
         if name == "pk":
@@ -82,7 +82,7 @@ def along(model: type[Model], part: Any) -> Iterator[tuple[type[Model], str, Any
 
 
 class _OneRow(BaseTable):
-    """A table in FROM that is a single row: NEW in a trigger, the row being updated in an UPDATE.
+    """A table in FROM that is one row: NEW in a trigger, or the row that an UPDATE changes.
 
     Under a name of its own, because the table's may be qualified, which an alias can't be.
     """

@@ -36,7 +36,7 @@ ON_DELETE = {"": "a", "NO ACTION": "a", "RESTRICT": "r", "CASCADE": "c", "SET NU
 
 
 class ForeignKey(Data):
-    """The foreign key of a column, as Django would make it and with other answers to DELETE."""
+    """The foreign key of a column, as Django would create it or with another ON DELETE."""
 
     column: Column
 
@@ -50,11 +50,11 @@ class ForeignKey(Data):
 
     @property
     def parent(self) -> Name:
-        """The table that it points at."""
+        """The table at which it points."""
         return self.column.parent
 
     def both(self, lock: Lock) -> dict[str, Lock]:
-        """The parent is locked first, as DELETE of a parent does."""
+        """Locks on both tables; the parent is locked first, as DELETE of a parent does."""
         return {self.parent: lock, self.table: lock}
 
     def _reference(self) -> Reference:
@@ -71,7 +71,7 @@ class ForeignKey(Data):
 
     @property
     def on_delete(self) -> str:
-        """ON DELETE as the model has it; empty where Django answers, and before Django 6.1."""
+        """ON DELETE of the model; empty before Django 6.1, and if Django itself does the work."""
         return str(self._reference().parts.get("on_delete_db", ""))
 
     def definition(self, action: str) -> str:
@@ -95,7 +95,7 @@ class ForeignKey(Data):
         return ON_DELETE[self.on_delete.strip().removeprefix("ON DELETE ")]
 
     def by_hand(self) -> str:
-        """A query for what the column has beside the foreign key that Django would make, or instead of it."""
+        """A query for foreign keys of the column that differ from Django's, or stand beside it."""
         on_delete = self._on_delete_code if self.column.has_foreign_key else ""
         return foreign_keys_by_hand(self.table, self.column.name, on_delete=on_delete)
 
@@ -110,7 +110,7 @@ class ForeignKey(Data):
         return is_partitioned(self.table, before=18)
 
     def _alter(self, why: str, change: str, **rest: Any) -> Statement:
-        """An ALTER TABLE that the partitions get instead where the table itself can't have it."""
+        """An ALTER TABLE; the partitions get it instead if the table itself can't."""
         return Statement(
             why=f"{self.label}: {why}",
             sql=f"ALTER TABLE {self.table} {change}",
@@ -175,7 +175,7 @@ class ForeignKey(Data):
         return (validate, take_over)
 
     def orphans(self) -> str:
-        """The keys of the rows that point at no parent."""
+        """A query for the keys of rows whose parent is missing."""
         keys, child = ", ".join(self.column.key), self.column.quoted
         target = Name.from_django(self.column.field.target_field.column)
         return (
@@ -222,7 +222,7 @@ class ForeignKey(Data):
         )
 
     def own(self) -> Plan:
-        """Django's own foreign key in the place of the one that lets go."""
+        """Django's own foreign key replaces the one that lets go."""
         if not self.column.has_foreign_key:
             return ()
         drop = self._drop()
@@ -237,7 +237,7 @@ class ForeignKey(Data):
 
 
 def exchanged(key: ForeignKey) -> Plan:
-    """Django's own foreign key in the place of whichever the column has, whatever that is called."""
+    """Django's own foreign key replaces whichever the column has, whatever its name."""
     table, add = literal(key.table), literal(key.add_not_valid(key.on_delete))
     change = f"format('ALTER TABLE %s DROP CONSTRAINT %I, %s', {table}, found.conname, {add})"
     exchange = Statement(

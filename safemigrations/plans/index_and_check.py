@@ -14,7 +14,7 @@ from .steps import Online, Plan, Statement
 
 
 def name_in(reference: Reference) -> Name:
-    """The name of what Django's builder described."""
+    """The name of the object that Django's builder described."""
     return Name(str(reference.parts["name"]))
 
 

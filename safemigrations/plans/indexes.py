@@ -67,7 +67,7 @@ class BuildIndex(Step):
 
     @property
     def drop_whole(self) -> Plan:
-        """What takes back a build that found duplicates: the partitions that are done would refuse more of them."""
+        """Undoes a build that found duplicates: finished partitions would go on refusing duplicates."""
         if not self.unique:
             return ()
         return (DropIndex(why=f"{self.why}: drop what was built", table=self.table, name=self.name),)
@@ -172,7 +172,7 @@ class EachPartition(Question):
         )
 
     def _without(self, database: Database, whole: str) -> Iterator[tuple[str, str, str]]:
-        """The partitions that have no index of this one: those that were made since it is there have theirs."""
+        """The partitions that lack their part of this index; a partition created since has it already."""
         for partition, bare, _, schema in database.rows(partitions(self.table)):
             if not database.rows(index_of_partition(whole, partition)):
                 yield partition, bare, schema
@@ -212,7 +212,7 @@ class DropIndex(Step):
         return (f"DROP INDEX {concurrently}IF EXISTS {self.index or Name(self.table).beside(self.name)}",)
 
     def discover(self, database: Database) -> Step | Plan:
-        """Its table may be gone; then it stays as it is. Where no name is found, it keeps the one it has."""
+        """The index to drop. Its table may be gone; without a found name, it has the one it was given."""
         for kind, schema in database.rows(place_of_table(self.table)):
             names = [name for (name,) in database.rows(self.query)] if self.query else []
             # DROP INDEX CONCURRENTLY is not supported for an index of a partitioned table.
@@ -233,7 +233,7 @@ def _is_partitioned(database: Database, table: str) -> bool:
 
 
 def _free_name(database: Database, schema: str, wanted: str, partition: str, given: set[str]) -> str:
-    """The first of name, name1, name2 that nothing has but, after a crash, the index that is to be attached."""
+    """The first of name, name1, name2 that is free. After a crash, the index that is to be attached counts as free."""
 
     def is_free(name: str) -> bool:
         taken = Name.of(name, schema) in given or database.rows(name_taken(schema, name, partition))

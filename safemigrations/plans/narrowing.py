@@ -1,4 +1,4 @@
-"""What the way back of Django's own AlterField can fail at: nulls, and values that don't fit into the type before."""
+"""Asks for nulls, and for values that don't fit the former type, before Django's own AlterField is taken back."""
 
 from __future__ import annotations
 

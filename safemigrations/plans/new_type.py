@@ -97,7 +97,7 @@ class Exchange(Data):
         return (replace(first, undo=self.back.begin()), *others)
 
     def proofs(self) -> Plan:
-        """Found before anything is touched."""
+        """Questions that are asked before anything is changed."""
         twins = self.twins
         return (
             *(twin.nothing_stuck(twins) for twin in twins),
@@ -115,7 +115,7 @@ class Exchange(Data):
         return (*(twin.add() for twin in self.twins), *(twin.fill() for twin in self.twins))
 
     def prepare(self) -> Plan:
-        """Makes the indexes and constraints of the originals for the twins."""
+        """Build the indexes and constraints of the originals for the twins."""
         twins = self.twins
         return (
             *self.proofs(),  # again, as copying takes its time
@@ -174,7 +174,7 @@ class Exchange(Data):
 
 
 def _let_go(twin: Twin) -> Iterator[str]:
-    """Drops what keeps the twin and the original as they are."""
+    """Drop the objects that keep twin and original equal."""
     yield from drop_of(twin.trigger).statements
     if twin.cast.misfit:
         yield f"ALTER TABLE {twin.table} DROP CONSTRAINT IF EXISTS {Name.of(twin.fits)}"
@@ -224,7 +224,7 @@ def _rename_foreign_key(twin: Twin, suffix: str) -> Iterator[str]:
 
 
 def _under(column: Column, role: str) -> Column:
-    """The column under its temporary name. A foreign key points at a column under its temporary name too."""
+    """The column under its temporary name. A foreign key to a column of the exchange points at its temporary name."""
     field = copy.copy(column.field)
     field.column = _temporary(field.column, role)
     if field.remote_field:

@@ -58,7 +58,7 @@ class Twin(Data):
 
     @property
     def over(self) -> Probe:
-        """Has the exchange been made, or is there nothing any more that it could be made with?"""
+        """Is the exchange made, or is there nothing left with which it could be made?"""
         successor = self.successor
         there = column_is(self.table, successor.name, successor.type, successor.collation)
         return self.former.exists.or_(there.unless(self.column.exists))
@@ -77,12 +77,12 @@ class Twin(Data):
 
     @property
     def claim(self) -> Claim:
-        """What no later migration may change meanwhile."""
+        """The claim that no later migration may change before the contract."""
         return self.original.claim.twin
 
     @property
     def claims(self) -> Claims:
-        """What no open contract may hold."""
+        """The claims that no open contract may hold."""
         column = self.original
         key = claims.key(column.table, column.name)
         return (self.claim, column.claim, key, claims.view_of(column.table))
@@ -123,7 +123,7 @@ class Twin(Data):
         )
 
     def values_stay_unique(self) -> Plan:
-        """To citext, values are the same that differ by case."""
+        """In citext, values that differ only in case are equal."""
         column, type_ = self.original, self.successor.type
         if not column.field.unique or text_of(type_) != "citext" or text_of(column.type) == type_:
             return ()
@@ -202,7 +202,7 @@ class Twin(Data):
         return (ForeignKey(self.column).drop(),) if self.column.has_foreign_key else ()
 
     def end(self) -> Together:
-        """The twin goes, with its trigger, its indexes and its constraints."""
+        """Drop the twin with its trigger, indexes and constraints."""
         column, original, drop = self.column, self.original, drop_of(self.trigger)
         return Together(
             why=f"{column.label}: drop column {column.name} and the trigger that kept it what {original.name} is",
@@ -226,11 +226,11 @@ class Twin(Data):
 
     @property
     def fits(self) -> str:
-        """The name of the check that says so."""
+        """The name of the check that holds until the exchange makes the type enforce it."""
         return temporary_name(self.label, self.original.name, "fits")
 
     def not_null(self) -> Plan:
-        """Also where somebody forbade null by hand."""
+        """Forbid null in the twin, also if people forbade null in the original by hand."""
         plan = self._unless_over(not_null(self.column))
         if not self.original.field.null:
             return plan

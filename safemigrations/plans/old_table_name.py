@@ -46,7 +46,7 @@ from .tables import bare_name
 
 
 class Move(Data):
-    """A table whose name changes, or the names of its columns, or both; it is a table of Django's two states."""
+    """A table that gets another name, or whose columns do; it exists in both of Django's states."""
 
     editor: BaseDatabaseSchemaEditor
     before: type[Model]
@@ -66,7 +66,7 @@ class Move(Data):
 
     @property
     def claim(self) -> Claim:
-        """What keeps the types of the table's columns as they are."""
+        """The claim that keeps the types of the table's columns as they are."""
         return claims.view_of(self.new)
 
     @property
@@ -100,7 +100,7 @@ class Move(Data):
         )
 
     def _is_done(self) -> Probe:
-        """Also when the contract has been run already, in a run that was killed before it was recorded."""
+        """Is the rename done? Also yes if the contract has run, in a run that was killed before it was recorded."""
         if self.old != self.new:
             return table_exists(self.new).unless(is_table(self.old))
         return self._has_column(self.columns[0][1])
@@ -109,7 +109,7 @@ class Move(Data):
         return column_exists(self.old, column.raw)
 
     def _view(self) -> tuple[str, ...]:
-        """The view gets the column names of the moment, so it has those that the state no longer knows, too."""
+        """The view over the present columns, including columns that the state no longer has."""
         comment = f"COMMENT ON VIEW {self.old} IS {literal(VIEW_MARK)}"
         if self.old != self.new:
             view = f"CREATE VIEW {self.old} AS SELECT * FROM {self.aside} {VIEW_ALIAS}"
@@ -175,7 +175,7 @@ OTHER_SCHEMA = (
 
 
 def moves_to_another_schema(old: Name, new: Name) -> bool:
-    """As far as the names tell: the schema of one that has none only the search_path knows."""
+    """Do the names say that the schema changes? A name without a schema says nothing."""
     return old.schema != new.schema
 
 
@@ -248,7 +248,7 @@ def _differ(before: type[Model], after: type[Model]) -> bool:
 
 
 def _own(old: type[Model], new: type[Model]) -> Iterator[tuple[Any, Any]]:
-    """The many-to-many fields of the model whose tables Django makes."""
+    """The many-to-many fields of the model whose tables Django creates."""
     for before, after in zip(old._meta.local_many_to_many, new._meta.local_many_to_many, strict=True):
         if through(after)._meta.auto_created:
             yield before, after
@@ -272,7 +272,7 @@ def _related(old: type[Model], new: type[Model]) -> Iterator[tuple[Any, Any]]:
 
 
 def names_of_foreign_keys(editor: BaseDatabaseSchemaEditor, old: type[Model], new: type[Model]) -> Plan:
-    """Django drops and adds the foreign keys that point at a renamed table; all that changes is their names."""
+    """Rename foreign keys that point at a renamed table. Django drops and adds them, only to change their names."""
     fields = [pair for pair in _related(old, new) if not pair[0].many_to_many]
     for before, after in _many_to_many(old, new):
         through = before.remote_field.through._meta, after.remote_field.through._meta
@@ -302,7 +302,7 @@ def _rename_foreign_key(table: Name, column: str, name: str, undo: Plan = ()) ->
 
 
 def expand(editor: BaseDatabaseSchemaEditor, pairs: Iterable[Pair]) -> Plan:
-    """The proofs first, so that nothing has been touched when one fails."""
+    """The expand plans. The proofs come first, so that nothing is changed if one fails."""
     plans = [Move(editor, *pair).plan() for pair in pairs]
     return (*(proof for proof, _ in plans), *(step for _, step in plans))
 

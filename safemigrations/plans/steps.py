@@ -22,13 +22,13 @@ from .claims import Claim, Claims, Kind
 
 
 class Database(Protocol):
-    """What a plan may ask: a session answers, or a test."""
+    """What a plan may ask; a session answers, or a test."""
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What the query finds."""
+        """The result of the query."""
 
     def rows_after(self, statements: Sequence[str], query: str) -> list[tuple[Any, ...]]:
-        """What the query finds after the statements, of which nothing stays."""
+        """The result of the query after the statements, which are rolled back."""
 
 
 class Step(Data):
@@ -53,21 +53,24 @@ class Step(Data):
 
     @property
     def reads(self) -> str:
-        """The SQL by which it finds rows; empty where it finds none, or PostgreSQL does, whatever policies say."""
+        """The SQL by which the step finds rows.
+
+        Empty if it finds none, or if PostgreSQL finds them whatever policies say.
+        """
         return ""
 
     @property
     def altered_column(self) -> Claim | None:
-        """The column that the step is about. A constraint may be of several, and alters none."""
+        """The one column that the step alters, if any. A constraint may have several columns, and alters none."""
         first = self.works_on[0] if self.works_on else None
         return first if first and first.kind is Kind.COLUMN else None
 
     def is_needed(self, database: Database) -> bool:
-        """Is there anything for it to do on this server?"""
+        """Does this server need the step?"""
         return self.only_where is None or bool(database.rows(self.only_where))
 
     def discover(self, database: Database) -> Step | Plan:
-        """What it comes to on this server: a step that is sent as it stands, or the steps that take its place."""
+        """What the step becomes on this server: a step that is sent as it is, or the steps that replace it."""
         return self
 
 
@@ -129,7 +132,7 @@ class Online(Step):
 
 
 def _chosen(step: Statement | Online, database: Database) -> str:
-    """The one of its two statements that this server gets."""
+    """The one of the step's two statements for this server."""
     return step.instead.sql if step.instead and database.rows(step.instead.when) else step.sql
 
 
@@ -173,7 +176,7 @@ class Trial(Step):
 
 
 class Nothing(Step):
-    """What a step comes to where there is nothing to do, and why."""
+    """What a step becomes if there is nothing to do, with the reason."""
 
     because: str
 
@@ -183,7 +186,7 @@ class Nothing(Step):
 
 
 class Question(Step):
-    """A step of which only the catalog knows what it comes to; so it has no statements before it is asked."""
+    """A step that only the catalog can turn into statements; it has none before it is asked."""
 
     transactional: ClassVar[bool] = False
 
@@ -192,7 +195,7 @@ class Question(Step):
         return ()
 
     def is_too_early(self, database: Database) -> bool:
-        """Is what it asks about not there yet?"""
+        """Is the object of the question missing so far?"""
         raise NotImplementedError
 
 
@@ -221,7 +224,7 @@ class Backfill(Step):
 
     @property
     def statements(self) -> tuple[str, ...]:
-        """In batches over the key when it is run; here in one, which comes to the same."""
+        """One UPDATE that has the same effect; a run fills in batches over the key."""
         if self.function:
             name = self.function.path or f"the default of {self.function.field}"
             column = f"{self.function.column} = " if self.function.column else ""
@@ -229,12 +232,12 @@ class Backfill(Step):
         return (f"UPDATE {self.table} SET {self.assign} WHERE {self.guard}",)
 
     def discover(self, database: Database) -> Step:
-        """The same, saying which triggers of the project fire."""
+        """The same step, telling which triggers of the project fire."""
         fires = self.fires(database)
         return replace(self, why=f"{self.why}; {fires}") if fires else self
 
     def fires(self, database: Database) -> str:
-        """Which triggers of the project, in words: what they set, as the time of a change, changes too."""
+        """The triggers of the project that fire: whatever they set, such as the time of a change, is set, too."""
         set_here = (*self.sets, *((self.function.column,) if self.function and self.function.column else ()))
         about = [self.altered_column.name] if self.altered_column else []
         found = database.rows(fired_by_update(self.table, [*(Name(column).raw for column in set_here), *about]))
@@ -244,7 +247,7 @@ class Backfill(Step):
 
 
 class Instead(Data):
-    """Another statement, where `when` says yes: what the one for most databases can't do there."""
+    """Another statement for servers where `when` says yes and the usual one doesn't work."""
 
     when: Probe
     sql: str
@@ -282,17 +285,17 @@ def _unless_gone(step: Step) -> Step:
 
 
 def tables_of(step: Step) -> list[str]:
-    """Every table that the step's statements name, quoted, parents of foreign keys included."""
+    """Every table that the step's statements name, quoted, including parents of foreign keys."""
     return [*getattr(step, "locks", ()), *filter(None, [getattr(step, "table", "")])]
 
 
 def tables_read(step: Step) -> list[str]:
-    """Also the one that a proof reads some pages of at a time."""
+    """Every table that the step names, including the one that a proof reads some pages at a time."""
     return [*tables_of(step), *filter(None, [getattr(step, "pages_of", "")])]
 
 
 def nested(plan: Iterable[Step]) -> Iterator[Step]:
-    """Every step of a plan, those that undo or clean up included."""
+    """Every step of a plan, including those that undo or clean up."""
     for step in plan:
         yield step
         yield from nested(step.undo)

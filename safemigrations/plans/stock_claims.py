@@ -1,4 +1,4 @@
-"""What a stock operation takes or changes, from the states of models alone: nothing is rendered for it.
+"""Claims that a stock operation takes, from the states of models alone, without rendering them.
 
 A contract that is still open must not find another column than it was made for: it would forbid null in one that a
 later release allows it in, or drop one that a later release added.
@@ -114,7 +114,7 @@ def _of_field(operation: Any, field: Any, model: ModelState | None) -> Iterator[
 
 
 def _is_the_contracts_business(operation: migrations.AlterField, model: ModelState) -> bool:
-    """Does it alter what an open contract may decide: the column's name, null, db_default or foreign key?"""
+    """Does it alter something that an open contract may decide: the column's name, null, db_default or foreign key?"""
     return _of_contract(model.fields[operation.name]) != _of_contract(operation.field)
 
 
@@ -124,7 +124,7 @@ def _of_contract(field: Any) -> dict[str, Any]:
 
 
 def _alters_the_column(operation: migrations.AlterField, model: ModelState) -> bool:
-    """A twin that is altered alone doesn't hold what the other holds, such as a longer text."""
+    """Does it alter the column? A twin that is altered alone can't hold what the other holds, such as a longer text."""
     return _differ(operation, model, operation.field.non_db_attrs)
 
 

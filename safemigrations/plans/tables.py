@@ -1,4 +1,4 @@
-"""Plans for a table as a whole: what uses it, dropping it, creating it again."""
+"""Plans for a whole table: what uses it, dropping it, creating it again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .steps import Plan, Proof, Together
 
 
 def through_tables(model: type[Model]) -> list[type[Model]]:
-    """The tables of the model's many-to-many fields that Django makes and drops with its own."""
+    """The tables of the model's many-to-many fields that Django creates and drops together with the model's."""
     through: list[Any] = [field.remote_field.through for field in model._meta.local_many_to_many]
     return [table for table in through if table._meta.auto_created]
 
@@ -52,7 +52,7 @@ def _is_gone(parent: type[Model], state: ProjectState) -> bool:
 
 
 def when_parent_goes(column: Column) -> str:
-    """What a release that doesn't know the table has to do to its rows, so that the other reads nothing new to it."""
+    """The ON DELETE by which a release that doesn't know the table leaves its rows readable for the other release."""
     keeps_row = column.field.null and column.field.remote_field.on_delete not in CASCADES
     return "SET NULL" if keeps_row else "CASCADE"
 
@@ -66,7 +66,10 @@ GIVEN, ANY = "cn", "acdnr"
 
 
 def nothing_uses(model: type[Model], *, but_on_delete: str = "") -> Proof:
-    """Django's own DROP TABLE says CASCADE, and views of the project would vanish without a word."""
+    """A proof that nothing uses the tables.
+
+    Django's own DROP TABLE says CASCADE, so views of the project would vanish silently.
+    """
     tables = _names(model)
     label = tables[-1].raw
     return Proof(
@@ -82,7 +85,7 @@ def nothing_uses(model: type[Model], *, but_on_delete: str = "") -> Proof:
 
 
 def drop(editor: BaseDatabaseSchemaEditor, why: str, model: type[Model], state: ProjectState) -> Plan:
-    """The table and those of its many-to-many fields, behind one LOCK of all that a DROP TABLE locks."""
+    """Drops the table and those of its many-to-many fields, behind one LOCK of every table that DROP TABLE locks."""
     tables = _names(model)
     children = foreign_keys(editor, model, state)
     named = [*model._meta.indexes, *model._meta.constraints]
@@ -138,7 +141,7 @@ def _points_at_nothing(sql: Any, model: type[Model], state: ProjectState) -> boo
 
 
 def _names(model: type[Model]) -> list[Name]:
-    """In the order in which the tables can be dropped."""
+    """The names of the tables, in the order in which they can be dropped."""
     return [table_of(each) for each in (*through_tables(model), model)]
 
 
@@ -146,7 +149,7 @@ def _names(model: type[Model]) -> list[Name]:
 
 
 def bare_name(db_table: str) -> str:
-    """A db_table without schema and quotes."""
+    """The db_table without schema and quotes."""
     return Name.from_django(db_table).raw
 
 

@@ -1,4 +1,4 @@
-"""What a column that takes the place of another takes over from it, as SQL. Only the catalog knows what that is.
+"""What a column takes over from the one that it replaces, as SQL.
 
 A Question asks first whether it can. All else are statements of the one transaction that exchanges the columns. By then
 BuildCounterparts has made copies of the indexes and checks for the new column.
@@ -58,7 +58,7 @@ def _alter(column: Column, change: str, *values: str) -> str:
 
 
 def carry(one: Column, other: Column) -> str:
-    """Comment, statistics target and options, storage and privileges."""
+    """Carries over comment, statistics target and options, storage and privileges."""
     comment = f"COMMENT ON COLUMN {other.table}.{other.quoted} IS "
     grant = f"({other.quoted}) ON {other.table} TO "
     return for_each(
@@ -105,9 +105,7 @@ def rename_foreign_key(column: Column, name: str) -> str:
 
 
 def exchange_checks(table: str, scope: str) -> str:
-    """The checks of the original go: from now on it may be null where its type has no such value, and a check might
-    mind.
-    """
+    """Drops the checks of the original: it may be null from now on, and a check might refuse that."""
     copied = copy_of(scope, "k.conname")
     return for_each(
         f"SELECT k.conname, {_comment_on('k')} AS comment, n.conname AS copy FROM pg_constraint k"
@@ -194,7 +192,10 @@ def _rename_index(name: str, to: str) -> str:
 
 
 def drop_unique(table: str, scope: str) -> str:
-    """The former original needs no unique index. And ON CONFLICT watches one unique index, so two are one too many."""
+    """Drops the unique indexes of the former original.
+
+    ON CONFLICT uses one unique index, and two would be one too many.
+    """
     copied = copy_of(scope, "o.relname")
     return for_each(
         "SELECT n.nspname, n.relname, k.conname FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid"
@@ -208,7 +209,7 @@ def drop_unique(table: str, scope: str) -> str:
 
 
 def drop_leftovers(column: Column) -> str:
-    """Drops copies that have no name to take over, because the same release has dropped their index."""
+    """Drops copies without a name to take over, because the same release has dropped their index."""
     named = f"starts_with(c.relname, {literal(COPY)})"
     return for_each(
         "SELECT n.nspname, c.relname, k.conname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
@@ -237,7 +238,10 @@ def _sequences(column: Column, kind: str) -> str:
 
 
 def move_identity(one: Column, other: Column) -> str:
-    """The sequence of an identity can't change its column, so another takes over its name, place and privileges."""
+    """Another sequence takes over name, position and privileges.
+
+    The sequence of an identity can't change its column.
+    """
     identity = (
         "'ADD GENERATED ' || CASE a.attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END || format('"
         " AS IDENTITY (SEQUENCE NAME %I.%I INCREMENT %s MINVALUE %s %s START %s CACHE %s %s)', n.nspname, c.relname,"
@@ -297,7 +301,7 @@ def rename_not_null(one: Column, other: Column) -> str:
 
 
 def name_not_null(column: Column, name: str) -> str:
-    """Gives NOT NULL the name that it has for a column of this name. A rename of the column doesn't change it."""
+    """Gives NOT NULL the name that it has for a column of this name; renaming the column doesn't change it."""
     wanted = literal(object_name(column.label, name, "not_null"))
     return for_each(
         "SELECT k.conname FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid"
@@ -307,7 +311,7 @@ def name_not_null(column: Column, name: str) -> str:
 
 
 def forget_plans(tables: Iterable[Name]) -> str:
-    """Sessions keep plans of functions, which know the old type. They read a function anew when it was altered."""
+    """Lets sessions read functions anew, which altering a function does: their cached plans have the old type."""
     watches = ", ".join(map(regclass, tables))
     names = " OR ".join(mentions("p", table) for table in tables)
     return for_each(

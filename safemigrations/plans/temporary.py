@@ -1,4 +1,4 @@
-"""Steps that remove what a way back has made for itself, when it is given up."""
+"""Steps that remove the objects which a way back made for itself, if the way back is given up."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def there_already(column: Column) -> str:
 
 
 class TwoNames(Data):
-    """The original has the name that the old release knows, the twin that of the new release."""
+    """A column under two names: the original has the old release's name, the twin the new one's."""
 
     original: Column
     twin: Column
@@ -66,12 +66,12 @@ class TwoNames(Data):
 
     @property
     def over(self) -> Probe:
-        """Has the original got the name of the twin?"""
+        """Does the original have the twin's name already?"""
         return self.twin.exists.unless(self.original.exists)
 
     @property
     def claim(self) -> Claim:
-        """What nobody else may change meanwhile: it would be changed on one side only."""
+        """The claim that no other migration may change before the contract: one side alone would change."""
         return self.twin.claim.twin
 
     @property
@@ -85,11 +85,14 @@ class TwoNames(Data):
 
     @property
     def _default(self) -> str:
-        """Of both. A volatile one gives each of the two another value, and so can't tell which of them was given."""
+        """The default of both columns.
+
+        A volatile default differs between the two, and can't tell which value was given: then there is none.
+        """
         return self.original.default_of_all_rows
 
     def _unwatched(self) -> Proof:
-        """Found before anything is touched: what would not notice a write under the other name."""
+        """Asks before anything is changed: which triggers would miss a write under the other name?"""
         original, twin = self.original, self.twin
         watchers, functions = watchers_of_column(self.table, original.name), functions_in_order(self.table)
         taken = said_if(twin.exists.unless(self.trigger.done), there_already(twin))
@@ -106,7 +109,7 @@ class TwoNames(Data):
         )
 
     def _begin(self) -> Together:
-        """The twin and the trigger at the same moment: whatever is written from then on stands in both."""
+        """Twin and trigger are created together: whatever is written from then on is in both columns."""
         trigger, original, twin = self.trigger, self.original, self.twin
         add = f"ALTER TABLE {self.table} ADD COLUMN {twin.quoted} {twin.definition(null=True)}"
         # A default in ADD COLUMN would be that of the existing rows too.
@@ -175,7 +178,7 @@ class TwoNames(Data):
         )
 
     def _free(self) -> Proof:
-        """Found before the contract touches anything: what was made on the twin and can't be moved."""
+        """Asks before the contract changes anything: which objects were made on the twin and can't be moved?"""
         return Proof(
             why=f"{self.label}: nothing of yours depends on the twin {self.twin.name}",
             query=dependents_of_column(self.table, self.twin.name),
@@ -199,7 +202,7 @@ class TwoNames(Data):
         )
 
     def _no_function_names(self) -> Proof:
-        """By the contract: both columns are there, so that a function can be written for both, and tried."""
+        """Asked by the contract, while both columns exist: so a function can be written for both, and tried."""
         original, twin = self.original, self.twin
         examples = (
             f"IF to_jsonb(NEW) ? {literal(column.name)} THEN ... NEW.{column.quoted} ...; END IF;"
@@ -268,7 +271,7 @@ def _rename(one: Column, other: Column) -> str:
 
 
 def _rename_foreign_key(column: Column) -> tuple[str, ...]:
-    """To the name that Django gives it; the one that it has only the catalog knows."""
+    """To the name that Django gives it; only the catalog knows its present name."""
     if not column.has_foreign_key:
         return ()
     name = ForeignKey(column).name

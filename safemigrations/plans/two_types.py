@@ -38,7 +38,7 @@ from .two_names import there_already
 
 
 class Conversion(Data):
-    """How a value of either column becomes one of the other: two functions, and the sync trigger that calls them.
+    """Converts a value of either column to the other's type: two functions, and the sync trigger that calls them.
 
     `using` is SQL that makes a new value of an old one, which is {}; `back` makes an old value of a new one.
     """
@@ -194,9 +194,10 @@ class Direction(Data):
 
     @property
     def _lost(self) -> str:
-        """Rows with a value in the original that would be lost with it. A rounded one isn't.
+        """Rows of the original with a value that would be lost with it.
 
-        Null may be such a value: where it was written while the trigger was off, and the twin has what it was before.
+        A rounded value isn't lost. A null may be: if it was written while the trigger was off, the twin still has the
+        former value.
         """
         original, twin = self.original.quoted, self.twin.quoted
         neither = f"{differ(self.value, twin)} AND {differ(original, converted(self.twin, self.original, twin))}"
@@ -263,7 +264,7 @@ class Direction(Data):
 
 
 class TwoTypes(Data):
-    """The column of the old release and that of the new one, each of the type that its release knows."""
+    """A column for each release, each with the type that its release knows."""
 
     old: Column
     new: Column

@@ -1,4 +1,4 @@
-"""What kind of work a step is: how long it takes depends on that, and on the size of the table that it works on."""
+"""The kinds of work that steps do: with the size of the table they decide how long a step takes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _of_online(step: Online) -> Work:
 
 
 def table_of(step: Step) -> str:
-    """The table whose size matters, quoted; empty where a step works on none."""
+    """The table whose size decides the time, quoted; empty if the step works on none."""
     match step:
         case Backfill() | BuildIndex() | AddUnique() | DropIndex():
             return step.table
@@ -65,13 +65,13 @@ def table_of(step: Step) -> str:
 
 
 def in_words(step: Step) -> str:
-    """The kind of work and the locks, which the step alone tells."""
+    """The kind of work and the locks, as far as the step alone tells them."""
     locks = ", ".join(f"{lock} on {Name(table).raw}" for table, lock in locks_of(step).items())
     return f"{work_of(step)}, {locks or 'no lock'}"
 
 
 def locks_of(step: Step) -> Mapping[str, Lock]:
-    """What it locks, but for ACCESS SHARE, which only ACCESS EXCLUSIVE minds; the tables are quoted."""
+    """The locks of the step without ACCESS SHARE, which conflicts only with ACCESS EXCLUSIVE; tables are quoted."""
     match step:
         case Statement() | Together() | Online():
             return step.locks
