@@ -143,7 +143,7 @@ def test_violators_are_named_before_anything_is_touched(database, operation):
     with pytest.raises(StepFailed) as caught:
         shop.migrate(operation)
     assert str(caught.value) == (
-        "shop.Book: rows violate the check book_pages; their id: 1, 2, 3, 4, 5 and 2 more. Nothing was changed. Mend "
+        "shop.Book: rows violate the check book_pages; their id: 1, 2, 3, 4, 5 and 2 more. Nothing was changed. Fix "
         "them, then run the same command again."
     )
     assert shop.constraints() == {}
@@ -163,7 +163,7 @@ def test_violators_that_came_later_are_named_and_the_check_is_taken_away_again(d
     with pytest.raises(StepFailed) as caught:
         shop.contract()
     assert str(caught.value) == (
-        "shop_book: check book_pages holds for every row (checked without blocking) failed for the rows 1. Mend them "
+        "shop_book: check book_pages holds for every row (checked without blocking) failed for the rows 1. Fix them "
         "and run the same command again; what was done before stays, and nothing was left that rejects a write."
     )
     assert shop.constraints() == {}

@@ -327,7 +327,7 @@ def test_a_function_that_gives_none_names_the_row(database):
     with pytest.raises(StepFailed) as caught:
         shop.migrate(by(nothing))
     assert str(caught.value) == (
-        "tests.test_add_field_nullable_then_backfill:nothing gave None for shop.Book 1, and shout can't be null. Mend "
+        "tests.test_add_field_nullable_then_backfill:nothing gave None for shop.Book 1, and shout can't be null. Fix "
         "the function and run the same command again; rows that are filled stay filled."
     )
 

@@ -125,7 +125,7 @@ def test_the_old_release_writes_what_the_new_check_refuses_until_the_contract(da
         shop.contract()
     assert str(caught.value) == (
         "shop_book: check shop_book_pages_d177e4d8_check holds for every row (checked without blocking) failed for the "
-        "rows 1. Mend them and run the same command again; what was done before stays, and nothing was left that "
+        "rows 1. Fix them and run the same command again; what was done before stays, and nothing was left that "
         "rejects a write."
     )
     old.objects.update(pages=474)
@@ -134,7 +134,7 @@ def test_the_old_release_writes_what_the_new_check_refuses_until_the_contract(da
         old.objects.create(title="Persuasion", pages=-1)
 
 
-AGAIN = "Mend them, then run the same command again."
+AGAIN = "Fix them, then run the same command again."
 CONTRADICT = {
     "unique": "(title) VALUES ('Emma'), ('Emma')",
     "check": "(title, pages) VALUES ('Emma', -1)",

@@ -193,14 +193,14 @@ def remove_duplicates(apps, schema_editor):
 
 
 @pytest.mark.parametrize("by", ["RunPython", "Backfill"])
-def test_what_the_run_itself_mends_is_no_reason(books, by):
+def test_what_the_run_itself_fixes_is_no_reason(books, by):
     """A question about rows that an earlier operation changes is asked when its turn has come."""
     books.sql(SAME)
-    mend = {
+    fix = {
         "RunPython": RunPython(remove_duplicates, RunPython.noop),
         "Backfill": Backfill("book", {"code": F("title")}, where=Q(code=Value("same"))),
     }
-    books.write(mend[by])
+    books.write(fix[by])
     books.write(UNIQUE.operation)
     assert "refused" not in books.migrate(plan=True).output
     books.migrate().check()

@@ -155,7 +155,7 @@ def test_values_that_differ_by_case_are_named_before_the_type_changes(database):
     with pytest.raises(StepFailed) as error:
         shop.migrate(ExpandAlterField("place", "code", CaseInsensitive(unique=True)))
     assert str(error.value) == (
-        "Rows of shop_place have a code that is another row's, too, as citext: a. Nothing was changed. Mend them, then "
+        "Rows of shop_place have a code that is another row's, too, as citext: a. Nothing was changed. Fix them, then "
         "run the same command again."
     )
     assert difference(there, snapshot(database)) == {}

@@ -108,8 +108,8 @@ def test_a_step_that_failed_says_why_and_what_stays(database, item):
     assert str(caught.value) == (
         'item: add column price failed: column "price" of relation "item" already exists\n'
         'Statement: ALTER TABLE "item" ADD COLUMN "price" int\n'
-        "What was done before this step stays and is skipped the next time. Mend the cause and run the same command "
-        "again.\nWhere the database isn't what its migrations say, this prints how to mend it: python manage.py "
+        "What was done before this step stays and is skipped the next time. Fix the cause and run the same command "
+        "again.\nWhere the database isn't what its migrations say, this prints how to fix it: python manage.py "
         "safemigrations verify --sql"
     )
     assert Runner(database).is_done(ADD_SIZE)
@@ -465,7 +465,7 @@ def test_a_unique_build_that_fails_leaves_nothing_behind(database, item):
         'item: unique index item_price failed: could not create unique index "item_price"\n'
         "DETAIL:  Key (price)=(1) is duplicated.\n"
         'Statement: CREATE UNIQUE INDEX CONCURRENTLY "item_price" ON "item" ("price")\n'
-        "What was done before this step stays and is skipped the next time. Mend the cause and run the same command "
+        "What was done before this step stays and is skipped the next time. Fix the cause and run the same command "
         "again."
     )
     assert indexes(item) == []
@@ -839,7 +839,7 @@ def test_a_function_that_gives_none_for_a_field_that_is_not_null_is_an_error(dat
     with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 4}), pytest.raises(StepFailed) as caught:
         runner.run((BY_FUNCTION,))
     assert str(caught.value) == (
-        "tests.test_runner.doubled gave None for shop.Item 13, and note can't be null. Mend the function and run the "
+        "tests.test_runner.doubled gave None for shop.Item 13, and note can't be null. Fix the function and run the "
         "same command again; rows that are filled stay filled."
     )
     (filled,) = item.execute("SELECT count(note) FROM item").fetchone()

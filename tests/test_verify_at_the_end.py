@@ -100,7 +100,7 @@ def test_what_it_meets_fails_nothing(shop, monkeypatch):
     assert "The tables of this run could not be verified: division by zero" in said("migrate", "shop")
 
 
-HINT = "how to mend it: python manage.py safemigrations verify --sql"
+HINT = "how to fix it: python manage.py safemigrations verify --sql"
 
 
 def test_a_step_that_meets_another_table_than_the_migrations_say_suggests_to_verify(shop):

@@ -220,7 +220,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             state = with_later_ones(self, state, migration, self.recorder.applied_migrations().keys())
 
         def together(state: ProjectState) -> ProjectState:
-            # Django records it only after its transaction. Nothing could mend a crash between the two.
+            # Django records it only after its transaction. Nothing could fix a crash between the two.
             alias = self.connection.alias
             with transaction.atomic(using=alias) if migration.atomic else contextlib.nullcontext():
                 return unapply(state, migration, fake)

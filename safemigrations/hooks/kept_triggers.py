@@ -1,7 +1,7 @@
 """The triggers on which open contracts count: whether they are there, and do what they were made for.
 
 A restore may leave them out, a loader disables them, a person may drop one. Then the two releases drift apart without a
-word. What was written meanwhile nobody can mend: the contract names such rows.
+word. What was written meanwhile nobody can fix: the contract names such rows.
 """
 
 from __future__ import annotations

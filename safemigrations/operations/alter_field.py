@@ -150,7 +150,7 @@ class AlterFieldConcurrently(Change, AlterField):
             query=f"SELECT {keys} FROM {column.table} WHERE NOT ({column.check_condition})",
             failure=(
                 f"{self.model_name}.{self.name}: rows violate {column.check_condition}: {keys} {{rows}}. Nothing was "
-                "changed. Mend them, then run the same command again."
+                "changed. Fix them, then run the same command again."
             ),
         )
 
@@ -161,7 +161,7 @@ class AlterFieldConcurrently(Change, AlterField):
             query=ForeignKey(column).orphans(),
             failure=(
                 f"{self.model_name}.{self.name}: rows point at nothing in {column.parent.raw}: {keys} "
-                "{rows}. Nothing was changed. Mend them, then run the same command again."
+                "{rows}. Nothing was changed. Fix them, then run the same command again."
             ),
         )
 

@@ -168,7 +168,7 @@ def no_violators(editor: Editor, model: type[Model], constraint: CheckConstraint
         query=_violators(editor, model, constraint),
         failure=(
             f"{model._meta.label}: rows violate the check {constraint.name}; their {key}: {{rows}}. "
-            "Nothing was changed. Mend them, then run the same command again."
+            "Nothing was changed. Fix them, then run the same command again."
         ),
         done=constraint_exists(table, name_of(constraint).raw, kind="c"),
     )

@@ -27,7 +27,7 @@ def narrowing(now: Column, before: Column) -> Iterator[Proof]:
             query=f"SELECT {keys} FROM {now.table} WHERE ({condition.replace('{}', now.quoted)})",
             failure=(
                 f"Rows of {now.label} have a {name} that {before.type}, the type in the release that you go back to, "
-                f"can't hold: {keys} {{rows}}. Nothing was changed. Mend them, then run the same command again."
+                f"can't hold: {keys} {{rows}}. Nothing was changed. Fix them, then run the same command again."
             ),
             pages_of=now.table,
         )

@@ -115,7 +115,7 @@ class Twin(Data):
                 pages_of=column.table,
                 failure=(
                     f"Rows of {column.label} have a {column.name} that {type_} can't hold: {keys} {{rows}}. "
-                    "Nothing was lost. Mend them, then run the same command again."
+                    "Nothing was lost. Fix them, then run the same command again."
                 ),
                 done=self.over,
                 works_on=(column.claim,),
@@ -135,7 +135,7 @@ class Twin(Data):
                 " GROUP BY 1 HAVING count(*) > 1",
                 failure=(
                     f"Rows of {column.label} have a {column.name} that is another row's, too, as {type_}: {{rows}}. "
-                    "Nothing was changed. Mend them, then run the same command again."
+                    "Nothing was changed. Fix them, then run the same command again."
                 ),
                 done=self.over,
                 works_on=(column.claim,),

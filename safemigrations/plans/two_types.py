@@ -342,7 +342,7 @@ class TwoTypes(Data):
             pages_of=original.table,
             failure=(
                 f"Rows of {original.label} have a {original.name} that can't be converted to {twin.type}: {keys} "
-                "{rows}. Nothing was changed. Mend them, or say with using= of ExpandAlterField how it is done; then "
+                "{rows}. Nothing was changed. Fix them, or say with using= of ExpandAlterField how it is done; then "
                 "run the same command again."
             ),
             on_failure=self._conversion.drop_functions(),

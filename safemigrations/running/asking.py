@@ -163,7 +163,7 @@ class Asking:
         if found := contradictions(self.session, query):
             # Not format(): a name in the text may have braces of its own.
             refusal = text.replace("{}", found)
-            raise StepFailed(f"{refusal}. Nothing was changed. Mend them and run the same command again.")
+            raise StepFailed(f"{refusal}. Nothing was changed. Fix them and run the same command again.")
 
     def _collect(self, ask: Callable[[], None]) -> None:
         """Ask, and collect the refusal. A question about a table or column that isn't there yet is asked later."""

@@ -26,7 +26,7 @@ def online(session: Session, step: Online) -> str:
     except IntegrityError as error:
         if found := contradictions(session, step.violators) if step.violators else "":
             raise Contradicted(
-                f"{step.why} failed for the rows {found}. Mend them and run the same command again; what "
+                f"{step.why} failed for the rows {found}. Fix them and run the same command again; what "
                 "was done before stays, and nothing was left that rejects a write."
             ) from error
         raise

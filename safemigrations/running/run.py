@@ -108,7 +108,7 @@ def hint_of_drift(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
     if not code.startswith("42") or code in (SYNTAX_ERROR, INSUFFICIENT_PRIVILEGE):
         return ""
     verify = to_type("safemigrations verify --sql", connection.alias)
-    return f"Where the database isn't what its migrations say, this prints how to mend it: {verify}"
+    return f"Where the database isn't what its migrations say, this prints how to fix it: {verify}"
 
 
 def explain(connection: BaseDatabaseWrapper, step: Step, error: DatabaseError) -> str:
@@ -119,7 +119,7 @@ def explain(connection: BaseDatabaseWrapper, step: Step, error: DatabaseError) -
     said = f"the connection to the server was lost ({reason(error)})" if is_lost(error) else str(error).strip()
     return (
         f"{step.why} failed: {said}\nStatement: {'; '.join(step.statements)}\n"
-        "What was done before this step stays and is skipped the next time. Mend the cause and run the same "
+        "What was done before this step stays and is skipped the next time. Fix the cause and run the same "
         f"command again.{hides}{hint}"
     )
 

@@ -16,7 +16,7 @@ def saves(loop: ast.For, lookup: Lookup) -> bool:
 
 
 def of_map(call: ast.Call) -> ast.For:
-    """map(mend, orders) as the loop that it is."""
+    """map(fix, orders) as the loop that it is."""
     row = ast.Name("row", ast.Load())
     body: list[ast.stmt] = [ast.Expr(ast.Call(call.args[0], [row], []))]
     return ast.copy_location(ast.For(row, call.args[1], body, []), call)

@@ -25,7 +25,7 @@ class Comparison:
         self.connection, self.model, self.table = connection, model, table
         self.expected, self.found, self.names = expected, found, names
         self.missing = [name for name in expected.columns if name not in found.columns]
-        # Until these columns are mended, nothing can be said about their indexes and constraints.
+        # Until these columns are fixed, nothing can be said about their indexes and constraints.
         self.unclear = {name for name, column in expected.columns.items() if self._is_other(column)}
 
     def _is_other(self, column: Column) -> bool:

@@ -52,7 +52,7 @@ def refuse(failed: Sequence[Failure]) -> None:
     named = "\n".join(map(str, sorted(failed, key=lambda one: one.schema)))
     if all(one.status == NotNow.STATUS for one in failed):
         raise NotNow(f"not in {where}; the others are done:\n{named}\nWhen that is over, run the same command again.")
-    raise CommandError(f"{where} failed; the others are done:\n{named}\nMend that, and run the same command again.")
+    raise CommandError(f"{where} failed; the others are done:\n{named}\nFix that, and run the same command again.")
 
 
 @contextmanager

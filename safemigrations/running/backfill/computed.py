@@ -116,7 +116,7 @@ class ComputedRows(Rows):
         except Exception as error:
             raise StepFailed(
                 f"{self.name} failed for {self.model._meta.label} {instance.pk!r}: {error!r}. Rows that are "
-                "filled stay filled. Mend the function and run the same command again."
+                "filled stay filled. Fix the function and run the same command again."
             ) from error
 
     def _prepared(self, instance: Model | KeyAlone, values: dict[str, Any]) -> dict[str, Any]:
@@ -127,14 +127,14 @@ class ComputedRows(Rows):
         field = field_of(self.model, name)
         if self.function.many and field not in self.model._meta.local_concrete_fields:
             raise StepFailed(
-                f"{self.name} gave {name} for {self.model._meta.label}, whose table has no such column. Mend the "
+                f"{self.name} gave {name} for {self.model._meta.label}, whose table has no such column. Fix the "
                 "function and run the same command again; rows that are filled stay filled."
             )
         prepared = field.get_db_prep_save(getattr(value, "pk", value), self.connection)
         if prepared is None and not field.null:
             raise StepFailed(
                 f"{self.name} gave None for {self.model._meta.label} {instance.pk!r}, and {name} can't be "
-                "null. Mend the function and run the same command again; rows that are filled stay filled."
+                "null. Fix the function and run the same command again; rows that are filled stay filled."
             )
         return prepared
 

@@ -84,5 +84,5 @@ class Filler:
         if not self.left.has_room_for(left):
             raise StepFailed(
                 f"The database rejects more than {MOST_LEFT:,} rows: {named([*self.left.rows, *left])}. Rows that are "
-                "filled stay filled. Mend what rejects them, and run the same command again."
+                "filled stay filled. Fix what rejects them, and run the same command again."
             )

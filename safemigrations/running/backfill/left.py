@@ -63,7 +63,7 @@ def rejected(step: Backfill, rows: Sequence[LeftRow]) -> str:
     count = f"{len(rows):,} rows" if len(rows) > 1 else "a row"
     return (
         f"The database rejects {count} of {where} = {named(rows)}."
-        " The others are filled. Mend these rows, or what rejects them, and run the same command again."
+        " The others are filled. Fix these rows, or what rejects them, and run the same command again."
     )
 
 
