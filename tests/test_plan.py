@@ -158,6 +158,24 @@ def test_the_way_back_says_what_it_loses(shop):
     )
 
 
+ROUTER = """
+class Router:
+    def allow_migrate(self, db, app_label, **hints):
+        return False if app_label == "shop" else None
+"""
+
+
+def test_where_a_router_keeps_the_models_out_nothing_is_lost_and_nothing_is_a_risk(shop):
+    release(shop, BEFORE + "    author = models.TextField(default='')\n", "more")
+    python = "migrations.RunPython(work)"
+    shop.write("shop/migrations/0003_hand.py", BY_HAND.format(python).replace("0001_first", "0002_more"))
+    shop.write("routers.py", ROUTER)
+    shop.set(DATABASE_ROUTERS=["routers.Router"])
+    for found in plan(shop):
+        assert (found["risk"], steps(found)) == ("none", [])
+        assert (found["way_back_loses"], found["no_way_back"], found["left_for_the_contract"]) == ([], [], [])
+
+
 def test_nothing_waits_in_a_database_without_anything(project):
     project.write_models("shop", BEFORE)
     project.manage("makemigrations", "--name", "first").check()

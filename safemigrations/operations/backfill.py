@@ -174,7 +174,7 @@ class Backfill(Change):
 
     def _fill_without_engine(self, at: Situation, values: Values, *, everywhere: bool = False) -> None:
         """Fill with one UPDATE, or row by row: only PostgreSQL has batches that can be continued."""
-        if not self._is_migrated_here(at) or at.editor.collect_sql:
+        if not self.is_migrated_here(at) or at.editor.collect_sql:
             return
         if at.connection.vendor == "postgresql":
             self._refuse_rows(at, at.after)

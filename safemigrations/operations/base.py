@@ -152,7 +152,7 @@ class Change(SeparateDatabaseAndState):
         at = Situation(app_label, schema_editor, from_state, to_state, run.migration, run.freed)
         if at.connection.vendor != "postgresql" or (self._is_alone(at, run) and self.stock_when_alone):
             self.stock.database_forwards(app_label, schema_editor, from_state, to_state)
-        elif not self._is_migrated_here(at):
+        elif not self.is_migrated_here(at):
             return
         elif not without_app.is_installed():
             self._refuse_rows(at, at.before)
@@ -173,7 +173,7 @@ class Change(SeparateDatabaseAndState):
         at = Situation(app_label, schema_editor, before=to_state, after=from_state, migration=run.migration)
         if at.connection.vendor != "postgresql":
             self.stock.database_backwards(app_label, schema_editor, from_state, to_state)
-        elif not self._is_migrated_here(at):
+        elif not self.is_migrated_here(at):
             return
         elif not without_app.is_installed():
             self._refuse_rows(at, at.after)
@@ -197,7 +197,7 @@ class Change(SeparateDatabaseAndState):
     def has_plans(self, at: Situation, run: Run) -> bool:
         """Does this run carry out the plans, rather than the stock operation or nothing?"""
         alone = self.is_alone(at.app_label, run) and self.stock_when_alone
-        return not alone and self._is_migrated_here(at)
+        return not alone and self.is_migrated_here(at)
 
     def takes(self, at: Situation) -> Iterator[Claim]:
         """The claims that the expand takes, and the twins that it would change on one side only."""
@@ -210,9 +210,9 @@ class Change(SeparateDatabaseAndState):
         """The contract plan that this run would leave."""
         at_once = run.contract == "immediately" or self.is_alone(at.app_label, run)
         at_once = at_once or contracts_at_once(at.connection)  # Django's executor knows no run
-        return () if at_once or not self._is_migrated_here(at) else self.contract(at)
+        return () if at_once or not self.is_migrated_here(at) else self.contract(at)
 
-    def _is_migrated_here(self, at: Situation) -> bool:
+    def is_migrated_here(self, at: Situation) -> bool:
         """May the model be migrated in this database?
 
         Yes while the checks only plan: nothing is connected, and a router may need to know the schema.

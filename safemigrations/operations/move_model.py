@@ -146,11 +146,11 @@ class MoveModelIn(Change):
     def _models(self, at: Situation) -> tuple[type[Model], type[Model]]:
         return at.before.apps.get_model(self.from_app, self.name), at.new(self.name)
 
-    def _is_migrated_here(self, at: Situation) -> bool:
+    def is_migrated_here(self, at: Situation) -> bool:
         """Also a proxy and an unmanaged model, which have a content type although Django makes no table for them."""
         model = self.migrated_model(at)
         if _has_table(model):
-            return super()._is_migrated_here(at)
+            return super().is_migrated_here(at)
         return bool(router.allow_migrate_model(at.connection.alias, model))
 
     def _tables(self, at: Situation) -> list[old_table_name.Pair]:

@@ -31,7 +31,7 @@ from .asked import Asked
 from .facts import MigrationFacts, OperationFacts, PlanFacts, StepFacts
 from .of_sql import OfSql
 from .of_steps import OfSteps
-from .way import in_the_way, lost_on_the_way_back
+from .way import in_the_way, is_migrated, lost_on_the_way_back
 
 FRESH = "Nothing is migrated here yet: nobody uses these tables, so nobody waits, and expand and contract run at once."
 PYTHON = "Python, not known"
@@ -85,7 +85,7 @@ class Planning:
             "backwards" if back else "forwards",
             operations,
             later=one.later,
-            goes=[str(loss) for loss in losses(self.connection, one.contracts)] + one.goes,
+            goes=[str(loss) for loss in losses(self.connection, one.contracts)],
             back=one.back,
             no_way_back=one.no_way_back,
             blockers=in_the_way(self.connection, steps),
@@ -102,20 +102,17 @@ class _One:
         self.scene = Scene(state.clone(), atomic=migration.atomic)
         self.sql = OfSql(planning.asked, self.scene, planning.made)
         self.later, self.contracts = list[str](), list[Plan]()
-        self.goes, self.back, self.no_way_back = list[str](), list[str](), list[str]()
+        self.back, self.no_way_back = list[str](), list[str]()
 
     def operations(self) -> list[OperationFacts]:
         """The operations as Django lists them, on the way back also in forward order."""
-        placed = list(situations(self.migration, self.state, self.planning.connection))
-        rest = iter(placed)
+        rest = iter(list(situations(self.migration, self.state, self.planning.connection)))
         groups = [
             (operation, list(itertools.islice(rest, _parts(operation)))) for operation in self.migration.operations
         ]
         facts: dict[int, OperationFacts] = {}
         for number, (operation, parts) in self._in_order(list(enumerate(groups))):
             facts[number] = self._of_operation(operation, self._in_order(parts))
-        if not self.is_back:
-            self._ways_back([operation for operation, _ in placed])
         self.planning.made |= self.scene.made
         return [facts[number] for number in sorted(facts)]
 
@@ -126,7 +123,9 @@ class _One:
         steps, notes = list[StepFacts](), list[str]()
         for part, at in parts:
             try:
-                steps += self._steps(part, at)
+                if is_migrated(part, at):
+                    self._note_way_back(part)
+                    steps += self._steps(part, at)
             except (DatabaseError, ValueError) as error:
                 notes.append(f"can't be told yet: {str(error).strip().splitlines()[0]}")
         described = operation.describe()
@@ -172,12 +171,13 @@ class _One:
             editor.execute(editor.deferred_sql.pop(0), None)
         yield from (sql for sql in editor.collected_sql[before:] if not sql.startswith("--"))
 
-    def _ways_back(self, operations: Sequence[Operation]) -> None:
-        for operation in operations:
-            if not operation.reversible:
-                self.no_way_back.append(operation.describe())
-            elif lost := lost_on_the_way_back(operation):
-                self.back.append(lost)
+    def _note_way_back(self, operation: Operation) -> None:
+        if self.is_back:
+            return
+        if not operation.reversible:
+            self.no_way_back.append(operation.describe())
+        elif lost := lost_on_the_way_back(operation):
+            self.back.append(lost)
 
 
 def _parts(operation: Operation) -> int:

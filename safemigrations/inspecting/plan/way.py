@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from django.db import migrations
+from django.db import migrations, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation
 
-from ...operations.base import Change
+from ...operations.base import Change, Situation
 from ...plans.work import Work
 from ...postgres.lock import Lock
 from ...running.blockers import Blocker, blockers
@@ -46,6 +47,25 @@ def _waits_for_snapshots(step: StepFacts) -> bool:
 def _said(blocker: Blocker) -> str:
     yields = " and yields" if blocker.is_autovacuum and not blocker.prevents_wraparound else ""
     return f"{blocker}{yields}"
+
+
+def is_migrated(operation: Operation, at: Situation) -> bool:
+    """Do the routers let the operation do anything in this database?"""
+    alias = at.connection.alias
+    match operation:
+        case Change():
+            return operation.is_migrated_here(at)
+        case migrations.RunPython() | migrations.RunSQL():
+            return router.allow_migrate(alias, at.app_label, **operation.hints)
+        case migrations.AddField() | migrations.CreateModel():
+            return operation.allow_migrate_model(alias, at.new(_model_of(operation)))
+        case migrations.RemoveField() | migrations.DeleteModel():
+            return operation.allow_migrate_model(alias, at.old(_model_of(operation)))
+    return True
+
+
+def _model_of(operation: Any) -> str:
+    return str(getattr(operation, "model_name", operation.name))
 
 
 def lost_on_the_way_back(operation: Operation) -> str:
