@@ -11,7 +11,7 @@ from safemigrations.operations import MoveModelIn
 from safemigrations.operations.base import Change
 from safemigrations.operations.written import written
 from safemigrations.rewriting import changes, leaving
-from safemigrations.running.storage import ALL
+from safemigrations.running.own_tables import ALL
 
 from .cases import CASES, Case, base, ours
 from .project import Project, Result

@@ -29,7 +29,7 @@ from safemigrations.console.metrics import scraped
 from safemigrations.console.views import metrics
 from safemigrations.contracts import queue
 from safemigrations.errors import NotNow, StepFailed
-from safemigrations.running import ledger
+from safemigrations.running import ledger, noting
 from safemigrations.running.a_run import a_run
 from safemigrations.running.backfill import progress
 from safemigrations.running.backfill.progress import Status
@@ -115,8 +115,8 @@ def test_metrics_say_how_long_was_waited(database):
     about = ledger.About("shop", "0002_note", ledger.Direction.FORWARDS)
     for seconds in (1.5, 2.25):
         with ledger.entered(database, about):
-            ledger.waited(seconds)
-            ledger.note(FINE, 3)
+            noting.waited(seconds)
+            noting.note(FINE, 3)
     assert values(scraped().decode())["lock_wait_seconds_total database=default"] == 3.75
 
 

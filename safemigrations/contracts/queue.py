@@ -25,11 +25,12 @@ from ..running import ledger
 from ..running.events import vocabulary as happened
 from ..running.events.event import on
 from ..running.foreseen import refuse_foreseen
+from ..running.own_tables import refuse_others
 from ..running.rights import refuse_without_rights
 from ..running.run import Report, current_run
 from ..running.runner import Runner
 from ..running.session import Session
-from ..running.storage import ensure_table, has_table, refuse_others
+from ..running.storage import ensure_table, has_table
 from ..running.watchdog import watching
 from . import reversals, unfinished
 from .held import Holder, freed_by, held_by

@@ -25,8 +25,8 @@ from ..plans.steps import Proof
 from ..plans.stock_claims import taken_by
 from ..postgres.privileges import is_all_its_own
 from ..running.ahead import Ahead
+from ..running.own_tables import OF_CONTRACTS
 from ..running.run import Run
-from ..running.storage import OF_CONTRACTS
 from ..typed import field_of, field_should_be_altered
 from .stock_steps import stock_steps
 

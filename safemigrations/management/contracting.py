@@ -28,9 +28,9 @@ from safemigrations.management import verifying, warning
 from safemigrations.management.planning import refuse_risk
 from safemigrations.running.ahead import Ahead
 from safemigrations.running.events.vocabulary import ContractRefused
+from safemigrations.running.own_tables import refuse_others
 from safemigrations.running.run import Report
 from safemigrations.running.server import refuse_unreadable
-from safemigrations.running.storage import refuse_others
 
 NOT_WITH = {"fake": "--fake", "fake_initial": "--fake-initial", "prune": "--prune", "run_syncdb": "--run-syncdb"}
 NOTHING = "Nothing is left for the contract."

@@ -20,7 +20,7 @@ from ..contracts.table import HOLDING
 from ..data import Data
 from ..errors import NOTHING_WAS_CHANGED, to_type
 from ..operations import ExpandRename, ExpandRenameModel
-from ..running.storage import ALL
+from ..running.own_tables import ALL
 from ..typed import is_configured
 from .ejecting import Ejector, has_ours
 from .file import CannotRewrite

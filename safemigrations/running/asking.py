@@ -27,12 +27,12 @@ from .backfill.table import columns_set
 from .current_names import CurrentNames
 from .foreseen import Foreseen
 from .future_columns import FutureColumns
+from .own_tables import OF_BACKFILLS
 from .planted import refuse_planted
 from .proofs import contradictions, proof, trial
 from .rights import Rights
 from .run import sending
 from .session import Session
-from .storage import OF_BACKFILLS
 
 OF_FOREIGN_KEYS = ("REFERENCES", "ON DELETE", "DROP CONSTRAINT")
 PARTS = (Kind.COLUMN, Kind.TWIN, Kind.CONSTRAINT)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from typing import Any
 
 from django.apps import apps
@@ -28,6 +27,7 @@ from ..postgres.names import Name, regclass
 from ..postgres.sizes import size_of
 from ..postgres.statements import shortened
 from ..postgres.values import literal
+from .noting import Notes, current
 from .run import sending
 from .storage import PATIENCE, Own, ensure_table, has_table
 
@@ -116,7 +116,7 @@ class About(Data):
     digest: str = ""
 
 
-class Writer:
+class Writer(Notes):
     """Writes one entry and its steps. After the first failure it leaves the rest out."""
 
     def __init__(self, connection: BaseDatabaseWrapper, about: About) -> None:
@@ -124,9 +124,6 @@ class Writer:
         self.key, self.started_at = uuid.uuid4(), now()
         self.begun = False
         self.gave_up = not is_migrated(connection)
-        self.waited = 0.0  # seconds, in the step that is under way
-        self.visited: int | None = None  # rows, in the backfill that is under way
-        self.filled = 0
 
     def begin(self, outcome: Outcome = Outcome.RUNNING) -> None:
         self._trying(lambda: self._begin(outcome))
@@ -222,16 +219,13 @@ def is_migrated(connection: BaseDatabaseWrapper) -> bool:
     return any(router.allow_migrate_model(connection.alias, model) for model in used)
 
 
-_current: ContextVar[Writer | None] = ContextVar("safemigrations_ledger", default=None)
-
-
 @contextlib.contextmanager
 def entered(connection: BaseDatabaseWrapper, about: About, *, as_a_whole: bool = False) -> Iterator[None]:
     """Write an entry about the block; `as_a_whole` writes it with one statement at the end, and without steps."""
     writer = Writer(connection, about)
     if not as_a_whole:
         writer.begin()
-    token = _current.set(writer)
+    token = current.set(writer)
     try:
         yield
     except BaseException as error:
@@ -240,29 +234,11 @@ def entered(connection: BaseDatabaseWrapper, about: About, *, as_a_whole: bool =
     else:
         writer.end(Outcome.DONE)
     finally:
-        _current.reset(token)
+        current.reset(token)
 
 
 def faked(connection: BaseDatabaseWrapper, about: About) -> None:
     Writer(connection, about).end(Outcome.FAKED)
-
-
-def note(step: Step, seconds: float) -> None:
-    """Note that a step was done in this many seconds."""
-    if writer := _current.get():
-        writer.note(step, seconds)
-
-
-def waited(seconds: float) -> None:
-    """Add seconds that the step under way has waited for a lock."""
-    if writer := _current.get():
-        writer.waited += seconds
-
-
-def filled(rows: int, visited: int) -> None:
-    """Add rows that the backfill under way has changed, and rows that it has looked at."""
-    if writer := _current.get():
-        writer.visited, writer.filled = (writer.visited or 0) + visited, writer.filled + rows
 
 
 def entries(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Entry]:

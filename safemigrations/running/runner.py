@@ -19,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..errors import NeedsAutocommit, StepFailed, said_of
 from ..plans.indexes import AddUnique, BuildIndex, DropIndex
 from ..plans.steps import Backfill, Nothing, Online, Plan, Proof, Statement, Step, Together, Trial, reverse
-from . import ledger
+from . import noting
 from .backfill.fill import fill
 from .events import vocabulary as happened
 from .indexes import build_index, drop_index
@@ -113,7 +113,7 @@ class Runner:
             detail = self._executed(answer, began)
             current_run().changed |= not isinstance(answer, Nothing | Proof | Trial)
             if not isinstance(answer, Nothing):
-                ledger.note(answer, time.monotonic() - began)
+                noting.note(answer, time.monotonic() - began)
         else:
             detail = ""
             self._run(answer)

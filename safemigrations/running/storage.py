@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..errors import StepFailed
 from ..postgres.blocks import for_each
 from ..postgres.names import Name, regclass
-from ..postgres.privileges import foreign_owner, others_who_write
+from ..postgres.privileges import others_who_write
 from ..postgres.values import literal
 from ..typed import schema_of
 from .run import current_run
@@ -80,38 +80,6 @@ _BESIDE_DJANGO_MIGRATIONS = (
 def _for_the_owner_alone(table: str) -> str:
     revoke = f"EXECUTE format('REVOKE %s ON %s FROM %s', found.what, {literal(Name(table))}, found.who);"
     return for_each(others_who_write(table), revoke)
-
-
-OF_CONTRACTS = ("safemigrations_contract",)
-OF_BACKFILLS = ("safemigrations_backfill", "safemigrations_backfill_section")
-RECORDS = (
-    "safemigrations_history",
-    "safemigrations_history_step",
-    "safemigrations_act",
-    "safemigrations_reversal",
-)
-OURS = (*OF_CONTRACTS, "safemigrations_release", *OF_BACKFILLS)  # what they hold decides what is run
-ALL = (*OURS, *RECORDS)
-
-
-def refuse_others(connection: BaseDatabaseWrapper) -> None:
-    """Raise StepFailed where somebody else may write one of our tables: what stands there may be anybody's."""
-    problems = [problem for table in OURS for problem in _of_others(connection, table)]
-    if problems:
-        raise StepFailed(
-            "Tables whose content is run with the rights of this role may be written by others. Nothing was changed. "
-            f"Look whether what they hold is yours, and type: {' '.join(problems)} Then run the same command again."
-        )
-
-
-def _of_others(connection: BaseDatabaseWrapper, table: str) -> list[str]:
-    """The statements after which nobody else may write the table."""
-    with connection.cursor() as cursor:
-        cursor.execute(others_who_write(table))
-        statements = [f"REVOKE {what} ON {table} FROM {who};" for what, who in cursor.fetchall()]
-        cursor.execute(foreign_owner(table, "django_migrations"))
-        owners = cursor.fetchall()
-    return statements + [f"ALTER TABLE {table} OWNER TO CURRENT_USER; -- it is {owner}'s" for (owner,) in owners]
 
 
 def _columns(connection: BaseDatabaseWrapper, model: type[models.Model]) -> set[str]:

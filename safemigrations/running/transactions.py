@@ -10,7 +10,7 @@ from django.db import DatabaseError, transaction
 from ..plans.indexes import AddUnique
 from ..plans.steps import Statement, Step, Together
 from ..postgres.lock import Lock
-from . import ledger, locks
+from . import locks, noting
 from .blockers import Blocker
 from .events import vocabulary as happened
 from .planted import refuse_planted
@@ -57,7 +57,7 @@ class Waits:
     def end(self, session: Session) -> str:
         """Note how long was waited, and return what there is to tell."""
         session.waited += self.seconds
-        ledger.waited(self.seconds)
+        noting.waited(self.seconds)
         if not self.seconds:
             return ""
         who = f" for {self.last[0].without_query}" if self.last else ""

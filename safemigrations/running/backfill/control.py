@@ -18,16 +18,16 @@ from django.utils.timezone import now
 from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
 from ...typed import schema_of
-from .. import ledger
+from .. import ledger, noting
 from ..a_run import PARENT
 from ..events import vocabulary as happened
 from ..events.event import on, place
 from ..foreseen import refuse_foreseen
 from ..lost import is_lost
+from ..own_tables import refuse_others
 from ..pooler import refuse_pooler
 from ..run import Report, explain
 from ..session import Session
-from ..storage import refuse_others
 from . import progress as store
 from .failures import Stopped
 from .pace import seconds_closed
@@ -141,7 +141,7 @@ def _fill(session: Session, work: Work) -> None:
     try:
         with session.ready(), ledger.entered(session.connection, about):
             detail = work.run()
-            ledger.note(step, time.monotonic() - began)
+            noting.note(step, time.monotonic() - began)
     except Stopped as error:
         report.tell(happened.StepProgress(step, str(error)))
     except DatabaseError as error:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from ... import conf
 from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
-from .. import ledger
+from .. import noting
 from ..events.event import at
 from ..events.vocabulary import BackfillDone, BackfillRejected, BackfillStarted, StepProgress
+from ..own_tables import refuse_others
 from ..run import Run, current_run
 from ..session import Session
-from ..storage import refuse_others
 from . import later
 from . import progress as store
 from .batch import Batch
@@ -57,7 +57,7 @@ def _at_once(session: Session, step: Backfill) -> str:
         session.report.tell(BackfillRejected(step, len(refused), as_data(refused)))
         raise StepFailed(rejected(step, refused))
     session.report.tell(BackfillDone(step, filled))
-    ledger.filled(filled, filled)
+    noting.filled(filled, filled)
     return news.summary(filled)
 
 

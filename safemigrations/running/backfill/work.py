@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ... import conf
 from ...errors import LockNotAcquired, StepFailed
 from ...plans.steps import Backfill
-from .. import ledger
+from .. import noting
 from ..events import vocabulary as happened
 from ..lost import first_line, is_lost
 from ..session import Session
@@ -93,7 +93,7 @@ class Work:
     def _note(self) -> None:
         visited, filled = store.totals(self.connection, self.progress)
         changed = filled - self.meter.first[1]
-        ledger.filled(changed, max(visited - self.meter.first[0], changed))
+        noting.filled(changed, max(visited - self.meter.first[0], changed))
 
     def _watch(self, stack: ExitStack) -> None:
         helped = self._may_be_helped()
