@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import os
+from typing import Any, cast
 
 from django.apps import AppConfig, apps
+
+from .checking import checks
+from .console import pushing
+from .contracts import marks, quiet
+from .hooks import autodetector, executor, grouping, writer, written_files
+from .running import at_once
+
+INSTALLED = (autodetector, executor, writer, written_files, checks, grouping, marks, quiet, pushing)
+OF_A_REHEARSAL = "SAFEMIGRATIONS_REHEARSAL_TEMPLATES" in os.environ
+if OF_A_REHEARSAL:
+    from .rehearsing import borrowed  # of the project's own tests in a rehearsal, and of nobody else
 
 
 class SafeMigrationsConfig(AppConfig):
@@ -12,28 +24,10 @@ class SafeMigrationsConfig(AppConfig):
     verbose_name = "Zero-downtime migrations"
 
     def ready(self) -> None:
-        # Not at the top: Django imports this module before any model may be loaded.
-        from .checking import checks
-        from .console import pushing
-        from .contracts import marks, quiet
-        from .hooks import autodetector, executor, grouping, writer, written_files
-        from .running import at_once
-
-        autodetector.install()
-        executor.install()
-        writer.install()
-        written_files.install()
-        checks.install()
-        grouping.install()
-        marks.install()
-        quiet.install()
-        pushing.install()
+        for module in INSTALLED:
+            module.install()
         at_once.remember_names()
         if apps.is_installed("django_tenants"):
-            from .management.tenants import install
-
-            install.install()
-        if "SAFEMIGRATIONS_REHEARSAL_TEMPLATES" in os.environ:
-            from .rehearsing import borrowed  # of the project's own tests in a rehearsal, and of nobody else
-
+            cast(Any, self.models_module).tenants.install()
+        if OF_A_REHEARSAL:
             borrowed.install()
