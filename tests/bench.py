@@ -1,18 +1,15 @@
 """What safemigrations costs, and what it spares the users, beside stock Django in the same minute.
 
-    python -m tests.bench [held|rename|commands ...] [--migrations 200] [--hold 10] [--rows 1000000]
+    python -m tests.bench [held|rename|commands ...] [--migrations 200] [--hold 10] [--rows 1000000] [--beside PATH]
 
-Prints a table of ratios; absolute times depend on the machine.
+Prints a table of ratios; absolute times depend on the machine. `commands` also measures another version of the
+package: that of the checkout at PATH.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,174 +19,10 @@ from pathlib import Path
 
 import psycopg
 
-from testproject.postgres import server, settings_for
+from testproject.postgres import server
 
-ROOT = Path(__file__).resolve().parent.parent
-ROUNDS = 21  # of a command that takes half a second; a machine that does other things, too, needs many
-SIDES = {"stock": [], "safemigrations": ["safemigrations"]}
-
-SETTINGS = """
-SECRET_KEY = "bench"
-USE_TZ = True
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = {apps!r}
-DATABASES = {{"default": {database!r}}}
-SAFEMIGRATIONS = {{"GATE_WATCH": 0}}
-"""
-
-MODEL = """
-from django.db import models
-
-
-class Item{number}(models.Model):
-    name = models.CharField(max_length=50, db_index=True)
-    price = models.DecimalField(max_digits=8, decimal_places=2, default=0)
-{extra}
-    class Meta:
-        indexes = [models.Index(fields=["price"], name="item_{number}_price")]
-"""
-
-
-class Project:
-    """A Django project in a folder, with a database of its own."""
-
-    def __init__(self, folder: Path, dsn: str, side: str, name: str) -> None:
-        self.folder, self.dsn, self.name = folder / f"{name}_{side}", dsn, f"{name}_{side}"
-        (self.folder / "shop").mkdir(parents=True)
-        (self.folder / "shop" / "__init__.py").touch()
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{self.name}"')
-        apps = [*SIDES[side], "django.contrib.contenttypes", "django.contrib.auth", "shop"]
-        text = SETTINGS.format(apps=apps, database=settings_for(dsn, self.name))
-        (self.folder / "settings.py").write_text(text)
-
-    def models(self, source: str) -> None:
-        (self.folder / "shop" / "models.py").write_text(source)
-
-    def manage(self, *arguments: str, answers: str = "") -> float:
-        """Run a management command and return the seconds that it took."""
-        began = time.perf_counter()
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "settings",
-            "PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}",
-            "PYTHONDONTWRITEBYTECODE": "",  # an installed package, as Django is here, has been compiled
-        }
-        command = [sys.executable, "-W", "ignore", "-m", "django", *arguments]
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, input=answers)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}")
-        return time.perf_counter() - began
-
-    def connect(self) -> psycopg.Connection:
-        settings = settings_for(self.dsn, self.name)
-        return psycopg.connect(
-            dbname=self.name,
-            user=settings["USER"],
-            password=settings["PASSWORD"] or None,
-            host=settings["HOST"] or None,
-            port=settings["PORT"] or None,
-            autocommit=True,
-        )
-
-
-def generated(count: int) -> Iterator[str]:
-    """Models of one release after the other: tables, fields, indexes; each release is a migration."""
-    models: dict[int, int] = {}
-    for release in range(count):
-        number = release // 5
-        models[number] = release % 5
-        yield "\n".join(
-            MODEL.format(
-                number=number,
-                extra="".join(
-                    f"    extra_{i} = models.CharField(max_length=20, default='x{i}')\n" for i in range(extras)
-                ),
-            )
-            for number, extras in models.items()
-        )
-
-
-def history(project: Project, count: int) -> None:
-    """Write `count` migrations by makemigrations, in one process."""
-    sources = project.folder / "releases"
-    sources.mkdir()
-    for number, source in enumerate(generated(count)):
-        (sources / f"{number:04}.py").write_text(source)
-    project.folder.joinpath("write_history.py").write_text(
-        "import django, pathlib, shutil, subprocess, sys\n"
-        "for source in sorted(pathlib.Path('releases').glob('*.py')):\n"
-        "    shutil.copy(source, 'shop/models.py')\n"
-        "    if not __import__('os').fork():\n"
-        "        django.setup()\n"
-        "        from django.core.management import call_command\n"
-        "        call_command('makemigrations', 'shop', verbosity=0, interactive=False)\n"
-        "        __import__('os')._exit(0)\n"
-        "    __import__('os').wait()\n"
-    )
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "settings",
-        "PYTHONPATH": f"{project.folder}{os.pathsep}{ROOT}",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "write_history.py"], cwd=project.folder, env=environment, check=True
-    )
-
-
-def ratios(folder: Path, dsn: str, count: int) -> None:
-    projects = {}
-    for side in SIDES:
-        projects[side] = project = Project(folder, dsn, side, "history")
-        project.manage("check")
-        history(project, count)
-        written = len(list((project.folder / "shop" / "migrations").glob("0*.py")))
-        print(f"  {side}: {written} migrations")
-    for what, arguments in {
-        "migrate, fresh database": ("migrate", "-v0"),
-        "migrate, nothing to do": ("migrate", "-v0"),
-        "makemigrations --check": ("makemigrations", "--check", "-v0"),
-        "check": ("check",),
-    }.items():
-        times = {side: [] for side in projects}  # type: dict[str, list[float]]
-        fresh = what == "migrate, fresh database"
-        for _ in range(5 if fresh else ROUNDS):
-            for side, project in projects.items():
-                if fresh:
-                    recreate(project)
-                times[side].append(project.manage(*arguments))
-        report(what, times)
-    makemigrations_with_changes(projects)
-
-
-def recreate(project: Project) -> None:
-    with psycopg.connect(project.dsn, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{project.name}" WITH (FORCE)')
-        connection.execute(f'CREATE DATABASE "{project.name}"')
-
-
-def makemigrations_with_changes(projects: dict[str, Project]) -> None:
-    times: dict[str, list[float]] = {side: [] for side in projects}
-    for _ in range(ROUNDS):
-        for side, project in projects.items():
-            models = project.folder / "shop" / "models.py"
-            before = models.read_text()
-            models.write_text(before.replace("max_length=50, db_index=True", "max_length=50"))
-            times[side].append(project.manage("makemigrations", "--dry-run", "-v0"))
-            models.write_text(before)
-    report("makemigrations, 40 changes", times)
-
-
-def report(what: str, times: dict[str, list[float]]) -> None:
-    """The quickest of many runs is the one that nothing else on the machine disturbed; medians tell how much did."""
-    (stock, ours), medians = ([how(times[side]) for side in SIDES] for how in (min, statistics.median))
-    print(
-        f"  {what:<30} stock {stock:6.3f} s   safemigrations {ours:6.3f} s   ratio {ours / stock:.2f}"
-        f"   of medians {medians[1] / medians[0]:.2f}",
-        flush=True,
-    )
-
+from .bench_commands import compare
+from .bench_project import MODEL, OURS, SIDES, STOCK, Project, Side
 
 # The worst wait of ordinary queries while an unrelated transaction holds the table.
 
@@ -233,10 +66,10 @@ def wait_while_held(folder: Path, dsn: str, seconds: float) -> None:
         reader = threading.Thread(target=worst_wait, args=(project, stop, waits))
         reader.start()
         with held(project, seconds):
-            took = project.manage("migrate", "-v0")
+            took = project.manage("migrate", "-v0").wall
         stop.set()
         reader.join()
-        print(f"  {side:<15} migrate {took:5.1f} s   {len(waits):6} queries   worst wait {max(waits):6.3f} s")
+        print(f"  {side.name:<15} migrate {took:5.1f} s   {len(waits):6} queries   worst wait {max(waits):6.3f} s")
 
 
 # A rename of a unique, indexed foreign key while both releases read and write.
@@ -326,21 +159,21 @@ def rename_under_traffic(folder: Path, dsn: str, rows: int) -> None:
         project.manage("makemigrations", "shop", "-v0", answers="y\n")
         old = Requests(project, "customer_id", rows, 0)
         time.sleep(1)
-        took = project.manage("migrate", "-v0")
+        took = project.manage("migrate", "-v0").wall
         new = Requests(project, "client_id", rows, 1)
         time.sleep(2)
         differing = 0
         old.stop()
-        if side == "safemigrations":
+        if side is OURS:
             with project.connect() as connection:
                 query = "SELECT count(*) FROM shop_ticket WHERE customer_id IS DISTINCT FROM client_id"
                 ((differing,),) = connection.execute(query).fetchall()
-            took += project.manage("migrate", "--contract", "-v0")
+            took += project.manage("migrate", "--contract", "-v0").wall
         time.sleep(1)
         new.stop()
         waits, errors = old.waits + new.waits, old.errors + new.errors
         print(
-            f"  {side:<15} {took:5.1f} s   {len(waits):6} requests   {len(errors):5} errors   "
+            f"  {side.name:<15} {took:5.1f} s   {len(waits):6} requests   {len(errors):5} errors   "
             f"{differing} rows differ   {lost(project, 'client_id', old, new)} lost   worst wait {max(waits):6.3f} s",
             flush=True,
         )
@@ -354,6 +187,7 @@ def main() -> None:
     parser.add_argument("--migrations", type=int, default=200)
     parser.add_argument("--hold", type=float, default=10.0, help="seconds that the table is held")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the table whose field is renamed")
+    parser.add_argument("--beside", type=Path, help="a checkout of another version, whose commands are measured, too")
     options = parser.parse_args()
     chosen = options.what or ["held", "rename", "commands"]
     with tempfile.TemporaryDirectory() as folder, server() as dsn:
@@ -365,7 +199,8 @@ def main() -> None:
             rename_under_traffic(Path(folder), dsn, options.rows)
         if "commands" in chosen:
             print(f"The cost of a command in a project with {options.migrations} migrations:")
-            ratios(Path(folder), dsn, options.migrations)
+            beside = [Side("beside", code=options.beside.resolve())] if options.beside else []
+            compare(Path(folder), dsn, [STOCK, *beside, OURS], options.migrations)
 
 
 if __name__ == "__main__":

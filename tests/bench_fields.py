@@ -21,7 +21,7 @@ import psycopg
 
 from testproject.postgres import server
 
-from .bench import SIDES, Project
+from .bench_project import SIDES, Project, Side
 
 WRITERS = 4
 
@@ -111,12 +111,12 @@ def watch(project: Project, table: str, seen: Seen, over: threading.Event) -> No
             time.sleep(0.001)
 
 
-def deploy(project: Project, side: str, seen: Seen) -> float:
+def deploy(project: Project, side: Side, seen: Seen) -> float:
     """Seconds for both halves. Stock operations may be the ones that a deadlock ends."""
     began = time.perf_counter()
     try:
         project.manage("migrate", "-v0")
-        if SIDES[side]:
+        if side.apps:
             project.manage("migrate", "--contract", "-v0")
     except SystemExit as error:
         (reason,) = [line for line in str(error).splitlines() if line.startswith("django.db.utils.")][-1:]
@@ -158,10 +158,10 @@ def add_foreign_keys(folder: Path, dsn: str, count: int) -> None:
         tell(side, took, seen)
 
 
-def tell(side: str, took: float, seen: Seen) -> None:
+def tell(side: Side, took: float, seen: Seen) -> None:
     print(
-        f"  {side:<15} {took:6.1f} s   {seen.transactions:6} transactions   {seen.deadlocks} deadlocks   worst wait"
-        f" {seen.worst:6.3f} s   longest ACCESS EXCLUSIVE {seen.held:6.3f} s",
+        f"  {side.name:<15} {took:6.1f} s   {seen.transactions:6} transactions   {seen.deadlocks} deadlocks"
+        f"   worst wait {seen.worst:6.3f} s   longest ACCESS EXCLUSIVE {seen.held:6.3f} s",
         *(f"    {other}" for other in sorted(seen.others)),
         sep="\n",
         flush=True,

@@ -21,7 +21,7 @@ import psycopg
 
 from testproject.postgres import server
 
-from .bench import SIDES, Project
+from .bench_project import SIDES, Project, Side
 
 MODELS = """
 from django.db import models
@@ -212,7 +212,7 @@ def beside(project: Project, clients: list[Client]) -> Iterator[Beside]:
             thread.join()
 
 
-def prepared(folder: Path, dsn: str, side: str, line: Line, number: int) -> Project:
+def prepared(folder: Path, dsn: str, side: Side, line: Line, number: int) -> Project:
     project = Project(folder, dsn, side, f"line_{number}")
     nothing = {"item": "", "child": "", "more": ""}
     project.models(MODELS.format(**nothing))
@@ -250,7 +250,7 @@ def main() -> None:
             print(line.name, flush=True)
             for side in SIDES:
                 project = prepared(Path(folder), dsn, side, line, number)
-                print(f"  {side:<15} {measure(project, line)}", flush=True)
+                print(f"  {side.name:<15} {measure(project, line)}", flush=True)
 
 
 if __name__ == "__main__":

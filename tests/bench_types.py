@@ -19,8 +19,8 @@ import psycopg
 
 from testproject.postgres import server
 
-from .bench import SIDES, Project
 from .bench_fields import Seen, deploy, watch
+from .bench_project import SIDES, Project
 
 WRITERS = 4
 CHILDREN = ("first", "second", "third")
@@ -131,7 +131,7 @@ def main() -> None:
             with users(project, ids) as seen:
                 took = deploy(project, side, seen)
             print(
-                f"  {side:<15} {took:6.1f} s   {seen.transactions:6} transactions   {seen.deadlocks} deadlocks  "
+                f"  {side.name:<15} {took:6.1f} s   {seen.transactions:6} transactions   {seen.deadlocks} deadlocks  "
                 f" {len(seen.others)} errors   worst wait {seen.worst:6.3f} s   longest ACCESS EXCLUSIVE"
                 f" {seen.held:6.3f} s",
                 f"    {audit(project, ids)}",

@@ -65,7 +65,9 @@ class Refusing:
         if connection:
             # A child whose parent the same release deletes can't be rendered from nothing.
             with contextlib.suppress(NeedsServer, InvalidBasesError):
-                yield from self._asked(Placed(migration, without_classes(state), connection))
+                before = without_classes(state)
+                before.apps  # noqa: B018  # as migrate does: each operation then renders what it changes, not all models
+                yield from self._asked(Placed(migration, before, connection))
 
     def _asked(self, placed: Placed) -> Iterator[Said]:
         found = list(_not_planned(placed, self.run))
