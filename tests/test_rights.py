@@ -54,7 +54,7 @@ def test_what_can_not_be_created_is_said_before_the_first_step(poor, dsn, models
     grant = f'GRANT CREATE ON SCHEMA "public" TO "{role}"'
     assert refused.stderr == (
         f"StepFailed: The role {role} may not create anything in the schema public, where indexes, functions or tables "
-        f"are to be made. Nothing was changed. Let somebody type: {grant}\n"
+        f"are to be made. Nothing was changed. Let an administrator type: {grant}\n"
     )
     assert catalog(project) == before
     with psycopg.connect(dsn, autocommit=True) as admin:
@@ -81,7 +81,7 @@ def test_a_stock_operation_on_a_table_of_another_role(poor, dsn):
     refused = project.manage("migrate")
     assert refused.stderr == (
         f"StepFailed: The table shop_book belongs to the role {owner}, which {role} isn't a member of, and only its "
-        f"owner may alter it. Nothing was changed. Migrate as {owner}, or let somebody type: GRANT "
+        f"owner may alter it. Nothing was changed. Migrate as {owner}, or let an administrator type: GRANT "
         f'"{owner}" TO "{role}"\n'
     )
     assert catalog(project) == before

@@ -85,13 +85,14 @@ def _made_beside(step: Step) -> Iterator[str]:
 def _not_owned(table: str, role: str, owner: str) -> str:
     return (
         f"The table {Name(table).raw} belongs to the role {owner}, which {role} isn't a member of, and only its owner "
-        f"may alter it. Nothing was changed. Migrate as {owner}, or let somebody type: GRANT {Name.of(owner)} TO "
-        f"{Name.of(role)}"
+        f"may alter it. Nothing was changed. Migrate as {owner}, or let an administrator type: "
+        f"GRANT {Name.of(owner)} TO {Name.of(role)}"
     )
 
 
 def _closed(role: str, schema: str) -> str:
     return (
         f"The role {role} may not create anything in the schema {schema}, where indexes, functions or tables are to be "
-        f"made. Nothing was changed. Let somebody type: GRANT CREATE ON SCHEMA {Name.of(schema)} TO {Name.of(role)}"
+        f"made. Nothing was changed. Let an administrator type: GRANT CREATE ON SCHEMA {Name.of(schema)} "
+        f"TO {Name.of(role)}"
     )

@@ -42,7 +42,7 @@ def refuse_unwritable(connection: BaseDatabaseWrapper) -> None:
     if missing:
         raise StepFailed(
             f"The role {role} may not use the table django_migrations. Nothing was changed. Use the role that migrated "
-            f"here before, or let somebody type: GRANT {missing} ON django_migrations TO {Name.of(role)}"
+            f"here before, or let an administrator type: GRANT {missing} ON django_migrations TO {Name.of(role)}"
         )
 
 
@@ -69,8 +69,8 @@ def refuse_unreadable(connection: BaseDatabaseWrapper) -> None:
         tables, role = cursor.fetchone()
     if tables:
         raise StepFailed(
-            f"The role {role} may not read {tables}. {NOTHING_WAS_CHANGED} Let somebody type: GRANT SELECT ON {tables} "
-            f"TO {Name.of(role)}"
+            f"The role {role} may not read {tables}. {NOTHING_WAS_CHANGED} Let an administrator type: "
+            f"GRANT SELECT ON {tables} TO {Name.of(role)}"
         )
 
 

@@ -218,7 +218,8 @@ class OwnTable(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no argum
         except DatabaseError as error:
             said, command = str(error).strip(), self.command_for(act, row)
             messages.error(
-                request, format_html("Nothing was changed: {} Let somebody type: <code>{}</code>", said, command)
+                request,
+                format_html("Nothing was changed: {} An administrator can type: <code>{}</code>", said, command),
             )
         else:
             self.log_change(request, row, f"{act.done}. {form.cleaned_data.get('reason', '')}".strip())
