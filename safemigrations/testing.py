@@ -106,7 +106,7 @@ def before_migration(
 
 
 def _halves(loader: MigrationLoader, app_label: str, name: str, until: str) -> tuple[list[Key], list[Key]]:
-    """What is applied before the rollout, and what is rolled out, each in the order of migrate."""
+    """The migrations before the rollout, and those that are rolled out, each in migrate's order."""
     first, last = _key(loader, app_label, name), _key(loader, app_label, until or name)
     later, wanted = set(loader.graph.backwards_plan(first)), loader.graph.forwards_plan(last)
     if first not in wanted:
@@ -175,7 +175,7 @@ def _create_what_migrate_creates(own: BaseDatabaseWrapper, before: Sequence[Key]
 
 @contextlib.contextmanager
 def _taken_over(outside: BaseDatabaseWrapper, name: str) -> Iterator[BaseDatabaseWrapper]:
-    """Let the alias mean the database of this name, in this thread and in those that connect from now on."""
+    """Let the alias mean the database of this name, in this thread and in threads that connect from now on."""
     alias, own = outside.alias, another_connection(outside)
     own.settings_dict["NAME"] = name
     before, connections.settings[alias] = connections.settings[alias], own.settings_dict
@@ -190,7 +190,7 @@ def _taken_over(outside: BaseDatabaseWrapper, name: str) -> Iterator[BaseDatabas
 
 
 def _forget() -> None:
-    """What Django remembers of another database: keys of content types, numbers of types that extensions bring."""
+    """Clear what Django remembers about another database: keys of content types, type numbers of extensions."""
     for remembered in NUMBERS_OF_TYPES:
         remembered.cache_clear()
     if apps.is_installed("django.contrib.contenttypes"):

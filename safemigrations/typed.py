@@ -1,4 +1,4 @@
-"""What Django has and its type stubs leave out: said once here, so that no other module needs a `type: ignore`.
+"""Access to parts of Django that its type stubs lack, kept here so that no other module needs a `type: ignore`.
 
 Each function calls what it is named for. The argument that the stubs know too little about is `Any`.
 """
@@ -69,13 +69,13 @@ def is_configured(connection: Any) -> bool:
 
 
 def schema_of(connection: Any) -> str | None:
-    """The schema that django-tenants has chosen on this connection, of a tenant or the public one; None without it."""
+    """The schema that django-tenants has chosen on this connection; None without django-tenants."""
     name = getattr(connection, "schema_name", None)
     return None if name is None else str(name)
 
 
 def only_plans(connection: Any) -> bool:
-    """Is it one of the checks, which never connects?"""
+    """Is it the connection of the checks, which never connects?"""
     return bool(getattr(connection, "only_plans", False))
 
 
@@ -91,7 +91,7 @@ def tenant_of(connection: Any) -> str:
 
 
 def follow(connection: Any, other: Any) -> None:
-    """Choose the schema of another connection on this one: a copy would be in the public one."""
+    """Choose the schema of the other connection on this one: a copy would start in the public one."""
     if schema_of(other) is not None:
         connection.set_tenant(other.tenant, include_public=other.include_public_schema)
 
@@ -110,7 +110,7 @@ def server_version(connection: Any) -> int:
 
 
 def is_testing() -> bool:
-    """Does this process run tests? Every runner sets up Django's environment of tests, and the workers of it do."""
+    """Does this process run tests? Every runner, and each of its workers, sets up Django's test environment."""
     utils = sys.modules.get("django.test.utils")
     return hasattr(getattr(utils, "_TestState", None), "saved_data")
 

@@ -1,4 +1,4 @@
-"""The options that our migrate has beside Django's."""
+"""The options that our migrate adds to Django's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""migrate --catch-up: several releases at once, each with its contract, on a database that only this release uses."""
+"""migrate --catch-up: several releases at once, each with its contract, on a database that no other release uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing is unapplied under a release that needs it: the gate of the way back."""
+"""The gate of the way back: nothing is unapplied under a release that needs it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _needs(session: Seen, releases: dict[str, Release], going: Iterable[Migratio
 
 
 def is_judged_as_needing(session: Seen, releases: dict[str, Release]) -> bool:
-    """Who has no mark, or one that nobody knows, is judged as the contract judges it."""
+    """A session without a mark, or with an unknown one, is judged as the contract judges it."""
     if session.mark is None:
         return conf.gate() == "strict" and not session.is_a_tool
     return any(mark != own_mark() for mark in releases)

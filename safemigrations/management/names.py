@@ -1,4 +1,4 @@
-"""Names on the command line, and in the settings, that nothing has: a sentence with the nearest name."""
+"""Refuses names on the command line, and in the settings, that don't exist, with the nearest name."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ FORMATS = ("text", "json", "markdown")
 
 
 def planned(connection: BaseDatabaseWrapper, targets: Targets) -> PlanFacts:
-    """What `migrate` is going to do; of a backend that isn't PostgreSQL nothing is known."""
+    """What `migrate` is going to do; on a backend that isn't PostgreSQL nothing is known."""
     if connection.vendor != "postgresql":
         return PlanFacts(connection.alias, (), notes=("Only PostgreSQL tells what a plan comes to.",))
     return Planning(connection).migrations(targets)

@@ -1,4 +1,4 @@
-"""Which migrations a command is about: what stands behind `migrate` on the command line."""
+"""The migrations that a command is about: the arguments after `migrate`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is unsafe in the migrations that a command is about to apply, and nobody has decided about: a line for each."""
+"""Prints a line for each unsafe operation that a command is about to run and nobody has decided about."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command that has changed tables says at its end: where they aren't what the migrations say."""
+"""Warns at the end of a command about tables that differ from what the migrations say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AT_MOST = 4  # differences
 
 
 def verify_run(command: BaseCommand, connection: BaseDatabaseWrapper, run: Run, verbosity: int) -> None:
-    """Nothing where nothing was touched, as on a fresh database."""
+    """Print nothing if nothing was touched, as on a fresh database."""
     state = run.state
     if state and run.touched:
         verify(command, connection, verbosity, lambda: by_migrations(connection, state, run.touched))

@@ -1,4 +1,4 @@
-"""In a process of the project's own tests that a rehearsal runs: its databases stand in for the test databases.
+"""Lets the databases of a rehearsal stand in for the test databases, in a process of the project's own tests.
 
 Two variables of the environment say which ones, and where to note what happens. Nothing of the project has to change:
 the runner of Django, that of pytest-django and their processes make, or copy, what the settings of the test databases
@@ -28,7 +28,7 @@ DATABASES, NOTES = "SAFEMIGRATIONS_REHEARSAL_TEMPLATES", "SAFEMIGRATIONS_REHEARS
 
 
 def environment(templates: Mapping[str, str], notes: Path) -> dict[str, str]:
-    """What a command of tests needs beside its own, to run on copies of these databases: alias -> name."""
+    """The variables that make a test command use copies of these databases: alias -> name."""
     plugin = f"{os.environ.get('PYTEST_ADDOPTS', '')} -p {__name__}".strip()
     return {DATABASES: json.dumps(templates), NOTES: str(notes), "PYTEST_ADDOPTS": plugin}
 
@@ -70,7 +70,7 @@ def _note_failures_of_django() -> None:
 
 
 def _error_of(text: str) -> str:
-    """The first line of the last error of a traceback; its details follow it, and the frames stand before it."""
+    """The first line of the last error in a traceback; its details follow it, and the frames precede it."""
     last = text.rpartition("Traceback (most recent call last):\n")[2].splitlines()
     return next((line for line in last if line and not line.startswith(" ")), "")
 

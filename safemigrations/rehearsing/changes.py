@@ -1,4 +1,4 @@
-"""What is different in the new release: its migrations, whom they touch, and what each release calls a thing."""
+"""The differences of the new release: its migrations, whom they touch, and the names that each release uses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..plans.tables import db_table_of, db_tables_through
 
 
 class Touched(Data):
-    """What an operation of a new migration has to do with, as the database calls it."""
+    """Everything that an operation of a new migration touches, as the database calls it."""
 
     app_label: str
     migration: str
@@ -46,7 +46,7 @@ class Touched(Data):
 
 
 class Changes(Data):
-    """All of them, in the order in which they are applied."""
+    """All new operations, in the order in which they are applied."""
 
     migrations: list[tuple[str, str]]
     touched: list[Touched]
@@ -108,13 +108,13 @@ def _last(label: str, order: list[tuple[str, str]], new: Collection[tuple[str, s
 
 
 def _is_known(migration: Migration, old: Collection[str]) -> bool:
-    """A squash is known to a release that has what it replaces."""
+    """Does the old release know the migration? It knows a squash if it has what the squash replaces."""
     replaced = [".".join(key) for key in migration.replaces]
     return str(migration) in old or bool(replaced and all(name in old for name in replaced))
 
 
 def _parts(operation: Any) -> Iterator[Operation]:
-    """What a person has put together, for the database and for the state, one by one."""
+    """The operations inside one that a person combined, for the database and for the state, one by one."""
     wraps = isinstance(operation, SeparateDatabaseAndState) and not isinstance(operation, Change | MoveModelOut)
     if not wraps:
         yield operation
@@ -168,7 +168,10 @@ def _attname_column(name: str, field: Any) -> tuple[str, str]:
 
 
 def _models(touched: list[Touched], names: _Names, before: ProjectState) -> list[str]:
-    """Those that operations name; of SQL and functions, which could touch any, every one of their app."""
+    """The models that the operations touch.
+
+    SQL and functions could touch any, so they touch every model of their app.
+    """
     found = dict[str, None]()
     for one in touched:
         if one.model:
@@ -288,7 +291,7 @@ def _text(operation: Operation) -> str:
 
 
 def _mentions(operation: Operation) -> Iterator[str]:
-    """Words of a function that may be names of columns, tables and models; those in small letters, too."""
+    """Words of a function that may be names of columns, tables and models, also in lower case."""
     for node in ast.walk(_tree(operation.code)) if isinstance(operation, RunPython) else ():
         words = [getattr(node, "attr", None) or getattr(node, "arg", None) or getattr(node, "value", None)]
         for word in (word for text in words if isinstance(text, str) for word in re.findall(r"\w+", text)):

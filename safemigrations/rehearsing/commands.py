@@ -1,4 +1,4 @@
-"""A command in a process that has loaded its release already, as `manage.py` would run it."""
+"""Runs a command, as `manage.py` would, in a process that has loaded its release already."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.db import connections
 
 
 def run(arguments: Sequence[str], *, stock: bool = False, kill_after: int = 0) -> tuple[int, str]:
-    """The exit status, and what it has written. Nothing else may be done in this process afterwards."""
+    """The exit status and the output. The process can't be used for anything else afterwards."""
     if stock:
         _use_stock_operations()
     if kill_after:
@@ -43,7 +43,7 @@ def _status(arguments: Sequence[str]) -> int:
 
 
 def _use_stock_operations() -> None:
-    """Let every operation of ours be the one that it replaces."""
+    """Let every operation of ours do what the one that it replaces does."""
     from ..operations.base import Change  # the old release may not have the app installed
 
     def forwards(self: Change, *args: Any) -> None:
@@ -53,7 +53,7 @@ def _use_stock_operations() -> None:
 
 
 def _kill_after(count: int) -> None:
-    """Die after so many statements, as a pod does that is evicted."""
+    """Die after this many statements, as an evicted pod does."""
     left = count
 
     def counted(execute: Any, *args: Any) -> Any:

@@ -34,7 +34,10 @@ def _remove_left() -> None:
 
 
 def _is_left(folder: Path) -> bool:
-    """Who made it holds its lock for as long as it is there; one who got no further than the folder was killed."""
+    """Was its rehearsal killed?
+
+    A running rehearsal holds the lock of its folder. One that was killed early left an empty folder.
+    """
     try:
         with (folder / LOCK).open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What was written, in a form that two processes with different code can compare."""
+"""The values that were written, in a form that two processes with different code can compare."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ledger = dict[str, Row]  # "shop.order 7" -> its columns
 
 
 class Names:
-    """What both releases call a model and a column: their names in the old one."""
+    """The names that both releases use for models and columns: those of the old release."""
 
     def __init__(self, models_: Mapping[str, str], columns: Mapping[str, str]) -> None:
         self._models, self._columns = models_, columns
@@ -36,7 +36,7 @@ def kind(field: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """As JSON has it: the same value always the same way."""
+    """The value as JSON can hold it; equal values give equal results."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float | Decimal):
@@ -55,7 +55,7 @@ def plain(value: Any) -> Any:
 
 
 def same(one: Cell, other: Cell) -> bool:
-    """Where the releases have different types for a column, whether both mean the same."""
+    """Do both values mean the same, if the releases have different types for the column?"""
     (kind, value), (other_kind, other_value) = one, other
     if value == other_value or kind == other_kind:
         return bool(value == other_value)

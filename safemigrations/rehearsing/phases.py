@@ -21,7 +21,7 @@ KEEPS_NULLS = ("can't be null in the release that you go back to", "is duplicate
 
 
 class Broke(Exception):
-    """A command of the rollout failed; nothing that would come after it in this play is played."""
+    """A command of the rollout failed; the rest of this play is left out."""
 
     def __init__(self, phase: str, ended: Ended) -> None:
         super().__init__(ended.output)
@@ -57,7 +57,7 @@ class Plays:
     # The plays.
 
     def _stock(self) -> None:
-        """What Django's own operations make of the old release, and what the new one's requests do there."""
+        """Learn what Django's own operations make of the old release, and which requests of the new one work there."""
         self.schemas.learn_before()
         with self._stock_play() as play:
             if not play:
@@ -71,7 +71,7 @@ class Plays:
             play.measure()
 
     def _learn_what_is_meant(self, play: Play) -> None:
-        """Values that SQL and functions change where nobody else is there."""
+        """Learn which values SQL and functions change while nobody else is connected."""
         with self._play() as before:
             before.start_old()
             rows = before.old[0].call("play", time.time(), "learn")["returned"]
@@ -85,7 +85,7 @@ class Plays:
             )
 
     def _once_more(self, release: str, models: list[str]) -> None:
-        """Ask again what has failed, where nothing changes: what fails there, too, is the project's own doing."""
+        """Repeat failed requests where nothing changes: those that fail there, too, are the project's own doing."""
         quiet = self._play if release == "old" else self._stock_play
         with quiet(self._plan_of(models)) as play:
             if not play:
@@ -162,7 +162,7 @@ class Plays:
     # Their acts.
 
     def _back(self, play: Play, phase: str) -> None:
-        """To the old release, app by app; then it goes on alone."""
+        """Go back to the old release, app by app; then it goes on alone."""
         for label in reversed(self.stage.changes.apps):
             target = self.stage.changes.targets[label]
             ended = play.go_on(0, partial(self._manage, play, "migrate", label, target))
@@ -177,17 +177,17 @@ class Plays:
         self.schemas.look_at_the_way_back(play, phase)
 
     def _run(self, play: Play, phase: str, *arguments: str) -> None:
-        """Under the requests of who is there."""
+        """Run the command while clients send requests."""
         ended = play.go_on(0, lambda: self._manage(play, *arguments))
         assert ended
         self._demand(phase, ended)
 
     def _command(self, play: Play, phase: str, *arguments: str, how: str = "") -> None:
-        """While nobody is there."""
+        """Run the command while no client is connected."""
         self._demand(phase, self._manage(play, *arguments, how=how))
 
     def _kill(self, play: Play, phase: str, *arguments: str) -> Ended:
-        """After more and more statements, and then run to the end."""
+        """Kill the command after more and more statements, and then run it to its end."""
         for number in range(self.kills):
             self.stage.new.manage(play.names, *self._arguments(*arguments), kill_after=5 + 7 * number * number)
         ended = self._manage(play, *arguments)

@@ -1,4 +1,4 @@
-"""The picture of a rehearsal: requests, errors and the longest waits over time, with the phases marked.
+"""The picture of a rehearsal: requests, errors and longest waits over time, with the phases marked.
 
 A hand-written SVG that follows the colours of who looks at it. Times at which no request was sent are left out.
 """
@@ -78,7 +78,7 @@ def picture(rehearsal: Rehearsal) -> str:
 
 
 def _columns(phases: Sequence[Phase]) -> list[Column]:
-    """As wide as they are long, within the room that the narrowest leave."""
+    """The columns, as wide as their phases are long, in the room that the narrowest ones leave."""
     times = [(min(when for when, *_ in phase.series), _end(phase)) for phase in phases]
     room = WIDTH - NARROWEST * len(phases)
     scale = room / (sum(end - began for began, end in times) or 1)

@@ -18,7 +18,7 @@ EXCHANGED = 20  # rows of each model that one release shows the other
 
 
 class Stage:
-    """What all plays have in common."""
+    """What all plays share."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Play:
         self.phase = None
 
     def go_on(self, seconds: float, action: Callable[[], Any] | None = None) -> Any:
-        """Requests all the while an action takes, and for so many seconds at least."""
+        """Send requests as long as the action takes, and for this many seconds at least."""
         began, clients = time.time(), [*self.old, *self.new]
         for client in clients:
             client.send("play", began, "go_on")
@@ -124,7 +124,10 @@ class Play:
         self.stage.verdict.note(phase, [Failure(**{**failure, "began": since}) for failure in answer["failures"]])
 
     def measure(self) -> None:
-        """Each request at least once, however long that takes: what goes wrong while a release is alone is its own."""
+        """Send each request at least once, however long that takes.
+
+        What fails while a release is alone is its own fault.
+        """
         for client in (*self.old, *self.new):
             self.ask(client, "round")
         self.exchange()
@@ -133,7 +136,7 @@ class Play:
     # What one release does with the rows of the other.
 
     def exchange(self) -> None:
-        """Each reads what the other wrote and changes it, as far as it knows the columns; deletes its parents."""
+        """Each release reads and changes what the other wrote, and deletes its parents."""
         for one, other in self._pairs():
             show(self.ask, one, other, EXCHANGED)
         for one, other in self._pairs():
@@ -141,7 +144,7 @@ class Play:
             self.ask(one, "read_children", self.ask(other, "delete_parents_of", families))
 
     def _pairs(self) -> Iterable[tuple[Client, Client]]:
-        """A release that is alone meets itself."""
+        """The pairs of releases; a release that is alone meets itself."""
         old, new = (self.old or self.new)[0], (self.new or self.old)[0]
         return ((old, new), (new, old))
 

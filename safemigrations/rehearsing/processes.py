@@ -1,4 +1,4 @@
-"""Processes of a release, as the rehearsal sees them: its commands, and its clients."""
+"""The processes of a release, seen from the rehearsal: its commands and its clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .releases import Release
 
 
 class Ended(Data):
-    """What a command said and how it ended."""
+    """The output and the exit status of a command."""
 
     status: int
     output: str
@@ -28,7 +28,7 @@ class Ended(Data):
 
 
 class NotRehearsed(CommandError):
-    """A process of the rehearsal itself failed: nothing that can be said of a release."""
+    """A process of the rehearsal itself failed, which says nothing about a release."""
 
 
 class Client:
@@ -80,7 +80,7 @@ class Processes:
 
     @contextmanager
     def asked(self) -> Iterator[Client]:
-        """A client for a question."""
+        """A client for one question."""
         client = self.client()
         try:
             yield client
@@ -104,7 +104,7 @@ class Processes:
         return Ended(status, output, time.monotonic() - begun)
 
     def must(self, names: Mapping[str, str], *arguments: str, how: str = "") -> Ended:
-        """The same, for what the rehearsal can't do without."""
+        """Run a command that the rehearsal can't do without."""
         ended = self.manage(names, *arguments, how=how)
         if ended.status:
             raise NotRehearsed(f"{' '.join(arguments)} of the {self.release.name} release failed:\n{ended.output}")

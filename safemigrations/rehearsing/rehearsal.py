@@ -1,4 +1,4 @@
-"""A rehearsal from its beginning to its end."""
+"""A rehearsal from beginning to end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAMPLE = 10  # models that have nothing to do with the change
 
 
 class Wanted(Data):
-    """What a person has asked for."""
+    """What a person asked for on the command line."""
 
     alias: str
     seconds: float
@@ -94,7 +94,9 @@ def _play(
 def _make_base(
     wanted: Wanted, scratch: Scratch, old: Processes, result: Rehearsal
 ) -> tuple[Names, Mapping[str, Sequence[str]]]:
-    """What the old release makes; a copy without rows of the rehearsal, where tests are going to run; its seeds."""
+    """What the old release makes: databases, copies without the rehearsal's rows for tests, and the keys of its
+    first rows.
+    """
     scratch.create(wanted.template)
     if wanted.dump:
         connection = scratch.connect(scratch.base)
@@ -120,7 +122,7 @@ def _unmade(failed: Mapping[str, str]) -> Iterator[str]:
 
 
 def _plan(wanted: Wanted, changes: Changes) -> dict[str, Any]:
-    """Whom the traffic is about, by the names of the old release: what the change reaches, and a sample of the rest."""
+    """The models for the traffic, by their old names: those that the change reaches, and a sample of the others."""
     found = {changes.model_names.get(label(model), label(model)): model for model in rehearsed_models(wanted.alias)}
     chosen = [name for name in found if name in changes.models or name in changes.made]
     near = {label(one) for name in chosen for one in _neighbours(found[name])}
@@ -138,6 +140,6 @@ def _plan(wanted: Wanted, changes: Changes) -> dict[str, Any]:
 
 
 def _neighbours(model: Any) -> list[Any]:
-    """What it points at, and what points at it."""
+    """The models at which it points, and those that point at it."""
     related = [field.related_model for field in model._meta.get_fields() if field.is_relation]
     return [one for one in related if hasattr(one, "_meta") and not one._meta.auto_created]

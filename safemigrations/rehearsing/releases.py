@@ -1,4 +1,4 @@
-"""The two releases of a rehearsal: where their code lies, and how it is run.
+"""The two releases of a rehearsal: where their code lies, and how it runs.
 
 The old one is a `git worktree`, so nothing of the working tree is touched. It is run by the same interpreter, with the
 folders of its own tree in front of those of the working tree.
@@ -94,7 +94,7 @@ def settings_module() -> str:
 
 
 def _own_path(top: Path) -> list[Path]:
-    """What this process imports from besides the interpreter's own folders: the tree itself, and PYTHONPATH."""
+    """The folders that this process imports from, other than the interpreter's own: the tree and PYTHONPATH."""
     given = {Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
     entries = [Path(entry).resolve() for entry in sys.path]
     own = [entry for entry in entries if entry in given or entry.is_relative_to(top)]
@@ -106,7 +106,7 @@ def _is_installed(path: Path) -> bool:
 
 
 def _path(top: Path, tree: Path) -> tuple[str, ...]:
-    """The same in another tree: what lies in `top` lies in `tree` there."""
+    """The same path in another tree."""
     entries = _own_path(top)
     moved = (tree / entry.relative_to(top) if entry.is_relative_to(top) else entry for entry in entries)
     return tuple(map(str, moved))
@@ -126,7 +126,10 @@ def git(*arguments: str) -> str:
 
 
 def _commit(ref: str | None) -> tuple[str, str]:
-    """The commit of the old release, and what people call it; without `ref` where this branch left the default one."""
+    """The commit of the old release, and its name for people.
+
+    Without `ref` it is the commit at which this branch left the default one.
+    """
     name = ref or _default_branch()
     commit = _commit_of(ref) if ref else git("merge-base", "HEAD", name)
     return commit, f"{commit[:7]} ({name})"

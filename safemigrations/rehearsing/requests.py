@@ -1,4 +1,4 @@
-"""What is noted of requests: how many, how long their statements took, and what went wrong."""
+"""Counts requests, measures their statements, and notes failures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFUSED = "refused"  # and of one that a rule of the project's makes
 
 @dataclass
 class Failure:
-    """A request that failed, or a value that is not what was written; equal ones are counted."""
+    """A failed request, or a value that differs from what was written; equal failures are counted."""
 
     release: str
     model: str  # label of the model
@@ -52,7 +52,7 @@ class Failure:
 
     @property
     def is_of_server(self) -> bool:
-        """Did PostgreSQL refuse it? Else the code of the project did, or one can't tell."""
+        """Did PostgreSQL refuse it? If not, the project's code did, or nobody can tell."""
         return bool(SQLSTATE.fullmatch(self.kind))
 
     @property
@@ -63,7 +63,7 @@ class Failure:
 
 
 class Requests:
-    """The requests of one process since it was asked last."""
+    """The requests of one process since they were last collected."""
 
     def __init__(self, release: str) -> None:
         self.release = release

@@ -14,7 +14,7 @@ Bucket = tuple[float, int, int, float]  # when, requests, errors, worst wait
 
 @dataclass
 class Phase:
-    """A time in which one thing went on."""
+    """A period in which one thing was going on."""
 
     name: str
     began: float  # seconds since the rehearsal began
@@ -27,7 +27,7 @@ class Phase:
     waited: tuple[str, str, str] = ("", "", "")  # release, model and action of the statement that took longest
 
     def add(self, series: Iterable[Bucket]) -> None:
-        """To what others did in the same tenth of a second."""
+        """Add to what others did in the same tenth of a second."""
         known = {bucket[0]: bucket for bucket in self.series}
         for when, requests, errors, wait in series:
             _, before, failed, worst = known.get(when, (when, 0, 0, 0.0))
@@ -40,7 +40,7 @@ class Phase:
 
 @dataclass
 class Request:
-    """What failed, how often, and in which phases."""
+    """A failed request, with the number of failures and their phases."""
 
     model: str
     action: str
@@ -50,7 +50,7 @@ class Request:
 
 @dataclass
 class Finding:
-    """What went wrong, who caused it, and whom it hurt."""
+    """Something that went wrong: who caused it, and who is hurt."""
 
     kind: str  # "error", "lost", "wait", "migrate", "schema"
     release: str  # whose requests it hurt; that of the command, for "migrate"
@@ -73,7 +73,7 @@ class Finding:
 
 @dataclass
 class Rehearsal:
-    """All of it."""
+    """The whole result."""
 
     old: str
     new: str

@@ -1,4 +1,4 @@
-"""Rows for models, with the parents that they need."""
+"""Creates rows for models, with the parents that they need."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEEDS = 5  # rows of a model that were there before, and that nobody deletes
 
 
 def rehearsed_models(alias: str) -> list[Any]:
-    """Those that have a table of their own in this database, parents before those that point at them."""
+    """The models with a table of their own in this database, parents before the models that point at them."""
     return parents_first(
         model
         for model in apps.get_models(include_auto_created=False)
@@ -51,7 +51,7 @@ def parents(model: Any) -> set[Any]:
 
 
 def sent(model: Any) -> list[Any]:
-    """The fields whose values come from whoever writes a row."""
+    """The fields whose values the writer of a row sends."""
     return [
         field
         for field in model._meta.concrete_fields
@@ -66,7 +66,7 @@ def sent(model: Any) -> list[Any]:
 
 
 def checked(model: Any) -> set[str]:
-    """Fields that a check constraint compares with something."""
+    """The fields that a check constraint compares with something."""
     checks = [constraint for constraint in model._meta.constraints if isinstance(constraint, CheckConstraint)]
     conditions = [check.condition for check in checks if isinstance(check.condition, Q)]
     return {name for condition in conditions for name in condition.referenced_base_fields}
@@ -92,7 +92,7 @@ class Rows:
         self.unique: frozenset[str] = frozenset()  # "shop.order.invoice": relations that one release says are unique
 
     def values(self, model: Any, **given: Any) -> dict[str, Any]:
-        """What a release says about a row that it creates, as its own check constraints want it."""
+        """The values of a new row, allowed by the release's own check constraints."""
         for _ in range(TRIES):
             values = self._values(model, given)
             if self._is_allowed(model, values):
@@ -118,7 +118,10 @@ class Rows:
         return self._parent(field) if field.remote_field else self.numbers.value(field)
 
     def create(self, model: Any, **given: Any) -> Any:
-        """With other values where the database or the model refuses some; the last error where it refuses all."""
+        """Create a row, with other values if the database or the model refuses some.
+
+        Raises the last error if all are refused.
+        """
         if self.depth == DEEPEST:
             raise NoValue(f"Making a row of {label(model)} needs rows without end.")
         self.depth += 1
@@ -199,7 +202,7 @@ def _first_keys(model: Any, alias: str) -> list[str]:
 
 
 def fill(rows: Rows, chosen: Iterable[Any], *, each: int) -> dict[str, str]:
-    """Some rows in every table that has none; returns model -> why it has none still."""
+    """Create some rows in every empty table; returns the models that remain empty, with the reasons."""
     failed: dict[str, str] = {}
     for model in chosen:
         if label(model) in MADE_BY_DJANGO or model._base_manager.using(rows.alias).exists():
@@ -213,7 +216,7 @@ def fill(rows: Rows, chosen: Iterable[Any], *, each: int) -> dict[str, str]:
 
 
 def _reason(error: BaseException) -> str:
-    """Why a row could not be made; of one whose parent could not be made, why the parent could not."""
+    """The reason why a row could not be made; if its parent could not be made, the reason for that."""
     if isinstance(error, NoValue):
         return _reason(error.__cause__) if error.__cause__ else str(error)
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

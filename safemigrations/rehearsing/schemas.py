@@ -1,4 +1,4 @@
-"""The schemas of a rehearsal: what each play has to end with, and what `verify` says on the way."""
+"""The schemas of a rehearsal: the one with which each play has to end, and the findings of `verify` on the way."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Schemas:
             connection.close()
 
     def empty(self, play: Play) -> None:
-        """Stock operations may need what no row has; of the rows nothing is compared."""
+        """Remove the rows, as stock operations may need what no row has; rows aren't compared."""
         connection = self.stage.scratch.connect(play.names)
         try:
             tables = [name for name, (kind, *_) in self.before["tables"].items() if kind in "rp"]

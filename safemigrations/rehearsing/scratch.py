@@ -1,4 +1,4 @@
-"""The scratch databases of a rehearsal: beside the test databases, under a name that nobody takes for a real one."""
+"""The scratch databases of a rehearsal, beside the test databases, with names that nobody takes for real ones."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Scratch:
                 self._drop(alias, copy)
 
     def connect(self, names: Names) -> BaseDatabaseWrapper:
-        """A connection of this process to the database, and by its alias from now on; who asks for it closes it."""
+        """Let the alias mean this database in this process; the caller closes the connection."""
         connection = another_connection(self.connection)  # Django keeps one pool for an alias, whatever the database
         connection.settings_dict["NAME"] = names[self.alias]
         # Who hears of a new connection, such as contrib.postgres, goes by the alias.
@@ -95,11 +95,11 @@ class Scratch:
         return connection
 
     def _take_lock(self) -> None:
-        """For as long as this process is there: so others see that these databases are in use."""
+        """Hold a lock as long as this process lives, so that others see that its databases are in use."""
         self.server.execute("SELECT pg_advisory_lock(%s, %s)", [LOCK, int(self.key, 16)])
 
     def _drop_left(self) -> None:
-        """What rehearsals that were killed have left here."""
+        """Drop what killed rehearsals have left here."""
         begins = self.title.removesuffix(self.key)
         self.server.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [begins])
         for (name,) in self.server.fetchall():
@@ -164,7 +164,7 @@ def _on_server(connection: BaseDatabaseWrapper, statement: str) -> None:
 
 
 def restore(connection: BaseDatabaseWrapper, dump: Path) -> None:
-    """What pg_dump wrote: a script, or an archive of pg_restore's."""
+    """Restore what pg_dump wrote: a script, or an archive for pg_restore."""
     (psql, *arguments, name), environment = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
     if dump.is_dir() or _begins(dump) == ARCHIVE:
         command = ["pg_restore", *arguments, "--no-owner", "--no-privileges", "--exit-on-error", "-d", name, str(dump)]

@@ -12,7 +12,7 @@ PEOPLE = {"old": "of the old release", "new": "of the new release"}
 
 
 def text(rehearsal: Rehearsal) -> str:
-    """What is left to be said when head and phases were told."""
+    """The rest of the output, after head and phases were printed."""
     return "\n".join(_lines(rehearsal))
 
 

@@ -1,4 +1,4 @@
-"""What the servers of one release do all day, for whatever models that release has.
+"""Sends the requests that the servers of a release would send, whatever models the release has.
 
 Each process works on rows that it made itself, so that two of them don't get into each other's way. What it wrote is
 kept in a ledger, which the other release reads, too.
@@ -51,13 +51,13 @@ class Traffic(Writing):
     # What a process is asked to do.
 
     def go_on(self) -> None:
-        """Until the next message arrives, but everything once: what is asked of a phase is what can go wrong in it."""
+        """Send requests until the next message arrives, but each kind at least once: all can fail in a phase."""
         self.round()
         while not self.over():
             self.round(self.over)
 
     def round(self, over: Callable[[], bool] = lambda: False) -> None:
-        """Everything once, unless it is over before."""
+        """Send each kind of request once, unless the time is over before."""
         for model in self.chosen:
             self.use(model)
             if over():
@@ -163,11 +163,14 @@ class Traffic(Writing):
         return False  # type: ignore[unreachable]  # a request swallows its error
 
     def delete_parents_of(self, families: Sequence[Family]) -> list[Family]:
-        """Those whose parent this release knows; whose is gone is returned."""
+        """Delete the parents of these families that this release knows; returns those whose parent is gone."""
         return [family for family in families if family[3] in self.known and self.delete_parent(family)]
 
     def read_children(self, families: Sequence[Family]) -> None:
-        """Whatever has become of them, reading them is no error; and nothing points at what is gone."""
+        """Read the children, whatever became of them.
+
+        Reading must not fail, and no child may point at a missing parent.
+        """
         for child, pk, name, _, parent_pk in families:
             model = self.known[child]
             with self.request(model, f"read after its {name} was deleted"):
@@ -199,7 +202,7 @@ class Traffic(Writing):
                 self.requests.lose(model, field, message)
 
     def touch(self, ledger: Ledger) -> Ledger:
-        """Change rows of the other release as this one would, all their columns, and tell what they have now."""
+        """Change all columns of the other release's rows as this release would, and return what they hold now."""
         before, self.ledger = self.ledger, {}
         for key in ledger:
             name, _, pk = key.partition(" ")

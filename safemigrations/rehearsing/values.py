@@ -1,4 +1,4 @@
-"""Values for fields: each differs from the one before, so unique columns take it, and a value that is lost is seen.
+"""Values for fields. Each differs from the one before, so unique columns accept them, and a lost value is noticed.
 
 What a field of a project's own holds says SAFEMIGRATIONS["REHEARSAL_VALUES"]. Fields that nobody here knows are left to
 model-bakery, which also reads its own setting BAKER_CUSTOM_FIELDS_GEN.
@@ -36,7 +36,7 @@ LARGE = 1_000_000_000
 
 
 class NoValue(CommandError):
-    """Nobody knows what a field holds."""
+    """Nobody knows what the field holds."""
 
 
 class Numbers:
@@ -73,7 +73,7 @@ def text(field: Any, number: int, numbers: Numbers) -> str:
 
 
 def short(number: int, length: int) -> str:
-    """The last digits, which differ most; as few as the column takes."""
+    """The last digits, which differ most, as many as the column takes."""
     written = ""
     while number and len(written) < length:
         number, digit = divmod(number, len(DIGITS))
@@ -171,7 +171,7 @@ def _baked(field: Any) -> Any:
 
 @cache
 def literals_of(model: Any) -> dict[str, list[Any]]:
-    """Field -> the values that its check constraints compare it with, and those beside."""
+    """For each field the values to which its check constraints compare it, and the values next to them."""
     collected: dict[str, list[Any]] = {}
     for constraint in model._meta.constraints:
         if isinstance(constraint, CheckConstraint):

@@ -1,4 +1,4 @@
-"""What the failures of a rehearsal mean: which of them the change caused, and which operation that was."""
+"""Judges failures: which of them the change caused, and by which operation."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Verdict:
         return list(dict.fromkeys(self.changes.model_names.get(model, model) for model in models if model))
 
     def withdraw(self) -> None:
-        """Leave out what has happened since where nothing changes."""
+        """Remove failures that also happen where nothing changes."""
         withdrawn = [(phase, failure) for phase, failure in self.noted if _key(failure) in self.quiet]
         for phase, failure in withdrawn:
             _add(phase, failure, -1)
@@ -89,7 +89,7 @@ class Verdict:
         self.noted = [(phase, failure) for phase, failure in self.noted if _key(failure) not in self.quiet]
 
     def notes(self) -> Iterator[str]:
-        """What is no finding, and worth a word."""
+        """Remarks that are no findings."""
         if self.repeated:
             yield (
                 f"Generated values repeat in {', '.join(sorted(self.repeated))}, whose tables the change leaves alone. "
@@ -163,7 +163,7 @@ def _key(failure: Failure) -> tuple[str, ...]:
 
 
 def _told_by(failure: Failure, finding: Finding) -> tuple[str, ...]:
-    """What two have in common that are told as one: also what PostgreSQL says in the same words of another table."""
+    """What two failures share that are told as one: also PostgreSQL's same words about another table."""
     if failure.is_of_server and not failure.constraint and finding.cause:
         return failure.release, failure.kind, failure.message, finding.cause.place
     return _key(failure)
@@ -192,7 +192,7 @@ def _count(finding: Finding, phase: Phase, failure: Failure) -> None:
 
 
 def cause_of(failure: Failure, touched: Iterable[Touched]) -> Touched | None:
-    """The operation that has most to do with what PostgreSQL names."""
+    """The operation that is closest to the names in PostgreSQL's message."""
     words = {failure.column, failure.constraint, *QUOTED.findall(failure.message)} - {""}
     words |= {word for pair in DOTTED.findall(failure.message) for word in pair}
     return best(touched, words, failure.model, table=failure.table)
@@ -218,7 +218,7 @@ def best(touched: Iterable[Touched], words: set[str], model: str, *, table: str 
 
 
 def _end_of(output: str) -> str:
-    """What a command said last, without its traceback."""
+    """The last words of a command, without a traceback."""
     lines = output.strip().splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith(("CommandError", "Traceback"))]
     kept = lines[starts[-1] :] if starts else lines[-5:]

@@ -1,4 +1,4 @@
-"""A process of one release. It loads the release's code once, and forks for each client that the rehearsal asks for.
+"""A process of one release: it loads the code once, and forks for each client of the rehearsal.
 
     python -m safemigrations.rehearsing.worker FD
 
@@ -64,7 +64,7 @@ class Client:
     # What it may be asked.
 
     def look(self) -> dict[str, Any]:
-        """What the code of this release is."""
+        """Describe the code of this release."""
         loader = MigrationLoader(None)
         return {
             "migrations": sorted(".".join(key) for key in loader.disk_migrations),
@@ -111,10 +111,10 @@ class Client:
         return {**self.traffic.requests.answer(), "returned": returned}
 
     def pause(self) -> None:
-        """Nothing: who goes on until the next message arrives has stopped."""
+        """Does nothing; the arrival of its message stops go_on()."""
 
     def leave(self) -> None:
-        """Let no session stay behind."""
+        """Close the sessions."""
         connections.close_all()
 
     # How.

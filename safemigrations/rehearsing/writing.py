@@ -1,4 +1,4 @@
-"""Requests that write rows of one model, as the servers of a release send them."""
+"""Requests that write rows of one model, as servers send them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Writing:
         return None, None  # type: ignore[unreachable]  # a request swallows its error
 
     def changes(self, model: Any) -> dict[str, Any]:
-        """New values for what is plain: no key, no relation, nothing that is unique or checked."""
+        """New values for plain fields: no keys, no relations, nothing unique or checked."""
         bound = {name for names in unique_sets(model) for name in names} | checked(model)
         plain = [f for f in sent(model) if not f.remote_field and not f.unique and f.name not in bound]
         return {field.name: self.rows.value(field) for field in plain}

@@ -1,4 +1,4 @@
-"""The Backfill in the place of RunSQL or RunPython, where it is known to do the same to the same rows."""
+"""The Backfill that replaces RunSQL or RunPython, if it is known to do the same to the same rows."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Arguments(Data):
 def instead_of(
     operation: Operation, migration: Migration, state: ProjectState, free: Callable[[str], str]
 ) -> Filled | None:
-    """None where no Backfill is known to do the same. `free` gives a name that the file doesn't have yet."""
+    """The Backfill; None if none is known to do the same. `free` gives a name that the file doesn't have yet."""
     if isinstance(operation, migrations.RunSQL):
         given = _of_sql(operation, migration.app_label, state)
     elif isinstance(operation, migrations.RunPython):

@@ -11,14 +11,14 @@ CONCURRENTLY = "PostgreSQL refuses CONCURRENTLY inside a transaction"
 
 
 def sql() -> ModuleType:
-    """Only where pglast is installed there is a finding about SQL."""
+    """The reader of SQL; findings about SQL exist only if pglast is installed."""
     from . import sql
 
     return sql
 
 
 def with_noop(code: str) -> str:
-    """RunPython that can be gone back behind; empty where its arguments aren't written out."""
+    """RunPython with a way back that does nothing; empty if its arguments aren't written out."""
     places, call = Places(f"({code})"), ast.parse(f"({code})", mode="eval").body
     if not isinstance(call, ast.Call) or any(word.arg in (None, "reverse_code") for word in call.keywords):
         return ""

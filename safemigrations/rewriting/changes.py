@@ -1,4 +1,4 @@
-"""What a rewriting comes to: the files, as a diff or on the disk, and the sentences about them."""
+"""The result of a rewriting: the files, as a diff or on disk, and the sentences about them."""
 
 from __future__ import annotations
 

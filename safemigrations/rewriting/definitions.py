@@ -1,4 +1,4 @@
-"""What stands at the top of a file beside the migration: functions, constants and imports go with what uses them."""
+"""Removes functions, constants and imports at the top of a file together with their last use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Import = ast.Import | ast.ImportFrom
 
 
 def without_unused(text: str, before: str) -> str:
-    """Without what the text used before and uses no more."""
+    """The text without what the former text used and this one doesn't."""
     gone = _used(ast.parse(before)) - _used(ast.parse(text))
     return edited(text, _removals(ast.parse(text), Places(text), gone)) if gone else text
 

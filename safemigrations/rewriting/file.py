@@ -20,11 +20,11 @@ Keys = list[tuple[str, str]]
 
 
 class CannotRewrite(Exception):
-    """Why a file stays as it is."""
+    """Says why a file stays as it is."""
 
 
 class Content(Data):
-    """What a file is to hold. None leaves an attribute of the class as it is."""
+    """The new content of a file. None leaves an attribute of the class unchanged."""
 
     operations: list[Element]
     imports: set[str]
@@ -83,7 +83,7 @@ class MigrationFile:
         return next(name for name in names if name not in there)
 
     def with_content(self, content: Content) -> str:
-        """The whole file; what belongs to operations that went elsewhere goes with them."""
+        """The whole file; what belongs to operations that were moved elsewhere goes with them."""
         text = edited(self.text, [*self._attributes(content), *self._operations(content)])
         text = with_imports(without_unused(text, self.text), content.imports)
         return text if self.newline == "\n" else text.replace("\n", self.newline)
@@ -118,7 +118,7 @@ class MigrationFile:
             yield self._without(statement)
 
     def _set(self, name: str, value: str, remark: str = "", *, first: bool = False) -> Iterator[Edit]:
-        """Where the attribute stands; a new one at the beginning of the class, or before the operations."""
+        """Set the attribute where it is; a new one is added at the beginning of the class, or before the operations."""
         if there := self._value(name):
             yield Edit(self.places.start(there), self.places.end(there), value)
             return
@@ -134,13 +134,13 @@ class MigrationFile:
         return f"[{', '.join(f'({quote}{label}{quote}, {quote}{name}{quote})' for label, name in keys)}]"
 
     def _first_line(self, line: int) -> int:
-        """With the comments right above it."""
+        """The line with the comments right above it."""
         while line > 1 and self.places.lines[line - 2].lstrip().startswith("#"):
             line -= 1
         return line
 
     def _without(self, statement: ast.stmt) -> Edit:
-        """And without the empty line below it."""
+        """Without the statement, and the empty line below it."""
         last = statement.end_lineno or statement.lineno
         last += not self.places.lines[last].strip()
         return Edit(self.places.line_start(statement.lineno), self.places.after_line(last), "")

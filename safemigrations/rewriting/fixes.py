@@ -1,4 +1,4 @@
-"""Every fix that can be made in a project, and what is left alone, with the reason."""
+"""Every fix that can be made in a project, and the files that are left alone, with the reasons."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fixes(found: Report, since: str = "") -> Fixes:
 
 
 def _fixed(fixer: Fixer, untouchable: Untouchable) -> Fix | None:
-    """Only where something could be done it matters that it may not be done."""
+    """The fix. Whether the file may be touched is asked only if there is one."""
     fix = fixer.fix()
     if fix and (why := untouchable.why(fixer.migration)):
         raise CannotRewrite(why)

@@ -44,7 +44,7 @@ LOCK_IS_HELD = "safemigrations.E210"
 
 
 class Piece(Data):
-    """An operation as it is going to stand in a file. `origin`: the index of the one that it comes from."""
+    """An operation in its new place. `origin` is the index of the operation that it comes from."""
 
     operation: Operation
     element: Element
@@ -56,7 +56,7 @@ class Piece(Data):
 
 
 class Written(Data):
-    """A file before and after; `before` is None for one that is new."""
+    """A file before and after; `before` is None for a new file."""
 
     path: Path
     before: str | None
@@ -64,7 +64,7 @@ class Written(Data):
 
 
 class Fix(Data):
-    """What becomes of one migration; `notices` are for the person who asked for it."""
+    """The result for one migration; `notices` are for the person who asked for it."""
 
     app_label: str
     migration: str
@@ -88,7 +88,7 @@ class Fixer:
         self.filled: dict[int, Filled] = {}  # how each Backfill is written
 
     def fix(self) -> Fix | None:
-        """None where nothing can be done about its findings."""
+        """None if nothing can be done about the findings."""
         parts = self._parts(self._pieces())
         if not self.changes and len(parts) == 1 and self._atomic(parts[0]) == self.migration.atomic:
             return None
@@ -201,7 +201,7 @@ class Fixer:
     # Files.
 
     def _parts(self, pieces: list[Piece]) -> list[list[Piece]]:
-        """In pieces that are wholly atomic or wholly not. What a person made not atomic stays one file."""
+        """Pieces that are wholly atomic or wholly not. A migration that people made non-atomic stays one file."""
         if not self.migration.atomic:
             return [pieces]
         groups, of_sql = list[Group](), [piece.outside for piece in pieces if piece.outside is not None]
@@ -238,7 +238,7 @@ class Fixer:
         return Written(path, self.file.raw if is_last else None, self.file.with_content(content))
 
     def _new_tables(self, parts: list[list[Piece]], names: list[str], number: int) -> Keys | None:
-        """Those of the same migration that make a table which this part changes, and whom it named before."""
+        """The migrations of the same release whose tables this part changes, and those that it named before."""
         own = [piece.operation for piece in parts[number] if not is_ours(piece.operation)]
         changed = {model_named_by(operation).lower() for operation in own}
         anything = any(isinstance(operation, BY_HAND) for operation in own)  # what it changes stands in no argument

@@ -1,4 +1,4 @@
-"""The imports of a file: what its new operations need comes, what nothing uses any more goes."""
+"""The imports of a file: adds those that new operations need, and removes unused ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _with(text: str, statement: str) -> str:
 
 
 def _gives(node: ast.stmt, wanted: ast.stmt) -> bool:
-    """Does it import the same under the same name?"""
+    """Does the import give the same object the same name?"""
     same = type(node) is type(wanted) and getattr(node, "module", None) == getattr(wanted, "module", None)
     names = {(alias.name, alias.asname) for alias in getattr(node, "names", ())}
     return same and {(alias.name, alias.asname) for alias in getattr(wanted, "names", ())} <= names

@@ -1,4 +1,4 @@
-"""Which migrations can be written with Django's own operations: those that are through everywhere."""
+"""Finds the migrations that can be written with Django's own operations: their contract is done everywhere."""
 
 from __future__ import annotations
 

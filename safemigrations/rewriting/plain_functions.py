@@ -43,7 +43,7 @@ class NotPlain(Exception):
 
 
 class Plain(Data):
-    """What it sets, as Python: a dictionary, or the text of a function of the row."""
+    """The values that it sets, as Python: a dictionary, or the text of a function of the row."""
 
     chain: Chain
     values: dict[str, str]
@@ -237,7 +237,7 @@ def _names(model: ModelState) -> set[str]:
 
 
 def _is_own(name: str, model: ModelState) -> bool:
-    """A column of the model's own table that one can set, and no relation."""
+    """Is it a plain column of the model's own table, which can be set and is no relation?"""
     field = model.fields.get(name)
     return field is not None and not field.remote_field and not getattr(field, "generated", False)
 

@@ -39,7 +39,7 @@ def values_and_where(node: Any, table: Table) -> tuple[str, str] | None:
 
 
 def _is_same_value(value: Any, column: str, table: Table) -> bool:
-    """Is it of the kind of the column, so that neither PostgreSQL nor Django converts it?"""
+    """Does the value have the kind of the column, so that neither PostgreSQL nor Django converts it?"""
     field = table.field(column)
     if field is None or not type(field).__module__.startswith("django.db.models"):
         return False

@@ -22,7 +22,10 @@ def replaced(
     context_of: Callable[[ProjectState, ProjectState], Context],
     safe_form: Callable[[Operation, Context], Form],
 ) -> list[tuple[Operation, Form]]:
-    """In the order that makemigrations gives them; also what has to go before a field does."""
+    """The operations in their safe form, in the order of makemigrations.
+
+    Operations that must precede a removed field are among them.
+    """
     forms: list[tuple[Operation, Form]] = []
     for each in tables_first(operations):
         for operation in (*what_is_over(each, context_of(state, state).app_label, state), each):

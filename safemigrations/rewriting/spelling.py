@@ -1,4 +1,4 @@
-"""How an operation is spelled that takes the place of another one in a file."""
+"""Spells an operation that replaces another one in a file."""
 
 from __future__ import annotations
 

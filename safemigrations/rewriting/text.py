@@ -11,7 +11,7 @@ from ..data import Data
 
 
 class Edit(Data):
-    """What stands from `start` to `end` becomes `text`."""
+    """Replaces what stands from `start` to `end` by `text`."""
 
     start: int
     end: int

@@ -1,4 +1,4 @@
-"""Which files may not be written anew: what somebody may have applied as it is now."""
+"""Finds the files that may not be rewritten, because somebody may have applied them as they are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..typed import is_configured
 
 
 class Untouchable(Data):
-    """What is known of where migrations are applied. `unasked`: the databases that couldn't be asked, and why."""
+    """Where migrations are applied, as far as is known. `unasked`: databases that could not be asked, and why."""
 
     applied: dict[Key, str]  # the alias of a database that has it
     ref: str  # the branch that others have

@@ -102,7 +102,10 @@ def second_connection(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseW
 
 
 def _open(own: BaseDatabaseWrapper) -> None:
-    """Where too few connections are allowed, one that somebody has just closed counts until the server has ended it."""
+    """Open the connection.
+
+    If few connections are allowed, one that was just closed counts until the server has ended it.
+    """
     end = time.monotonic() + SOON
     while not own.connection:
         try:
@@ -140,7 +143,7 @@ def _begin(own: BaseDatabaseWrapper) -> None:
 
 
 def look(connection: BaseDatabaseWrapper) -> None:
-    """Raise StepFailed where this run has lost its lock, which lives as long as its transaction, or its schema."""
+    """Raise StepFailed if this run has lost its lock, which lives as long as its transaction, or its schema."""
     own = _own.get({}).get(connection.alias)
     try:
         if own:
@@ -189,7 +192,7 @@ def _refuse_to_leave_it(connection: BaseDatabaseWrapper, work: int) -> None:
 
 
 def key_of(lock: int, connection: BaseDatabaseWrapper) -> int:
-    """The key of WORK or OWN: runs in the schemas of different tenants don't wait for each other."""
+    """The key of WORK or OWN: runs in different tenants' schemas don't wait for each other."""
     tenant = tenant_of(connection)
     return OF_TENANTS[lock] << 32 | int.from_bytes(sha256(tenant.encode()).digest()[:4]) if tenant else lock
 
@@ -214,7 +217,7 @@ _HOLDERS = (
 
 
 def _holder(connection: BaseDatabaseWrapper) -> Blocker | None:
-    """The one that does the work, as long as it has that lock."""
+    """The session that does the work, while it holds that lock."""
     work, own = (_holders(key_of(lock, connection)) for lock in (WORK, OWN))
     pid: int | None = _value(connection, f"SELECT coalesce(({work}), ({own}))")
     return session_of(connection, pid) if pid else None

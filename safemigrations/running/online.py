@@ -1,4 +1,4 @@
-"""Statements that may take long and block neither reads nor writes, each outside a transaction."""
+"""Sends statements that may take long and block neither reads nor writes, each outside a transaction."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _tell_old_snapshots(session: Session, step: Step) -> None:
 
 
 def old_snapshots(connection: BaseDatabaseWrapper) -> list[Blocker]:
-    """CONCURRENTLY waits until every older snapshot is gone: whose those are."""
+    """The sessions with older snapshots: CONCURRENTLY waits until all of these are gone."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pid, application_name, backend_type, coalesce(state, ''),"

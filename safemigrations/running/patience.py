@@ -1,4 +1,4 @@
-"""How long to stand in the queue for a lock, by what was seen of those who hold it.
+"""Decides how long to stand in the queue for a lock, by what was seen of the sessions that hold it.
 
 Whoever comes after a waiting request waits as long as the request does. Behind a holder that stays, NOWAIT gets the
 lock as early as a place in the queue would. So a place is for one case alone: short transactions that hold the table
@@ -45,7 +45,7 @@ class Patience:
         self.places = 0  # of the usual length at most
 
     def next(self, who: Sequence[Blocker], waited: float) -> Attempt:
-        """What to try after a look at those who are in the way, `waited` seconds after the first try."""
+        """The next try, after a look at the sessions in the way, `waited` seconds after the first try."""
         self._remember(who)
         if any(blocker.is_long for blocker in who):
             return Attempt(None)
@@ -62,7 +62,7 @@ class Patience:
         return Attempt(None)
 
     def _longer(self, waited: float) -> float | None:
-        """What most of the holders need, in seconds, where that is longer than usual and still within the limit."""
+        """The seconds that most of the holders need, if that is longer than usual and within the limit."""
         life = self._most
         if waited < GROWS_AFTER or not self.usual < life <= self.limit:
             return None
@@ -70,7 +70,7 @@ class Patience:
 
     @property
     def _most(self) -> float:
-        """Nine of ten of the lives are no longer than this."""
+        """The life that nine of ten holders don't exceed."""
         return sorted(self.lives)[len(self.lives) * 9 // 10] if self.lives else 0.0
 
     def _remember(self, who: Sequence[Blocker]) -> None:
@@ -81,7 +81,7 @@ class Patience:
             self.first = frozenset(now)
 
     def _is_worth_a_place(self, longest: float) -> bool:
-        """Do the holders change, and will those of now have ended within so many seconds?"""
+        """Do the holders change, and will the present ones have ended within this many seconds?"""
         if not self.there:
             return True  # nobody was seen: they are too short for a look, or nobody knows which tables it is about
         if not self.lives or self.first is None or not self.there.keys().isdisjoint(self.first):

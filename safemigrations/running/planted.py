@@ -1,4 +1,4 @@
-"""Functions that somebody else has made under names of ours.
+"""Finds functions that others have created under names of ours.
 
 CREATE OR REPLACE leaves a function to its owner, who may change what it does afterwards: with the rights of whoever
 writes to the table.

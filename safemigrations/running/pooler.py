@@ -1,4 +1,4 @@
-"""Is there a pooler between this process and the server?
+"""Finds out whether a pooler stands between this process and the server.
 
 In transaction mode each transaction may run in another session of the server: a lock of the session stays behind on one
 that the pooler hands to somebody else, and settings of a session become another one's. A server gives its client a key

@@ -1,4 +1,4 @@
-"""What a plan would send to this server, without sending it."""
+"""Shows what a plan would send to this server, without sending it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def preview(session: Session, plan: Plan, *, after: Sequence[str] = ()) -> Itera
 
 
 def _may_change(line: str, tables: Sequence[str]) -> bool:
-    """May the statement change what a question about these tables finds? One that is about an index names no table."""
+    """May the statement change the answer to a question about these tables? One about an index names no table."""
     return line.startswith(("ALTER INDEX", "DROP INDEX")) or any(table in line for table in tables)
 
 
 def _needs_what_goes(step: Step, after: Sequence[str]) -> bool:
-    """Is the step needed only where a column forbids null, which one of these lines ends?"""
+    """Is the step needed only where a column forbids null, and does one of these lines end that?"""
     found = [match.groups() for line in after if (match := DROPS_NOT_NULL.fullmatch(line))]
     return any(column_not_null(table, Name(column).raw) in (step.only_where or "") for table, column in found)
 
@@ -72,7 +72,7 @@ _told: ContextVar[bool] = ContextVar("safemigrations_facts", default=False)
 
 @contextlib.contextmanager
 def telling_facts() -> Iterator[None]:
-    """Say of each step that is shown what kind of work it is, and what it locks."""
+    """Inside the block, add to each printed step the kind of its work and its locks."""
     token = _told.set(True)
     try:
         yield
@@ -85,7 +85,7 @@ _briefly: ContextVar[bool] = ContextVar("safemigrations_briefly", default=False)
 
 @contextlib.contextmanager
 def briefly() -> Iterator[None]:
-    """Leave out what is only looked at, and say how much that is."""
+    """Inside the block, count the steps that only look instead of printing them."""
     token = _briefly.set(True)
     try:
         yield
@@ -94,7 +94,7 @@ def briefly() -> Iterator[None]:
 
 
 def lines_of(steps: Iterable[Step]) -> Iterator[str]:
-    """The lines that a person reads."""
+    """The lines that people read."""
     checks = 0
     for step in steps:
         if _briefly.get() and isinstance(step, Nothing | Proof | Trial | TryTypes):

@@ -1,4 +1,4 @@
-"""Queries that must find no row, and statements that PostgreSQL must accept: what is looked at before a change."""
+"""Looks before a change: queries that must find no row, and statements that PostgreSQL must accept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGES = 10_000  # of a table, read under one snapshot
 
 
 class Contradicted(StepFailed):
-    """Rows contradict a step, so it takes back what was only made for it: its `on_failure`."""
+    """Rows contradict a step, which then removes what was made only for it (`on_failure`)."""
 
 
 def proof(session: Session, step: Proof, *, given: Sequence[str] = ()) -> str:
@@ -28,7 +28,7 @@ def proof(session: Session, step: Proof, *, given: Sequence[str] = ()) -> str:
 
 
 def contradictions(session: Session, query: str, pages_of: str = "", *, given: Sequence[str] = ()) -> str:
-    """The first rows of a query that should find none, and how many more there are; empty if there is none."""
+    """The first rows of a query that should find none, and the number of the others; empty if there are none."""
     named: list[str] = []
     count = 0
     with session.settings(statement_timeout=0):

@@ -1,7 +1,7 @@
-"""What a person sees while steps run: a line for each that does something, who is in the way, how far a long one is.
+"""What people see while steps run.
 
-What is only looked at stands together in one line, unless it fails. `-v 2` prints a line for each step, `-v 3` also the
-statements.
+That is a line for each step with an effect, who is in the way, and the progress of a long step. Steps that only look
+stand together in one line, unless one fails. `-v 2` prints a line for each step, `-v 3` also the statements.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ConsoleReport(Report):
 
     @cached_property
     def last_line(self) -> LastLine | None:
-        """None where a line can't be written over."""
+        """None if a line can't be overwritten."""
         return last_line(self.stdout, self.indent, colored=self.style.SUCCESS("x") != "x")
 
     def hear(self, event: Event) -> None:
@@ -66,7 +66,7 @@ class ConsoleReport(Report):
             self.drawn = False
 
     def close(self) -> None:
-        """What was begun ends here: what is written next, such as an error, gets a line of its own."""
+        """End what was begun: what is written next, such as an error, gets a line of its own."""
         if self.last_line and self.drawn:
             self.last_line.leave()
             self.drawn = False
@@ -106,7 +106,7 @@ class ConsoleReport(Report):
             self._draw(step.why, _since(self.told_meter))
 
     def skip(self, step: Step) -> None:
-        """By an earlier run, or it was never needed: nobody knows which."""
+        """Show a step that an earlier run did, or that was never needed: nobody knows which."""
         if self.verbosity >= EACH_STEP:
             self.line(f"{_column(step.why)} is so already")
 
@@ -125,7 +125,7 @@ class ConsoleReport(Report):
         self.advance(step, fraction, text)
 
     def advance(self, step: Step, fraction: float | None, text: str) -> None:
-        """How far something is: on the last line of a terminal, elsewhere in a line now and then."""
+        """Show progress: in the last line of a terminal, elsewhere in a line now and then."""
         if self.last_line:
             self._draw(step.why, lambda: text, fraction)
         elif time.monotonic() - self.told_meter > METER_EVERY:
@@ -170,7 +170,7 @@ def _is_only_looked_at(step: Step, detail: str) -> bool:
 
 
 def _column(text: str) -> str:
-    """As wide as the column that says what; what is longer goes on in the next line."""
+    """As wide as the column for labels; longer labels continue in the next line."""
     *lines, last = textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     return "\n".join((*lines, f"{last:<{WIDTH}}"))
 

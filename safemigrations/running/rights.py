@@ -1,4 +1,4 @@
-"""Which rights a plan needs that the role hasn't, asked before its first step.
+"""Finds rights that a plan needs and the role lacks, before its first step.
 
 Only the owner of a table may alter it. Who makes an index, a function or a view needs CREATE on its schema.
 https://www.postgresql.org/docs/current/ddl-priv.html
@@ -62,7 +62,10 @@ def refuse_without_rights(session: Session, plan: Iterable[Step]) -> None:
 
 
 def _altered(step: Step) -> dict[str, None]:
-    """What only its owner may alter. A table that foreign keys point at isn't."""
+    """The tables that only their owner may alter.
+
+    A table at which foreign keys point isn't among them.
+    """
     claims = [claim for claim in (*step.takes, *step.frees, *step.works_on) if claim.kind is not Kind.KEY]
     claimed = {claim.quoted_table for claim in claims if claim.table}
     return dict.fromkeys([*sorted(claimed), *filter(None, [getattr(step, "table", "")])])

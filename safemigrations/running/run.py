@@ -1,4 +1,4 @@
-"""What is told of a run, and what an operation knows about the run that it is part of."""
+"""What is told about a run, and what an operation knows about the run around it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ from .settings import INSUFFICIENT_PRIVILEGE
 
 
 class Report:
-    """Tells what happens: first everybody who listens, then who reads this run. This one shows nothing; commands do."""
+    """Tells what happens: first to everybody who listens, then to the reader of this run.
+
+    This one shows nothing; commands do.
+    """
 
     def tell(self, event: Event) -> None:
         listeners.tell(event)
@@ -73,7 +76,7 @@ class Report:
     def meter(self, step: Step, fraction: float, text: str) -> None: ...
 
     def advance(self, step: Step, fraction: float | None, text: str) -> None:
-        """How far a statement is that is under way."""
+        """Show the progress of the statement under way."""
         self.progress(step, text)
 
     def rest(self, step: Step, reason: str) -> None:
@@ -85,7 +88,7 @@ class Report:
     def done(self, step: Step, seconds: float, detail: str = "") -> None: ...
 
     def meanwhile(self, text: str) -> AbstractContextManager[None]:
-        """What is under way while the block runs, apart from steps."""
+        """Show what is under way during the block, apart from steps."""
         return contextlib.nullcontext()
 
     def sum_up(self) -> None:
@@ -103,7 +106,7 @@ SYNTAX_ERROR = "42601"
 
 
 def hint_of_drift(connection: BaseDatabaseWrapper, error: DatabaseError) -> str:
-    """How to find out why, where an object isn't there, is there already, or isn't what the statement takes it for."""
+    """Where to look if an object is missing, exists already, or isn't what the statement takes it for."""
     code = sqlstate(error)
     if not code.startswith("42") or code in (SYNTAX_ERROR, INSUFFICIENT_PRIVILEGE):
         return ""
@@ -125,7 +128,7 @@ def explain(connection: BaseDatabaseWrapper, step: Step, error: DatabaseError) -
 
 
 def _may_be_hidden(step: Step, error: DatabaseError) -> bool:
-    """With row_security = off, rows that a policy would hide are an insufficient privilege."""
+    """With row_security = off, rows that a policy hides raise insufficient_privilege."""
     return bool(step.reads) and sqlstate(error) == INSUFFICIENT_PRIVILEGE
 
 
@@ -151,7 +154,7 @@ class Run:
     before: Callable[[Ahead], None] = nothing_before  # told what a run that isn't the first is going to do
 
     def is_alone(self, app_label: str, *models: str) -> bool:
-        """Can no release but this run know the tables of these models?"""
+        """Does no release but this run know the tables of these models?"""
         return self.fresh or all((app_label, model.lower()) in self.created for model in models)
 
     @property
@@ -163,7 +166,7 @@ _sending: ContextVar[bool] = ContextVar("safemigrations_sending", default=False)
 
 
 def is_sending() -> bool:
-    """Is a runner at work? Its statements carry their own timeouts."""
+    """Is a runner at work? Its statements have timeouts of their own."""
     return _sending.get()
 
 

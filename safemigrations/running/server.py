@@ -1,4 +1,4 @@
-"""What a server has to be before a run begins: found before anything is touched, and said in a sentence."""
+"""Checks the server and the session before a run begins, and says in a sentence what is wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .settings import READABLE, settled
 
 @contextlib.contextmanager
 def writable(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """A session that can write, and whose answers can be read. Raises StepFailed for one that can't, or psycopg2."""
+    """A session that can write, and that psycopg 3 reads. Raises StepFailed for any other."""
     if connection.vendor != "postgresql":
         yield
         return
@@ -61,7 +61,7 @@ def _a_standby(connection: BaseDatabaseWrapper) -> str:
 
 
 def refuse_unreadable(connection: BaseDatabaseWrapper) -> None:
-    """Raise StepFailed for a role that can't read what commands that only print read."""
+    """Raise StepFailed for a role that can't read the tables which commands that only print need."""
     if connection.vendor != "postgresql":
         return
     with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""One connection on which steps are run: what is asked of it, what is sent to it, and who is told."""
+"""A connection on which steps run: asks it, sends to it, and tells the report."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Session:
             cursor.execute(sql)
 
     def rows_after(self, statements: Sequence[str], query: str) -> list[tuple[Any, ...]]:
-        """What the query finds after the statements, which are rolled back."""
+        """The result of the query after the statements, which are rolled back."""
         with transaction.atomic(using=self.connection.alias):
             for sql in statements:
                 self._execute(sql)
@@ -51,10 +51,10 @@ class Session:
         return rows
 
     def ready(self) -> AbstractContextManager[None]:
-        """Have for a while the settings that our statements depend on."""
+        """Inside the block, the session has the settings that our statements depend on."""
         return settled(self.connection)
 
     def settings(self, **values: int) -> AbstractContextManager[None]:
-        """Change timeouts of the session for a while, in milliseconds; afterwards they are as they were."""
+        """Inside the block, the session has these timeouts, in milliseconds; afterwards the former ones."""
         values = {**values, "transaction_timeout": 0}  # unknown before PostgreSQL 17, and left out there
         return settled(self.connection, {name: literal(str(value)) for name, value in values.items()})

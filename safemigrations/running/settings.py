@@ -1,4 +1,4 @@
-"""What a session has set while a plan is carried out, whatever its database, its role or its pooler sets.
+"""Sets what a session needs while a plan is carried out, whatever its database, its role or its pooler sets.
 
 Values are read and written, names are found and rows are seen in the way that the plan means. Afterwards the session is
 as it was: the statements of the project's own migrations run in the session that the project has configured.
@@ -115,7 +115,7 @@ def settled(connection: BaseDatabaseWrapper, wanted: Mapping[str, str] = STEADY)
 
 
 def _settle_again(connection: BaseDatabaseWrapper, **_: object) -> None:
-    """Whoever closes a connection gets another one with the next statement."""
+    """Set them again on a new connection: whoever closes a connection gets another one with the next statement."""
     held, all_held = _current.get(), list[_Settled]()
     while held:
         all_held.append(held)

@@ -41,7 +41,7 @@ class Signed(models.Model):
 
     @property
     def is_signed(self) -> bool:
-        """With SECRET_KEY, or one of SECRET_KEY_FALLBACKS. Without a key nobody can tell."""
+        """Is it signed with SECRET_KEY or one of SECRET_KEY_FALLBACKS? Without a key nobody can tell."""
         return all_or_none(constant_time_compare(self.signature, each) for each in self._signatures())
 
     def _signatures(self) -> Iterator[str]:
@@ -58,7 +58,7 @@ class Signed(models.Model):
 
 
 def all_or_none(matches: Iterator[bool]) -> bool:
-    """Does one match, or is there nothing to match with?"""
+    """Is one of them true, or are there none?"""
     found = list(matches)
     return any(found) or not found
 
@@ -71,7 +71,7 @@ def _keys() -> list[str | bytes]:
 
 
 def refuse_unsigned(row: Signed, *, cure: str) -> None:
-    """Raise StepFailed for what nobody with SECRET_KEY has written; `cure` is what to do where it is right."""
+    """Raise StepFailed for a row that isn't signed with SECRET_KEY; `cure` says what to do if it is right."""
     if not row.is_signed:
         raise StepFailed(
             f"Row {row.pk} of {row._meta.db_table} ({row}) isn't signed with the SECRET_KEY of this project, so "

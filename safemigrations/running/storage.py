@@ -39,7 +39,7 @@ class Own:
 
 
 def has_table(connection: BaseDatabaseWrapper, model: type[models.Model]) -> bool:
-    """Is the table there? With all the columns that this version knows, then. A run asks until it is."""
+    """Does the table exist? Also adds the columns that only this version knows. A run asks until the table exists."""
     found, table = current_run().own_tables, (connection.alias, schema_of(connection), model._meta.db_table)
     if table in found:
         return True
@@ -52,7 +52,7 @@ def has_table(connection: BaseDatabaseWrapper, model: type[models.Model]) -> boo
 
 
 def is_up_to_date(connection: BaseDatabaseWrapper, model: type[models.Model]) -> bool:
-    """Is the table there with all the columns that this version knows? Asks, and never adds one."""
+    """Does the table exist with all columns that this version knows? Only asks, and adds no column."""
     there = _columns(connection, model)
     return bool(there) and all(field.column in there for field in _fields(model))
 

@@ -1,4 +1,4 @@
-"""What a run was, in a line or two at its end."""
+"""Sums up a run in a line or two at its end."""
 
 from __future__ import annotations
 
@@ -29,13 +29,16 @@ class Summary:
                 self._wait(event.step.why, event.seconds)
 
     def _wait(self, label: str, seconds: float) -> None:
-        """Of what isn't a step of ours, such as RunSQL, only the looks while it waits are told."""
+        """Add a wait.
+
+        Steps of ours tell their waits at the end; of others, such as RunSQL, only the looks during a wait are known.
+        """
         if seconds > self.waits.get(label, 0):
             self.waits[label] = seconds
 
     @property
     def text(self) -> str:
-        """Empty where nothing was done."""
+        """The lines; empty if nothing was done."""
         done = [(self.migrations, "migration"), (self.rows, "row of the contract"), (self.steps, "step")]
         counted = [_counted(count, what) for count, what in done if count]
         if not counted:

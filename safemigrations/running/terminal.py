@@ -1,4 +1,4 @@
-"""What there is to write to: a terminal, whose last line can be written over, or something that keeps every line."""
+"""The output: a terminal, whose last line can be overwritten, or something that keeps every line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .last_line import LastLine
 
 
 def last_line(stdout: OutputWrapper, indent: int, *, colored: bool) -> LastLine | None:
-    """None where a line can't be written over, or where its copies would fill a log: in a pipe and in CI."""
+    """None if a line can't be overwritten, or if its copies would fill a log, as in a pipe and in CI."""
     if not stdout.isatty() or os.environ.get("TERM") == "dumb" or _is_ci():
         return None
     try:
@@ -21,5 +21,5 @@ def last_line(stdout: OutputWrapper, indent: int, *, colored: bool) -> LastLine 
 
 
 def _is_ci() -> bool:
-    """GitHub, GitLab and most others set it; some give their jobs a terminal."""
+    """GitHub, GitLab and most others set the variable; some give their jobs a terminal."""
     return os.environ.get("CI", "").lower() not in ("", "0", "false")

@@ -1,4 +1,4 @@
-"""Steps that are done in one short transaction, behind locks that are taken as locks.py says."""
+"""Carries out steps in one short transaction, behind locks that are taken as locks.py says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TELL_EVERY = 5.0  # seconds between two times that the same wait is told
 
 
 class Waits:
-    """Collects for whom a step waited, and how long."""
+    """Collects whom a step waited for, and for how long."""
 
     def __init__(self, step: Step, report: Report) -> None:
         self.step, self.report = step, report
@@ -38,12 +38,12 @@ class Waits:
             self.report.tell(happened.StepWaiting(self.step, blockers, seconds))
 
     def _is_news(self, blockers: Sequence[Blocker]) -> bool:
-        """Is somebody else in the way now, or has nobody heard of it for a while?"""
+        """Is another session in the way now, or was the last line about it long ago?"""
         others = {blocker.pid for blocker in blockers} - self.told
         return bool(others) or (bool(blockers) and time.monotonic() - self.told_at > TELL_EVERY)
 
     def grew(self, seconds: float) -> None:
-        """Queries may wait so long behind each try from now on: told when it becomes longer."""
+        """Tell that queries may wait this long behind each try from now on, when that becomes longer."""
         if seconds > self.grown:
             self.grown = seconds
             self.report.tell(happened.StepProgress(self.step, self._said(seconds)))
@@ -55,7 +55,7 @@ class Waits:
         )
 
     def end(self, session: Session) -> str:
-        """Note how long was waited, and return what there is to tell."""
+        """Note the seconds of waiting, and return what there is to tell."""
         session.waited += self.seconds
         noting.waited(self.seconds)
         if not self.seconds:
@@ -85,7 +85,7 @@ def send_behind_locks(session: Session, step: Step, wanted: Mapping[str, Lock], 
 
 
 def behind_locks(session: Session, step: Step, wanted: Mapping[str, Lock], act: Callable[[], None]) -> str:
-    """Call `act` in a transaction that has the locks, and tell how long that took to wait for."""
+    """Call `act` in a transaction that has the locks; returns how long the locks were waited for."""
     waits = Waits(step, session.report)
     for attempt in locks.attempts(session.connection, wanted, waits, waits.grew):
         try:

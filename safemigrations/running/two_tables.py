@@ -36,16 +36,16 @@ BETWEEN = 0.001  # seconds between two looks
 
 
 def fit(locks: Mapping[str, Lock]) -> bool:
-    """Are there two tables, and does the step stop those who write to them?"""
+    """Are there two tables, and does the step stop their writers?"""
     return len(locks) == 2 and all(lock.strength >= Lock.SHARE.strength for lock in locks.values())
 
 
 def lock_both(
     connection: BaseDatabaseWrapper, locks: Mapping[str, Lock], seconds: float, lock: Callable[[list[str]], None]
 ) -> None:
-    """Call `lock` with the tables in the order in which they can be had, inside a transaction; `seconds` it may take.
+    """Call `lock`, inside a transaction, with the tables in the order in which they can be had.
 
-    It is called again where it was seen early that it would get only one of them.
+    It may take `seconds`. It is called again if it was seen early that it would get only one of them.
     """
     pair = Pair(connection, locks)
     with Outpost(connection, pair, seconds) as outpost:
@@ -90,7 +90,7 @@ class Pair:
         return time.monotonic() > self.began + LOOKS_FOR
 
     def in_order(self) -> list[str]:
-        """The tables, when nobody has only the last one, or in any order after a while."""
+        """The tables, once nobody has only the last one; after a while in any order."""
         while not self.has_looked_enough:
             seen = self.look(self.connection)
             for table, other in self.both_ways:
@@ -123,7 +123,7 @@ class Pair:
 
 
 class Outpost:
-    """The second connection, in a thread of its own. Where there is none to spare, the step tries without."""
+    """The second connection, in its own thread. If no connection is left, the step tries without it."""
 
     def __init__(self, connection: BaseDatabaseWrapper, pair: Pair, seconds: float) -> None:
         self.connection, self.pair, self.seconds = another_connection(connection), pair, seconds
@@ -141,7 +141,7 @@ class Outpost:
             self.is_over = True
 
     def has_ended_it(self) -> bool:
-        """Has it ended the last try?"""
+        """Has the outpost ended the last try?"""
         with self.deciding:
             ended, self.ended = self.ended, False
         return ended
@@ -156,7 +156,7 @@ class Outpost:
         self.connection.close()
 
     def _table_to_close(self) -> int | None:
-        """The table that nobody is to get any more. Ends the try where the step and a request wait for each other."""
+        """The table that nobody may get any more. Ends the try if the step and a request wait for each other."""
         with self.deciding:
             if self.is_over or self.ended:
                 return None
@@ -172,7 +172,7 @@ class Outpost:
         return None
 
     def _close(self, table: int) -> None:
-        """Stand in its queue. A DO block is a transaction of its own: it keeps no lock where the step has gone."""
+        """Stand in the table's queue. A DO block is a transaction of its own: no lock outlives the step."""
         block = f"BEGIN EXECUTE format('LOCK TABLE %s IN {self.pair.locks[table]} MODE', {table}::regclass); END"
         timeouts = f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {round(self.seconds * 1000)}"
         self._send(f"{timeouts}; DO {dollar_quoted(block)}")

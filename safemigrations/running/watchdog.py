@@ -1,4 +1,4 @@
-"""Ends what has kept others waiting for too long, whatever it is: the last defence of everybody's requests.
+"""Stops a migration that has kept others waiting for too long, whatever it does: the last defence of requests.
 
 A lock_timeout limits how long a statement waits for its lock, and nothing limits how long a transaction then holds it:
 an ALTER TABLE in front of a function that runs for a minute stops a site for that minute. So a second connection looks
@@ -122,7 +122,7 @@ class Watchdog:
             connection.close()
 
     def _waiting(self, connection: BaseDatabaseWrapper) -> list[Waiter]:
-        """Nobody where the server has no connection left: the next look tries again."""
+        """The sessions that wait; none if the server has no connection left: the next look tries again."""
         with contextlib.suppress(Error), connection.cursor() as cursor:
             cursor.execute(WAITING, {"pid": self.pid, "least": self.seconds})
             return [Waiter(*row) for row in cursor.fetchall()]
@@ -130,7 +130,7 @@ class Watchdog:
         return []
 
     def _end(self, connection: BaseDatabaseWrapper) -> None:
-        """Until it has ended: between the look and the statement that ends it another one may have begun."""
+        """Cancel statements until it has ended: another statement may begin between the look and the cancellation."""
         with contextlib.suppress(Error):
             while self._waiting(connection):
                 with connection.cursor() as cursor:
@@ -169,5 +169,5 @@ def _sessions(count: int) -> str:
 
 
 def watching(connection: BaseDatabaseWrapper, label: str, seconds: float | None) -> AbstractContextManager[object]:
-    """The watch over a session, or none where requests may wait for as long as it takes."""
+    """Watch over a session; no watch if requests may wait as long as it takes."""
     return contextlib.nullcontext() if seconds is None else Watchdog(connection, seconds, label)
