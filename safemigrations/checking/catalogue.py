@@ -40,13 +40,13 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.E002",
         "remove_index",
-        "An index goes while the old release still wants it",
+        "An index is dropped while the old release still uses it",
         "`RemoveIndex`",
     ),
     Kind(
         "safemigrations.E010",
         "add_field_with_default",
-        "A column comes that the old release doesn't fill",
+        "A column is added that the old release doesn't fill",
         (
             "`AddField`, NOT NULL, with a default that PostgreSQL can hold; with a volatile `db_default`; a "
             "unique field with one default for all rows (refused); a stored `GeneratedField` or an automatic "
@@ -56,13 +56,13 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.E011",
         "add_field_nullable_then_backfill",
-        "A column comes that only Python can fill",
+        "A column is added that only Python can fill",
         "`AddField`, NOT NULL, whose default only Python can compute",
     ),
     Kind(
         "safemigrations.E012",
         "add_field",
-        "A column comes with an index, a check or a foreign key",
+        "A column is added with an index, a check or a foreign key",
         (
             "`AddField`, nullable or with a `db_default`, with an index, unique, a check or a foreign key; a "
             "many-to-many field"
@@ -71,19 +71,19 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.E020",
         "remove_field",
-        "A column goes while the old release still uses it",
+        "A column is dropped while the old release still uses it",
         "`RemoveField`; refused for a primary key",
     ),
     Kind(
         "safemigrations.E021",
         "delete_model",
-        "A table goes while the old release still uses it",
+        "A table is dropped while the old release still uses it",
         "`DeleteModel`; refused if the same release gives the table's name to another table",
     ),
     Kind(
         "safemigrations.E030",
         "remove_constraint",
-        "A constraint goes while the old release may need it",
+        "A constraint is dropped while the old release may need it",
         "`RemoveConstraint`",
     ),
     Kind(
@@ -134,7 +134,7 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.E042",
         "drop_default",
-        "A default goes while the old release relies on it",
+        "A default is dropped while the old release relies on it",
         "`AlterField` that drops a `db_default`",
     ),
     Kind(
@@ -149,7 +149,7 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.E044",
         "alter_order_with_respect_to",
-        "The column _order comes or goes",
+        "The column _order is added or dropped",
         "`AlterOrderWithRespectTo` that adds or removes the column `_order`",
     ),
     Kind(
@@ -178,19 +178,19 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.E053",
         "move_model",
-        "A table goes that another model has",
+        "A table is dropped that another model uses",
         "`DeleteModel` of a model whose table a model of another app has taken over",
     ),
     Kind(
         "safemigrations.E090",
         "",
-        "An operation of ours in a transaction",
+        "An operation of ours stands in a transaction",
         "one of our operations in a migration that is atomic. Set `atomic = False`.",
     ),
     Kind(
         "safemigrations.E091",
         "",
-        "A decision that isn't worth its name",
+        "An entry of allow_unsafe is wrong",
         "an entry of `allow_unsafe` that has no reason, names an unknown id, or isn't needed",
     ),
     Kind(
@@ -203,31 +203,31 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.E093",
         "",
-        "Nobody watches, and nobody says why",
+        "The watchdog is off without a reason",
         "`max_wait = None` in the class `Migration` without `max_wait_reason`. Applying it is refused, too.",
     ),
     Kind(
         "safemigrations.E100",
         "",
-        "A setting that doesn't exist",
+        "A setting doesn't exist",
         "`SAFEMIGRATIONS` has a key that doesn't exist",
     ),
     Kind(
         "safemigrations.E101",
         "",
-        "A setting that makes no sense",
+        "A setting makes no sense",
         "a value in `SAFEMIGRATIONS` makes no sense",
     ),
     Kind(
         "safemigrations.E102",
         "",
-        "An app that doesn't exist",
+        "An app doesn't exist",
         "`CHECK_APPS` names a label that no installed app has",
     ),
     Kind(
         "safemigrations.W103",
         "",
-        "A baseline that doesn't exist",
+        "A baseline doesn't exist",
         "`BASELINE` names an app or a migration that doesn't exist",
     ),
     Kind(
@@ -316,7 +316,7 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.E205",
         "",
-        "What the old release names goes",
+        "Something that the old release uses is dropped or renamed",
         (
             "SQL: `DROP` or `RENAME` of a table or column that a model had when the migration began; `SET "
             "SCHEMA`, `TRUNCATE`, `RENAME VALUE`; `DROP ... CASCADE`, `REVOKE`, `OWNER TO`, `ENABLE ROW LEVEL "
@@ -326,7 +326,7 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.E206",
         "",
-        "What the old release writes is refused",
+        "Writes of the old release are refused",
         (
             "SQL: `ADD COLUMN NOT NULL` without a default; `DROP DEFAULT` of a `db_default` that it relies on, or of a "
             "NOT NULL column that the same migration adds; a sequence that begins again at 1; a trigger whose function "
@@ -336,7 +336,7 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.E207",
         "",
-        "An index goes while the old release may want it",
+        "An index is dropped while the old release may use it",
         "SQL: `DROP INDEX` without `CONCURRENTLY`; `RemoveIndexConcurrently` of django.contrib.postgres (warning)",
     ),
     Kind(
@@ -417,7 +417,7 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.W306",
         "",
-        "Run again, it does it twice",
+        "Run again, it changes rows twice",
         (
             "Python with `atomic = False`: rows are created, or computed from themselves, and nothing says "
             "which are done"
@@ -441,7 +441,7 @@ KINDS: list[Kind] = [
     Kind(
         "safemigrations.E310",
         "",
-        "The state forgets what the database still wants",
+        "The state forgets what the database still requires",
         (
             "`SeparateDatabaseAndState` whose state removes a field that is NOT NULL without a default; renames a "
             "column or table that keeps its name in the database; removes a model with foreign keys (warning)"
