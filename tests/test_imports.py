@@ -78,16 +78,7 @@ LATE = {
     "console/pushing.py": ["from .metrics import push"],
     "console/views.py": ["from .metrics import TYPE, scraped"],
     "contracts/__init__.py": ["from . import applying"],
-    "management/commands/migrate.py": [
-        "from safemigrations.management import back",
-        "from safemigrations.management import back, leaving",
-        "from safemigrations.management import catching_up",
-        "from safemigrations.management import planning",
-        "from safemigrations.management import verifying",
-        "from safemigrations.management import warning",
-        "from safemigrations.management.contracting import Contracting",
-        "from safemigrations.management.undecided import say_undecided",
-    ],
+    "management/commands/migrate.py": ["from safemigrations.management.migrating import Migrating"],
     "management/commands/safemigrations.py": ["from safemigrations.management.tenants.each import in_schemas"],
     "rehearsing/commands.py": ["from ..operations.base import Change"],
     "inspecting/plan/of_sql.py": [

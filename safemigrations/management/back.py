@@ -17,23 +17,24 @@ from safemigrations.management.leaving import refuse_while_needed
 from safemigrations.typed import applied_state
 
 
-def go_back(command: Any, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+def go_back(migrating: Any, options: dict[str, Any]) -> None:
     """Print the way back, and with neither --plan nor a reason against it go it."""
+    command, connection = migrating.command, migrating.connection
     if options["plan"]:
-        way = _way(command, connection, options)
+        way = _way(connection, options)
         _say(command, way)
         for migration in way.migrations:
             command.stdout.write(f"  Would unapply {migration}")
         return
-    with command.alone(connection, "migrate --to-release"):
-        way = _way(command, connection, options)
-        if command.verbosity:
+    with migrating.alone("migrate --to-release"):
+        way = _way(connection, options)
+        if migrating.verbosity:
             _say(command, way)
         if not options["force"]:
             refuse_while_needed(connection, way.migrations, watch_for=conf.gate_watch())
         if way.migrations:
             _go(command, connection, way)
-            command.report.sum_up()
+            migrating.report.sum_up()
 
 
 def unapplied_by(connection: BaseDatabaseWrapper, targets: Callable[[MigrationExecutor], list[Any]]) -> list[Migration]:
@@ -46,7 +47,7 @@ def unapplied_by(connection: BaseDatabaseWrapper, targets: Callable[[MigrationEx
     return [migration for migration, backwards in plan if backwards]
 
 
-def _way(command: Any, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> WayBack:
+def _way(connection: BaseDatabaseWrapper, options: dict[str, Any]) -> WayBack:
     name = options["to_release"]
     release = release_called(connection, name) if name else release_before_contract(connection)
     return way_back(MigrationExecutor(connection), release)
