@@ -98,3 +98,29 @@ def test_a_model_that_the_table_can_not_be(grown, was, becomes):
     said = grown.manage("makemigrations", "shop", "--noinput").check().stderr
     assert "Tagging takes over" not in said
     assert "AlterField tags of order changes `through`, which Django can't: migrate fails." in said
+
+
+OTHER_TAGS = """
+class Tag(models.Model):
+    pass
+
+class Label(models.Model):
+    pass
+
+class Order(models.Model):
+    tags = models.ManyToManyField({to}, through="Tagging")
+
+class Tagging(models.Model):
+    order = models.ForeignKey(Order, models.CASCADE)
+    tag = models.ForeignKey({to}, models.CASCADE, db_constraint=False)
+"""
+
+
+def test_a_field_through_a_model_that_points_elsewhere_is_altered(project):
+    """Django 6.1 removes and adds it."""
+    project.write_models("shop", OTHER_TAGS.format(to="Tag"))
+    project.manage("makemigrations", "shop").check()
+    project.write_models("shop", OTHER_TAGS.format(to="Label"))
+    said = project.manage("makemigrations", "shop", "--noinput", "--dry-run").check().stdout
+    assert "Alter field tags on order" in said
+    assert "Remove field tags" not in said

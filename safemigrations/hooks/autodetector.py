@@ -31,7 +31,7 @@ from .moved_models import Move, moves, moves_under_another_name
 from .new_keys import let_go
 from .new_tables import name_new_tables
 from .one_column import Succession, successions
-from .through_models import Adoption, adoptions
+from .through_models import Adoption, adoptions, have_one_table
 
 UNDECIDED = (
     "Django's operation is written all the same. Until a person decides, by that way or with allow_unsafe in the file, "
@@ -48,6 +48,7 @@ class SafeMigrationsMixin(MigrationAutodetector):
     generated_operations: dict[str, list[Any]]
     renamed_models: dict[tuple[str, str], str]
     renamed_fields: dict[tuple[str, str, str], str]
+    _get_dependencies_for_foreign_key: Callable[..., list[Any]]
 
     def __init__(self, from_state: ProjectState, to_state: ProjectState, questions: Any = None) -> None:
         super().__init__(from_state, to_state, questioner.wrap(questions, from_state, to_state))
@@ -125,6 +126,27 @@ class SafeMigrationsMixin(MigrationAutodetector):
         for each in self.kept:
             for operation in each.operations:
                 self.add_operation(each.app_label, operation)
+
+    def _generate_removed_field(self, app_label: str, model_name: str, field_name: str) -> None:
+        stock: Any = super()
+        if not self._points_elsewhere(app_label, model_name, field_name):
+            stock._generate_removed_field(app_label, model_name, field_name)
+
+    def _generate_added_field(self, app_label: str, model_name: str, field_name: str) -> None:
+        """Django 6.1 removes and adds a many-to-many field that points at another model. Its table can stay."""
+        stock: Any = super()
+        if not self._points_elsewhere(app_label, model_name, field_name):
+            stock._generate_added_field(app_label, model_name, field_name)
+            return
+        field = self.to_state.models[app_label, model_name].get_field(field_name)
+        needed = self._get_dependencies_for_foreign_key(app_label, model_name, field, self.to_state)
+        self.add_operation(app_label, operations.AlterField(model_name, field_name, field), dependencies=needed)
+
+    def _points_elsewhere(self, app_label: str, model_name: str, field_name: str) -> bool:
+        old_name = self.renamed_models.get((app_label, model_name), model_name)
+        old = self.from_state.models[app_label, old_name].fields.get(field_name)
+        new = self.to_state.models[app_label, model_name].fields.get(field_name)
+        return old is not None and new is not None and have_one_table(old, new)
 
     def _sort_migrations(self) -> None:
         stock: Any = super()

@@ -52,6 +52,14 @@ def adoptions(before: ProjectState, after: ProjectState) -> Iterator[Adoption]:
                 yield from _of_field(key, name, old, field, before, after)
 
 
+def have_one_table(old: Any, new: Any) -> bool:
+    """Are both many-to-many, each with a table that Django makes or both with that of one model?"""
+    if not old.many_to_many or not new.many_to_many:
+        return False
+    named = [str(field.remote_field.through or "").lower() for field in (old, new)]
+    return named[0] == named[1]
+
+
 def _has_own_table(field: Any) -> bool:
     return field.remote_field.through is None and hasattr(field, "db_table")
 
