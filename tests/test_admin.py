@@ -41,7 +41,7 @@ def made(tmp_path_factory) -> Iterator[Project]:
         project.manage("makemigrations", "shop").check()
         project.manage("migrate").check()
         with_users(project)
-        project.sql("INSERT INTO shop_item (name, note) SELECT n::text, '' FROM generate_series(1, 20_000) n")
+        project.sql("INSERT INTO shop_item (name, note) SELECT n::text, '' FROM generate_series(1, 20000) n")
         project.write_models("shop", AFTER)
         project.manage("makemigrations", "shop", input="y\n").check()
         project.manage("migrate").check()

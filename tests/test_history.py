@@ -75,7 +75,7 @@ def test_every_row_that_was_filled_is_counted_where_no_statistics_say_how_many_t
     project.manage("makemigrations", "--name", "first").check()
     project.manage("migrate").check()
     project.sql("ALTER TABLE shop_item SET (autovacuum_enabled = off)")
-    project.sql("INSERT INTO shop_item (name) SELECT 'n' || n FROM generate_series(1, 20_000) n")
+    project.sql("INSERT INTO shop_item (name) SELECT 'n' || n FROM generate_series(1, 20000) n")
     project.write_models("shop", "class Item(models.Model):\n    title = models.CharField(max_length=10)\n")
     project.manage("makemigrations", "--name", "title", input="y\n").check()
     project.manage("migrate").check()
