@@ -1,1 +1,1 @@
-"""What PostgreSQL is asked, and how it spells names. Knows no Django model."""
+"""Questions to PostgreSQL, and the spelling of names. Knows no Django model."""

@@ -1,4 +1,4 @@
-"""DO blocks: statements over what only the catalog knows."""
+"""DO blocks: statements about objects that only the catalog knows."""
 
 from __future__ import annotations
 

@@ -53,12 +53,12 @@ def column_has_no_default(table: str, column: str) -> Probe:
 
 
 def column_of_type(table: str, column: str, type_: str) -> Probe:
-    """Has the column this type, whatever its limits?"""
+    """Does the column have this type, whatever its limits?"""
     return _attribute(table, column, f" AND {_is_of_type(type_)}")
 
 
 def column_has_type(table: str, column: str, type_: str) -> Probe:
-    """Has the column this type, its limits included?"""
+    """Does the column have this type, with its limits?"""
     return _attribute(
         table, column, f" AND replace(format_type(a.atttypid, a.atttypmod), ', ', ',') = {literal(_canonical(type_))}"
     )
@@ -70,7 +70,7 @@ def _canonical(type_: str) -> str:
 
 
 def column_is(table: str, column: str, type_: str, collation: str = "") -> Probe:
-    """Has the column this type, with its limits, and this collation (quoted; that of the type, if empty)?"""
+    """Does the column have this type with its limits, and this collation (quoted; empty: that of the type)?"""
     numbers = "regexp_replace(format_type(a.atttypid, a.atttypmod), '[^0-9,]', '', 'g')"
     wanted = literal(re.sub("[^0-9,]", "", type_))
     of_type = "(SELECT typcollation FROM pg_type WHERE oid = a.atttypid)"
@@ -92,7 +92,7 @@ def columns_of(table: str) -> str:
 
 
 def default_of(table: str, column: str) -> str:
-    """The default of a column as people read it, if it has one."""
+    """The default of a column, for people; no row if it has none."""
     return (
         "SELECT 'default ' || pg_get_expr(d.adbin, d.adrelid) FROM pg_attribute a JOIN pg_attrdef d"
         f" ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attrelid = {regclass(table)}"
@@ -101,7 +101,7 @@ def default_of(table: str, column: str) -> str:
 
 
 def sequence_of(table: str, column: str) -> str:
-    """The sequence that belongs to a column, as people read it."""
+    """The sequence that belongs to a column, for people."""
     return (
         "SELECT 'sequence ' || d.objid::regclass FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid"
         " AND a.attnum = d.refobjsubid JOIN pg_sequence s ON s.seqrelid = d.objid"
@@ -116,7 +116,7 @@ def number_of(column: str, relation: str) -> str:
 
 
 def sequence_beyond(table: str, column: str, limit: int) -> str:
-    """The sequence that numbers a column, and where it stands, if that is beyond the limit."""
+    """The sequence that numbers a column and its position, if that is beyond the limit."""
     return (
         "SELECT c.oid::regclass, pg_sequence_last_value(c.oid) FROM pg_class c"
         f" WHERE c.oid = pg_get_serial_sequence({literal(table)}, {literal(column)})::regclass"

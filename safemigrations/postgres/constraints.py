@@ -29,7 +29,7 @@ def _of_kind(kind: str) -> str:
 
 
 def constraint_missing_everywhere(table: str, name: str) -> Probe:
-    """Have neither the table nor its partitions a constraint of this name?"""
+    """Do the table and its partitions all lack a constraint of this name?"""
     parts = f"SELECT {regclass(table)}::oid UNION SELECT relid::oid FROM pg_partition_tree({regclass(table)})"
     return no_row(f"SELECT FROM pg_constraint WHERE conname = {literal(identifier(name))} AND conrelid IN ({parts})")
 
@@ -53,7 +53,7 @@ def foreign_key_exists(table: str, name: str, *, on_delete: str, validated: bool
 
 
 def foreign_key_of_partitions(table: str, name: str, *, on_delete: str) -> Probe:
-    """Have the partitions a foreign key of this name that is not yet the table's?"""
+    """Do the partitions have a foreign key of this name that isn't the table's yet?"""
     return Probe(
         f"SELECT 1 FROM pg_constraint WHERE conname = {literal(identifier(name))}{_of_kind('f')}"
         f" AND confdeltype = {literal(on_delete)}"
@@ -95,7 +95,7 @@ def foreign_keys_by_hand(table: str, column: str, *, on_delete: str = "") -> str
 
 
 def constraints_of_field(table: str, columns: Iterable[str], kind: str, *, names: Iterable[str]) -> str:
-    """The constraints over exactly these columns, of one contype, that aren't those of Meta.constraints."""
+    """The constraints over exactly these columns, of one contype, that don't come from Meta.constraints."""
     found = (
         f"SELECT conname::text FROM pg_constraint WHERE conrelid = {regclass(table)} AND contype = '{kind}' AND"
         " (SELECT array_agg(attname::text ORDER BY attname::text) FROM pg_attribute WHERE attrelid = conrelid AND"

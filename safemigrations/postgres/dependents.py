@@ -1,4 +1,4 @@
-"""Queries for what depends on a table or on a column: each row names one thing, as a person is told of it."""
+"""Queries for what depends on a table or on a column: one thing in each row, described for people."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _depends_on(table: str, column: str) -> str:
 
 
 def watchers_of_column(table: str, column: str) -> str:
-    """What reacts to a write of the column and wouldn't notice one under another name."""
+    """Objects that react to a write of the column and would miss one under another name."""
     return (
         "SELECT 'trigger ' || t.tgname FROM pg_depend d"
         " JOIN pg_trigger t ON t.oid = d.objid AND d.classid = 'pg_trigger'::regclass"

@@ -1,4 +1,4 @@
-"""Which of its two drivers Django uses: psycopg 3 wherever that can be imported, psycopg2 elsewhere."""
+"""The driver that Django uses: psycopg 3 if it can be imported, else psycopg2."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def driver_of(connection: Any) -> str:
 
 
 def driver() -> str:
-    """That of any database; empty where none is a PostgreSQL, or none can be loaded."""
+    """The driver of any database; empty if none is PostgreSQL, or if none can be loaded."""
     try:
         return next(filter(None, map(driver_of, connections.all())), "")
     except ImproperlyConfigured:

@@ -1,4 +1,4 @@
-"""Queries for tables of which PostgreSQL keeps something to itself: rows behind a policy, children that inherit."""
+"""Queries for tables with rows that a session may miss: behind a policy, or in tables that inherit."""
 
 from __future__ import annotations
 

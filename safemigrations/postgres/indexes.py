@@ -18,7 +18,7 @@ def index_exists(table: str, name: str, *, valid: bool = False) -> Probe:
 
 
 def unique_index_on(table: str, column: str) -> Probe:
-    """Does a unique index know this column, alone or with others, in its key, an expression or its condition?"""
+    """Does a unique index contain this column, alone or with others, in its key, an expression or its condition?"""
     return Probe(
         "SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"
         f" WHERE i.indrelid = {regclass(table)} AND i.indisunique AND a.attname = {literal(column)}"
@@ -87,12 +87,12 @@ def index_state(table: str, name: str) -> str:
 
 
 def index_attached(parent: str, child: str) -> Probe:
-    """Is one index a partition of the other? Both are given as they stand in a statement."""
+    """Is one index attached to the other as its partition? Both are given as they stand in a statement."""
     return Probe(f"SELECT 1 FROM pg_inherits WHERE inhparent = {regclass(parent)} AND inhrelid = {regclass(child)}")
 
 
 def index_of_partition(parent: str, partition: str) -> Probe:
-    """Has a partition an index that belongs to this one of its table? Both are given as they stand in a statement."""
+    """Does a partition have an index that is attached to this one? Both are given as they stand in a statement."""
     return Probe(
         "SELECT 1 FROM pg_inherits h JOIN pg_index i ON i.indexrelid = h.inhrelid"
         f" WHERE h.inhparent = {regclass(parent)} AND i.indrelid = {regclass(partition)}"
@@ -100,7 +100,7 @@ def index_of_partition(parent: str, partition: str) -> Probe:
 
 
 def other_of_this_name(name: str, schema: str) -> Probe:
-    """Does the search_path find something of this name in another schema than this one?"""
+    """Does the search_path find something of this name in another schema?"""
     return Probe(
         "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         f" WHERE c.oid = {regclass(Name.of(name))} AND n.nspname <> {literal(schema)}"

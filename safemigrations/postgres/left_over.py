@@ -1,4 +1,4 @@
-"""Columns, triggers, functions, views and tables of ours, wherever they are."""
+"""Columns, triggers, functions, views and tables of ours, in any schema."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Name(str):
         return Name.of(self.raw)
 
     def beside(self, raw: str) -> Name:
-        """The name of something, such as an index, in the schema of this table."""
+        """The name of an object, such as an index, in the schema of this table."""
         return Name.of(raw, self.schema)
 
 
@@ -116,7 +116,7 @@ def name_of_copy(table: str, definition: str) -> str:
 
 
 def scope_of_copies(table: str, columns: Iterable[str]) -> str:
-    """What name_of_copy() takes for a table here: an index over two columns may be exchanged for each of them."""
+    """What name_of_copy() uses here as the table: an index over two columns may be exchanged for each of them."""
     return " ".join([table, *sorted(columns)])
 
 

@@ -1,4 +1,4 @@
-"""Who may do what with a table, besides its owner."""
+"""The rights on a table of roles other than its owner."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def functions_of_others(names: Iterable[str], trusted: Iterable[str]) -> str:
 
 
 def owner_of_another(table: str) -> str:
-    """The current role, and the owner of the table, where the one isn't a member of the other."""
+    """The current role and the owner of the table, if the role isn't a member of the owner."""
     return (
         "SELECT current_user::text, pg_get_userbyid(relowner)::text FROM pg_class"
         f" WHERE oid = {regclass(table)} AND relkind IN ('r', 'p') AND NOT pg_has_role(relowner, 'USAGE')"

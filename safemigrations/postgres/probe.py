@@ -1,4 +1,4 @@
-"""Questions to the catalog that are answered with yes or no."""
+"""Questions to the catalog with the answers yes and no."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Probe(str):
         return Probe(f"SELECT 1 WHERE EXISTS ({self}) AND EXISTS ({other})")
 
     def unless(self, other: Probe) -> Probe:
-        """Yes where the other one says no."""
+        """Yes, if this one says yes and the other says no."""
         return Probe(f"SELECT 1 WHERE EXISTS ({self}) AND NOT EXISTS ({other})")
 
     def negated(self) -> Probe:
@@ -31,7 +31,7 @@ NEVER = Probe("")  # nobody asks it
 
 
 def said_if(probe: Probe, text: str) -> str:
-    """A query that gives this text when the answer is yes."""
+    """A query that returns this text if the answer is yes."""
     return f"SELECT {literal(text)} WHERE EXISTS ({probe})"
 
 

@@ -1,4 +1,4 @@
-"""How large tables are, by the catalog: nothing is read but that."""
+"""The sizes of tables, as the catalog tells them; no table is read."""
 
 from __future__ import annotations
 

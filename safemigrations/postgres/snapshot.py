@@ -1,4 +1,4 @@
-"""All that the catalog says about a database's own objects, in a form that compares."""
+"""Everything that the catalog says about a database's own objects, in a form that can be compared."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ QUERIES: dict[str, LiteralString] = {
 
 
 def snapshot(connection: BaseDatabaseWrapper) -> Snapshot:
-    """Kind -> name -> what the catalog says about it."""
+    """Kind -> name -> description from the catalog."""
     with prepared(connection) as cursor:
         return {kind: found(cursor, query) for kind, query in QUERIES.items()}
 
@@ -128,7 +128,7 @@ def found(cursor: psycopg.Cursor, query: LiteralString) -> dict[str, Any]:
 
 
 def difference(before: Snapshot, after: Snapshot) -> dict[str, tuple[Any, Any]]:
-    """What only one of them has or both have differently: "kind name" -> the two."""
+    """The objects that only one snapshot has, or that differ: "kind name" -> both descriptions."""
     return {
         f"{kind} {name}": (before[kind].get(name), after[kind].get(name))
         for kind in before
@@ -138,7 +138,7 @@ def difference(before: Snapshot, after: Snapshot) -> dict[str, tuple[Any, Any]]:
 
 
 def nameless(before: Snapshot) -> Snapshot:
-    """The same with constraints, and indexes, called by what they are."""
+    """The same with constraints and indexes named by what they are."""
     indexes = {re.sub(r" INDEX .* ON ", " ON ", details[0]): details[1:] for details in before["indexes"].values()}
     constraints = {
         f"{name.partition('.')[0]} {details[1]}": [*details[:5], *details[6:]]

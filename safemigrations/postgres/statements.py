@@ -1,4 +1,4 @@
-"""What the text of a statement says about the locks it may wait for, as far as its words tell."""
+"""What the words of a statement tell about the locks for which it may wait."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAMES = re.compile(rf"{NAME}(?:\.{NAME})?")
 
 
 def as_text(sql: Any, connection: Any) -> str:
-    """Of a statement that is sent on a connection of Django: psycopg takes bytes and composed statements, too."""
+    """The text of a statement sent through Django; psycopg also takes bytes and composed statements."""
     if isinstance(sql, bytes):
         return sql.decode(errors="replace")
     composed = getattr(sql, "as_string", None)
@@ -43,7 +43,7 @@ def as_text(sql: Any, connection: Any) -> str:
 
 
 def shortened(sql: str) -> str:
-    """For a message, on one line."""
+    """One short line for a message."""
     words = " ".join(sql.split())
     return words if len(words) <= SHOWN else f"{words[:SHOWN]}…"
 
@@ -62,12 +62,12 @@ def may_wait_for_a_table(sql: str) -> bool:
 
 
 def ends_transactions(sql: str) -> bool:
-    """Does it begin or end a transaction itself?"""
+    """Does the statement begin or end a transaction itself?"""
     return len(sql) > LONG or any(words[0] in ENDS_TRANSACTIONS for words in _statements(sql))
 
 
 def names_in(sql: str) -> list[str]:
-    """All that might be the name of a table, also within strings and bodies, each once."""
+    """Every word that may be the name of a table, also within strings and bodies, each once."""
     return list(dict.fromkeys(NAMES.findall(sql[:LONG])))
 
 

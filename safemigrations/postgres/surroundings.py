@@ -17,7 +17,7 @@ def timeouts() -> str:
 
 
 def where_and_who() -> str:
-    """The role that connected and the database."""
+    """The role that connected, and the database."""
     return "SELECT session_user::text, current_database()::text"
 
 
@@ -102,7 +102,7 @@ def slots_behind(size: int) -> str:
 
 
 def slots_without_reader() -> str:
-    """The replication slots that nobody reads: their name, quoted, and what they retain by now."""
+    """The replication slots without a reader: their name, quoted, and the WAL that they retain."""
     return (
         "SELECT slot_name::text, quote_literal(slot_name), pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(),"
         " restart_lsn)) FROM pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL ORDER BY slot_name"
@@ -132,7 +132,7 @@ def subscriptions(tables: Iterable[str]) -> str:
 
 
 def data_directory() -> str:
-    """Where the data is, NULL where this role may not know; and whether the session comes from the same machine."""
+    """The data directory, NULL if this role may not know it; and whether the session comes from the same machine."""
     return (
         "SELECT CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('data_directory') END,"
         " coalesce(inet_server_addr() = inet_client_addr(), inet_client_addr() IS NULL)"

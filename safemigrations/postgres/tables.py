@@ -55,7 +55,7 @@ def _is_at_least(version: int) -> str:
 
 
 def is_partitioned(table: str, *, before: int) -> Probe:
-    """Is this a partitioned table of a PostgreSQL before the major version?"""
+    """Is this a partitioned table, on a PostgreSQL before the major version?"""
     return Probe(
         f"SELECT 1 FROM pg_class WHERE oid = {regclass(table)} AND relkind = 'p'"
         f" AND current_setting('server_version_num')::int < {before * 10_000}"
@@ -83,17 +83,17 @@ def partitions(table: str) -> str:
 
 
 def grants_on_columns(table: str) -> Probe:
-    """Has anybody a privilege on a single column?"""
+    """Does anybody have a privilege on a single column?"""
     return Probe(f"SELECT 1 FROM pg_attribute WHERE attrelid = {regclass(table)} AND attacl IS NOT NULL")
 
 
 def may_be_asked_by_invoker(table: str) -> Probe:
-    """Can a view ask for the rights of who reads (PostgreSQL 15)? Those on single columns would have to be on all."""
+    """Can a view use the rights of its reader (PostgreSQL 15)? Not if there are privileges on single columns."""
     return Probe(f"SELECT 1 WHERE {_is_at_least(15)} AND NOT EXISTS ({grants_on_columns(table)})")
 
 
 def row_security_lost_behind_a_view(table: str) -> str:
-    """What of a table that has row-level security keeps a view from asking for the rights of who reads."""
+    """Why a view of a table with row-level security can't use the rights of its reader."""
     reason = f"CASE WHEN {_is_at_least(15)} THEN 'grants on columns' ELSE 'a server before PostgreSQL 15' END"
     return (
         f"SELECT {reason} FROM pg_class WHERE oid = {regclass(table)} AND relkind <> 'v' AND relrowsecurity"

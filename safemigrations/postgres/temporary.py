@@ -1,4 +1,4 @@
-"""What doesn't outlive a contract: our constraints, our indexes, and NOT NULL of columns that two releases share."""
+"""Objects that don't outlive a contract: our constraints and indexes, and NOT NULL of shared columns."""
 
 from __future__ import annotations
 

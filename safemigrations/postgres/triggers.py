@@ -22,7 +22,7 @@ def trigger_missing(table: str, name: str) -> Probe:
 
 
 def trigger_works(table: str, name: str, source: str, *, always: bool) -> Probe:
-    """Is the trigger there, on partitions too, enabled (ALWAYS or at all), and is this the text of its function?"""
+    """Is the trigger there, on partitions too, enabled (ALWAYS or at all), with this text of its function?"""
     fires = "'A'" if always else "'A', 'O'"
     parts = f"SELECT relid FROM pg_partition_tree({regclass(table)})"
     return Probe(
@@ -100,7 +100,7 @@ def functions_using(tables: Iterable[str]) -> str:
 
 
 def mentions(function: str, table: Name) -> str:
-    """A condition on a row of pg_proc: does the name of the table stand anywhere in its text?"""
+    """A condition on a row of pg_proc: does its text contain the name of the table?"""
     return f"strpos({function}.prosrc, {literal(table.bare.in_django)}) > 0"
 
 

@@ -16,7 +16,7 @@ def literal(text: str) -> str:
 
 
 def literals(texts: Iterable[str]) -> str:
-    """Constants as they stand in IN (...), ARRAY[...] or a row."""
+    """Constants for IN (...), ARRAY[...] or a row."""
     return ", ".join(map(literal, texts))
 
 
@@ -28,7 +28,7 @@ def dollar_quoted(body: str) -> str:
 
 
 def pattern(text: str) -> str:
-    """A text as it stands in a pattern of format() or RAISE."""
+    """A text for a pattern of format() or RAISE."""
     return text.replace("%", "%%")
 
 

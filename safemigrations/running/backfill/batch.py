@@ -40,7 +40,7 @@ class Batch:
         self.filled = 0
 
     def fill(self) -> bool:
-        """Try until the batch is filled; return False where it isn't ours any more."""
+        """Try until the batch is filled; return False if another worker has taken it over."""
         while True:
             try:
                 return self._try()
@@ -84,7 +84,7 @@ class Batch:
 
     @contextmanager
     def _hold(self) -> Iterator[bool]:
-        """A transaction for one try; is the batch still ours?"""
+        """A transaction for one try; yields whether the batch is still this worker's."""
         with self.filler.transaction():
             yield True
 
@@ -93,15 +93,15 @@ class Batch:
         return self.condition
 
     def _then(self, filled: int) -> None:
-        """What is to be committed together with the rows."""
+        """Called with the number of filled rows, to commit something together with them."""
 
     def _steps_aside(self) -> bool:
-        """After a lock that was not to be had: does this worker leave the batch to another?"""
+        """After a lock wasn't free: does this worker leave the batch to another?"""
         return False
 
 
 class OwnedBatch(Batch):
-    """Rows of a section, which the worker holds meanwhile."""
+    """Rows of a section that the worker holds."""
 
     def __init__(self, worker: Worker, section: Section, part: str, where: str = "", *, leaving: bool) -> None:
         super().__init__(worker.filler, part, where, leaving=leaving)
@@ -158,7 +158,7 @@ class BatchOfMissed(BatchOfKeys):
 
 
 class BatchOfSection(OwnedBatch):
-    """The next rows of a section. Where the batch ends is decided when it begins: its size may have changed."""
+    """The next rows of a section. Its end is decided when it begins, as the size of batches may have changed."""
 
     def __init__(self, worker: Worker, section: Section, part: Part) -> None:
         super().__init__(worker, section, part.name, leaving=True)

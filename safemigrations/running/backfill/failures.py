@@ -1,4 +1,4 @@
-"""Why a batch fails, and what that means for the others."""
+"""Classifies why a batch fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .. import locks
 
 
 class Stopped(StepFailed):
-    """Somebody else stopped this backfill: it was cancelled, or it failed elsewhere."""
+    """Somebody stopped this backfill: by a cancellation, or because it failed in another worker."""
 
 
 class TooManyLocked(Exception):
@@ -18,5 +18,5 @@ class TooManyLocked(Exception):
 
 
 def is_rejection(error: BaseException) -> bool:
-    """Is the row to blame: data that doesn't fit, two values for one, a constraint, a trigger's RAISE?"""
+    """Does the database reject the row: a misfit, two values for one, a constraint, a trigger's RAISE?"""
     return locks.sqlstate(error)[:2] in {"21", "22", "23", "44", "P0"}

@@ -1,4 +1,4 @@
-"""Where a backfill begins: at once, in sections, or later."""
+"""Decides where a backfill begins: at once, in sections, or later."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .work import Work
 
 
 def fill(session: Session, step: Backfill) -> str:
-    """Fill every row that the guard selects, and return what there is to tell."""
+    """Fill every row that the guard selects; return a note for the report."""
     if not later.is_large(session.connection, step):
         return _at_once(session, step)
     run = current_run()

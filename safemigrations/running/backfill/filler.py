@@ -1,4 +1,4 @@
-"""What fills rows: one connection at one pace."""
+"""Fills rows on one connection at one pace."""
 
 from __future__ import annotations
 

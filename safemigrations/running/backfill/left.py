@@ -1,4 +1,4 @@
-"""The rows that come last: somebody held them for long, or the database rejected them."""
+"""Rows that come last, because others held them for long or the database rejected them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class StoredLeft(Left):
 
 
 def rejected(step: Backfill, rows: Sequence[LeftRow]) -> str:
-    """What to say about the rows that the database rejected to the last."""
+    """The message about rows that the database rejected to the end."""
     where = f"{step.why.partition(':')[0]}, {', '.join(step.key)}"
     count = f"{len(rows):,} rows" if len(rows) > 1 else "a row"
     return (

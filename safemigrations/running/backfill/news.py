@@ -1,4 +1,4 @@
-"""What a person sees of a backfill while it runs."""
+"""What people see of a backfill while it runs."""
 
 from __future__ import annotations
 

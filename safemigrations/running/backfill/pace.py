@@ -46,7 +46,7 @@ class Pace:
         return float(self.given.get("rest", conf.backfill_rest()))
 
     def took(self, seconds: float, rows: float) -> None:
-        """Learn from a batch that looked at so many rows in this time."""
+        """Learn from a batch of this many rows that took this many seconds."""
         wanted = max(rows, 1) * self.seconds / max(seconds, 0.001)
         size = self.size + SMOOTH * (wanted - self.size)
         # The batch at the end of a section is smaller than it should be, and says little about larger ones.
@@ -63,7 +63,7 @@ class Pace:
 
 
 class Hours:
-    """When a worker stops and leaves the rest: at a moment, or when the time window closes."""
+    """Decides when a worker stops and leaves the rest: at a moment, or when the time window closes."""
 
     def __init__(self, until: float | None = None, *, only_in_window: bool = False) -> None:
         self.until = until  # as of time.monotonic()

@@ -1,4 +1,4 @@
-"""What a worker does between two batches: it rests, and waits while the server can't keep up."""
+"""The rests of a worker between two batches, and its waits while the server can't keep up."""
 
 from __future__ import annotations
 

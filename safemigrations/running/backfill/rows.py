@@ -1,4 +1,4 @@
-"""Filling the rows that a condition selects."""
+"""Fills the rows that a condition selects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .table import Key, condition, fetch, texts
 
 
 class Rows:
-    """Rows that PostgreSQL fills by the expressions of `assign`."""
+    """Rows that PostgreSQL fills with the expressions of `assign`."""
 
     def __init__(self, connection: BaseDatabaseWrapper, step: Backfill) -> None:
         self.connection, self.step = connection, step

@@ -1,4 +1,4 @@
-"""How far the backfills of a database are, as people are told it."""
+"""The progress of the backfills of a database, for people."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Standing(Data):
 
     @property
     def share(self) -> float | None:
-        """None where nobody knows how many rows there are."""
+        """The filled share; None if the number of rows is unknown."""
         return min(1.0, self.visited / self.row.estimate) if self.row.estimate else None
 
     @property

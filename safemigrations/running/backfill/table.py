@@ -1,4 +1,4 @@
-"""What the catalog knows about a table that is to be filled."""
+"""What the catalog knows about a table before it is filled."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _part(connection: BaseDatabaseWrapper, step: Backfill, name: str) -> Part:
 
 
 def is_gone(connection: BaseDatabaseWrapper, step: Backfill, part: str) -> bool:
-    """Was this partition dropped since? Raises StepFailed where that is the table itself."""
+    """Was this partition dropped since? Raises StepFailed if it is the table itself."""
     if fetch(connection, is_table(part)):
         return False
     refuse_without_table(connection, step)
@@ -177,7 +177,7 @@ def is_indexed(connection: BaseDatabaseWrapper, name: str, columns: list[str]) -
 
 
 def condition(key: tuple[str, ...], keys: list[Key]) -> str:
-    """The rows that have these keys."""
+    """A condition that selects the rows with these keys."""
     columns = ", ".join(key)
     values = ", ".join(row_of(one) for one in keys)
     return f"({columns}) IN ({values})"

@@ -40,7 +40,7 @@ def _tasks(system: str) -> Any:
 
 
 def work_for_a_while(database: str, system: str) -> None:
-    """Do what a task does: work, then let another task go on, unless everything is done or has failed."""
+    """The work of one task: fill for a while, then let another task go on, unless all is done or has failed."""
     connection, report, until = connections[database], Report(), time.monotonic() + SECONDS
     try:
         with a_run(report, database, "task"):

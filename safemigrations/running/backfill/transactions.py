@@ -66,5 +66,5 @@ def compression_of(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
 
 
 def patience_of(connection: BaseDatabaseWrapper) -> float:
-    """Seconds that a batch waits for a row: so few that in a deadlock with a request it is the batch that gives way."""
+    """Seconds that a batch waits for a row: few enough that it loses a deadlock with a request."""
     return min(conf.lock_timeout(), locks.deadlock_timeout(connection) / 2)

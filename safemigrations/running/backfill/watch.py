@@ -1,4 +1,4 @@
-"""What a backfill gives way to, seen from a connection of its own.
+"""Watches, from a connection of its own, for signs that a backfill has to give way.
 
 Some signals stop the backfill until they are over: a replica is behind, a slot retains too much WAL, the archiver
 fails. Others slow it down: an autovacuum of the table is at work, a session waits for a lock that a batch holds.
@@ -59,7 +59,7 @@ class Watch:
         return self._slowly
 
     def had_waiters(self) -> bool:
-        """Was a session seen waiting for a batch since the last call?"""
+        """Did a session wait for a batch since the last call?"""
         waiters, self.waiters = self.waiters, 0
         return waiters > 0
 

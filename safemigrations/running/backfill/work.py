@@ -151,7 +151,7 @@ class Work:
             self.worker.close(section)
 
     def _may_begin(self) -> bool:
-        """Look after everybody else before a batch; return False where the work is to stop here."""
+        """Look after everybody else before a batch; return False if the work has to stop here."""
         self._heed_second()
         self._heed_waiters()
         return self.rests.before_batch()
@@ -195,7 +195,7 @@ class Work:
 
 
 class SecondWork(Work):
-    """What the second connection does, for as long as it may: it leaves all decisions to the first."""
+    """The work of the second connection while it may work; all decisions are the first connection's."""
 
     is_second = True
 

@@ -1,4 +1,4 @@
-"""One of those who share a backfill: which sections are its own.
+"""Shares a backfill among workers: each owns the sections that it fills.
 
 A worker takes a section that nobody works on, moves the section's position with each batch, and gives the section
 back. It may be killed at any moment: whoever finds its section abandoned goes on where it was.
@@ -33,7 +33,7 @@ NoSection = Literal["wait", "finished"]  # why there is no section: only others 
 
 
 class Worker:
-    """Knows where the backfill stands, and which sections are its own.
+    """Knows the progress of the backfill, and which sections are its own.
 
     `second` is the second connection, if one comes to help; `is_second`: this is the worker of that one.
     """
@@ -164,7 +164,7 @@ class Worker:
             )
 
     def goes_on(self) -> bool:
-        """Does nobody want the work to stop? Reads the pace that is wanted now, too."""
+        """May the work go on? Also reads the pace that is wanted now."""
         values = store.row(self.connection, self.progress).values_list("status", "pace").first()
         if values is None or values[0] != Status.RUNNING:
             return False
@@ -174,7 +174,7 @@ class Worker:
     # Giving a section back.
 
     def close(self, section: Section) -> None:
-        """Count a section that is done."""
+        """Count a section that is finished."""
         with transaction.atomic(using=self.connection.alias):
             deleted, _ = store.sections(self.connection, self.progress).filter(pk=section.pk).delete()
             if deleted:
@@ -192,6 +192,6 @@ class Worker:
         return True
 
     def let_go(self) -> None:
-        """Let somebody else go on at once."""
+        """Give its sections back at once, so that another worker can go on."""
         if self.connection.is_usable():
             store.sections(self.connection, self.progress).filter(worker=self.number).update(owner=0)
