@@ -20,7 +20,7 @@ class Order(models.Model):
 OLD = PAGE.format(link="OneToOneField", to="Customer", more="")
 NEW = PAGE.format(link="OneToOneField", to="Client", more="")
 ASKED = (
-    "order.customer points at shop.client from now on. Is Client.customer what says which one it is for each row? The "
+    "order.customer points at shop.client from now on. Does Client.customer say which one it is for each row? The "
     'relation gets a column of its own then, by db_column="customer_client_id" in models.py. [y/N]'
 )
 FILL = """
@@ -98,7 +98,7 @@ def test_a_field_that_leads_to_several_rows_says_nothing(project):
     project.manage("makemigrations", "shop").check()
     project.write_models("shop", NEW.replace("OneToOneField", "ForeignKey"))
     said = project.manage("makemigrations", "shop", input="y\n").check()
-    assert "what says which one" not in said.stdout
+    assert "say which one it is" not in said.stdout
     assert "Give one of the two models a foreign key to the other" in said.stderr
 
 
@@ -118,7 +118,7 @@ class Order(models.Model):
     tags = models.ManyToManyField({to})
 """
 OF_TAGS, OF_LABELS, OF_FAMOUS = (MANY.format(link="OneToOneField", to=to) for to in ("Tag", "Label", "Famous"))
-SAID = "order.tags points at shop.label from now on. Is Label.tag what says which one it is for each row? [y/N]"
+SAID = "order.tags points at shop.label from now on. Does Label.tag say which one it is for each row? [y/N]"
 LABELLED = """
     INSERT INTO shop_tag (name) VALUES ('a'), ('b'), ('c'), ('d');
     INSERT INTO shop_label VALUES ('A', 1), ('B', 2), ('C', 3);
@@ -192,5 +192,5 @@ def test_a_many_to_many_field_is_refused_with_the_reason(tagged, why):
     models, reason = REFUSED[why]
     tagged.write_models("shop", models)
     said = tagged.manage("makemigrations", "shop", "--dry-run", input="y\n" * 3).check()
-    assert "what says which one" not in said.stdout
+    assert "say which one it is" not in said.stdout
     assert reason in said.stderr

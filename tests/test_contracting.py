@@ -155,7 +155,7 @@ def test_what_a_person_reads(tmp_path, at, session):
     result = new.manage(*CONTRACT)
     assert steady(result.stdout) == (
         f"2 rows of the contract are open on {name} on this machine (role postgres).\n"
-        "Sessions that no release is known of:\n"
+        "Sessions whose release isn't known:\n"
         "  pid N  psql  connected for N s, idle for N s\n"
     )
     assert steady(result.stderr) == (
@@ -431,7 +431,7 @@ def test_where_no_other_release_was_noted_sessions_are_listed(tmp_path, at, sess
     session(new, 1)
     result = new.manage(*CONTRACT).check()
     assert (
-        "Sessions that no release is known of, as no other release has been noted here yet:\n"
+        "Sessions whose release isn't known, as no other release has been noted here yet:\n"
         f"  pid N  web  release {MARKS[1]}, which never migrated here  connected for N s, idle for N s\n"
     ) in steady(result.stdout)
 

@@ -57,7 +57,7 @@ def test_a_person_may_say_that_the_new_column_is_empty(project):
     assert (
         "card.holder takes over the column holder_id of card.holder_id, with its values. Is that so?" in result.stdout
     )
-    assert "drops what has its name taken in the same release" in result.stderr
+    assert "drops a column or table whose name is taken in the same release" in result.stderr
 
 
 def state(**fields: Any) -> ProjectState:

@@ -661,7 +661,8 @@ def test_a_field_whose_name_is_taken_in_the_same_release_is_refused(what):
     _, message, *replacement, instead = found(remove, author, book(("extra", field)), release=(remove, other))
     assert replacement == []
     assert message == (
-        f"RemoveField extra of book drops what has its name taken in the same release ({other.describe()}): "
+        f"RemoveField extra of book drops a column or table whose name is taken in the same release "
+        f"({other.describe()}): "
         f"{OLD_RELEASE} would read and write the new one."
     )
     assert instead == (

@@ -69,7 +69,7 @@ class Refusing:
                 return "\n".join(self._remembered(mark) for mark in wait.marks)
             case Why.NEEDS:
                 needed = "; ".join(str(self.contracts[needed]) for needed in wait.rows)
-                return f"works on the same as a row that waits: {needed}"
+                return f"works on the same column or table as a row that waits: {needed}"
 
     def _unknown(self, row: Contract) -> str:
         newer = newer_that_knows(self.connection, row.app_label, row.migration)

@@ -91,7 +91,7 @@ class Foreseeing:
         self.left += waiting
 
     def backwards(self, planned: Planned) -> None:
-        self.asking.of_indexes = True
+        self.asking.asks_for_duplicates = True
         for migration, state in planned:
             for operation, at in reversed(list(self._placed(migration, state))):
                 self.run.migration = migration
@@ -111,7 +111,7 @@ class Foreseeing:
         if isinstance(operation, Change):
             return operation.has_plans(at, self.run)
         if _is_unknown(operation):
-            self.asking.anything = True
+            self.asking.after_unknown_code = True
             self.asking.ahead.add_migration_of_others(str(at.migration))
         elif not alters_nothing(operation, at):
             self.asking.change(taken_by(operation, at.app_label, at.before))

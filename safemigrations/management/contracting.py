@@ -154,7 +154,7 @@ class Contracting:
         refusing, verdict = self._refusing(judgement), judgement.verdict
         if verdict.unjudged:
             why = "" if judgement.others.any_is_known else ", as no other release has been noted here yet"
-            self._say(f"Sessions that no release is known of{why}:\n{refusing.sessions(verdict.unjudged)}")
+            self._say(f"Sessions whose release isn't known{why}:\n{refusing.sessions(verdict.unjudged)}")
         if verdict.forced:
             self._say(self.command.style.WARNING(f"Forced, in spite of:\n{refusing.text(verdict.forced)}"))
 

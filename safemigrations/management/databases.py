@@ -15,4 +15,4 @@ def add_argument(parser: ArgumentParser) -> None:
 
 def add_schema(parser: ArgumentParser) -> None:
     if apps.is_installed("django_tenants"):
-        parser.add_argument("--schema", help="Only this one; without it one after the other, the public one first.")
+        parser.add_argument("--schema", help="Only this schema; without it, one after the other, the public one first.")

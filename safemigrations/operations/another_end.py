@@ -85,8 +85,8 @@ def _altered(operation: AlterField, *, using: str = "", back: str = "") -> Expan
 def _options(operation: AlterField, context: Context, old: str, new: str) -> Iterator[Option]:
     for link in links(context, old, new, one_to_one=True):
         question = (
-            f"{operation.model_name}.{operation.name} points at {new} from now on. Is {link.name} what says which one "
-            "it is for each row?"
+            f"{operation.model_name}.{operation.name} points at {new} from now on. Does {link.name} say which one it "
+            "is for each row?"
         )
         operations = (_altered(operation, using=link.using, back=link.back),)
         yield Option(operation.model_name, operation.name, "", "", operations, question)

@@ -56,7 +56,7 @@ def _option(whole: Altered, link: Link, operations: tuple[AlterField, ...], colu
     given = column == whole.change.new.field.column
     parts = [
         f"{operation.model_name}.{operation.name} points at {target} from now on.",
-        f"Is {link.name} what says which one it is for each row?",
+        f"Does {link.name} say which one it is for each row?",
         "" if given else f'The relation gets a column of its own then, by db_column="{column}" in models.py.',
     ]
     name = "" if given else "db_column"

@@ -313,7 +313,7 @@ def find(operation: RemoveField, context: Context) -> Finding | None:
         )
     if successor := _taken_again(operation, field, context):
         return Finding(
-            f"{what} drops what has its name taken in the same release ({successor}): the old release "
+            f"{what} drops a column or table whose name is taken in the same release ({successor}): the old release "
             "would read and write the new one.",
             way_by_hand=(
                 "Give the new one another db_column, or db_table. Or make two releases: first without the old field, "

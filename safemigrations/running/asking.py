@@ -50,8 +50,8 @@ class Asking:
         self.current = CurrentNames()
         self.future = FutureColumns()
         self.exchanged: set[str] = set()  # tables whose foreign keys earlier steps add, drop or exchange; raw
-        self.anything = False  # has code or SQL of people come before? Nobody knows what it changes
-        self.of_indexes = False  # on the way back no proof of the plan comes before a unique index
+        self.after_unknown_code = False  # has code or SQL of people come before? Nobody knows what it changes
+        self.asks_for_duplicates = False  # on the way back no proof of the plan comes before a unique index
 
     def ask(self, plan: Iterable[Step], *, carries: Iterable[Carried] = (), renames: Iterable[Renamed] = ()) -> None:
         steps, before = self.current.of(tuple(plan)), tuple(self.changed)
@@ -113,7 +113,12 @@ class Asking:
         self.ask_for_rights([step])
         self._collect(lambda: refuse_planted(self.session, step))
         text = self._text(step)
-        if text and not self.anything and not self._has_changed(text) and self._can_be_asked_ahead(step, text):
+        if (
+            text
+            and not self.after_unknown_code
+            and not self._has_changed(text)
+            and self._can_be_asked_ahead(step, text)
+        ):
             self._collect(lambda: self._answer(step))
 
     def _can_be_asked_ahead(self, step: Step, text: str) -> bool:
@@ -135,7 +140,7 @@ class Asking:
                 return step.violators
             case Trial() | Question():
                 return repr(step)
-            case BuildIndex(unique=True) if self.of_indexes:
+            case BuildIndex(unique=True) if self.asks_for_duplicates:
                 return f"{step.table} {step.definition}"
         return ""
 

@@ -104,7 +104,7 @@ SAID = {"column_default": "default", "column_null": "null", "column_collation": 
 REMOVES = re.compile(r"unique_together|\bDROP\b|\bremove_(index|constraint)\b", re.IGNORECASE)
 
 
-class Said:
+class MigrationTexts:
     """What SQL and Python of the migrations say; their state knows nothing of it."""
 
     def __init__(self, migrations: Iterable[Migration]) -> None:

@@ -17,7 +17,7 @@ from ...running.settings import settled
 from ..edited import edited
 from . import repairs
 from .anywhere import invalid_indexes, not_valid_constraints
-from .explained import Explained, Said, explained
+from .explained import Explained, MigrationTexts, explained
 from .inspection import Inspection
 from .left_over import left_overs
 from .line import Line
@@ -39,7 +39,7 @@ def find(inspection: Inspection, ignore: Sequence[str] = ()) -> Drift:
         found = (line for source in SOURCES for line in source(inspection, known))
         unexplained = (line for line in found if line.is_gone or not known.is_held(line))
         lines = [known.as_needed(line) for line in unexplained if not line.is_ignored(patterns)]
-        said = Said(inspection.applied() if lines else ())
+        said = MigrationTexts(inspection.applied() if lines else ())
         left = [line for line in lines if not said.names(line)]
         shown = [(line, repairs.statements(inspection.session, line.repair)) for line in left]
     return Drift(shown, inspection.notes, inspection.compared)

@@ -77,7 +77,7 @@ class Planning:
     def _of(self, migration: Migration, state: ProjectState, *, back: bool) -> MigrationFacts:
         self.run.migration = migration
         self.run.created.update(created_by(migration, self.run.created))
-        one = _One(self, migration, state, back=back)
+        one = _OneMigration(self, migration, state, back=back)
         operations = one.operations()
         steps = [step for operation in operations for step in operation.steps]
         return MigrationFacts(
@@ -92,7 +92,7 @@ class Planning:
         )
 
 
-class _One:
+class _OneMigration:
     """One migration of a plan."""
 
     def __init__(self, planning: Planning, migration: Migration, state: ProjectState, *, back: bool) -> None:

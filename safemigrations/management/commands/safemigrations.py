@@ -51,7 +51,9 @@ class Command(Interruptible, BaseCommand):
             action = actions.add_parser(name, help=text)
             databases.add_argument(action)
             if name != "run":
-                action.add_argument("number", nargs="?", type=int, help="As status prints it; all without it.")
+                action.add_argument(
+                    "number", nargs="?", type=int, help="Its number in status; without it, all of them."
+                )
             if name == "status":
                 action.add_argument("--all", action="store_true", help="Also those that are finished.")
             elif name == "run":

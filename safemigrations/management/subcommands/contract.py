@@ -28,10 +28,13 @@ def add_arguments(parser: CommandParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     for name, text in ACTIONS.items():
         action = actions.add_parser(name, help=text)
-        action.add_argument("numbers", nargs="+", type=int, metavar="number", help="As status prints it.")
+        action.add_argument("numbers", nargs="+", type=int, metavar="number", help="Their numbers in status.")
         databases.add_argument(action)
         action.add_argument(
-            "--reason", required=name in ("skip", "adopt", "trust"), default="", help="It is kept, and status shows it."
+            "--reason",
+            required=name in ("skip", "adopt", "trust"),
+            default="",
+            help="Why. It is kept, and status shows it.",
         )
         if name == "postpone":
             when = action.add_mutually_exclusive_group()

@@ -17,7 +17,7 @@ runs the code from before, its tables may go: {DROP}"""
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("app", nargs="*", help="Labels of apps; all that are checked without it.")
+    parser.add_argument("app", nargs="*", help="Labels of apps; without them, all that are checked.")
     parser.add_argument("--diff", action="store_true", help="Print what would change, and change nothing.")
 
 

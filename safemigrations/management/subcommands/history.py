@@ -20,7 +20,7 @@ HELP = "Print what was migrated in a database, when, by whom, and how long each 
 def add_arguments(parser: CommandParser) -> None:
     databases.add_argument(parser)
     parser.add_argument("--app", default="", metavar="LABEL", help="Only migrations of this app.")
-    parser.add_argument("--last", type=int, default=20, metavar="N", help="So many; 0 for all. Without it, 20.")
+    parser.add_argument("--last", type=int, default=20, metavar="N", help="How many, the last ones; 0 for all.")
     parser.add_argument("--format", choices=["text", "json"], default="text")
 
 

@@ -24,7 +24,7 @@ HELP = "Ask what would stop or slow down the next migrate, or with --contract th
 
 
 def add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("app_label", nargs="?", help="As migrate takes it; all that isn't applied without it.")
+    parser.add_argument("app_label", nargs="?", help="As migrate takes it; without it, everything that isn't applied.")
     parser.add_argument("migration_name", nargs="?", help="As migrate takes it.")
     parser.add_argument("--contract", action="store_true", help="Ask about what is left for the contract.")
     databases.add_argument(parser)

@@ -44,7 +44,13 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--seconds", type=float, default=3, help="How long each release is alone, and both are.")
     parser.add_argument("--clients", type=at_least(1), default=2, help="Processes of each release.")
     parser.add_argument("--rows", type=at_least(0), default=20, help="Rows that each empty table gets.")
-    parser.add_argument("--apps", nargs="*", default=[], metavar="APP", help="Of what doesn't change, only these apps.")
+    parser.add_argument(
+        "--apps",
+        nargs="*",
+        default=[],
+        metavar="APP",
+        help="Of the models that don't change, only those of these apps.",
+    )
     parser.add_argument(
         "--kill", type=at_least(0), default=0, metavar="N", help="Kill migrate N times in each phase, too."
     )
@@ -52,7 +58,7 @@ def add_arguments(parser: CommandParser) -> None:
     copy.add_argument("--from-dump", type=_there, metavar="FILE", help="Begin with what pg_dump wrote.")
     copy.add_argument("--template", metavar="DATABASE", help="Begin with a copy of a database on the same server.")
     parser.add_argument(
-        "--forbid-host", action="append", default=[], metavar="HOST", help="Where no rehearsal may take place."
+        "--forbid-host", action="append", default=[], metavar="HOST", help="A server on which no rehearsal may run."
     )
     parser.add_argument(
         "--tests", metavar="COMMAND", help="Also run both releases' own tests, on the expanded and contracted schema."
