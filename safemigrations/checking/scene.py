@@ -17,7 +17,7 @@ from ..operations.unique_sets import unique_sets
 from ..plans.tables import db_table_of, db_tables_through
 
 ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
-# Of Django's own: they have a row for each migration or model, and no request locks one.
+# Tables of Django's own: they have a row for each migration or model, and no request locks one.
 FEW = {"django_migrations", "django_content_type", "auth_permission", "django_site"}
 
 

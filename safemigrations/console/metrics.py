@@ -29,7 +29,7 @@ from . import facts
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OF_BACKFILL = ("backfill", "label", "status")
-TIMEOUT = 5.0  # seconds that `migrate` waits for a gateway
+TIMEOUT = 5.0  # seconds for which `migrate` waits for a gateway
 log = logging.getLogger("safemigrations.metrics")
 
 

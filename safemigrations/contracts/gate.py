@@ -24,11 +24,11 @@ class Row(Data):
     number: int
     key: Key  # app label and migration
     status: str
-    since: datetime  # left by the expand
+    since: datetime  # when the expand left it
     until: datetime | None  # of a postponed row; None: until somebody resumes it
     tables: frozenset[str]  # that its plan works on
     needs: frozenset[int]  # the rows that have to run before it, or together with it
-    unfilled: tuple[Unfinished, ...] = ()  # backfills that aren't finished, and need what goes
+    unfilled: tuple[Unfinished, ...] = ()  # unfinished backfills that need what goes
 
     @property
     def is_postponed(self) -> bool:
@@ -39,7 +39,7 @@ class Others(Data):
     """Who else uses the database."""
 
     sessions: Sequence[Seen]
-    remembered: Mapping[str, datetime]  # mark -> when a process of that release connected
+    remembered: Mapping[str, datetime]  # mark -> when a process of that release connected last
     releases: Mapping[str, Release]  # mark -> what is known of it
     own: str  # the mark of this code
 

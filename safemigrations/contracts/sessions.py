@@ -26,8 +26,8 @@ class Seen(Data):
     role: str
     address: str
     state: str  # empty where this role may not see it
-    connected: float | None  # for so many seconds
-    changed: float | None  # in this state for so many seconds
+    connected: float | None  # seconds since it connected
+    changed: float | None  # seconds in its present state
 
     @property
     def mark(self) -> str | None:

@@ -43,7 +43,7 @@ class Foreseeing:
         self.open_ones: list[Holder] = loaded().queue.holders(connection)
         self.coming: list[Holder] = []
         self.left: list[Needing] = loaded().unfinished.backfills(connection)
-        self.first: Placed | None = None  # the run begins with it; the states of all would be too many to keep
+        self.first: Placed | None = None  # of the first migration; keeping the states of all would take too much memory
 
     @property
     def is_anything_left(self) -> bool:

@@ -44,7 +44,7 @@ class Step(Data):
     only_where: Probe | None = None  # elsewhere there is nothing to do, and nothing to tell
 
     transactional: ClassVar[bool] = True  # may it run inside a transaction?
-    told: ClassVar[bool] = True  # does a person read that it was done, or only which steps it came to?
+    told: ClassVar[bool] = True  # is the step itself reported, or only the steps that it became?
 
     @property
     def statements(self) -> tuple[str, ...]:

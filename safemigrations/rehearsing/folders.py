@@ -22,7 +22,7 @@ def temporary_folder(stack: ExitStack) -> Path:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX))).resolve()
     file = stack.enter_context((folder / NEW).open("w"))
     fcntl.flock(file, fcntl.LOCK_EX)
-    (folder / NEW).rename(folder / LOCK)  # with a lock already, so that nobody ever finds it free
+    (folder / NEW).rename(folder / LOCK)  # locked before it gets its name, so that nobody ever finds it free
     return folder
 
 

@@ -14,7 +14,7 @@ from django.db.models.fields.proxy import OrderWrt
 
 from .values import NoValue, Numbers
 
-# Rows of these come with the code, and what makes another one breaks them.
+# The code brings the rows of these; another row would break them.
 MADE_BY_DJANGO = ("contenttypes.contenttype", "auth.permission", "sites.site")
 TRIES = 8
 DEEPEST = 12  # rows, each of which needs the next one

@@ -98,10 +98,10 @@ class Report:
 
 
 INDEX_IS_GONE, TABLE_IS_GONE = "was gone already", "its table is gone"
-GONE = (INDEX_IS_GONE, TABLE_IS_GONE)  # what is told of a step that found nothing to drop
+GONE = (INDEX_IS_GONE, TABLE_IS_GONE)  # details of a step that found nothing to drop
 
 
-# Of the class "syntax error or access rule violation": not what the names and types of objects are to blame for.
+# Of the class "syntax error or access rule violation", but not caused by names or types of objects.
 SYNTAX_ERROR = "42601"
 
 

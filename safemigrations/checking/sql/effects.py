@@ -86,7 +86,7 @@ COSTS: dict[str, Cost] = {
     "IF NOT EXISTS": Cost(
         INVALID,
         SHARE_UPDATE_EXCLUSIVE,
-        "is content with an index of that name that an earlier build left INVALID",
+        "accepts an index of that name that an earlier build left INVALID",
         "Use AddIndexConcurrently, which builds such an index again; or drop it first, with DROP INDEX CONCURRENTLY IF "
         "EXISTS.",
         "warning",

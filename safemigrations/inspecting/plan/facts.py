@@ -65,15 +65,15 @@ class StepFacts(Data):
     statements: Sequence[str]
     locks: Mapping[str, Lock]  # quoted table -> mode
     work: Work
-    table: str = ""  # quoted; the one whose size matters
-    size: Size | None = None  # None: it isn't there yet, or it doesn't matter
+    table: str = ""  # quoted; the table whose size matters
+    size: Size | None = None  # None: the table is missing so far, or its size doesn't matter
     built: int | None = None  # bytes of the index
     disk: int | None = None  # bytes that are needed at most, some of them only meanwhile
     time: Expected | None = None
-    held: Mapping[str, Lock] | None = None  # what its transaction holds already
-    breaks: str = ""  # what it takes from the release that is still running
+    held: Mapping[str, Lock] | None = None  # locks that its transaction holds already
+    breaks: str = ""  # what the running release uses and this takes away
     note: str = ""  # why something isn't known
-    is_done: bool = False  # by a run that was stopped
+    is_done: bool = False  # did a run that was stopped do it?
     kind: str = ""  # the class of a step of ours
     is_asked: bool = False  # it changes nothing, and asks the catalog alone
 

@@ -18,7 +18,7 @@ class Severity(StrEnum):
 class Remark(Data):
     """`do` is what to do about it; empty where there is nothing."""
 
-    name: str  # of the question, the same in every version
+    name: str  # the name of the question, the same in every version
     severity: Severity
     found: str
     do: str = ""

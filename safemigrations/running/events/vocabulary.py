@@ -26,7 +26,7 @@ class RunStarted(Event):
 
 
 class RunEnded(Event):
-    """It has ended; `outcome` is done, failed, not_now (the gate said no) or interrupted."""
+    """The command, or the task, has ended; `outcome` is done, failed, not_now (the gate said no) or interrupted."""
 
     command: str
     outcome: str
@@ -55,7 +55,7 @@ class MigrationExpanding(Event):
 
 
 class MigrationExpanded(Event):
-    """It is applied, or taken back; what it left for the contract waits."""
+    """A migration is applied, or taken back; what it left for the contract waits."""
 
     seconds: float
     fake: bool = False
@@ -65,7 +65,7 @@ class MigrationExpanded(Event):
 
 
 class MigrationFailed(Event):
-    """It was not applied, or not taken back; the error says what stays, and what to do."""
+    """A migration was not applied, or not taken back; the error says what stays, and what to do."""
 
     error: str
     seconds: float
@@ -108,7 +108,7 @@ class StepStarted(OfStep):
 
 
 class StepSkipped(OfStep):
-    """A step took effect before, such as in a run that was killed."""
+    """A step took effect before, for example in a run that was killed."""
 
     level = logging.DEBUG
 
@@ -117,7 +117,7 @@ class StepSkipped(OfStep):
 
 
 class StepWaiting(OfStep):
-    """A step waits for a lock, and for so many seconds already. `blockers` are those who hold it."""
+    """A step has waited for a lock for so many seconds, and waits on. `blockers` are the sessions that hold it."""
 
     blockers: Sequence[Blocker]
     seconds: float
@@ -129,7 +129,7 @@ class StepWaiting(OfStep):
 
 
 class StepProgress(OfStep):
-    """How far a long step is, or what it has met, in words. `behind` is the session that it waits for, if any."""
+    """A long step tells its progress, or what it met, in words. `behind` is the session that it waits for, if any."""
 
     said: str
     behind: Blocker | None = None
@@ -148,7 +148,7 @@ class StepProgress(OfStep):
 
 
 class StepDone(OfStep):
-    """A step has taken effect; `detail` is what there is to tell about it."""
+    """A step has taken effect; `detail` says more about it."""
 
     seconds: float
     detail: str = ""
@@ -220,7 +220,7 @@ class ContractFailed(OfRow):
 
 
 class ContractRefused(OfRow):
-    """The gate says that a row may not run now: why, and because of which sessions or releases."""
+    """The gate refuses to run a row now; it says why, and because of which sessions or releases."""
 
     why: str
     sessions: Sequence[dict[str, Any]] = ()
@@ -264,7 +264,7 @@ class ContractResumed(Decided):
 
 
 class ContractAdopted(Decided):
-    """Somebody has given a row to another migration; `before` is the one whose it was."""
+    """Somebody has given a row to another migration; `before` is the migration that had left it."""
 
     before: str = ""
 
@@ -287,7 +287,7 @@ class OfBackfill(OfStep):
 
 
 class BackfillStarted(OfBackfill):
-    """Somebody begins, or goes on, to fill a table of about `estimate` rows; null: a small one, in one batch."""
+    """A worker begins, or goes on, to fill a table of about `estimate` rows; null: a small table, in one batch."""
 
     estimate: int | None
 
@@ -297,7 +297,7 @@ class BackfillStarted(OfBackfill):
 
 
 class BackfillProgress(OfBackfill):
-    """How far it is: all workers together have looked at `visited` rows and filled `filled` of them."""
+    """All workers together have looked at `visited` rows and filled `filled` of them."""
 
     visited: int
     filled: int
@@ -321,7 +321,7 @@ class BackfillProgress(OfBackfill):
 
 
 class BackfillWaiting(OfBackfill):
-    """It waits: `said` is why."""
+    """A backfill waits; `said` is the reason."""
 
     said: str
 
@@ -336,7 +336,7 @@ class BackfillWaiting(OfBackfill):
 
 
 class BackfillDone(OfBackfill):
-    """Every row is filled; `filled` of them were by this backfill."""
+    """Every row is filled; this backfill has filled `filled` of them."""
 
     filled: int
 
@@ -345,7 +345,7 @@ class BackfillDone(OfBackfill):
 
 
 class BackfillRejected(OfBackfill):
-    """The database rejects rows to the last: their keys, with the reason for each. The others are filled."""
+    """The database rejects rows to the end: their keys, with the reason for each. The other rows are filled."""
 
     count: int
     rows: Sequence[dict[str, Any]]  # the first of them
@@ -357,7 +357,7 @@ class BackfillRejected(OfBackfill):
 
 
 class BackfillChanged(OfBackfill):
-    """Somebody paused, resumed or cancelled it, or changed its pace: `action`."""
+    """Somebody paused, resumed or cancelled a backfill, or changed its pace: `action`."""
 
     backfill: int  # its number
     migration: str
