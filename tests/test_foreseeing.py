@@ -8,6 +8,7 @@ from django.db.migrations import (
     AddConstraint,
     AddField,
     AlterField,
+    AlterModelTable,
     CreateModel,
     Migration,
     RemoveConstraint,
@@ -36,7 +37,7 @@ from safemigrations.running.current_names import CurrentNames
 from safemigrations.running.run import Run
 
 from .attacks.deployment import Deployment, deployment
-from .attacks.library import BIGGER, COMPUTED, LATER, RENAMED, TEXT, UNIQUE, library
+from .attacks.library import BIGGER, COLUMN, COMPUTED, LATER, RENAMED, TEXT, UNIQUE, library
 from .cases import STORE, InStore
 from .shop import KEY, Shop, book
 
@@ -46,6 +47,7 @@ DUPLICATES = (
     "command again."
 )
 EXTRA = AddField("book", "extra", models.IntegerField(default=7))
+EXTRA_OF_VOLUME = AddField("volume", "extra", models.IntegerField(default=7))
 NICKNAME = AddField("author", "nickname", models.CharField(max_length=9, null=True))
 
 
@@ -214,6 +216,8 @@ def unique(column):
     return AddConstraint("book", UniqueConstraint(fields=[column], name="once"))
 
 
+PAGES = "UPDATE shop_book SET pages = 0 WHERE id = 7"
+LONGER = AlterField("book", "title", models.CharField(max_length=400))
 AHEAD = {
     "another name": (RENAMED.operation, check("sheets"), "UPDATE shop_book SET pages = 0 WHERE id = 7", "id: 7"),
     "another type": (BIGGER.operation, check("pages"), "UPDATE shop_book SET pages = 0 WHERE id = 7", "id: 7"),
@@ -248,8 +252,32 @@ def test_rows_are_asked_by_the_column_as_it_is_now(books, kind):
     assert found in refused(books)
 
 
+BY_DJANGO = {
+    "another name": (RENAMED.operation, check("sheets"), PAGES, "id: 7"),
+    "another db_column": (COLUMN.operation, check("pages"), PAGES, "id: 7"),
+    "another type": (BIGGER.operation, check("pages"), PAGES, "id: 7"),
+    "a longer text": (LONGER, unique("title"), SAME.replace("code", "title"), "(title): same"),
+}
+
+
+@pytest.mark.parametrize("kind", BY_DJANGO)
+def test_so_are_they_where_an_operation_of_django_itself_comes_first(books, kind):
+    """As in migrations from before the app was installed, and in those of others."""
+    first, then, spoil, found = BY_DJANGO[kind]
+    books.sql(spoil)
+    books.write(first, stock=True)
+    books.write(then)
+    assert found in refused(books)
+
+
 MODEL, TABLE = ExpandRenameModel("Book", "Volume"), ExpandAlterModelTable("volume", "library")
-RENAMES = {"another name": [MODEL], "two names, one after the other": [MODEL, TABLE]}
+RENAMES = {
+    "another name": [MODEL],
+    "two names, one after the other": [MODEL, TABLE],
+    "another name, by Django": [RenameModel("Book", "Volume")],
+    "two names, one after the other, by Django": [RenameModel("Book", "Volume"), AlterModelTable("volume", "library")],
+    "one by ours and one by Django": [MODEL, AlterModelTable("volume", "library")],
+}
 SPOILT = f"""
     {SAME}; UPDATE shop_book SET pages = 0 WHERE id = 7; UPDATE shop_book SET truth = 99 WHERE id = 8;
     UPDATE shop_book SET title = 'one' WHERE id = 9
@@ -260,7 +288,7 @@ SPOILT = f"""
 def test_rows_are_asked_by_the_table_as_it_is_called_now(books, renames):
     books.sql(SPOILT)
     for rename in renames:
-        books.write(rename)
+        books.write(rename, stock=True)
     for operation in (
         RenameField("volume", "pages", "sheets"),
         check("sheets", "volume"),
@@ -361,4 +389,20 @@ def test_what_stops_the_way_back(books, what):
     back = books.migrate("0002")
     assert back.error.startswith(message)
     assert "Nothing was changed." in back.error
+    books.assert_unchanged(before)
+
+
+def test_rows_are_asked_by_the_names_of_today_on_the_way_back_too(books):
+    """What is asked about is called `title` of `shop_book` where the way back has come to it."""
+    books.deploy(UNIQUE.operation).check()
+    books.write(LONGER, stock=True)
+    books.write(RenameField("book", "title", "heading"))
+    for operation in (RenameField("book", "heading", "name"), RenameModel("Book", "Volume"), EXTRA_OF_VOLUME):
+        books.write(operation, stock=True)
+    books.migrate(catch_up=True).check()
+    books.sql("UPDATE shop_volume SET name = repeat('x', 300) WHERE id = 3")
+    before = books.catalog()
+    back = books.migrate("0002")
+    assert back.error.startswith("Rows of shop_book have a title that varchar(40), the type in the release")
+    assert '"id" 3' in back.error
     books.assert_unchanged(before)

@@ -19,6 +19,7 @@ from ..checking.of_migration import Placed, created_by, unwrapped
 from ..contracts import loaded
 from ..contracts.held import Holder
 from ..operations.base import Change, Situation
+from ..plans.carried import Carried
 from ..plans.column import Column
 from ..plans.narrowing import narrowing
 from ..plans.steps import Proof
@@ -28,6 +29,7 @@ from ..running.ahead import Ahead
 from ..running.own_tables import OF_CONTRACTS
 from ..running.run import Run
 from ..typed import field_of, field_should_be_altered
+from .stock_names import carried_by_stock, renamed_by_stock
 from .stock_steps import stock_steps
 
 Planned = Iterable[tuple[Migration, ProjectState]]
@@ -98,8 +100,8 @@ class Foreseeing:
                 if isinstance(operation, migrations.AlterField) and not isinstance(operation, Change):
                     self.asking.ask(narrowed_again(operation, at))
                 if self._is_ours(operation, at, back=True):
-                    back = [each.back for each in operation.renames(at)]
-                    self.asking.ask(operation.way_back(at), renames=back)
+                    carries, renames = reversed_carries(operation.carries(at)), operation.renames(at)
+                    self.asking.ask(operation.way_back(at), carries=carries, renames=[one.back for one in renames])
 
     def _placed(self, migration: Migration, state: ProjectState) -> Placed:
         placed = Placed(migration, state, self.connection)
@@ -114,10 +116,21 @@ class Foreseeing:
             self.asking.after_unknown_code = True
             self.asking.ahead.add_migration_of_others(str(at.migration))
         elif not alters_nothing(operation, at):
-            self.asking.change(taken_by(operation, at.app_label, at.before))
+            self._note_stock(operation, at, back=back)
             if self.of_stock:
                 self.asking.ask_for_rights(stock_steps(operation, at, back=back))
         return False
+
+    def _note_stock(self, operation: Operation, at: Situation, *, back: bool) -> None:
+        carries, renames = carried_by_stock(operation, at), renamed_by_stock(operation, at)
+        if back:
+            carries, renames = reversed_carries(carries), tuple(one.back for one in renames)
+        claims = taken_by(operation, at.app_label, at.before)
+        self.asking.note_others(claims, carries=carries, renames=renames)
+
+
+def reversed_carries(carries: Iterable[Carried]) -> tuple[Carried, ...]:
+    return tuple(back for one in carries for back in one.back)
 
 
 def matters_of_stock(connection: BaseDatabaseWrapper) -> bool:

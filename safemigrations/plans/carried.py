@@ -20,6 +20,11 @@ class Carried(Data):
     column: Claim
     value: str
 
+    @property
+    def back(self) -> tuple[Carried, ...]:
+        """The same on the way back; none where it isn't known what value was made of which."""
+        return (Carried(original=self.column, column=self.original, value="{}"),) if self.value == "{}" else ()
+
 
 def carried(original: Column, column: Column, value: str = "{}") -> Carried:
     collation = f" COLLATE {column.collation}" if column.collation else ""

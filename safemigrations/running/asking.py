@@ -59,7 +59,16 @@ class Asking:
             self._ask_steps(steps)
         if any(isinstance(step, Backfill) for step in steps):
             self.ask_for_own(*OF_BACKFILLS)
-        self.rename(renames, before)
+        self._follow(before, carries, renames)
+
+    def note_others(self, claims: Iterable[Claim], *, carries: Iterable[Carried], renames: Iterable[Renamed]) -> None:
+        """Remember what Django's own operations change, and what they call by another name."""
+        before = tuple(self.changed)
+        self.change(claim for claim in claims if claim.kind is not Kind.VIEW)  # it has no rows of its own
+        self._follow(before, carries, renames)
+
+    def _follow(self, before: Claims, carries: Iterable[Carried], renames: Iterable[Renamed]) -> None:
+        self._rename(renames, before)
         for each in carries:
             self._carry(self.current.of(each), before)
 
@@ -80,7 +89,7 @@ class Asking:
             self.changed = [claim for claim in self.changed if not claim.is_in(known)]
             self.future.add(one)
 
-    def rename(self, renames: Iterable[Renamed], before: Claims) -> None:
+    def _rename(self, renames: Iterable[Renamed], before: Claims) -> None:
         """The rows of the table can be foretold, unless the run itself creates the table."""
         for one in renames:
             old = self.current.of(one.old)
