@@ -65,7 +65,7 @@ class Rollout:
     def contract(self) -> None:
         """What `migrate --contract` does when the old release has gone."""
         self._refuse_unless("expanded")
-        loaded().queue.contract(self.connection, Report())
+        loaded().carrying_out.contract(self.connection, Report())
         self._phase = "contracted"
 
     def reverse(self) -> None:

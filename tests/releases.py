@@ -16,7 +16,7 @@ from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
 from django.test import override_settings
 
-from safemigrations.contracts import queue
+from safemigrations.contracts import carrying_out
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.hooks.writer import MigrationWriter
 from safemigrations.rehearsing import rows
@@ -68,7 +68,7 @@ def migrate(target: str, report: Report | None = None, alias: str = DEFAULT_DB_A
 
 def contract(report: Report | None = None) -> None:
     """What `migrate --contract` does."""
-    queue.contract(connections[DEFAULT_DB_ALIAS], report or Report())
+    carrying_out.contract(connections[DEFAULT_DB_ALIAS], report or Report())
 
 
 # Models and rows.

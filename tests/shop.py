@@ -18,7 +18,7 @@ from django.db.migrations.state import ProjectState
 
 from safemigrations.checking.conflicts import conflict
 from safemigrations.checking.of_migration import Placed, steps_back_of, steps_of
-from safemigrations.contracts import queue
+from safemigrations.contracts import carrying_out, queue
 from safemigrations.errors import StepFailed
 from safemigrations.hooks.writer import MigrationWriter
 from safemigrations.operations.base import Change
@@ -161,7 +161,7 @@ class Shop:
     def contract(self) -> None:
         # There is no file to load it from.
         with patch("safemigrations.running.backfill.computed.current_apps", self.state.apps):
-            queue.contract(self.connection, Report())
+            carrying_out.contract(self.connection, Report())
 
     def back(self) -> None:
         """What `migrate shop <the one before>` does."""

@@ -14,7 +14,7 @@ from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 from django.test import override_settings
 
 from safemigrations.checking import rules
-from safemigrations.contracts import queue
+from safemigrations.contracts import carrying_out
 from safemigrations.errors import StepFailed
 from safemigrations.operations import (
     AlterFieldConcurrently,
@@ -962,7 +962,7 @@ def test_given_up_at_any_step_it_can_be_reversed(database, operation, contracts)
     for number in range(100):
         try:
             shop.migrate(operation, report=StopAt(100 if contracts else number))
-            queue.contract(connection, StopAt(number if contracts else 100))
+            carrying_out.contract(connection, StopAt(number if contracts else 100))
         except GivenUp:
             if not contracts:
                 shop.fake(operation)

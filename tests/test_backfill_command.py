@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import override_settings
 
-from safemigrations.contracts import queue
+from safemigrations.contracts import carrying_out, queue
 from safemigrations.errors import StepFailed
 from safemigrations.plans.steps import Backfill, Statement
 from safemigrations.postgres.lock import Lock
@@ -104,14 +104,14 @@ def test_the_contract_refuses_before_it_is_finished(left, item):
     later = Statement(why="item: drop price", sql="SELECT 1", locks={'"item"': Lock.ACCESS_EXCLUSIVE})
     queue.put(connection, app_label="shop", migration="0003", operation="x", label="drop price", plan=(later,))
     with pytest.raises(StepFailed) as caught:
-        queue.contract(connection, Report())
+        carrying_out.contract(connection, Report())
     assert str(caught.value) == (
         "Backfills that this contract needs aren't finished: item: fill twin. Nothing was changed. "
         "Finish them with: python manage.py safemigrations backfill run. Where nobody needs them any more: "
         "python manage.py safemigrations backfill cancel 1"
     )
     backfill("run")
-    assert queue.contract(connection, Report()) == 1
+    assert carrying_out.contract(connection, Report()) == 1
 
 
 def test_a_backfill_of_a_column_that_has_gone_waits_for_a_person(left, item):
@@ -120,9 +120,9 @@ def test_a_backfill_of_a_column_that_has_gone_waits_for_a_person(left, item):
     queue.put(connection, app_label="shop", migration="0003", operation="x", label="drop price", plan=(later,))
     item.execute("ALTER TABLE item DROP COLUMN twin")
     with pytest.raises(StepFailed, match="Where nobody needs them any more: "):
-        queue.contract(connection, Report())
+        carrying_out.contract(connection, Report())
     backfill("cancel", "1")
-    assert queue.contract(connection, Report()) == 1
+    assert carrying_out.contract(connection, Report()) == 1
 
 
 # Tasks.

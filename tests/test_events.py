@@ -14,7 +14,7 @@ from django.dispatch import Signal
 from django.test.utils import CaptureQueriesContext
 
 from safemigrations import signals
-from safemigrations.contracts import deciding, queue
+from safemigrations.contracts import carrying_out, deciding, queue
 from safemigrations.contracts.steering import steer
 from safemigrations.contracts.table import Contract
 from safemigrations.errors import StepFailed
@@ -151,7 +151,7 @@ def left(database: Any, step: Step = FINE) -> Contract:
 def test_a_row_tells_that_it_is_left_and_runs(database):
     with heard() as found:
         row = left(database)
-        queue.contract(database, Report())
+        carrying_out.contract(database, Report())
     assert names(found) == ["contract_left", "contract_started", "step_started", "step_done", "contract_done"]
     assert {(data["migration"], data["row"]) for data in found} == {("shop.0002_note", row.pk)}
     assert {data["direction"] for data in found[1:]} == {"contract"}

@@ -27,7 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from safemigrations import signals
 from safemigrations.console.metrics import scraped
 from safemigrations.console.views import metrics
-from safemigrations.contracts import queue
+from safemigrations.contracts import carrying_out
 from safemigrations.errors import NotNow, StepFailed
 from safemigrations.running import ledger, noting
 from safemigrations.running.a_run import a_run
@@ -97,7 +97,7 @@ def test_metrics_say_what_is_open_how_far_backfills_are_and_what_failed(database
     half = {"estimate": 200, "visited": 100, "filled": 50, "status": Status.PAUSED}
     progress.rows(database, pk=known.pk).update(**half)
     with pytest.raises(StepFailed):
-        queue.contract(database, Report())
+        carrying_out.contract(database, Report())
     found = values(scraped().decode())
     backfill = f"backfill={known.pk} database=default label={known.label} status=paused"
     assert found["up database=default"] == 1
@@ -206,7 +206,7 @@ def tree(exporter: InMemorySpanExporter) -> set[tuple[str, str | None]]:
 def test_a_run_is_a_span_with_its_rows_and_their_steps(database, spans):
     left(database)
     with a_run(Report(), "default", "migrate --contract"):
-        queue.contract(database, Report())
+        carrying_out.contract(database, Report())
     assert tree(spans) == {
         ("migrate --contract", None),
         ("contract shop.0002_note", "migrate --contract"),

@@ -8,7 +8,7 @@ import pytest
 from django.db.migrations import Migration
 from django.db.migrations.recorder import MigrationRecorder
 
-from safemigrations.contracts import queue
+from safemigrations.contracts import carrying_out, queue
 from safemigrations.contracts.held import Holder, freed_by, held_by, holder_of, kept_by
 from safemigrations.contracts.table import Status
 from safemigrations.errors import StepFailed
@@ -62,7 +62,7 @@ def tables(connection):
 def test_the_table_is_made_when_something_is_left_for_the_first_time(database):
     assert queue.open_rows(database) == []
     assert queue.holders(database) == []
-    assert queue.contract(database, Report()) == 0
+    assert carrying_out.contract(database, Report()) == 0
     assert tables(database) == []
     put(database, 1)
     assert tables(database) == ["safemigrations_contract"]
@@ -106,9 +106,9 @@ def test_what_is_put_twice_stands_there_once(database):
 def test_rows_are_run_in_the_order_in_which_they_were_left(database, log):
     for number in (3, 1, 2):
         put(database, number)
-    assert queue.contract(database, Report()) == 3
+    assert carrying_out.contract(database, Report()) == 3
     assert log() == [3, 1, 2]
-    assert queue.contract(database, Report()) == 0
+    assert carrying_out.contract(database, Report()) == 0
     rows = queue.rows(database)
     assert [(row.status, row.attempts, row.last_error) for row in rows] == [(Status.DONE, 1, "")] * 3
     assert all(row.started_at <= row.finished_at for row in rows)  # type: ignore[operator]
@@ -121,14 +121,14 @@ def test_a_row_that_fails_says_what_and_stays_and_so_do_those_behind_it(database
     put(database, 3)
     for attempt in (1, 2):
         with pytest.raises(StepFailed, match=r"^The log has 1\.$"):
-            queue.contract(database, Report())
+            carrying_out.contract(database, Report())
         failed, pending = queue.open_rows(database)
         assert (failed.status, failed.attempts, failed.last_error) == (Status.FAILED, attempt, "The log has 1.")
         assert pending.status == Status.PENDING
     assert log() == [1]
     with database.cursor() as cursor:
         cursor.execute("DELETE FROM log")
-    assert queue.contract(database, Report()) == 2
+    assert carrying_out.contract(database, Report()) == 2
     assert log() == [2, 3]
     done = queue.rows(database, operation="Change(2)").get()
     assert (done.status, done.attempts, done.last_error) == (Status.DONE, 3, "")
@@ -138,7 +138,7 @@ def test_a_row_whose_backend_was_ended_is_run_again(database, log, other_connect
     other_connection.execute("BEGIN")
     other_connection.execute("LOCK TABLE log")
     put(database, 1)
-    migrating = Migrating(lambda connection: queue.contract(connection, Report()))
+    migrating = Migrating(lambda connection: carrying_out.contract(connection, Report()))
     watch = connect()  # in a transaction pg_stat_activity stays as it was first seen
     until(lambda: watch.execute(WAITS, [migrating.pid]).fetchone())
     assert queue.open_rows(database)[0].status == Status.RUNNING
@@ -153,7 +153,7 @@ def test_a_row_whose_backend_was_ended_is_run_again(database, log, other_connect
     assert told.startswith(
         "log 1 failed: the connection to the server was lost (terminating connection due to administrator command)\n"
     )
-    assert queue.contract(database, Report()) == 1
+    assert carrying_out.contract(database, Report()) == 1
     assert log() == [1]
     assert queue.rows(database).get().attempts == 2
 
@@ -167,9 +167,9 @@ def test_a_row_that_somebody_interrupted_says_so(database, log, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("safemigrations.contracts.queue.Runner.run", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            queue.contract(database, Report())
+            carrying_out.contract(database, Report())
     assert [(row.status, row.last_error) for row in queue.open_rows(database)] == [(Status.FAILED, "interrupted")]
-    assert queue.contract(database, Report()) == 1
+    assert carrying_out.contract(database, Report()) == 1
     assert log() == [1]
 
 
@@ -182,14 +182,14 @@ def test_only_what_recorded_migrations_left_is_run(database, log):
     assert labels(database) == []
     recorder.record_applied("auth", "0002_alter_permission_name_max_length")
     assert labels(database) == ["auth.0002_alter_permission_name_max_length  change 2"]
-    assert queue.contract(database, Report()) == 1
+    assert carrying_out.contract(database, Report()) == 1
     assert log() == [2]
 
 
 def test_what_a_migration_left_that_was_squashed_and_deleted_is_still_run(database, log):
     put(database, 1, migration="0001_long_gone")
     MigrationRecorder(database).ensure_schema()
-    assert queue.contract(database, Report()) == 1
+    assert carrying_out.contract(database, Report()) == 1
     assert log() == [1]
 
 
@@ -233,7 +233,7 @@ def test_what_a_later_row_drops_anyway_is_not_done_before(database, log):
     put(database, 1, plan=(insert(1, works_on=(NOTE,)), insert(11)))
     put(database, 2, plan=(insert(2, frees=(NOTE,)),))
     told = Told()
-    assert queue.contract(database, told) == 2
+    assert carrying_out.contract(database, told) == 2
     assert log() == [11, 2]
     assert [row.status for row in queue.rows(database)] == [Status.DONE] * 2
 
@@ -241,7 +241,7 @@ def test_what_a_later_row_drops_anyway_is_not_done_before(database, log):
 def test_what_a_later_row_drops_with_its_table_is_not_done_before(database, log):
     put(database, 1, plan=(insert(1, works_on=(NOTE,)), insert(11, works_on=(claims.column('"order item"', "note"),))))
     put(database, 2, plan=(insert(2, frees=(claims.table('"item"'),)),))
-    queue.contract(database, Report())
+    carrying_out.contract(database, Report())
     assert log() == [11, 2]
 
 
@@ -249,9 +249,9 @@ def test_what_has_been_dropped_is_not_worked_on_after_a_kill(database, log):
     """The run was ended when the later row was through, and before the earlier one was marked as done."""
     put(database, 1, plan=(insert(1, works_on=(NOTE,)),))
     put(database, 2, plan=(insert(2, frees=(NOTE,)),))
-    queue.contract(database, Report())
+    carrying_out.contract(database, Report())
     queue.rows(database, operation="Change(1)").update(status=Status.RUNNING)
-    assert queue.contract(database, Report()) == 1
+    assert carrying_out.contract(database, Report()) == 1
     assert log() == [2]
     assert queue.open_rows(database) == []
 

@@ -10,18 +10,16 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
-from ..contracts import deciding, queue
+from ..contracts import queue
 from ..contracts.answers import answers
 from ..contracts.going import losses
 from ..contracts.marks import own_mark
 from ..contracts.releases import Release, recorded
 from ..contracts.sessions import look
-from ..contracts.steering import steer
 from ..contracts.table import HOLDING, Contract
 from ..data import Data
 from ..durations import shown_age, shown_seconds
-from ..inspecting import amounts
-from ..inspecting.history import BRIEF, step_line
+from ..inspecting.history import step_line
 from ..running import preview
 from ..running.backfill import standing
 from ..running.backfill.pace import seconds_closed
@@ -190,6 +188,3 @@ def _steps(connection: BaseDatabaseWrapper, rows: Sequence[AbstractEntry]) -> It
 
 def how_long_ago(moment: datetime) -> str:
     return shown_age(now() - moment)
-
-
-__all__ = ["BRIEF", "amounts", "deciding", "own_mark", "steer"]

@@ -7,7 +7,7 @@ from ..running.asking import Asking
 from ..running.backfill import progress as backfills
 from ..running.runner import Runner
 from ..running.session import Session
-from . import acts, queue, releases, reversals, unfinished
+from . import acts, carrying_out, queue, releases, reversals, unfinished
 from .finishing import finish_open
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Session",
     "acts",
     "backfills",
+    "carrying_out",
     "finish_open",
     "ledger",
     "queue",

@@ -12,8 +12,8 @@ from ..plans.claims import Claim, Kind
 from ..plans.steps import nested, tables_of
 from ..postgres.names import Name
 from .gate import Row
+from .held import dropped_by
 from .on_disk import Key
-from .queue import dropped_by
 from .table import Contract
 from .unfinished import Unfinished, needed_by
 

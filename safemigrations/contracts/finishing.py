@@ -6,7 +6,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import NotNow
 from ..running.run import Report
-from . import chosen, queue, unfinished
+from . import carrying_out, chosen, queue, unfinished
 from .judging import judge
 from .refusing import Refusing
 
@@ -21,7 +21,7 @@ def finish_open(connection: BaseDatabaseWrapper, report: Report) -> None:
         return
     rows = chosen.as_rows(list(contracts.values()), unfinished.backfills(connection))
     judgement = judge(connection, rows)
-    queue.contract(connection, report, [contracts[row.number] for row in judgement.verdict.runs])
+    carrying_out.contract(connection, report, [contracts[row.number] for row in judgement.verdict.runs])
     if judgement.verdict.says_no and not judgement.rules.is_open:
         refusing = Refusing(connection, contracts, judgement)
         raise NotNow(f"the gate holds rows back.\n{refusing.text(judgement.verdict.waits)}")

@@ -70,6 +70,11 @@ def freed_by(plan: Plan) -> frozenset[Claim]:
     return frozenset(claim for step in plan for claim in step.frees)
 
 
+def dropped_by(plan: Plan) -> list[Claim]:
+    """The claims that the plan frees, without the former name of a column: what has the new name isn't gone."""
+    return [claim for step in plan if not step.altered_column for claim in step.frees]
+
+
 def _tables(plan: Plan) -> set[Claim]:
     said = {claim for step in plan for claim in (*step.takes, *step.frees) if claim.kind is Kind.TABLE}
     return said | {claims.table(table) for step in nested(plan) for table in tables_of(step)}

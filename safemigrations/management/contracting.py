@@ -11,7 +11,7 @@ from django.core.management.commands import migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations import conf
-from safemigrations.contracts import acts, chosen, queue, reversals, unfinished
+from safemigrations.contracts import acts, carrying_out, chosen, queue, reversals, unfinished
 from safemigrations.contracts.gate import Row, Why
 from safemigrations.contracts.going import losses
 from safemigrations.contracts.judging import Judgement, judge, note
@@ -183,7 +183,7 @@ class Contracting:
         self._require()
         self._say_what_goes(runs)
         if self.options["interactive"] and sys.stdin.isatty():  # elsewhere nobody could answer
-            queue.foresee(self.connection, report, runs)
+            carrying_out.foresee(self.connection, report, runs)
             self._ask(runs)
         for wait in judgement.verdict.forced:
             acts.keep(self.connection, self.contracts[wait.row.number], "force", because=wait.why.value)
@@ -191,7 +191,7 @@ class Contracting:
             ahead = Ahead.of(step for contract in runs for step in contract.steps)
             warning.warn(self.command, self.connection, ahead, ask=" --contract")
         self._say(self.command.style.MIGRATE_HEADING("Running the contract:"))
-        queue.contract(self.connection, report, runs)
+        carrying_out.contract(self.connection, report, runs)
 
     def _verify(self, rows: Sequence[Row]) -> None:
         steps = [step for row in rows for step in self.contracts[row.number].steps]

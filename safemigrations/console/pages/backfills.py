@@ -11,11 +11,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from ...contracts.steering import steer
 from ...durations import shown_seconds
 from ...errors import to_type
 from ...postgres.names import Name
 from ...running.backfill.progress import UNFINISHED, Status
-from .. import loaded
+from .. import facts
 from ..models import Backfill
 from .act import Act, Do, NoQuestion, WithReason
 from .own_table import DatabaseFilter, OwnTable
@@ -36,7 +37,7 @@ class Pace(forms.Form):
 def steering(act: str) -> Do:
     def do(connection: BaseDatabaseWrapper, number: int, answers: dict[str, Any], user: str) -> None:
         pace = {name: value for name, value in answers.items() if name != "reason"}
-        loaded().steer(connection, act, number, pace, reason=answers.get("reason", ""), user=user)
+        steer(connection, act, number, pace, reason=answers.get("reason", ""), user=user)
 
     return do
 
@@ -83,7 +84,7 @@ class Backfills(OwnTable):
         return to_type(f"safemigrations backfill {act.name} {row.pk}", row._state.db)
 
     def explain(self, connection: BaseDatabaseWrapper, rows: Sequence[Any]) -> None:
-        found = loaded().working(connection, rows)
+        found = facts.working(connection, rows)
         for row in rows:
             row.now = found[row.pk]
 
@@ -91,10 +92,10 @@ class Backfills(OwnTable):
         return any(row.status in UNFINISHED for row in rows)
 
     def details(self, connection: BaseDatabaseWrapper, row: Any) -> dict[str, Any]:
-        sections = loaded().sections_of(connection, row) if row.status in UNFINISHED else []
+        sections = facts.sections_of(connection, row) if row.status in UNFINISHED else []
         working = [f"pid {one.owner}: {one}" for one in sections if not one.is_done]
         return {
-            "rejected": loaded().rejected(row),
+            "rejected": facts.rejected(row),
             "key": [Name(column).raw for column in row.backfill.key],
             "lists": [("Sections", working)],
         }

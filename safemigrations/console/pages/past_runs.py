@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .. import loaded
+from ...inspecting import amounts
+from ...inspecting.history import BRIEF
+from .. import facts
 from ..models import PastRun
 from .own_table import DatabaseFilter, OwnTable
 
@@ -30,12 +32,12 @@ class PastRuns(OwnTable):
         return self.of_migration(row)
 
     def explain(self, connection: BaseDatabaseWrapper, rows: Sequence[Any]) -> None:
-        seconds = loaded().waited(connection, rows)
+        seconds = facts.waited(connection, rows)
         for row in rows:
-            row.waiting = self._shown(seconds[row.pk]) if seconds[row.pk] >= loaded().BRIEF else ""
+            row.waiting = self._shown(seconds[row.pk]) if seconds[row.pk] >= BRIEF else ""
 
     def details(self, connection: BaseDatabaseWrapper, row: Any) -> dict[str, Any]:
-        return {"lists": [("Steps", loaded().steps_told(connection, row))]}
+        return {"lists": [("Steps", facts.steps_told(connection, row))]}
 
     @admin.display(description="migration", ordering="name")
     def of_migration(self, row: PastRun) -> str:
@@ -51,4 +53,4 @@ class PastRuns(OwnTable):
         return str(row.waiting)
 
     def _shown(self, seconds: float) -> str:
-        return str(loaded().amounts.seconds(seconds))
+        return str(amounts.seconds(seconds))

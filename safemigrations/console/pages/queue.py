@@ -11,9 +11,10 @@ from django.contrib import admin
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
+from ...contracts import deciding
 from ...contracts.table import HOLDING, OPEN, Status
 from ...errors import to_type
-from .. import loaded
+from .. import facts
 from ..models import ContractRow
 from .act import Act, PerhapsWithReason, WithReason
 from .own_table import DatabaseFilter, OwnTable
@@ -32,15 +33,15 @@ class Postponing(PerhapsWithReason):
 def postpone(connection: BaseDatabaseWrapper, number: int, answers: dict[str, Any], user: str) -> None:
     span = SPANS.get(answers["span"])
     until = now() + span if span else None
-    loaded().deciding.postpone(connection, [number], until=until, reason=answers["reason"], user=user)
+    deciding.postpone(connection, [number], until=until, reason=answers["reason"], user=user)
 
 
 def skip(connection: BaseDatabaseWrapper, number: int, answers: dict[str, Any], user: str) -> None:
-    loaded().deciding.skip(connection, [number], reason=answers["reason"], user=user)
+    deciding.skip(connection, [number], reason=answers["reason"], user=user)
 
 
 def resume(connection: BaseDatabaseWrapper, number: int, answers: dict[str, Any], user: str) -> None:
-    loaded().deciding.resume(connection, [number], reason=answers["reason"], user=user)
+    deciding.resume(connection, [number], reason=answers["reason"], user=user)
 
 
 class OpenFilter(admin.SimpleListFilter):
@@ -87,14 +88,14 @@ class ContractQueue(OwnTable):
         return to_type(f"safemigrations contract {act.name} {row.pk}", row._state.db)
 
     def explain(self, connection: BaseDatabaseWrapper, rows: Sequence[Any]) -> None:
-        answers = loaded().answers_of_the_gate(connection) if any(row.status in HOLDING for row in rows) else {}
+        answers = facts.answers_of_the_gate(connection) if any(row.status in HOLDING for row in rows) else {}
         for row in rows:
             row.answer = answers.get(row.pk, "It may run." if row.status in HOLDING else "")
 
     def details(self, connection: BaseDatabaseWrapper, row: Any) -> dict[str, Any]:
         if row.status not in HOLDING:
             return {}
-        lost, lines = loaded().lost_with(connection, row.pk), loaded().lines_of(connection, row.pk)
+        lost, lines = facts.lost_with(connection, row.pk), facts.lines_of(connection, row.pk)
         return {"lists": [("Goes for good", lost)], "sql": lines}
 
     @admin.display(description="migration", ordering="id")
@@ -103,7 +104,7 @@ class ContractQueue(OwnTable):
 
     @admin.display(ordering="-created_at")
     def age(self, row: ContractRow) -> str:
-        return str(loaded().how_long_ago(row.created_at))
+        return str(facts.how_long_ago(row.created_at))
 
     @admin.display(description="now")
     def why(self, row: Any) -> str:

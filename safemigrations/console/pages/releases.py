@@ -8,7 +8,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .. import loaded
+from ...contracts.marks import own_mark
+from .. import facts
 from ..models import KnownRelease
 from .own_table import OwnTable
 
@@ -22,14 +23,12 @@ class Releases(OwnTable):
     ordering = ("-last_seen",)
 
     def headline(self, connection: BaseDatabaseWrapper) -> str:
-        unknown = loaded().unknown_marks(connection)
+        unknown = facts.unknown_marks(connection)
         more = f" Connected, and never migrated here: {', '.join(unknown)}." if unknown else ""
-        return (
-            f"Releases that have migrated this database; the one that shows this page is {loaded().own_mark()}.{more}"
-        )
+        return f"Releases that have migrated this database; the one that shows this page is {own_mark()}.{more}"
 
     def explain(self, connection: BaseDatabaseWrapper, rows: Sequence[Any]) -> None:
-        counts = loaded().connected(connection)
+        counts = facts.connected(connection)
         for row in rows:
             row.connected = counts[row.mark]
 

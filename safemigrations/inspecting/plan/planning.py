@@ -16,7 +16,7 @@ from django.db.migrations.state import ProjectState
 from ...checking.handwritten import texts_of
 from ...checking.of_migration import created_by, situations
 from ...checking.scene import Scene
-from ...contracts import queue
+from ...contracts.carrying_out import plans_of
 from ...contracts.going import losses
 from ...contracts.table import Contract
 from ...hooks.executor import MigrationExecutor
@@ -59,7 +59,7 @@ class Planning:
 
     def contracts(self, rows: Sequence[Contract]) -> list[MigrationFacts]:
         """What rows of the contract are going to do, each."""
-        plans = queue.plans_of(self.connection, rows)
+        plans = plans_of(self.connection, rows)
         return [self._of_contract(row, plan) for row, plan in zip(rows, plans, strict=True)]
 
     def _of_contract(self, row: Contract, plan: Plan) -> MigrationFacts:

@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from textwrap import indent
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from safemigrations.contracts.steering import steer
+from safemigrations.contracts.steering import ACTIONS, steer
 from safemigrations.errors import to_type
 from safemigrations.management import databases, json_lines, warning
 from safemigrations.management.interruptible import Interruptible
@@ -25,6 +26,9 @@ from safemigrations.running.backfill.standing import Standing, standings
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report
 from safemigrations.running.server import refuse_standby, writable
+
+if apps.is_installed("django_tenants"):
+    from safemigrations.management.tenants.each import in_schemas
 
 
 class Command(Interruptible, BaseCommand):
@@ -68,8 +72,6 @@ class Command(Interruptible, BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if "schema" in options:
-            from safemigrations.management.tenants.each import in_schemas  # only where django-tenants is installed
-
             in_schemas(self, options, self._handle)
         else:
             self._handle(options)
@@ -98,7 +100,7 @@ class Command(Interruptible, BaseCommand):
                 refuse_standby(connection)
                 pace = {name: options.get(name) for name in ("batch_seconds", "rate", "rest")}
                 for row in steer(connection, action, options["number"], pace):
-                    self.stdout.write(f"{control.ACTIONS[action]}: {row}")
+                    self.stdout.write(f"{ACTIONS[action]}: {row}")
 
     def _enqueue(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         tasks.enqueue(options["tasks"], connection.alias, options["workers"])

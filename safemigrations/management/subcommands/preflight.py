@@ -10,6 +10,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations.contracts import chosen, queue
+from safemigrations.contracts.carrying_out import plans_of
 from safemigrations.contracts.table import HOLDING
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.inspecting.preflight import asked
@@ -64,7 +65,7 @@ def _of_contract(connection: BaseDatabaseWrapper, options: dict[str, Any]) -> tu
     meant = target.migrations(alone=False)
     rows = [row for row in queue.open_rows(connection) if not label or (row.app_label, row.migration) in meant]
     asking = Asking(Session(connection))
-    for plan in queue.plans_of(connection, rows):
+    for plan in plans_of(connection, rows):
         asking.ask(plan)
     return asking.ahead, asking.refusals
 

@@ -1,4 +1,4 @@
-"""Backfills outside of migrate: processes run them; people pause, resume and cancel them, or change their pace."""
+"""Backfills outside of migrate, which processes of their own work on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from django.conf import settings
@@ -34,35 +33,7 @@ from .pace import seconds_closed
 from .progress import Progress, Status
 from .work import Work
 
-ACTIONS = {"pause": "Paused", "resume": "Resumed", "cancel": "Cancelled", "pace": "Changed the pace"}
-FROM = {
-    "pause": (Status.PENDING, Status.RUNNING),
-    "resume": (Status.PAUSED, Status.CANCELLED),
-    "cancel": store.UNFINISHED,
-    "pace": store.UNFINISHED,
-}
-TO = {"pause": Status.PAUSED, "resume": Status.RUNNING, "cancel": Status.CANCELLED}
 POLL = 5.0  # seconds between two looks at whether the time window has opened
-
-
-def steer(
-    connection: BaseDatabaseWrapper, action: str, number: int | None, pace: Mapping[str, float | None]
-) -> list[Progress]:
-    """Change one backfill, or all that can be changed so; whoever runs them notices at the next batch."""
-    which = {} if number is None else {"pk": number}
-    found = list(store.rows(connection, status__in=FROM[action], **which))
-    if not found:
-        look = to_type("safemigrations backfill status", connection.alias)
-        raise CommandError(f"There is no backfill to {action} here. Look with: {look}")
-    for row in found:
-        if action == "pace":
-            row.pace = {**row.pace, **{name: value for name, value in pace.items() if value is not None}}
-            row.save(using=connection.alias, update_fields=["pace"])
-        else:
-            # What is resumed counts as running even where nobody works on it any more: so `run` finds it.
-            row.status = TO[action]
-            row.save(using=connection.alias, update_fields=["status"])
-    return found
 
 
 def left(connection: BaseDatabaseWrapper) -> list[Backfill]:
