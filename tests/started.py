@@ -51,8 +51,6 @@ IMPORTED = (
     "django.views.generic",
     "http.client",
     "logging.config",
-    "opentelemetry.context",
-    "opentelemetry.trace",
 )
 # Of the package: what they hold needs no settings, but for the tables of its own. What later rooms hold is made for
 # what it finds: a command of Django's that another app has replaced.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -15,7 +14,7 @@ from django.db.migrations.state import ProjectState
 
 from ..operations.base import Change
 from ..plans.tables import db_table_of, default_name
-from . import contrib, split
+from . import contrib, grammar, split
 from .hazard import Hazard, NotUnderstood
 from .python import reader
 from .rules import model_named_by
@@ -34,8 +33,6 @@ NOTHING = Hazard(
     "RunPython.noop does nothing when the migration is applied, and nothing on the way back.",
     "Take the operation out, or write in its place what was meant.",
 )
-NO_GRAMMAR = "SQL is read only where pglast is installed: pip install 'safemigrations[lint]'"
-HAS_GRAMMAR = importlib.util.find_spec("pglast") is not None
 
 
 def has_any(migration: Migration) -> bool:
@@ -130,13 +127,10 @@ LOCKS: dict[type[Operation], str] = {
 def read_sql(text: str | None, scene: Scene) -> Iterator[Said]:
     if text is None:
         yield NotUnderstood("what RunSQL is given is no text")
-    elif not HAS_GRAMMAR:
-        yield NotUnderstood(NO_GRAMMAR)
+    elif not grammar.HAS_GRAMMAR:
+        yield NotUnderstood(grammar.NO_GRAMMAR)
     else:
-        # Here, because only few commands need it: with pglast it takes 40 ms.
-        from .sql.reader import read
-
-        yield from read(text, scene)
+        yield from grammar.loaded().read(text, scene)
 
 
 def texts_of(operation: migrations.RunSQL) -> Iterator[str | None]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import Any, LiteralString
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-
-if TYPE_CHECKING:
-    import psycopg
 
 Snapshot = dict[str, dict[str, Any]]
 
@@ -108,21 +105,19 @@ def snapshot(connection: BaseDatabaseWrapper) -> Snapshot:
 
 
 @contextmanager
-def prepared(connection: BaseDatabaseWrapper) -> Iterator[psycopg.Cursor]:
+def prepared(connection: Any) -> Iterator[Any]:
     """A cursor whose statements are planned once in a session: planning takes longer than reading the catalog."""
-    import psycopg  # where it has no libpq this can't be done; what asks no PostgreSQL works there
-
     connection.ensure_connection()
     session = connection.connection
     session.prepare_threshold = 0
     try:
-        with psycopg.Cursor(session) as cursor:
+        with connection.Database.Cursor(session) as cursor:  # psycopg's own
             yield cursor
     finally:
         session.prepare_threshold = None  # as Django has it
 
 
-def found(cursor: psycopg.Cursor, query: LiteralString) -> dict[str, Any]:
+def found(cursor: Any, query: LiteralString) -> dict[str, Any]:
     cursor.execute(query)
     return {name: details for name, *details in cursor.fetchall()}
 

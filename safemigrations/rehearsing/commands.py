@@ -13,6 +13,8 @@ from typing import Any
 from django.core.management import execute_from_command_line
 from django.db import connections
 
+from ..operations.base import Change
+
 
 def run(arguments: Sequence[str], *, stock: bool = False, kill_after: int = 0) -> tuple[int, str]:
     """The exit status and the output. The process can't be used for anything else afterwards."""
@@ -44,7 +46,6 @@ def _status(arguments: Sequence[str]) -> int:
 
 def _use_stock_operations() -> None:
     """Let every operation of ours do what the one that it replaces does."""
-    from ..operations.base import Change  # the old release may not have the app installed
 
     def forwards(self: Change, *args: Any) -> None:
         self.stock.database_forwards(*args)

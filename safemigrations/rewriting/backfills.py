@@ -16,14 +16,18 @@ from django.db.migrations.state import ProjectState
 from django.db.models import F, Q
 from django.db.models.functions import Lower, Upper
 
+from ..checking.grammar import HAS_GRAMMAR
 from ..checking.python import instead
 from ..checking.refused import without_server
 from ..data import Data
 from ..operations import Backfill
 from ..operations.base import Situation
 from ..operations.home import home_of
-from . import by_hand, plain_functions
+from . import plain_functions
 from .plain_functions import NotPlain
+
+if HAS_GRAMMAR:  # without it nothing is found in SQL that could be fixed
+    from . import sql
 
 OURS = "from safemigrations.operations import Backfill"
 NAMES: dict[str, tuple[str, Any]] = {  # what an expression may need -> the module that has it
@@ -71,13 +75,13 @@ def instead_of(
 def _of_sql(operation: migrations.RunSQL, app_label: str, state: ProjectState) -> Arguments | None:
     if operation.state_operations or operation.hints:
         return None
-    found = by_hand.sql().update_instead(operation.sql, app_label, state)
+    found = sql.update_instead(operation.sql, app_label, state)
     if found is None:
         return None
     model, values, where = found
     if operation.reverse_sql in NOTHING:
         return Arguments(model, values, where)
-    back = by_hand.sql().update_instead(operation.reverse_sql, app_label, state)
+    back = sql.update_instead(operation.reverse_sql, app_label, state)
     return Arguments(model, values, where, reverse=back[1]) if back and (back[0], back[2]) == (model, "") else None
 
 

@@ -1,20 +1,12 @@
-"""RunPython with a way back; and SQL, where PostgreSQL's grammar is installed."""
+"""RunPython with a way back."""
 
 from __future__ import annotations
 
 import ast
-from types import ModuleType
 
 from .text import Places
 
 CONCURRENTLY = "PostgreSQL refuses CONCURRENTLY inside a transaction"
-
-
-def sql() -> ModuleType:
-    """The reader of SQL; findings about SQL exist only if pglast is installed."""
-    from . import sql
-
-    return sql
 
 
 def with_noop(code: str) -> str:

@@ -19,6 +19,7 @@ from django.db.migrations.state import ProjectState
 from ..checking import rules
 from ..checking.decisions import Decisions
 from ..checking.finding import LintFinding, Report
+from ..checking.grammar import HAS_GRAMMAR
 from ..checking.handwritten import BY_HAND
 from ..checking.history import History, Key
 from ..checking.rules import model_named_by
@@ -35,6 +36,9 @@ from .elements import Element
 from .file import CannotRewrite, Content, Keys, MigrationFile
 from .replacing import Form, replaced
 from .spelling import name_of, spelled
+
+if HAS_GRAMMAR:  # without it nothing is found in SQL that could be fixed
+    from . import sql
 
 RULES = {rule.id for rule in rules.RULES}
 OF_ROWS = {f"safemigrations.{id}" for id in ("E209", "E210", "E301", "W302")}
@@ -186,12 +190,12 @@ class Fixer:
 
     def _builds_index(self, piece: Piece) -> Piece:
         operation, old = piece.operation, piece.element
-        index = by_hand.sql().index_instead(operation, self.migration.app_label, self.before)
+        index = sql.index_instead(operation, self.migration.app_label, self.before)
         if index:
             new = spelled(index, operation, old.code, old.indent)
             code, imports, how = new.code, new.imports, "AddIndexConcurrently"
         else:
-            code, imports, how = by_hand.sql().concurrently(operation, old.code), set(), "with CONCURRENTLY"
+            code, imports, how = sql.concurrently(operation, old.code), set(), "with CONCURRENTLY"
         if not code:
             return piece
         self.changes.append(f"{operation.describe()} -> {how}")
@@ -264,11 +268,11 @@ def _outside(operation: Operation) -> bool | None:
 
 
 def _is_alone(operation: Operation) -> bool:
-    return not isinstance(operation, migrations.RunSQL) or bool(by_hand.sql().is_alone(operation))
+    return not isinstance(operation, migrations.RunSQL) or bool(sql.is_alone(operation))
 
 
 def _locks_itself(operation: Operation, message: str) -> bool:
-    return isinstance(operation, migrations.RunSQL) and bool(by_hand.sql().locks_itself(operation, message))
+    return isinstance(operation, migrations.RunSQL) and bool(sql.locks_itself(operation, message))
 
 
 def _creates(operation: Operation) -> set[str]:

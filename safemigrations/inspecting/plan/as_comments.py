@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from django.db.migrations.state import ProjectState
 
-from ...checking.handwritten import HAS_GRAMMAR, NO_GRAMMAR
+from ...checking.grammar import HAS_GRAMMAR, NO_GRAMMAR
 from ...checking.scene import Scene
 from ...plans.work import Work
 from ...running.preview import FACTS

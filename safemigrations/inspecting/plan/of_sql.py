@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...checking.handwritten import HAS_GRAMMAR, NO_GRAMMAR
+from ...checking.grammar import HAS_GRAMMAR, NO_GRAMMAR, loaded
 from ...checking.scene import Scene
+from ...checking.sql.effects import COSTS
 from ...plans.tables import db_table_of
 from ...plans.work import Work
 from ...postgres.lock import Lock
@@ -63,35 +64,28 @@ class OfSql:
         if not HAS_GRAMMAR:
             yield self._unknown(text, NO_GRAMMAR)
             return
-        # Here, because pglast need not be installed.
-        from ...checking.sql.parse import Unparsed, parse
-
         if not self.scene.atomic:
             self.held.clear()
-        for statement in parse(text):
-            yield (
-                self._unknown(statement.text, statement.why) if isinstance(statement, Unparsed) else self._of(statement)
-            )
+        for statement in loaded().parse(text):
+            unparsed = isinstance(statement, loaded().Unparsed)
+            yield self._unknown(statement.text, statement.why) if unparsed else self._of(statement)
 
     def _unknown(self, text: str, why: str) -> StepFacts:
         return StepFacts("", (text,), {}, Work.UNKNOWN, note=why)
 
     def _of(self, statement: Any) -> StepFacts:
-        from ...checking.sql.effects import COSTS
-        from ...checking.sql.reader import needs_no_transaction, remember
-        from ...checking.sql.statements import effects
-
-        found = effects(statement, self.scene)
+        reader = loaded()
+        found = reader.effects(statement, self.scene)
         if found is None:
             return self._unknown(statement.text, "not understood")
-        remember(statement, self.scene)
+        reader.remember(statement, self.scene)
         there = [effect for effect in found if not self.scene.is_new(effect.table)]
-        locks = self._strongest((self._quoted(effect.table), _lock(effect.kind, COSTS)) for effect in there)
+        locks = self._strongest((self._quoted(effect.table), _lock(effect.kind)) for effect in there)
         works = [(_work(effect.kind, statement.kind), effect.table) for effect in there]
         work, table = max(works, key=lambda pair: list(Work).index(pair[0]), default=(Work.INSTANT, ""))
         breaks = next((COSTS[e.kind].work.format(table=e.table) for e in there if e.kind in BREAKS), "")
         facts = StepFacts("", (statement.text,), locks, work, self._quoted(table), held=dict(self.held), breaks=breaks)
-        if not needs_no_transaction(statement):
+        if not reader.needs_no_transaction(statement):
             self.held = self._strongest([*self.held.items(), *locks.items()])
         return self._measured(facts)
 
@@ -125,7 +119,7 @@ def _work(kind: str, statement: str) -> Work:
     return ONLINE.get(statement, Work.SAMPLES) if kind == "online" else WORKS.get(kind, Work.INSTANT)
 
 
-def _lock(kind: str, costs: Any) -> Lock | None:
+def _lock(kind: str) -> Lock | None:
     if kind in CHANGES_ROWS:
         return Lock.ROW_EXCLUSIVE
-    return Lock(costs[kind].lock) if costs[kind].lock else None
+    return Lock(COSTS[kind].lock) if COSTS[kind].lock else None

@@ -1,12 +1,12 @@
-"""Events as spans of OpenTelemetry, where its API is installed: the run, its migrations and rows, and their steps.
+"""Events as spans of OpenTelemetry, where the process uses it: the run, its migrations and rows, and their steps.
 
 A span is current while its work goes on, so spans of the database driver stand below it.
 """
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
-from functools import cache
 from typing import Any
 
 from ...data import Data
@@ -41,13 +41,9 @@ class Open(Data):
 _open: ContextVar[tuple[Open, ...]] = ContextVar("safemigrations_spans", default=())
 
 
-@cache
-def _api() -> Any:
-    try:
-        from opentelemetry import trace  # 20 ms, and most processes make no span
-    except ImportError:
-        return None
-    return trace
+def _api(name: str = "trace") -> Any:
+    """A module of OpenTelemetry; None where nobody has loaded it, so nobody has said either where spans go."""
+    return sys.modules.get(f"opentelemetry.{name}")
 
 
 def trace(event: Event, data: dict[str, Any]) -> None:
@@ -63,17 +59,13 @@ def trace(event: Event, data: dict[str, Any]) -> None:
 
 
 def _begin(kind: str, data: dict[str, Any]) -> None:
-    from opentelemetry import context
-
     span = _api().get_tracer("safemigrations").start_span(_name(kind, data), attributes=_attributes(data))
-    token = context.attach(_api().set_span_in_context(span))
+    token = _api("context").attach(_api().set_span_in_context(span))
     _open.set((*_open.get(), Open(kind, _label(data), span, token)))
 
 
 def _end(kind: str, data: dict[str, Any]) -> None:
     """End it, and those within that nobody has ended, such as a step that was interrupted."""
-    from opentelemetry import context
-
     there = _open.get()
     of_it = [number for number, one in enumerate(there) if (one.kind, one.label) == (kind, _label(data))]
     if not of_it:
@@ -83,7 +75,7 @@ def _end(kind: str, data: dict[str, Any]) -> None:
         if data.get("error"):
             one.span.set_status(_api().Status(_api().StatusCode.ERROR, data["error"]))
         one.span.end()
-        context.detach(one.token)
+        _api("context").detach(one.token)
     _open.set(there[: of_it[-1]])
 
 
