@@ -14,30 +14,33 @@ from .disk import files, names_on_disk
 
 # What a rule could find unsafe, and decisions of a person.
 BY_HAND = {"RunSQL", "RunPython", "SeparateDatabaseAndState"}
-NAMES = sorted(BY_HAND.union(*(rule.stock for rule in rules.RULES)))
-SUSPECTS = re.compile(rf"\b({'|'.join(NAMES)})\(|allow_unsafe|max_wait|django\.contrib\.postgres\.operations")
-OURS_IN_A_TRANSACTION = re.compile(r"(?s)(?!.*atomic = False).*\bsafemigrations\.operations\b")
+NAMES = BY_HAND.union(*(rule.stock for rule in rules.RULES))
+SUSPECTS = ("allow_unsafe", "max_wait", "django.contrib.postgres.operations")
+OURS, OUTSIDE = "safemigrations.operations", "atomic = False"
+CALLED = re.compile(r"\b(\w+)\(")  # a set of names is found sooner than one of a hundred alternatives
 
 # What migrate may refuse because of the file alone: an AlterField that makes another change, an expression over what
 # isn't there, two operations that need one name.
-OURS = re.compile(rf"\b({'|'.join(operations.__all__)})\(")
-ALTERS = "AlterFieldConcurrently|ExpandAlterField|DropDefaultLater|SetNotNullLater"
-REFUSED_ALONE = re.compile(rf"\b({ALTERS}|Backfill)\(|\bbackfill=")
+NAMES_OF_OURS = set(operations.__all__)
+REFUSED_ALONE = {"AlterFieldConcurrently", "ExpandAlterField", "DropDefaultLater", "SetNotNullLater", "Backfill"}
 
 
-def _may_be_refused(text: str) -> bool:
-    return bool(REFUSED_ALONE.search(text)) or len(OURS.findall(text)) > 1
+def _may_be_refused(text: str, called: list[str]) -> bool:
+    several = len([name for name in called if name in NAMES_OF_OURS]) > 1
+    return several or not REFUSED_ALONE.isdisjoint(called) or "backfill=" in text
 
 
 def _last_exempt(label: str) -> str:
     """The baseline's migration, if there is one of that name: no later name is exempt."""
     name = baseline.read().get(label, "")
-    return name if name in names_on_disk(label) else ""
+    return name if name and name in names_on_disk(label) else ""
 
 
 def mentions_suspects(text: str) -> bool:
     """Could there be a finding in a file with this text?"""
-    return bool(SUSPECTS.search(text) or OURS_IN_A_TRANSACTION.match(text) or _may_be_refused(text))
+    called = CALLED.findall(text)
+    is_suspect = not NAMES.isdisjoint(called) or any(each in text for each in SUSPECTS)
+    return is_suspect or (OURS in text and OUTSIDE not in text) or _may_be_refused(text, called)
 
 
 def is_suspected(label: str, *, everything: bool = False) -> bool:

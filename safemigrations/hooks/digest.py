@@ -21,7 +21,8 @@ from ..operations.written import written
 
 LENGTH = 24  # characters of each half; with the version all of it has to fit into 64
 UNKNOWN = "-"
-ANNOTATIONS = ("annotation", "returns", "type_comment", "type_params", "kind", "ctx")
+ANNOTATIONS = {"annotation", "returns", "type_comment", "type_params", "kind", "ctx"}
+OF_STATEMENTS = {"body", "orelse", "handlers", "finalbody", "cases"}
 
 
 def digest(migration: Migration) -> str:
@@ -79,7 +80,7 @@ def _is_left_out(node: ast.AST) -> bool:
 def _names(tree: ast.Module) -> dict[str, str]:
     """What the imports of the file call something, and where that comes from."""
     found = dict[str, str]()
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             found.update({name.asname: name.name for name in node.names if name.asname})
         elif isinstance(node, ast.ImportFrom):
@@ -88,10 +89,24 @@ def _names(tree: ast.Module) -> dict[str, str]:
     return found
 
 
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """All of them, and what holds some, in the order of ast.walk, which takes a while for the expressions, too."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        yield from waiting
+        waiting = [
+            inner
+            for node in waiting
+            for field in node._fields
+            if field in OF_STATEMENTS
+            for inner in getattr(node, field, ())
+        ]
+
+
 def _plain(node: Any, names: Mapping[str, str]) -> str:
-    """A node as text that is the same in each version of Python."""
+    """A node as text, the same in each version of Python."""
     if isinstance(node, list):
-        return f"[{' '.join(_plain(one, names) for one in node if not _is_left_out(one))}]"
+        return f"[{' '.join([_plain(one, names) for one in node if not _is_left_out(one)])}]"
     if not isinstance(node, ast.AST):
         return repr(node)
     if isinstance(node, ast.Name):
@@ -100,6 +115,6 @@ def _plain(node: Any, names: Mapping[str, str]) -> str:
         return f"{_plain(node.value, names)}.{node.attr}"
     if isinstance(node, ast.Call):
         node.keywords.sort(key=lambda keyword: keyword.arg or "")
-    fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
-    parts = [f"{name}={_plain(value, names)}" for name, value in fields if name not in ANNOTATIONS]
+    fields = [(name, getattr(node, name, None)) for name in node._fields if name not in ANNOTATIONS]
+    parts = [f"{name}={_plain(value, names)}" for name, value in fields if value is not None and value != []]
     return f"{type(node).__name__}({' '.join(parts)})"

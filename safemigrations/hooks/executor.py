@@ -93,7 +93,11 @@ class MigrationExecutor(executor.MigrationExecutor):
                 freshness.mark_unfinished(self.connection)
             elif not fake:
                 put_triggers_back(self.connection, self.loader, run.report)
-            with _saying_what_was_changed(run), _suggesting_verify(self.connection):
+            with (
+                _in_one_ledger(self.connection, run),
+                _saying_what_was_changed(run),
+                _suggesting_verify(self.connection),
+            ):
                 if not (run.fresh or fake or fake_initial):
                     plan = self.migration_plan(targets) if plan is None else plan
                     if state is None and plan and not plan[0][1]:
@@ -323,11 +327,14 @@ def _told(connection: BaseDatabaseWrapper, migration: Migration, direction: str,
         report.tell(happened.MigrationExpanded(time.monotonic() - began, fake))
 
 
+def _in_one_ledger(connection: BaseDatabaseWrapper, run: Run) -> contextlib.AbstractContextManager[None]:
+    return loaded().ledger.together(connection) if run.fresh else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def _in_the_ledger(
     connection: BaseDatabaseWrapper, migration: Migration, direction: str = "forwards"
 ) -> Iterator[None]:
-    """The first run applies hundreds of migrations, each in a few milliseconds: it notes each with one statement."""
     with loaded().ledger.entered(connection, _about(migration, direction), as_a_whole=current_run().fresh):
         yield
 

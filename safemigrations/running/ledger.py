@@ -2,14 +2,17 @@
 
 People read it (`safemigrations history`), and the plan takes its rates from it. It never costs a migration: what can't
 be written, because the role has no right to or somebody holds the table, isn't. A row is written when a migration
-begins, one after each step, and the outcome at the end. So a run that was killed is there without its last step.
+begins, one after each step, and the outcome at the end. So a run that was killed is there without its last step. The
+first run of a database applies hundreds of migrations, each in a few milliseconds, and writes what ended every second.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from django.apps import apps
@@ -116,47 +119,114 @@ class About(Data):
     digest: str = ""
 
 
-class Writer(Notes):
-    """Writes one entry and its steps. After the first failure it leaves the rest out."""
+class Sender:
+    """Writes to the ledger. After the first failure it leaves the rest out."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, about: About) -> None:
-        self.connection, self.about = connection, about
-        self.key, self.started_at = uuid.uuid4(), now()
-        self.begun = False
-        self.gave_up = not is_migrated(connection)
+    def __init__(self, connection: BaseDatabaseWrapper, *, gave_up: bool = False) -> None:
+        self.connection, self.gave_up = connection, gave_up
 
-    def begin(self, outcome: Outcome = Outcome.RUNNING) -> None:
-        self._trying(lambda: self._begin(outcome))
+    def trying(self, write: Callable[[], None]) -> None:
+        """Within a transaction nothing is written: what fails there would end it."""
+        if self.gave_up or self.connection.in_atomic_block or not self.connection.get_autocommit():
+            return
+        try:
+            with sending():
+                write()
+        except (Error, CommandError):
+            self.gave_up = True
 
-    def _begin(self, outcome: Outcome) -> None:
+    def insert_entries(self, *entries: dict[str, str]) -> None:
         ensure_table(self.connection, Entry)
         ensure_table(self.connection, Noted)
-        values = {
+        self.insert(Entry, *entries)
+
+    def insert(self, model: type[models.Model], *rows: dict[str, str]) -> None:
+        names, values = ", ".join(map(Name.of, rows[0])), ", ".join(f"({', '.join(row.values())})" for row in rows)
+        self.send(f"INSERT INTO {model._meta.db_table} ({names}) VALUES {values}")
+
+    def send(self, sql: str) -> None:
+        with self.connection.cursor() as cursor:  # both in one implicit transaction
+            cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'; {sql}")
+
+
+class Together(Sender):
+    """Writes entries that have ended with one statement for each second."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        super().__init__(connection, gave_up=not is_migrated(connection))
+        self.waiting, self.written_at = list[dict[str, str]](), time.monotonic()
+
+    def add(self, entry: dict[str, str]) -> None:
+        self.waiting.append(entry)
+        if time.monotonic() > self.written_at + 1:
+            self.write()
+
+    def write(self) -> None:
+        entries, self.waiting, self.written_at = self.waiting, [], time.monotonic()
+        if entries:
+            self.trying(lambda: self.insert_entries(*entries))
+
+
+_together: ContextVar[Together | None] = ContextVar("safemigrations_ledger_together", default=None)
+
+
+@contextlib.contextmanager
+def together(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Write together what is entered as a whole meanwhile."""
+    entries = Together(connection)
+    token = _together.set(entries)
+    try:
+        yield
+    finally:
+        _together.reset(token)
+        entries.write()
+
+
+class Writer(Notes, Sender):
+    """Writes one entry and its steps."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, about: About, others: Together | None = None) -> None:
+        super().__init__(connection, gave_up=others.gave_up if others else not is_migrated(connection))
+        self.about, self.others = about, others
+        self.key, self.started_at = uuid.uuid4(), now()
+        self.begun = False
+
+    def begin(self) -> None:
+        self.trying(lambda: self._begin(Outcome.RUNNING))
+
+    def _begin(self, outcome: Outcome, error: str = "") -> None:
+        self.insert_entries(self._entry(outcome, error))
+        self.begun = True
+
+    def _entry(self, outcome: Outcome, error: str) -> dict[str, str]:
+        return {
             "key": literal(str(self.key)),
             "app_label": literal(self.about.app_label),
             "name": literal(self.about.name),
             "direction": literal(self.about.direction),
             "label": literal(self.about.label),
             "outcome": literal(outcome),
+            "error": literal(error[:LONGEST]),
             "started_at": literal(self.started_at.isoformat()),
-            "ended_at": "NULL" if outcome == Outcome.RUNNING else "now()",
+            "ended_at": "NULL" if outcome == Outcome.RUNNING else literal(now().isoformat()),
             "mark": MARK,
             "role": "current_user",
             "digest": literal(self.about.digest),
         }
-        self._insert(Entry, values)
-        self.begun = True
 
     def end(self, outcome: Outcome, error: str = "") -> None:
         """Write the outcome; an entry that was never begun is written as a whole."""
-        if not self.begun:
-            self.begin(outcome)
-            return
-        self._trying(
-            lambda: self._send(
-                f"UPDATE {Entry._meta.db_table} SET outcome = {literal(outcome)}, ended_at = clock_timestamp(),"
-                f" error = {literal(error[:LONGEST])} WHERE key = {literal(str(self.key))}"
-            )
+        if self.begun:
+            self.trying(lambda: self._end(outcome, error))
+        elif self.others is None:
+            self.trying(lambda: self._begin(outcome, error))
+        elif not self.gave_up:
+            self.others.add(self._entry(outcome, error))
+
+    def _end(self, outcome: Outcome, error: str) -> None:
+        self.send(
+            f"UPDATE {Entry._meta.db_table} SET outcome = {literal(outcome)}, ended_at = clock_timestamp(),"
+            f" error = {literal(error[:LONGEST])} WHERE key = {literal(str(self.key))}"
         )
 
     def note(self, step: Step, seconds: float) -> None:
@@ -165,7 +235,7 @@ class Writer(Notes):
         values = self._values(step, work, seconds)
         self.waited, self.visited, self.filled = 0.0, None, 0
         if self.begun:
-            self._trying(lambda: self._insert(Noted, values))
+            self.trying(lambda: self.insert(Noted, values))
 
     def _values(self, step: Step, work: Work, seconds: float) -> dict[str, str]:
         table = table_of(step)
@@ -187,26 +257,6 @@ class Writer(Notes):
             "ended_at": "clock_timestamp()",
         }
 
-    # Sending.
-
-    def _trying(self, write: Callable[[], None]) -> None:
-        """Within a transaction nothing is written: what fails there would end it."""
-        if self.gave_up or self.connection.in_atomic_block or not self.connection.get_autocommit():
-            return
-        try:
-            with sending():
-                write()
-        except (Error, CommandError):
-            self.gave_up = True
-
-    def _insert(self, model: type[models.Model], values: dict[str, str]) -> None:
-        names, expressions = ", ".join(map(Name.of, values)), ", ".join(values.values())
-        self._send(f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({expressions})")
-
-    def _send(self, sql: str) -> None:
-        with self.connection.cursor() as cursor:  # both in one implicit transaction
-            cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'; {sql}")
-
 
 def statement_of(step: Step) -> str:
     """As it stands in the ledger."""
@@ -221,8 +271,8 @@ def is_migrated(connection: BaseDatabaseWrapper) -> bool:
 
 @contextlib.contextmanager
 def entered(connection: BaseDatabaseWrapper, about: About, *, as_a_whole: bool = False) -> Iterator[None]:
-    """Write an entry about the block; `as_a_whole` writes it with one statement at the end, and without steps."""
-    writer = Writer(connection, about)
+    """Write an entry about the block; `as_a_whole` writes it at the end, with others, and without steps."""
+    writer = Writer(connection, about, _together.get() if as_a_whole else None)
     if not as_a_whole:
         writer.begin()
     token = current.set(writer)
