@@ -12,13 +12,11 @@ from django.db.migrations import (
     CreateModel,
     Migration,
     RemoveConstraint,
-    RemoveField,
     RenameField,
     RenameModel,
     RunPython,
 )
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint, Value
-from django.test import override_settings
 
 from safemigrations.errors import to_type
 from safemigrations.hooks.foreseeing import Foreseeing
@@ -37,7 +35,7 @@ from safemigrations.running.current_names import CurrentNames
 from safemigrations.running.run import Run
 
 from .attacks.deployment import Deployment, deployment
-from .attacks.library import BIGGER, COLUMN, COMPUTED, LATER, RENAMED, TEXT, UNIQUE, library
+from .attacks.library import BIGGER, COLUMN, COMPUTED, RENAMED, TEXT, UNIQUE, library
 from .cases import STORE, InStore
 from .shop import KEY, Shop, book
 
@@ -105,82 +103,6 @@ def test_what_a_contract_of_the_same_run_will_hold(books):
         f"behind: {catch_up}"
     )
     books.migrate(catch_up=True).check()
-
-
-OF_NOTES = Backfill("book", {"note": F("author__name")}, where=Q(note=None), can_wait=True)
-LATER_SETTINGS = override_settings(SAFEMIGRATIONS={**LATER, "GATE_WATCH": 0})
-TAKEN = {  # by a later migration of the same run: what Django's own operations, and ours, take
-    RenameField("author", "name", "full_name"): "column name of shop_author",
-    AlterField("book", "note", models.TextField(null=True)): "column note of shop_book",
-    RemoveField("book", "note"): "column note of shop_book",
-    ExpandAlterModelTable("author", "writers"): "table shop_author",
-    ExpandRenameModel("Book", "Tome"): "table shop_book",
-}
-
-
-@LATER_SETTINGS
-def test_what_takes_from_a_backfill_that_the_same_run_would_leave_for_later(books):
-    """Each on its own after the backfill, with a migration between them that has nothing to do with it."""
-    books.write(OF_NOTES)
-    books.write(NICKNAME)
-    for operation, claim in TAKEN.items():
-        names, states = books.names[:], books.states[:]
-        (name,) = books.write(operation, stock=True)
-        assert refused(books) == (
-            f"shop.{name} takes the {claim} from a backfill that shop.0002_release is going to leave for later "
-            "(shop_book: fill note). Nothing was changed. Fill these rows first: "
-            f"{to_type('migrate shop 0002_release', None)}, then: {to_type('safemigrations backfill run', None)}. Then "
-            "run the same command again. Where no other release is connected, as on a staging server, all of it is "
-            f"done in one run: {to_type('migrate --catch-up', None)}"
-        )
-        (books.directory / books.package / f"{name}.py").unlink()
-        books.names, books.states = names, states
-
-
-@LATER_SETTINGS
-@pytest.mark.parametrize("at_once", [False, True], ids=["as the message says", "with --catch-up"])
-def test_the_ways_on_fill_each_row(books, at_once):
-    for operation in (OF_NOTES, NICKNAME, MODEL):
-        books.write(operation)
-    assert books.migrate().refused
-    if at_once:
-        books.migrate(catch_up=True).check()
-    else:
-        books.migrate("0002_release").check()
-        assert books.count("note IS NULL") == 80
-        books.backfill("run").check()
-        books.migrate().check()
-    assert books.count("note IS NULL", "shop_volume") == 0
-    assert books.count("note LIKE 'author %'", "shop_volume") == 80
-
-
-@LATER_SETTINGS
-def test_what_waits_for_the_contract_takes_nothing_from_a_backfill_of_the_same_run(books):
-    """The column that it fills has another name by then, the table's other one goes, and the last row is filled."""
-    books.write(OF_NOTES)
-    for operation in (
-        RenameField("book", "note", "remark"),
-        AlterField("book", "title", models.TextField()),
-        RemoveField("book", "code"),
-        RenameField("author", "name", "full_name"),
-    ):
-        books.write(operation)
-    books.migrate().check()
-    assert books.count("note IS NULL") == 80
-    assert "backfill" in books.contract().error
-    books.backfill("run").check()
-    books.contract().check()
-    assert books.count("remark IS NULL") == 0
-    assert books.count("remark LIKE 'author %'") == 80
-
-
-@LATER_SETTINGS
-def test_a_run_of_stock_operations_alone_is_asked_too(books):
-    """What an earlier run left is known, whatever this one is made of."""
-    books.deploy(OF_NOTES).check()
-    books.write(NICKNAME)
-    books.write(RenameModel("Author", "Writer"), stock=True)
-    assert "The table shop_author is still needed by a backfill that isn't finished" in refused(books)
 
 
 def test_so_is_what_an_open_contract_holds(books):

@@ -6,6 +6,8 @@ was expanded. The contract waits until one of the two has happened.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 from django.apps.registry import Apps
 from django.db import models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -13,7 +15,7 @@ from django.db.migrations import Migration
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
-from ..errors import StepFailed, to_type
+from ..errors import NOTHING_WAS_CHANGED, StepFailed, to_type
 from ..plans.temporary import Object, removal
 from ..postgres.names import Name
 from ..postgres.temporary import temporary_objects
@@ -45,11 +47,14 @@ class Reversal(models.Model):
         return f"{self.app_label}.{self.migration}"
 
     @property
+    def how_to_go_on(self) -> str:
+        return to_type(f"migrate {self.app_label} {self.back_to}", self._state.db)
+
+    @property
     def explanation(self) -> str:
         return (
-            f"The way back of {self} began and was stopped half way. To go on: "
-            f"{to_type(f'migrate {self.app_label} {self.back_to}', self._state.db)}. To bring back what was expanded: "
-            f"{to_type('migrate', self._state.db)}"
+            f"The way back of {self} began and was stopped half way. To go on: {self.how_to_go_on}. To bring back what "
+            f"was expanded: {to_type('migrate', self._state.db)}"
         )
 
 
@@ -77,6 +82,18 @@ def begin(connection: BaseDatabaseWrapper, migration: Migration, *, back_to: str
         Reversal._base_manager.using(connection.alias).update_or_create(
             app_label=key[0], migration=key[1], defaults=values
         )
+
+
+def refused(connection: BaseDatabaseWrapper, half_way: Collection[Key]) -> Iterator[str]:
+    """Where nothing tells rows that are taken back from the others, nobody can bring back what was expanded."""
+    for one in begun(connection) if half_way else ():
+        for backfill in backfills.rows(connection, app_label=one.app_label, is_taken_back=True):
+            if (one.app_label, one.migration) in half_way and not backfill.backfill.clears:
+                yield (
+                    f"The way back of {one} began to take back the rows of a backfill ({backfill}), and nothing tells "
+                    f"these rows from the others. {NOTHING_WAS_CHANGED} Go on first: {one.how_to_go_on}. Then run the "
+                    "same command again."
+                )
 
 
 def end(connection: BaseDatabaseWrapper, migration: Migration) -> None:

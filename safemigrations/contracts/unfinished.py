@@ -15,6 +15,7 @@ from ..postgres.names import Name
 from ..postgres.tables import is_table
 from ..running.backfill import progress
 from ..running.backfill.later import is_left, may_leave
+from ..running.backfill.order import is_about, order_matters
 from ..running.backfill.progress import does
 from ..running.backfill.table import fetch
 from ..running.run import Run
@@ -59,6 +60,18 @@ class Unfinished(Data):
         of_column = claim.kind in (Kind.COLUMN, Kind.TWIN)
         return not of_column or self.step.function is not None or Name.of(claim.name) in self._sql
 
+    def comes_before(self, step: Backfill, *, is_left: bool) -> bool:
+        """Has it to be finished before the step begins? One that `is_left` for later waits by itself.
+
+        Two of the same that fill each row again can't be told apart while both wait.
+        """
+        if is_left:
+            return does(self.step) == does(step) and not step.clears
+        return order_matters(self.step, step)
+
+    def fills_what_is_in(self, plan: Plan) -> bool:
+        return is_about(plan, self.step)
+
     def _names(self, tables: Iterable[Name]) -> bool:
         return any(table.bare in self._sql for table in tables)
 
@@ -88,8 +101,7 @@ def coming(
     connection: BaseDatabaseWrapper, run: Run, plan: Plan, *, current: Callable[[Backfill], Backfill]
 ) -> list[Unfinished]:
     """Those of the plan that the run is going to leave for later; `current` gives a step the current names."""
-    found = (step for step in plan if isinstance(step, Backfill))
-    if run.migration is None or not may_leave(run):
+    if run.migration is None:
         return []
     return [
         Unfinished(
@@ -101,9 +113,14 @@ def coming(
             has_table=True,
             is_coming=True,
         )
-        for step in found
-        if is_left(connection, current(step))
+        for step in plan
+        if isinstance(step, Backfill) and leaves(connection, run, current(step))
     ]
+
+
+def leaves(connection: BaseDatabaseWrapper, run: Run, step: Backfill) -> bool:
+    """Is the run going to leave the step for later?"""
+    return may_leave(run) and is_left(connection, step)
 
 
 def needed_by(plan: Plan, found: Iterable[Unfinished], own: Iterable[Step]) -> tuple[Unfinished, ...]:
@@ -115,13 +132,37 @@ def needed_by(plan: Plan, found: Iterable[Unfinished], own: Iterable[Step]) -> t
 def refusal(connection: BaseDatabaseWrapper, migration: Migration, claim: Claim, backfill: Unfinished) -> str:
     if backfill.is_coming:
         return (
-            f"{migration} takes the {claim} from a backfill that {backfill.app_label}.{backfill.migration} is going to "
-            f"leave for later ({backfill}). {NOTHING_WAS_CHANGED} {_how_to_end_before(connection.alias, backfill)}"
+            f"{migration} takes the {claim} from {_who(backfill)}. {NOTHING_WAS_CHANGED} "
+            f"{_how_to_end_it(connection, backfill)}"
         )
     return (
         f"The {claim} is still needed by a backfill that isn't finished: {backfill}. Nothing of {migration} was done. "
         f"{how_to_end(connection, [backfill])}"
     )
+
+
+def out_of_order(connection: BaseDatabaseWrapper, migration: Migration, step: Backfill, backfill: Unfinished) -> str:
+    return (
+        f"{migration} would fill rows ({step.why}) before {_who(backfill)}, and one of the two needs what the other "
+        f"fills. {NOTHING_WAS_CHANGED} {_how_to_end_it(connection, backfill)}"
+    )
+
+
+def who_fills(connection: BaseDatabaseWrapper, backfill: Unfinished) -> str:
+    """What to add to a refusal of rows that are going to be filled."""
+    return f"Such rows are filled by {_who(backfill)}. {_how_to_end_it(connection, backfill)}"
+
+
+def _who(backfill: Unfinished) -> str:
+    if not backfill.is_coming:
+        return f"a backfill that isn't finished ({backfill})"
+    return f"a backfill that {backfill.app_label}.{backfill.migration} is going to leave for later ({backfill})"
+
+
+def _how_to_end_it(connection: BaseDatabaseWrapper, backfill: Unfinished) -> str:
+    if backfill.is_coming:
+        return _how_to_end_before(connection.alias, backfill)
+    return how_to_end(connection, [backfill])
 
 
 def _how_to_end_before(alias: str, backfill: Unfinished) -> str:

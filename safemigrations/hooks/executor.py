@@ -19,7 +19,7 @@ from django.db.migrations.state import ProjectState
 
 from .. import conf
 from ..checking.conflicts import Conflict, conflict
-from ..checking.left_backfills import taken_from_a_backfill, takes_away
+from ..checking.left_backfills import fills_at_once
 from ..checking.of_migration import (
     Placed,
     created_by,
@@ -46,7 +46,7 @@ from ..running.watchdog import watching
 from ..typed import applied_state, migrate_all_backwards, set_on
 from . import freshness
 from .digest import digest
-from .foreseeing import Foreseeing, is_unknown
+from .foreseeing import Foreseeing, is_unknown, refused_by_backfills
 from .kept_triggers import put_triggers_back
 from .states import (
     Plan,
@@ -136,12 +136,13 @@ class MigrationExecutor(executor.MigrationExecutor):
         foreseeing = Foreseeing(self.connection, Run(at_once=at_once))
         foreseeing.ahead.applies += [migration for migration, back in plan if not back]
         has_plans = any(isinstance(one, Change | AlterField) for migration, _ in plan for one in unwrapped(migration))
-        if not (has_plans or (plan and (foreseeing.of_stock or foreseeing.is_anything_left))):
+        if not (has_plans or self.half_way or (plan and (foreseeing.of_stock or foreseeing.is_anything_left))):
             foreseeing.ahead.of_others += [str(migration) for migration, _ in plan if is_unknown(migration)]
         elif any(back for _, back in plan):
             self.before = rendered_before(self, plan)
             foreseeing.backwards(states_before(self, plan, self.before))
         else:
+            foreseeing.refuse_to_turn_round(self.half_way)
             foreseeing.forwards(states_after(plan, state or applied_state(self)))
         return foreseeing
 
@@ -247,7 +248,14 @@ class MigrationExecutor(executor.MigrationExecutor):
         parents = (parent.key for parent in self.loader.graph.node_map[key].parents)
         back_to = next((name for label, name in sorted(parents) if label == migration.app_label), "zero")
         reversals.begin(self.connection, migration, back_to=back_to)
-        yield
+        run = current_run()
+        run.taken_back = []
+        try:
+            yield
+            for act in run.taken_back:
+                act()
+        finally:
+            run.taken_back = None
         reversals.end(self.connection, migration)
 
     def _end_of_freshness(self, run: Run) -> None:
@@ -272,12 +280,11 @@ class MigrationExecutor(executor.MigrationExecutor):
         return first if first and is_known else Placed(migration, state, self.connection)
 
     def _leave_to_backfills(self, placed: Placed, run: Run) -> None:
-        """Refuse a migration that takes away what an unfinished backfill reads or fills."""
-        unfinished, migration = loaded().unfinished, placed.migration
-        run.fills_at_once = any(map(takes_away, unwrapped(migration)))
-        left = unfinished.backfills(self.connection)
-        if taken := taken_from_a_backfill(placed, run, left):
-            raise StepFailed(unfinished.refusal(self.connection, migration, *taken))
+        """Refuse what takes from a backfill that isn't finished what it needs, or what comes before its turn."""
+        run.fills_at_once = fills_at_once(placed)
+        left = loaded().unfinished.backfills(self.connection)
+        for refusal in refused_by_backfills(self.connection, placed, run, left):
+            raise StepFailed(refusal)
 
     def _conflict(self, placed: Placed, run: Run) -> Conflict | None:
         holders = loaded().queue.holders(self.connection)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from django.db import migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,15 +14,17 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ..checking.conflicts import conflict, held_later
-from ..checking.left_backfills import Needing, taken_from_a_backfill, takes_away
+from ..checking.left_backfills import Filling, filled_too_early, fills_at_once, taken_from_a_backfill
 from ..checking.of_migration import Placed, created_by, unwrapped
 from ..contracts import loaded
 from ..contracts.held import Holder
+from ..contracts.on_disk import Key
 from ..operations.base import Change, Situation
 from ..plans.carried import Carried
 from ..plans.column import Column
 from ..plans.narrowing import narrowing
-from ..plans.steps import Proof
+from ..plans.steps import Backfill, Proof
+from ..plans.steps import Plan as Steps
 from ..plans.stock_claims import taken_by
 from ..postgres.privileges import is_all_its_own
 from ..running.ahead import Ahead
@@ -44,7 +46,7 @@ class Foreseeing:
         self.of_stock = matters_of_stock(connection)
         self.open_ones: list[Holder] = loaded().queue.holders(connection)
         self.coming: list[Holder] = []
-        self.left: list[Needing] = loaded().unfinished.backfills(connection)
+        self.left: list[Filling] = loaded().unfinished.backfills(connection)
         self.first: Placed | None = None  # of the first migration; keeping the states of all would take too much memory
 
     @property
@@ -61,16 +63,20 @@ class Foreseeing:
         ahead: Ahead = self.asking.ahead
         return ahead
 
+    def refuse_to_turn_round(self, half_way: Iterable[Key]) -> None:
+        """`half_way`: what was taken back in part, and is going to be applied again."""
+        for refusal in loaded().reversals.refused(self.connection, half_way):
+            self.asking.refuse(refusal)
+
     def forwards(self, planned: Planned) -> None:
         """The states are those before each migration."""
         for migration, state in planned:
             self.run.created.update(created_by(migration, self.run.created))
             self.run.migration = migration
-            self.run.fills_at_once = any(map(takes_away, unwrapped(migration)))
             placed = self._placed(migration, state)
+            self.run.fills_at_once = fills_at_once(placed)
             self._refuse_what_is_held(placed)
-            if taken := taken_from_a_backfill(placed, self.run, self.left):
-                self.asking.refuse(loaded().unfinished.refusal(self.connection, migration, *taken))
+            self._refuse_what_backfills_need(placed)
             for operation, at in placed:
                 if self._is_ours(operation, at):
                     self._ask(operation, at)
@@ -82,6 +88,10 @@ class Foreseeing:
             found = replace(found, is_coming=found.holder in self.coming)
             self.asking.refuse(found.explain(self.connection))
 
+    def _refuse_what_backfills_need(self, placed: Placed) -> None:
+        for refusal in refused_by_backfills(self.connection, placed, self.run, self.left, self.asking.current.of):
+            self.asking.refuse(refusal)
+
     def _ask(self, operation: Change, at: Situation) -> None:
         later = operation.leaves(at, self.run)
         if later:
@@ -89,8 +99,19 @@ class Foreseeing:
             self.asking.ask_for_own(*OF_CONTRACTS)
         plan = operation.expand(at) if later else (*operation.expand(at), *operation.contract(at))
         waiting = loaded().unfinished.coming(self.connection, self.run, plan, current=self.asking.current.of)
-        self.asking.ask(plan, carries=operation.carries(at), renames=operation.renames(at))
+        known = len(self.asking.refusals)
+        left = [one.step for one in waiting]
+        self.asking.ask(plan, carries=operation.carries(at), renames=operation.renames(at), left=left)
+        self._say_who_fills(plan, known)
         self.left += waiting
+
+    def _say_who_fills(self, plan: Steps, known: int) -> None:
+        """Of rows that are refused since: who is going to fill them."""
+        refusals = self.asking.refusals
+        if new := refusals[known:]:
+            for filling in [one for one in self.left if one.fills_what_is_in(plan)][:1]:
+                said = loaded().unfinished.who_fills(self.connection, filling)
+                refusals[known:] = [f"{refusal} {said}" for refusal in new]
 
     def backwards(self, planned: Planned) -> None:
         self.asking.asks_for_duplicates = True
@@ -127,6 +148,28 @@ class Foreseeing:
             carries, renames = reversed_carries(carries), tuple(one.back for one in renames)
         claims = taken_by(operation, at.app_label, at.before)
         self.asking.note_others(claims, carries=carries, renames=renames)
+
+
+def refused_by_backfills(
+    connection: BaseDatabaseWrapper,
+    placed: Placed,
+    run: Run,
+    left: Sequence[Filling],
+    current: Callable[[Any], Any] = lambda step: step,
+) -> Iterator[str]:
+    """What a migration takes from unfinished backfills, and what it fills before their turn.
+
+    `current` gives a step the current names.
+    """
+    unfinished, migration = loaded().unfinished, placed.migration
+
+    def is_left(step: Backfill) -> bool:
+        return bool(unfinished.leaves(connection, run, current(step)))
+
+    if taken := taken_from_a_backfill(placed, run, left):
+        yield unfinished.refusal(connection, migration, *taken)
+    if early := filled_too_early(placed, run, left, is_left=is_left):
+        yield unfinished.out_of_order(connection, migration, *early)
 
 
 def reversed_carries(carries: Iterable[Carried]) -> tuple[Carried, ...]:

@@ -134,11 +134,12 @@ class Backfill(Change):
             compiled[Name.from_django(field.column)] = sql
         # Without a condition, a row that has these values is filled: so a batch that runs twice changes nothing.
         filled = f"ROW({', '.join(compiled)}) IS DISTINCT FROM ROW({', '.join(compiled.values())})"
+        is_relative = not where and bool(_read_by(values) & values.keys())  # no value tells that a row is filled
         return {
             "assign": ", ".join(f"{column} = {sql}" for column, sql in compiled.items()),
-            "guard": where or filled,
+            "guard": "TRUE" if is_relative else where or filled,
             "sets": tuple(compiled),
-            "clears": not where or _clears(self.where, values),
+            "clears": not is_relative and (not where or _clears(self.where, values)),
         }
 
     # Another backend, or this app isn't installed any more.

@@ -240,11 +240,17 @@ class Change(SeparateDatabaseAndState):
         plan = self.way_back(at)
         self._refuse_inside_transaction(at, plan)
         _send_deferred(at.editor)
+        filled = [step for step in (*self.expand(at), *self.contract(at)) if isinstance(step, Backfill)]
+        for step in filled:
+            loaded().backfills.begin_to_take_back(at.connection, step, replaces=at.replaced)
         loaded().Runner(at.connection, run.report, at.after.apps).run(plan)
-        for step in (*self.expand(at), *self.contract(at)):
-            if isinstance(step, Backfill):
-                loaded().backfills.forget(at.connection, step, replaces=at.replaced)
+        run.at_the_end_of_the_way_back(lambda: self._forget(at, filled))
         self._left(at).delete()
+
+    def _forget(self, at: Situation, filled: Sequence[Backfill]) -> None:
+        """Not before all of the migration is taken back: whoever turns round must not fill the rows again."""
+        for step in filled:
+            loaded().backfills.forget(at.connection, step, replaces=at.replaced)
 
     def way_back(self, at: Situation) -> Plan:
         """The plan of the way back, whether the contract waits, is done in part, or ran without waiting."""

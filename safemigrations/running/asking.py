@@ -53,10 +53,18 @@ class Asking:
         self.after_unknown_code = False  # has code or SQL of people come before? Nobody knows what it changes
         self.asks_for_duplicates = False  # on the way back no proof of the plan comes before a unique index
 
-    def ask(self, plan: Iterable[Step], *, carries: Iterable[Carried] = (), renames: Iterable[Renamed] = ()) -> None:
+    def ask(
+        self,
+        plan: Iterable[Step],
+        *,
+        carries: Iterable[Carried] = (),
+        renames: Iterable[Renamed] = (),
+        left: Iterable[Backfill] = (),
+    ) -> None:
+        """`left`: backfills of the plan that this run leaves for later, so its rows stay as they are."""
         steps, before = self.current.of(tuple(plan)), tuple(self.changed)
         with self.session.ready():
-            self._ask_steps(steps)
+            self._ask_steps(steps, self.current.of(tuple(left)))
         if any(isinstance(step, Backfill) for step in steps):
             self.ask_for_own(*OF_BACKFILLS)
         self._follow(before, carries, renames)
@@ -72,11 +80,12 @@ class Asking:
         for each in carries:
             self._carry(self.current.of(each), before)
 
-    def _ask_steps(self, steps: Plan) -> None:
+    def _ask_steps(self, steps: Plan, left: Plan) -> None:
         self._collect(lambda: self._foreseen.refuse(steps))
         for step in steps:
             self._ask_step(step)
-            self._remember(step)
+            if step not in left:
+                self._remember(step)
 
     @cached_property
     def _foreseen(self) -> Foreseen:

@@ -146,6 +146,7 @@ class Run:
     created: set[tuple[str, str]] = field(default_factory=set)  # (app label, model) made by this run
     freed: set[Claim] = field(default_factory=set)  # what open contracts are going to remove
     changed: bool = False  # has a step, or a migration, of this run changed anything?
+    taken_back: list[Callable[[], None]] | None = None  # what to do when a way back has ended; None: do it at once
     fills_at_once: bool = False  # the migration itself takes away what a backfill would need later
     touched: set[tuple[str, str]] = field(default_factory=set)  # (app label, model) whose tables it may have changed
     state: ProjectState | None = None  # to which its migrations led
@@ -156,6 +157,12 @@ class Run:
     def is_alone(self, app_label: str, *models: str) -> bool:
         """Does no release but this run know the tables of these models?"""
         return self.fresh or all((app_label, model.lower()) in self.created for model in models)
+
+    def at_the_end_of_the_way_back(self, act: Callable[[], None]) -> None:
+        if self.taken_back is None:
+            act()
+        else:
+            self.taken_back.append(act)
 
     @property
     def contract(self) -> Literal["explicitly", "immediately"]:

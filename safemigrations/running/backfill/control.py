@@ -29,6 +29,7 @@ from ..run import Report, explain
 from ..session import Session
 from . import progress as store
 from .failures import Stopped
+from .order import order_matters
 from .pace import seconds_closed
 from .progress import Progress, Status
 from .work import Work
@@ -76,6 +77,9 @@ def work_on_all(
     refuse_others(connection)
     failures: list[StepFailed] = []
     for row in store.rows(connection, status__in=store.UNFINISHED):
+        if first := _first(connection, row):
+            report.tell(happened.BackfillWaiting(row.backfill, f"number {first.pk} comes first ({first})"))
+            continue
         while _wait_for_window(report, row, until):
             try:
                 _work_on(connection, report, row, until, alone=alone)
@@ -88,6 +92,12 @@ def work_on_all(
     if failures:
         raise StepFailed("\n".join(map(str, failures))) from failures[-1].__cause__
     return not store.rows(connection, status__in=store.UNFINISHED).exists()
+
+
+def _first(connection: BaseDatabaseWrapper, row: Progress) -> Progress | None:
+    """An earlier backfill that fills what this one needs, or needs what this one fills, and isn't finished."""
+    earlier = store.rows(connection, status__in=store.UNFINISHED, pk__lt=row.pk)
+    return next((one for one in earlier if order_matters(one.backfill, row.backfill)), None)
 
 
 def _work_on(

@@ -66,6 +66,7 @@ class AbstractProgress(Signed):
     created_at = models.DateTimeField(default=now)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    is_taken_back = models.BooleanField(default=False, db_default=False)  # has its way back begun?
     recorded = models.BooleanField(default=False)  # was its migration recorded after the backfill was done?
 
     signed = ("step", "parts")
@@ -342,6 +343,14 @@ def record(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> N
 def unrecord(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> None:
     """The migration is to be applied again, and what it has filled stays filled."""
     rows(connection, app_label=app_label, migration=migration).update(recorded=False)
+
+
+def begin_to_take_back(connection: BaseDatabaseWrapper, step: Backfill, *, replaces: Iterable[str] = ()) -> None:
+    """Whoever still fills has to stop. Where nothing is set on the way back, the rows stay filled."""
+    if step.undo:
+        found = rows(connection, digest__in=_digests(step, replaces))
+        found.filter(status__in=UNFINISHED).update(status=Status.CANCELLED)
+        found.update(is_taken_back=True)
 
 
 def forget(connection: BaseDatabaseWrapper, step: Backfill, *, replaces: Iterable[str] = ()) -> None:
