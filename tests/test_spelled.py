@@ -93,6 +93,7 @@ class Money(models.Field):
 
 
 def test_makemigrations_compares_what_is_in_the_database(project):
+    project.set(INSTALLED_APPS=["django.contrib.postgres", "safemigrations", "shop"])
     project.write("shop/money.py", MONEY)
     project.write_models("shop", BEFORE)
     project.manage("makemigrations").check()
