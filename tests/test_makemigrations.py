@@ -483,6 +483,23 @@ def test_update_refuses_to_mix_what_needs_a_transaction_and_what_must_not_have_o
     assert is_clean(project)
 
 
+def test_update_refuses_two_changes_that_need_one_name(project):
+    with_book(project)
+    change(project, STOCK)
+    project.manage("makemigrations", "--noinput").check()
+    change(project, "")
+    project.manage("makemigrations", "--noinput").check()
+    files = project.migration_files("shop")
+    change(project, STOCK)
+    result = project.manage("makemigrations", "--update", "--noinput")
+    assert result.returncode == 1
+    assert "needs the column stock of shop_book in its contract" in result.stderr
+    assert "makemigrations wrote nothing. Without --update it writes the second one.\n" in result.stderr
+    assert project.migration_files("shop") == files
+    project.manage("makemigrations", "--noinput").check()
+    assert is_clean(project)
+
+
 def test_update_takes_another_default_of_python_beside_a_safe_operation(project):
     with_book(project)
     change(project, STOCK)

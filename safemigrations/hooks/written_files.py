@@ -1,14 +1,17 @@
-"""makemigrations writes no file that can't be imported: the checks and `migrate` would fail on it."""
+"""makemigrations writes no file that can't be imported, and none that `migrate` would refuse."""
 
 from __future__ import annotations
 
 import traceback
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.core.management.commands import makemigrations
 from django.db.migrations import Migration
+from django.db.migrations.loader import MigrationLoader
 
 from ..checking.in_words import DoesNotFit, in_words
+from ..checking.refused import refused_alone
 from ..typed import set_on
 from .writer import MigrationWriter
 
@@ -31,17 +34,26 @@ def refuse_unimportable(migration: Migration) -> None:
         ) from error
 
 
+def refuse_clash(migration: Migration) -> None:
+    """Raises CommandError if --update would put two changes into one file that need one name."""
+    loader = MigrationLoader(None, ignore_no_migrations=True)
+    state = loader.project_state([key for key in migration.dependencies if key in loader.graph.nodes])
+    for _, why in refused_alone(migration, state, ()):
+        raise CommandError(f"{why}\nmakemigrations wrote nothing. Without --update it writes the second one.")
+
+
 def install() -> None:
     command: Any = makemigrations.Command
     if hasattr(command, "_stock_write_migration_files"):
         return
     write, execute = command.write_migration_files, command.execute
 
-    def write_migration_files(self: Any, changes: Any, *args: Any, **kwargs: Any) -> None:
-        for migrations in changes.values():
-            for migration in migrations:
-                refuse_unimportable(migration)
-        write(self, changes, *args, **kwargs)
+    def write_migration_files(self: Any, changes: Any, updated: Any = None) -> None:
+        for migration in (one for migrations in changes.values() for one in migrations):
+            refuse_unimportable(migration)
+            if updated:
+                refuse_clash(migration)
+        write(self, changes, updated)
 
     def executed(self: Any, *args: Any, **options: Any) -> Any:
         with in_words():
