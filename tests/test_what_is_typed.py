@@ -43,6 +43,7 @@ TYPED = {
         "safemigrations contract skip 2 --reason because",
     ],
     "safemigrations plan --format json": ["safemigrations plan --format json"],
+    "safemigrations preflight": ["safemigrations preflight"],
     "safemigrations preflight{}": ["safemigrations preflight", "safemigrations preflight --contract"],
     "safemigrations backfill run": ["safemigrations backfill run"],
     "safemigrations backfill resume": ["safemigrations backfill resume"],

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from ..contracts import queue
 from ..contracts.table import OPEN, Contract
+from ..errors import StepFailed
 from ..running import ledger
 from ..running.backfill import progress as backfills
 from ..running.storage import is_up_to_date
@@ -56,7 +57,7 @@ class Metrics(Collector):
             try:
                 self._ask(connections[alias])
                 up = 1
-            except Error as error:
+            except (Error, StepFailed) as error:
                 log.warning("The metrics of database %s can't be read: %s", alias, error)
                 up = 0
             self.gauges["up"].add_metric([alias], up)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import socket
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from django.apps.registry import Apps
 from django.db import models
@@ -12,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
 from ..running.backfill.progress import AbstractProgress
+from ..running.readable import Readable
 from ..running.storage import Own, ensure_table, has_table
 from .marks import own_mark
 from .table import AbstractContract
@@ -39,7 +41,9 @@ class AbstractAct(models.Model):
         return f"{self.act} {self.app_label}.{self.migration}  {self.label}"
 
 
-class Act(AbstractAct):
+class Act(Readable, AbstractAct):
+    forms: ClassVar[Mapping[str, type]] = {"details": dict}
+
     class Meta(Own):
         apps = Apps()
         db_table = "safemigrations_act"

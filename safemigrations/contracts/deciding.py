@@ -19,6 +19,8 @@ from .on_disk import Key
 from .releases import names_known, newer_that_knows
 from .table import HOLDING, Contract, Status
 
+CHANGED = ("status", "until", "reason", "app_label", "migration", "signature")  # by a decision: never the plan
+
 
 def postpone(
     connection: BaseDatabaseWrapper, numbers: Sequence[int], *, until: datetime | None, reason: str, user: str = ""
@@ -123,7 +125,7 @@ def _look(connection: BaseDatabaseWrapper) -> str:
 
 def _save(connection: BaseDatabaseWrapper, row: Contract) -> None:
     try:
-        row.save(using=connection.alias)
+        row.save(using=connection.alias, update_fields=CHANGED)
     except IntegrityError as error:
         raise CommandError(
             f"{row.app_label}.{row.migration} has left the same for the contract itself: {row.label}. "

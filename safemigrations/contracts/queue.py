@@ -18,6 +18,7 @@ from ..plans.steps import Plan
 from ..plans.stored import to_json
 from ..running.events import vocabulary as happened
 from ..running.events.event import on
+from ..running.readable import matching
 from ..running.run import current_run
 from ..running.storage import ensure_table, has_table
 from .held import Holder, freed_by, held_by
@@ -29,7 +30,7 @@ def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Con
     found = Contract._base_manager.using(connection.alias).order_by("id")
     if connection.vendor != "postgresql" or not has_table(connection, Contract):
         return found.none()
-    return found.filter(**filters)
+    return matching(found, filters)
 
 
 def put(

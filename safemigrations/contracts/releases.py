@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 from django.apps import apps
 from django.apps.registry import Apps
@@ -14,6 +15,7 @@ from django.utils.timezone import now
 
 from .. import conf
 from ..running.ledger import is_migrated
+from ..running.readable import Readable
 from ..running.storage import Own, ensure_table, has_table
 from .marks import own_mark
 from .on_disk import Key
@@ -40,7 +42,9 @@ class AbstractRelease(models.Model):
         return migration in self.migrations.get(app_label, ())
 
 
-class Release(AbstractRelease):
+class Release(Readable, AbstractRelease):
+    forms: ClassVar[Mapping[str, type]] = {"migrations": dict, "tables": list, "squashes": dict}
+
     class Meta(Own):
         apps = Apps()
         db_table = "safemigrations_release"

@@ -6,7 +6,8 @@ was expanded. The contract waits until one of the two has happened.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import ClassVar
 
 from django.apps.registry import Apps
 from django.db import models, transaction
@@ -21,6 +22,7 @@ from ..postgres.names import Name
 from ..postgres.temporary import temporary_objects
 from ..running.backfill import progress as backfills
 from ..running.of_tenant import is_here
+from ..running.readable import Readable
 from ..running.run import Report
 from ..running.runner import Runner
 from ..running.session import Session
@@ -29,7 +31,7 @@ from .held import names_of
 from .on_disk import Key
 
 
-class Reversal(models.Model):
+class Reversal(Readable):
     """A migration whose way back has begun and not ended."""
 
     app_label = models.CharField(max_length=255)
@@ -38,6 +40,8 @@ class Reversal(models.Model):
     temporary = models.JSONField(default=list)  # the objects of ours that were there before
     back_to = models.CharField(max_length=255)  # what `migrate` is given to go on
     began_at = models.DateTimeField(default=now)
+
+    forms: ClassVar[Mapping[str, type]] = {"temporary": list}
 
     class Meta(Own):
         apps = Apps()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from django.apps.registry import Apps
 from django.db import models
@@ -12,6 +13,7 @@ from django.utils.timezone import now
 from ..errors import to_type
 from ..plans.steps import Plan
 from ..plans.stored import from_json
+from ..running.readable import Readable
 from ..running.signed import Signed, refuse_unsigned
 from ..running.storage import Own
 
@@ -73,7 +75,9 @@ class AbstractContract(Signed):
         return from_json(self.plan)
 
 
-class Contract(AbstractContract):
+class Contract(Readable, AbstractContract):
+    forms: ClassVar[Mapping[str, type]] = {"plan": list}
+
     class Meta(Own):
         apps = Apps()
         db_table = "safemigrations_contract"

@@ -28,7 +28,7 @@ from ..plans.steps import Plan as Steps
 from ..plans.stock_claims import taken_by
 from ..postgres.privileges import is_all_its_own
 from ..running.ahead import Ahead
-from ..running.own_tables import OF_CONTRACTS
+from ..running.own_tables import OF_CONTRACTS, OF_WAYS_BACK
 from ..running.run import Run
 from ..typed import field_of, field_should_be_altered
 from .stock_names import carried_by_stock, renamed_by_stock
@@ -116,6 +116,8 @@ class Foreseeing:
     def backwards(self, planned: Planned) -> None:
         self.asking.asks_for_duplicates = True
         for migration, state in planned:
+            if not migration.atomic:
+                self.asking.ask_for_own(*OF_WAYS_BACK)
             for operation, at in reversed(list(self._placed(migration, state))):
                 self.run.migration = migration
                 if isinstance(operation, migrations.AlterField) and not isinstance(operation, Change):

@@ -13,6 +13,7 @@ from ..plans import claims
 from ..plans.steps import Statement
 from ..postgres.lock import Lock
 from ..postgres.names import Name
+from ..running.lost import raise_lost
 
 QUOTED = r'"(?:[^"]|"")+"'
 OF_TABLE = re.compile(rf"\b(?:TABLE|ON)\s+({QUOTED}(?:\.{QUOTED})?)")
@@ -41,6 +42,7 @@ def _statements(operation: Operation, at: Situation, *, back: bool) -> list[str]
     try:
         with at.connection.schema_editor(collect_sql=True, atomic=False) as editor:
             act(at.app_label, editor, *states)
-    except (DatabaseError, ValueError):
+    except (DatabaseError, ValueError) as error:
+        raise_lost(error)
         return []
     return [sql for sql in editor.collected_sql if not sql.startswith("--")]

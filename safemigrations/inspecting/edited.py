@@ -11,7 +11,7 @@ from ..checking.source import Source
 from ..contracts.marks import own_mark
 from ..contracts.releases import recorded
 from ..data import Data
-from ..errors import to_type
+from ..errors import StepFailed, to_type
 from ..hooks.digest import digest, is_same
 from ..running.ledger import About, Direction, Entry, Outcome, entries, faked
 
@@ -81,8 +81,15 @@ def _gone(entry: Entry) -> Edited:
 def accept(connection: BaseDatabaseWrapper, app_label: str, name: str) -> str:
     """Accept the edited file as equal to what was applied.
 
-    Returns the full name of the migration, and raises as the loader does.
+    Returns the full name of the migration. Raises as the loader does, and StepFailed where that can't be written.
     """
     migration = MigrationLoader(connection).get_migration_by_prefix(app_label, name)
-    faked(connection, About(migration.app_label, migration.name, Direction.FORWARDS, ACCEPTED, digest(migration)))
+    about = About(migration.app_label, migration.name, Direction.FORWARDS, ACCEPTED, digest(migration))
+    writer = faked(connection, about)
+    if writer.gave_up:
+        raise StepFailed(
+            f"{migration} wasn't accepted, because nothing can be written into {Entry._meta.db_table}: "
+            f"{writer.why or 'no table of this project is in this database'}. Nothing was changed. Use the primary, "
+            "and the role that migrates."
+        )
     return str(migration)

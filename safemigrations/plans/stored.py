@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ..data import Data
@@ -56,10 +57,36 @@ def to_json(plan: Plan) -> list[dict[str, Any]]:
     return [_encode(step) for step in plan]
 
 
-def from_json(data: list[dict[str, Any]]) -> Plan:
-    """The plan again; fields that this version doesn't know are left out, new ones get their default."""
-    around = tuple(dict.fromkeys(_tables_in(data)))
-    return tuple(_decode(step, around) for step in data)
+def from_json(data: Any) -> Plan:
+    """The plan again; fields that this version doesn't know are left out, new ones get their default.
+
+    Raises StepFailed for what isn't a plan of this version or an earlier one.
+    """
+    with readable("A stored plan"):
+        around = tuple(dict.fromkeys(_tables_in(data)))
+        return tuple(_decode_step(step, around) for step in data)
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Raise StepFailed where what is stored has another form than this version, or an earlier one, gives it."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StepFailed(
+            f"{what} can't be read ({type(error).__name__}: {error}): a newer version of safemigrations has written "
+            f"it, or a person. {WITH_THAT_VERSION}"
+        ) from error
+
+
+WITH_THAT_VERSION = "Nothing was changed. Run the same command with that version, or a later one."
+
+
+def _decode_step(value: Any, around: tuple[str, ...]) -> Step:
+    step = _decode(value, around)
+    if not isinstance(step, Step):
+        raise TypeError(f"{value!r:.40} is no step")
+    return step
 
 
 def _encode(value: Any) -> Any:
@@ -89,7 +116,7 @@ def _decode(value: Any, around: tuple[str, ...]) -> Any:
     if (name := value.get("kind")) not in TYPES:
         raise StepFailed(
             f"A stored plan has a step of a kind that this version of safemigrations doesn't know ({name}): a newer "
-            "version has left it. Nothing was changed. Run the same command with that version, or a later one."
+            f"version has left it. {WITH_THAT_VERSION}"
         )
     kind = TYPES[value["kind"]]
     known = {*kind.field_names()} - {"takes", "frees", "works_on"}

@@ -56,6 +56,14 @@ def owner_of_another(table: str) -> str:
     )
 
 
+def function_of_another(signature: str) -> str:
+    """The function, the current role, and the owner of the function, where the one isn't a member of the other."""
+    return (
+        "SELECT p.oid::regprocedure::text, current_user::text, pg_get_userbyid(proowner)::text FROM pg_proc p"
+        f" WHERE p.oid = to_regprocedure({literal(signature)}) AND NOT pg_has_role(proowner, 'USAGE')"
+    )
+
+
 def closed_schema(name: str) -> str:
     """The current role, and the schema of this name, where the role may create nothing there.
 
@@ -80,6 +88,16 @@ def closed_to_own_tables(tables: Iterable[str], beside: str) -> str:
         f" WHERE c.oid = {regclass(beside)} AND NOT has_schema_privilege(n.oid, 'CREATE') AND EXISTS (SELECT"
         f" FROM unnest(ARRAY[{literals(tables)}]) AS wanted WHERE wanted NOT IN"
         " (SELECT relname FROM pg_class WHERE relnamespace = n.oid))"
+    )
+
+
+def own_tables_of_another(tables: Iterable[str], beside: str) -> str:
+    """Those of the tables beside the other one that the current role may not write; the role, and their owner."""
+    may = " AND ".join(f"has_table_privilege(c.oid, '{what}')" for what in ("SELECT", "INSERT", "UPDATE", "DELETE"))
+    return (
+        "SELECT c.relname::text, current_user::text, pg_get_userbyid(c.relowner)::text FROM pg_class c"
+        f" WHERE c.relname IN ({literals(tables)}) AND NOT ({may})"
+        f" AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = {regclass(beside)})"
     )
 
 

@@ -27,7 +27,8 @@ from .backfill.table import columns_set
 from .current_names import CurrentNames
 from .foreseen import Foreseen
 from .future_columns import FutureColumns
-from .own_tables import OF_BACKFILLS
+from .lost import raise_lost
+from .own_tables import OF_BACKFILLS, refuse_others
 from .planted import refuse_planted
 from .proofs import contradictions, proof, trial
 from .rights import Rights
@@ -50,6 +51,7 @@ class Asking:
         self.current = CurrentNames()
         self.future = FutureColumns()
         self.exchanged: set[str] = set()  # tables whose foreign keys earlier steps add, drop or exchange; raw
+        self.knows_writers = False
         self.after_unknown_code = False  # has code or SQL of people come before? Nobody knows what it changes
         self.asks_for_duplicates = False  # on the way back no proof of the plan comes before a unique index
 
@@ -67,6 +69,7 @@ class Asking:
             self._ask_steps(steps, self.current.of(tuple(left)))
         if any(isinstance(step, Backfill) for step in steps):
             self.ask_for_own(*OF_BACKFILLS)
+            self.ask_for_writers()
         self._follow(before, carries, renames)
 
     def note_others(self, claims: Iterable[Claim], *, carries: Iterable[Carried], renames: Iterable[Renamed]) -> None:
@@ -117,6 +120,12 @@ class Asking:
         """Ask whether the run may create these tables of ours."""
         for refusal in self.rights.lacking_for_own(tables):
             self.refuse(refusal)
+
+    def ask_for_writers(self) -> None:
+        """May nobody else write what a contract or a backfill runs?"""
+        if not self.knows_writers:
+            self.knows_writers = True
+            self._collect(lambda: refuse_others(self.session.connection))
 
     def refuse(self, text: str) -> None:
         if text not in self.refusals:
@@ -196,10 +205,10 @@ class Asking:
             with sending(), inside:
                 ask()
         except StepFailed as error:
+            raise_lost(error)
             self.refuse(str(error))
-        except DatabaseError:
-            if not connection.is_usable():
-                raise
+        except DatabaseError as error:
+            raise_lost(error)
 
     # What comes before.
 

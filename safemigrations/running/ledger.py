@@ -124,6 +124,7 @@ class Sender:
 
     def __init__(self, connection: BaseDatabaseWrapper, *, gave_up: bool = False) -> None:
         self.connection, self.gave_up = connection, gave_up
+        self.why = ""  # it gave up
 
     def trying(self, write: Callable[[], None]) -> None:
         """Within a transaction nothing is written: what fails there would end it."""
@@ -132,8 +133,8 @@ class Sender:
         try:
             with sending():
                 write()
-        except (Error, CommandError):
-            self.gave_up = True
+        except (Error, CommandError) as error:
+            self.gave_up, self.why = True, str(error).strip()
 
     def insert_entries(self, *entries: dict[str, str]) -> None:
         ensure_table(self.connection, Entry)
@@ -287,8 +288,11 @@ def entered(connection: BaseDatabaseWrapper, about: About, *, as_a_whole: bool =
         current.reset(token)
 
 
-def faked(connection: BaseDatabaseWrapper, about: About) -> None:
-    Writer(connection, about).end(Outcome.FAKED)
+def faked(connection: BaseDatabaseWrapper, about: About) -> Writer:
+    """Returns the writer, which may have given up."""
+    writer = Writer(connection, about)
+    writer.end(Outcome.FAKED)
+    return writer
 
 
 def entries(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Entry]:

@@ -55,6 +55,12 @@ def _is_of_postgresql(error: BaseException | None) -> bool:
     return error is None or hasattr(error, "sqlstate") or hasattr(error, "pgcode")
 
 
+def raise_lost(error: BaseException) -> None:
+    """Raise an error by which the connection was lost: for who takes an error for an answer it is none."""
+    if lost_by(error):
+        raise error
+
+
 def lost_by(error: BaseException) -> BaseException | None:
     """The error by which the connection was lost: this one or one of its causes.
 

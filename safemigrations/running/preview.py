@@ -15,6 +15,7 @@ from ..plans.steps import Nothing, Plan, Proof, Question, Step, Trial, tables_of
 from ..plans.work import in_words
 from ..postgres.columns import column_not_null
 from ..postgres.names import Name
+from .lost import raise_lost
 from .run import sending
 from .session import Session
 
@@ -63,7 +64,8 @@ def _answer(session: Session, step: Step, after: Sequence[str]) -> Step | Plan:
             if isinstance(step, Question) and step.is_too_early(session):
                 return step
             return step.discover(session)
-    except (DatabaseError, StepFailed):
+    except (DatabaseError, StepFailed) as error:
+        raise_lost(error)
         return step
 
 

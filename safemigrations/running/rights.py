@@ -15,7 +15,13 @@ from ..plans.claims import Kind
 from ..plans.indexes import AddUnique, BuildIndex, DropIndex
 from ..plans.steps import Online, Question, Statement, Step, Together
 from ..postgres.names import Name
-from ..postgres.privileges import closed_schema, closed_to_own_tables, owner_of_another
+from ..postgres.privileges import (
+    closed_schema,
+    closed_to_own_tables,
+    function_of_another,
+    own_tables_of_another,
+    owner_of_another,
+)
 from .session import Session
 
 OF_OWNERS = (AddUnique, BuildIndex, DropIndex, Online, Statement, Together)
@@ -24,6 +30,9 @@ MAKES = re.compile(
     r'|\bADD (CONSTRAINT "([^"]|"")+" )?(UNIQUE|EXCLUDE|PRIMARY KEY)\b(?! USING INDEX)',
     re.DOTALL,
 )
+NAMED = r'(?:(?:"(?:[^"]|"")+"\.)?"(?:[^"]|"")+")'
+ALTERS = re.compile(rf"\b(?:ALTER TABLE (?:IF EXISTS )?(?:ONLY )?|DROP TRIGGER (?:IF EXISTS )?{NAMED} ON )({NAMED})")
+DROPS_FUNCTION = re.compile(rf"^DROP FUNCTION (?:IF EXISTS )?({NAMED}\(\))")
 FUNCTION = re.compile(r"^\s*CREATE OR REPLACE FUNCTION ")
 DJANGO_MIGRATIONS = "django_migrations"
 
@@ -40,6 +49,7 @@ class Rights:
         owned = _altered(step) if isinstance(step, OF_OWNERS) else ()
         lacking = [_not_owned(table, *row) for table in owned for row in self._rows(owner_of_another(table))]
         lacking += [_closed(*row) for name in _made_beside(step) for row in self._rows(closed_schema(name))]
+        lacking += [_not_its_function(*row) for name in _dropped(step) for row in self._rows(function_of_another(name))]
         if lacking and step.is_needed(self.session):
             yield from lacking
 
@@ -47,6 +57,7 @@ class Rights:
         """The same for tables of ours that are made when they are first used."""
         query = closed_to_own_tables(tables, DJANGO_MIGRATIONS)
         yield from (_closed(*row) for row in self._rows(query))
+        yield from (_not_written(*row) for row in self._rows(own_tables_of_another(tables, DJANGO_MIGRATIONS)))
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         if query not in self.asked:
@@ -68,7 +79,13 @@ def _altered(step: Step) -> dict[str, None]:
     """
     claims = [claim for claim in (*step.takes, *step.frees, *step.works_on) if claim.kind is not Kind.KEY]
     claimed = {claim.quoted_table for claim in claims if claim.table}
-    return dict.fromkeys([*sorted(claimed), *filter(None, [getattr(step, "table", "")])])
+    named = (found for sql in step.statements for found in ALTERS.findall(sql))
+    return dict.fromkeys([*sorted(claimed), *filter(None, [getattr(step, "table", "")]), *named])
+
+
+def _dropped(step: Step) -> Iterator[str]:
+    """Functions of triggers, which have no arguments."""
+    yield from (found for sql in step.statements for found in DROPS_FUNCTION.findall(sql))
 
 
 def _made_beside(step: Step) -> Iterator[str]:
@@ -90,6 +107,22 @@ def _not_owned(table: str, role: str, owner: str) -> str:
         f"The table {Name(table).raw} belongs to the role {owner}, which {role} isn't a member of, and only its owner "
         f"may alter it. Nothing was changed. Migrate as {owner}, or let an administrator type: "
         f"GRANT {Name.of(owner)} TO {Name.of(role)}"
+    )
+
+
+def _not_its_function(function: str, role: str, owner: str) -> str:
+    return (
+        f"The function {function} belongs to the role {owner}, which {role} isn't a member of, and only its owner may "
+        f"drop it. Nothing was changed. Migrate as {owner}, or let somebody type: GRANT {Name.of(owner)} TO "
+        f"{Name.of(role)}"
+    )
+
+
+def _not_written(table: str, role: str, owner: str) -> str:
+    return (
+        f"The role {role} may not write the table {table}, which is for {owner} alone, as what it holds decides what "
+        f"is run. Nothing was changed. Migrate as {owner}, or let somebody type: GRANT {Name.of(owner)} TO "
+        f"{Name.of(role)}"
     )
 
 

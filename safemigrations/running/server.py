@@ -26,8 +26,27 @@ def writable(connection: BaseDatabaseWrapper) -> Iterator[None]:
         yield
 
 
+def refuse_schemaless(connection: BaseDatabaseWrapper) -> None:
+    """Raise StepFailed where the session finds no table by its name: every question would find nothing."""
+    if connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_SCHEMALESS)
+        found = cursor.fetchone()
+    if found:
+        role, path, closed = found
+        what = f"The role {role} may not use the schema {closed}" if closed else "No schema is there"
+        do = (
+            f"Let somebody type: GRANT USAGE ON SCHEMA {closed} TO {Name.of(role)}"
+            if closed
+            else "Make that schema, or set search_path to the one that has the tables of the project."
+        )
+        raise StepFailed(f"{what} of the search_path ({path}), so no table is found. {NOTHING_WAS_CHANGED} {do}")
+
+
 def refuse_unwritable(connection: BaseDatabaseWrapper) -> None:
     """Raise StepFailed for a session that can't write, or not what every migrate writes."""
+    refuse_schemaless(connection)
     with connection.cursor() as cursor:
         cursor.execute(_STATE)
         is_standby, is_read_only, missing, role = cursor.fetchone()
@@ -64,6 +83,7 @@ def refuse_unreadable(connection: BaseDatabaseWrapper) -> None:
     """Raise StepFailed for a role that can't read the tables which commands that only print need."""
     if connection.vendor != "postgresql":
         return
+    refuse_schemaless(connection)
     with connection.cursor() as cursor:
         cursor.execute(_UNREADABLE)
         tables, role = cursor.fetchone()
@@ -74,6 +94,14 @@ def refuse_unreadable(connection: BaseDatabaseWrapper) -> None:
         )
 
 
+_SCHEMALESS = r"""
+    SELECT current_user::text, path, closed FROM current_setting('search_path') AS path, LATERAL (
+        SELECT string_agg(quote_ident(nspname), ', ') AS closed FROM pg_namespace
+        WHERE nspname = ANY (regexp_split_to_array(replace(replace(path, '"', ''), '$user', current_user), '\s*,\s*'))
+            AND NOT has_schema_privilege(oid, 'USAGE')
+    ) AS of_path
+    WHERE to_regclass('django_migrations') IS NULL AND (closed IS NOT NULL OR cardinality(current_schemas(false)) = 0)
+"""
 _UNREADABLE = """
     SELECT string_agg(oid::regclass::text, ', ' ORDER BY relname), current_user::text FROM pg_class
     WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('django_migrations'))

@@ -57,7 +57,9 @@ class _Settled:
 
     def __init__(self, connection: BaseDatabaseWrapper, wanted: Mapping[str, str], outer: _Settled | None) -> None:
         self.connection, self.wanted, self.outer = connection, wanted, outer
-        self.change()
+        self.before, self.session = list[tuple[str, str]](), connection.connection
+        if self.session is not None:  # else when it connects
+            self.change()
 
     def change(self) -> None:
         try:
@@ -104,7 +106,6 @@ _current: ContextVar[_Settled | None] = ContextVar("safemigrations_settled", def
 @contextlib.contextmanager
 def settled(connection: BaseDatabaseWrapper, wanted: Mapping[str, str] = STEADY) -> Iterator[None]:
     """Let the session have these settings, also one that takes its place meanwhile, and put back what it had."""
-    connection.ensure_connection()
     held = _Settled(connection, wanted, outer=_current.get())
     token = _current.set(held)
     try:

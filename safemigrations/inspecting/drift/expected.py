@@ -22,6 +22,7 @@ from ...data import Data
 from ...plans.column import table_of
 from ...postgres import shapes
 from ...postgres.names import Name
+from ...running.lost import raise_lost
 from ...running.session import Session
 from ...typed import set_on
 from .read import read
@@ -61,6 +62,7 @@ def _make(session: Session, wanted: Wanted, names: Sequence[Name], found: Mappin
     try:
         made.shapes.update(_made(session, wanted, names, found))
     except Exception as error:  # also what a field of somebody else raises, or a state that names what isn't there
+        raise_lost(error)
         if len(names) == 1:
             made.unknown[names[0]] = str(error).strip().partition("\n")[0]
             return

@@ -13,6 +13,7 @@ from ...data import Data
 from ...durations import shown_age
 from ...errors import StepFailed, to_type
 from ...postgres.names import Name
+from ...running.lost import raise_lost
 from ...running.settings import settled
 from ..edited import edited
 from . import repairs
@@ -49,6 +50,7 @@ def _known(inspection: Inspection) -> Explained:
     try:
         return explained(inspection.connection)
     except (DatabaseError, StepFailed) as error:
+        raise_lost(error)
         inspection.note(
             f"What is left for the contract, and may explain a line, could not be read: {_first_line(error)}"
         )
@@ -99,6 +101,7 @@ def of_files(inspection: Inspection, known: Explained) -> Iterator[Line]:
     try:
         found = list(edited(inspection.connection)) if inspection.is_whole else []
     except (DatabaseError, StepFailed) as error:
+        raise_lost(error)
         inspection.note(f"Whether files of applied migrations were edited could not be read: {_first_line(error)}")
         return
     for one in found:

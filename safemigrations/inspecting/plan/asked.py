@@ -14,6 +14,7 @@ from ...data import Data
 from ...postgres.names import regclass
 from ...postgres.sizes import size_of
 from ...postgres.values import literals
+from ...running.lost import raise_lost
 from ...running.run import sending
 from ...running.session import Session
 from .facts import Size
@@ -57,9 +58,8 @@ class Asked:
                 if before:
                     self.session.rows(before)
                 return self.session.rows(query)
-        except DatabaseError:
-            if not self.session.connection.is_usable():
-                raise
+        except DatabaseError as error:
+            raise_lost(error)
             return []
 
     def size(self, table: str) -> Size | None:

@@ -11,6 +11,7 @@ from django.db import DatabaseError, transaction
 from ...plans.indexes import BuildIndex
 from ...plans.steps import Backfill, Plan, Proof, Question, Step
 from ...plans.work import Work, locks_of, table_of, work_of
+from ...running.lost import raise_lost
 from ...running.preview import preview
 from ...running.run import sending
 from .asked import QUOTED, Asked
@@ -51,7 +52,8 @@ class OfSteps:
                 with sending(), transaction.atomic(using=self.asked.session.connection.alias):
                     if not self.asked.session.rows(step.done):
                         return
-            except DatabaseError:
+            except DatabaseError as error:
+                raise_lost(error)
                 return
             yield step
 

@@ -25,6 +25,7 @@ from ...operations.base import Change, Situation
 from ...plans.steps import Plan
 from ...plans.work import Work
 from ...running.at_once import contracts_at_once
+from ...running.lost import raise_lost
 from ...running.run import Report, Run
 from ...running.session import Session
 from .asked import Asked
@@ -127,6 +128,7 @@ class _OneMigration:
                     self._note_way_back(part)
                     steps += self._steps(part, at)
             except (DatabaseError, ValueError) as error:
+                raise_lost(error)
                 notes.append(f"can't be told yet: {str(error).strip().splitlines()[0]}")
         described = operation.describe()
         return OperationFacts(described, steps, "; ".join(dict.fromkeys(notes)))

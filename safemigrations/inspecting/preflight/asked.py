@@ -33,6 +33,7 @@ def warnings(connection: BaseDatabaseWrapper, ahead: Ahead) -> list[Remark]:
 
 
 def _around(asked: Session, ahead: Ahead, *, holds_lock: bool) -> Iterator[Remark]:
+    yield from session.writers(asked)
     yield from session.free(asked, ahead, holds_lock=holds_lock)
     yield from session.ended_by_timeouts(asked, ahead)
     yield from others.transactions(asked)

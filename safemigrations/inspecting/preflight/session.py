@@ -12,6 +12,7 @@ from ...postgres.names import Name
 from ...postgres.surroundings import free_connections, timeouts, where_and_who
 from ...running.ahead import Ahead
 from ...running.one_at_a_time import refuse_lost_session, second_connection
+from ...running.own_tables import open_to_others
 from ...running.pooler import is_pooled, refuse_pooler
 from ...running.server import refuse_unwritable
 from ...running.session import Session
@@ -77,6 +78,18 @@ def _without(name: str, source: str, role: str, database: str) -> str:
         return f"If they take longer, leave {name} out for the process that migrates."
     alter = f"ALTER ROLE {Name.of(role)} IN DATABASE {Name.of(database)} SET {name} = 0;"
     return f"If they take longer, migrate as a role of its own, for which somebody types: {alter}"
+
+
+def writers(session: Session) -> Iterator[Remark]:
+    """Who may write the tables whose content is run: a contract, or a backfill, refuses to begin then."""
+    if statements := open_to_others(session.connection):
+        yield Remark(
+            "own_tables",
+            Severity.WARN,
+            "Others may write tables whose content is run with the rights of this role: no contract and no backfill "
+            "runs while that is so.",
+            f"Look whether what they hold is yours, and type: {' '.join(statements)}",
+        )
 
 
 def free(session: Session, ahead: Ahead, *, holds_lock: bool) -> Iterator[Remark]:

@@ -25,7 +25,7 @@ from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.standing import Standing, standings
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report
-from safemigrations.running.server import refuse_standby, writable
+from safemigrations.running.server import refuse_schemaless, refuse_standby, writable
 
 if apps.is_installed("django_tenants"):
     from safemigrations.management.tenants.each import in_schemas
@@ -77,6 +77,8 @@ class Command(Interruptible, BaseCommand):
             self._handle(options)
 
     def _handle(self, options: dict[str, Any]) -> None:
+        if isinstance(options.get("database"), str) and options["subcommand"] != "rehearse":
+            refuse_schemaless(connections[options["database"]])
         if options["subcommand"] in SUBCOMMANDS:
             SUBCOMMANDS[options["subcommand"]].handle(self, options)
         else:

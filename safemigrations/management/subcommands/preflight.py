@@ -65,6 +65,7 @@ def _of_contract(connection: BaseDatabaseWrapper, options: dict[str, Any]) -> tu
     meant = target.migrations(alone=False)
     rows = [row for row in queue.open_rows(connection) if not label or (row.app_label, row.migration) in meant]
     asking = Asking(Session(connection))
+    asking.ask_for_writers()
     for plan in plans_of(connection, rows):
         asking.ask(plan)
     return asking.ahead, asking.refusals

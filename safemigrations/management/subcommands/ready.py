@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from safemigrations.contracts.readiness import readiness
+from safemigrations.contracts.readiness import Readiness, readiness
+from safemigrations.errors import to_type
 from safemigrations.management import databases
 
 HELP = "Exit with 1 unless this release is migrated and nothing is contracted that it needs."
@@ -34,4 +36,11 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         for answer in answers:
             command.stdout.write(str(answer))
     if not all(answer.is_ready for answer in answers):
-        raise CommandError("Not ready.")
+        raise CommandError(f"Not ready.{_why(answers)}")
+
+
+def _why(answers: Sequence[Readiness]) -> str:
+    """What to type where a database doesn't say."""
+    asked = (to_type("safemigrations preflight", one.database) for one in answers if one.trouble and one.migrated)
+    command = next(asked, "")
+    return f" Look why a database can't be asked: {command}" if command else ""

@@ -12,7 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from django.apps.registry import Apps
 from django.db import models, transaction
@@ -21,9 +21,10 @@ from django.utils.timezone import now
 
 from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
-from ...plans.stored import from_json, to_json
+from ...plans.stored import from_json, readable, to_json
 from ...postgres.names import regclass
 from ...postgres.values import literals
+from ..readable import Readable, matching
 from ..signed import Signed, refuse_unsigned
 from ..storage import Own, ensure_table, has_table
 from .table import Part, columns_set, fetch, parts_of
@@ -79,16 +80,23 @@ class AbstractProgress(Signed):
 
     @property
     def backfill(self) -> Backfill:
-        (step,) = from_json([self.step])
-        assert isinstance(step, Backfill)
-        return step
+        """Raises StepFailed for a step that isn't one of this version or an earlier one."""
+        with readable(f"The backfill {self.pk} ({self})"):
+            (step,) = from_json([self.step])
+            if not isinstance(step, Backfill):
+                raise TypeError(f"it is a {type(step).__name__}")
+            return step
 
     @property
     def all_parts(self) -> list[Part]:
-        return [Part(**part) for part in self.parts]
+        names = Part.field_names()
+        with readable(f"What the backfill {self.pk} ({self}) keeps of its table"):
+            return [Part(**{name: part[name] for name in names}) for part in self.parts]
 
 
-class Progress(AbstractProgress):
+class Progress(Readable, AbstractProgress):
+    forms: ClassVar[Mapping[str, type]] = {"step": dict, "parts": list, "after": list, "left": list, "pace": dict}
+
     class Meta(Own):
         apps = own_apps
         db_table = "safemigrations_backfill"
@@ -99,7 +107,7 @@ class Progress(AbstractProgress):
         return Progress.from_db(self._state.db, list(values), list(values.values()))
 
 
-class Section(models.Model):
+class Section(Readable):
     """A stretch of a part, filled in one or several passes, each in batches between two fences."""
 
     progress = models.BigIntegerField(db_index=True)
@@ -116,6 +124,8 @@ class Section(models.Model):
     size = models.FloatField(default=0)  # of the next batch, in rows
     visited = models.FloatField(default=0)
     filled = models.BigIntegerField(default=0)
+
+    forms: ClassVar[Mapping[str, type]] = {"fences": list}
 
     class Meta(Own):
         apps = own_apps
@@ -200,7 +210,15 @@ def rows(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Pro
     found = Progress._base_manager.using(connection.alias).order_by("id")
     if connection.vendor != "postgresql" or not has_table(connection, Progress):
         return found.none()
-    return found.filter(**filters)
+    if not has_table(connection, Section):
+        raise StepFailed(_WITHOUT_SECTIONS)
+    return matching(found, filters)
+
+
+_WITHOUT_SECTIONS = (
+    "The table safemigrations_backfill is here, and safemigrations_backfill_section, which says how far backfills are, "
+    "isn't. Nothing was changed. Restore both together."
+)
 
 
 def row(connection: BaseDatabaseWrapper, progress: Progress) -> models.QuerySet[Progress]:
