@@ -15,10 +15,12 @@ from django.core.management import call_command
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from safemigrations.contracts.table import Contract
 from safemigrations.inspecting.preflight import asked, others
-from safemigrations.inspecting.preflight.remark import Remark
+from safemigrations.inspecting.preflight.remark import Remark, Severity
 from safemigrations.running.ahead import Ahead
 from safemigrations.running.session import Session
+from safemigrations.running.storage import ensure_table
 from testproject.postgres import DEFAULT_VERSION, embedded, replica
 from tests.project import Project
 from tests.shared_pooler import pooler
@@ -373,3 +375,17 @@ def test_nothing_is_asked_where_nothing_is_to_be_migrated(database, monkeypatch)
     assert asked_about == [], "the first migrate spares nobody, and the second has nothing to do"
     call_command("migrate", "auth", "0011", stdout=StringIO())
     assert len(asked_about) == 1
+
+
+# Our own tables.
+
+
+def test_who_may_write_our_tables(database, other_connection):
+    ensure_table(database, Contract)
+    other_connection.execute("GRANT INSERT, SELECT ON safemigrations_contract TO pg_monitor")
+    for found in (asked.of_plan(database, Ahead()), asked.warnings(database, Ahead())):
+        (remark,) = [one for one in found if one.name == "own_tables"]
+        assert remark.severity == Severity.WARN
+        assert remark.do.endswith("type: REVOKE INSERT ON safemigrations_contract FROM pg_monitor;")
+    other_connection.execute("REVOKE INSERT ON safemigrations_contract FROM pg_monitor")
+    assert not [one for one in asked.warnings(database, Ahead()) if one.name == "own_tables"]

@@ -165,7 +165,7 @@ def test_a_row_that_somebody_interrupted_says_so(database, log, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("safemigrations.contracts.queue.Runner.run", interrupted)
+        patch.setattr("safemigrations.contracts.carrying_out.Runner.run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             carrying_out.contract(database, Report())
     assert [(row.status, row.last_error) for row in queue.open_rows(database)] == [(Status.FAILED, "interrupted")]

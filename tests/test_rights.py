@@ -10,6 +10,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from safemigrations.contracts.table import Contract
+from safemigrations.plans.steps import Together
+from safemigrations.running.rights import Rights
+from safemigrations.running.session import Session
+from safemigrations.running.storage import ensure_table
 from tests.project import Project
 
 BOOK = "class Book(models.Model):\n    title = models.CharField(max_length=20)\n"
@@ -109,3 +114,27 @@ def test_a_contract_is_refused_before_its_first_step(poor, dsn):
     refused = project.manage("migrate", "--contract", "--noinput")
     assert (refused.returncode, refused.stderr.count("only its owner may alter it. Nothing was changed.")) == (1, 1)
     assert catalog(project) == before
+
+
+def test_what_a_step_names_belongs_to_another_role(database, other_connection):
+    """The tables that it alters, the functions that it drops, and the tables of ours that it writes."""
+    ensure_table(database, Contract)
+    other_connection.execute(
+        "CREATE TABLE item (size int); CREATE TABLE django_migrations (id int);"
+        " CREATE FUNCTION \"it's\"() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+    )
+    step = Together(
+        why="take it back",
+        sql=('DROP FUNCTION IF EXISTS "it\'s"()', 'ALTER TABLE "item" DROP COLUMN IF EXISTS "size"'),
+        locks={},
+    )
+    assert list(Rights(Session(database)).lacking(step)) == []
+    with database.cursor() as cursor:
+        cursor.execute("SET ROLE pg_monitor")
+    rights = Rights(Session(database))
+    of_table, of_function = rights.lacking(step)
+    assert of_table.startswith("The table item belongs to the role ")
+    assert of_function.startswith('The function "it\'s"() belongs to the role ')
+    assert [text.partition(",")[0] for text in rights.lacking_for_own(["safemigrations_contract"])] == [
+        "The role pg_monitor may not write the table safemigrations_contract"
+    ]
