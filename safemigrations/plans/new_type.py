@@ -154,6 +154,7 @@ class Exchange(Data):
             why=f"{names}: {twins[0].successor.type} {when}",
             sql=tuple(self._statements()),
             locks={twin.table: Lock.ACCESS_EXCLUSIVE for twin in twins},
+            for_newer_snapshots=True,  # in older ones the twin isn't filled
             done=twins[0].over,
             works_on=(twins[0].original.claim,),
         )

@@ -93,11 +93,15 @@ class Statement(Step):
 
 
 class Together(Step):
-    """Several statements that must take effect at the same moment, in one short transaction."""
+    """Several statements that must take effect at the same moment, in one short transaction.
+
+    `for_newer_snapshots`: whoever still reads the rows as they were before would read wrong values, so it comes later.
+    """
 
     sql: tuple[str, ...]
     locks: Mapping[str, Lock]
     lost: Probe = NEVER  # that a trigger which it made isn't there any more, or not as it was made
+    for_newer_snapshots: bool = False
 
     @property
     def statements(self) -> tuple[str, ...]:

@@ -29,11 +29,18 @@ from .online import online
 from .proofs import Contradicted, proof, trial
 from .run import Report, current_run, explain, sending
 from .session import Session
+from .snapshots import wait_for_older_ones
 from .transactions import add_unique, statement
 
 
 def nothing(session: Session, step: Nothing) -> str:
     return step.because
+
+
+def together(session: Session, step: Together) -> str:
+    if step.for_newer_snapshots and not session.connection.in_atomic_block:
+        wait_for_older_ones(session, step)
+    return statement(session, step)
 
 
 # Each returns what there is to tell about the step.
@@ -46,7 +53,7 @@ EXECUTE: Mapping[type[Step], Callable[[Session, Any], str]] = {
     Online: online,
     Proof: proof,
     Statement: statement,
-    Together: statement,
+    Together: together,
     Trial: trial,
 }
 
