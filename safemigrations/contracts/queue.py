@@ -14,7 +14,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.timezone import now
 
-from ..plans.steps import Plan
+from ..plans.steps import Plan, Step
 from ..plans.stored import to_json
 from ..running.events import vocabulary as happened
 from ..running.events.event import on
@@ -82,3 +82,7 @@ def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
         Holder(row.app_label, row.migration, row.label, held_by(row.steps), freed_by(row.steps))
         for row in rows(connection, status__in=HOLDING)
     ]
+
+
+def waiting_steps(connection: BaseDatabaseWrapper) -> list[Step]:
+    return [step for row in rows(connection, status__in=HOLDING) for step in row.steps]

@@ -31,6 +31,7 @@ from ..running.ahead import Ahead
 from ..running.own_tables import OF_CONTRACTS, OF_WAYS_BACK
 from ..running.run import Run
 from ..typed import field_of, field_should_be_altered
+from .left_behind import LeftBehind
 from .stock_names import carried_by_stock, renamed_by_stock
 from .stock_steps import stock_steps
 
@@ -47,12 +48,13 @@ class Foreseeing:
         self.open_ones: list[Holder] = loaded().queue.holders(connection)
         self.coming: list[Holder] = []
         self.left: list[Filling] = loaded().unfinished.backfills(connection)
+        self.left_behind = LeftBehind(connection)
         self.first: Placed | None = None  # of the first migration; keeping the states of all would take too much memory
 
     @property
     def is_anything_left(self) -> bool:
-        """By earlier runs: contracts, or backfills."""
-        return bool(self.open_ones or self.left)
+        """By earlier runs: contracts, backfills, or triggers."""
+        return bool(self.open_ones or self.left or self.left_behind.triggers)
 
     @property
     def refusals(self) -> list[str]:
@@ -80,6 +82,8 @@ class Foreseeing:
             for operation, at in placed:
                 if self._is_ours(operation, at):
                     self._ask(operation, at)
+        for refusal in self.left_behind.refusals:
+            self.asking.refuse(refusal)
 
     def _refuse_what_is_held(self, placed: Placed) -> None:
         holders = [*self.open_ones, *self.coming]
@@ -99,6 +103,7 @@ class Foreseeing:
             self.asking.ask_for_own(*OF_CONTRACTS)
         plan = operation.expand(at) if later else (*operation.expand(at), *operation.contract(at))
         waiting = loaded().unfinished.coming(self.connection, self.run, plan, current=self.asking.current.of)
+        self.left_behind.know(plan)
         known = len(self.asking.refusals)
         left = [one.step for one in waiting]
         self.asking.ask(plan, carries=operation.carries(at), renames=operation.renames(at), left=left)
@@ -148,7 +153,8 @@ class Foreseeing:
         carries, renames = carried_by_stock(operation, at), renamed_by_stock(operation, at)
         if back:
             carries, renames = reversed_carries(carries), tuple(one.back for one in renames)
-        claims = taken_by(operation, at.app_label, at.before)
+        claims = tuple(taken_by(operation, at.app_label, at.before))
+        self.left_behind.touch(claims)
         self.asking.note_others(claims, carries=carries, renames=renames)
 
 

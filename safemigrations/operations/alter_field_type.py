@@ -30,7 +30,7 @@ from django.db.models import Field
 
 from ..plans import old_table_name
 from ..plans.carried import Carried, Renamed, carried
-from ..plans.casts import Cast, cast, numeric_of_both, parse
+from ..plans.casts import Cast, cast, cut_off, numeric_of_both, parse
 from ..plans.claims import Claim, Claims
 from ..plans.column import Column
 from ..plans.new_type import Exchange, Retyped
@@ -183,10 +183,13 @@ class ExpandAlterField(Change, AlterField):
         columns: dict[Claim, Retyped] = {}
         for old, new in _with_those_that_point_at_it(change.old.field, change.new.field, at.connection.alias):
             one, other = Column(at.editor, old.model, old), Column(at.editor, new.model, new)
-            forth = Cast(f"CAST({self.using} AS {other.type})") if self.using else cast(one.type, other.type)
+            forth = self._made_by_hand(other.type) if self.using else cast(one.type, other.type)
             retyped = Retyped(old=one, new=other, forth=forth, back=cast(other.type, one.type))
             columns.setdefault(one.claim, retyped)
         return Exchange(columns=tuple(columns.values()))
+
+    def _made_by_hand(self, type_: str) -> Cast:
+        return Cast(f"CAST({self.using} AS {type_})", cut_off(self.using, type_))
 
 
 def _with_those_that_point_at_it(old: Any, new: Any, alias: str) -> Iterator[tuple[Any, Any]]:

@@ -13,6 +13,7 @@ from ..data import Data
 
 INTEGERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 TEXTS = ("varchar", "text", "citext")
+CUT = ("varchar", "character varying", "char", "character")  # types whose explicit casts cut off
 PRECISION = 1000  # the most that a numeric may be declared with
 
 
@@ -98,9 +99,20 @@ def misfit(old: str, new: str) -> str:
     if name in TEXTS:
         return f"length({{}}) > {size[0]}"
     if name == "numeric":
-        return f"{{}} <> round({{}}, {(*size, 0)[1]}) OR abs({{}}) >= 1{'0' * _digits(size)}"
+        too_large = f"abs({{}}) >= 1{'0' * _digits(size)} AND {{}} <> 'NaN'"
+        return f"{{}} <> round({{}}, {(*size, 0)[1]}) OR {too_large}"
     limit = INTEGERS[name]
     return f"{{}} NOT BETWEEN {-limit} AND {limit - 1}"
+
+
+def cut_off(using: str, new: str) -> str:
+    """When what `using` makes of a value, {}, is too long for the type: an explicit cast would cut it."""
+    name, size = parse(new)
+    if not size or name.removesuffix("[]") not in CUT:
+        return ""
+    if name.endswith("[]"):
+        return f"CAST(CAST({using} AS {new}) AS text[]) <> CAST({using} AS text[])"
+    return f"length(CAST({using} AS text)) > {size[0]}"
 
 
 def _misfit_of_array(new: str, element: str, size: tuple[int, ...]) -> str:

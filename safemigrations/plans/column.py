@@ -179,6 +179,18 @@ class Column(Data):
         return (claims.key(self.parent, target.raw),)
 
     @property
+    def unique_sets(self) -> tuple[tuple[str, ...], ...]:
+        """The sets of quoted columns that it belongs to, and of which no two rows have the same values."""
+        meta: Any = self.model._meta
+        sets = [[self.field.name]] if self.field.unique else []
+        sets += [list(names) for names in meta.unique_together]
+        sets += [list(one.fields) for one in meta.total_unique_constraints]
+        columns = {field.name: Name.from_django(field.column) for field in meta.local_concrete_fields}
+        # Until Django makes a constraint anew after a rename, it names a field that isn't there.
+        there = (names for names in sets if columns.keys() >= {*names} and self.field.name in names)
+        return tuple(tuple(columns[name] for name in names) for names in there)
+
+    @property
     def default_of_all_rows(self) -> str:
         """SQL of the db_default if it is the same for all rows; else empty."""
         instant = self.field.has_db_default() and defaults.kind(self.field) is DefaultKind.INSTANT

@@ -88,8 +88,15 @@ class BuildCounterparts(Question):
         for index in _indexes_renamed(database, self.table, twins):
             if self.copies and index.name.startswith(COPY):
                 yield _copy(self.table, ", ".join(twins.values()), index)
-            elif not index.name.startswith(PREFIX) and index.name not in left_out:
+            elif self._is_of_theirs(index) and index.name not in left_out:
                 yield from self._copy_of(database, index)
+
+    def _is_of_theirs(self, index: Index) -> bool:
+        """Also one that another column's twin has, by which the new release finds rows; none of what goes anyhow."""
+        others = index.definition
+        for _, twin in self.twins:
+            others = others.replace(twin, "")
+        return not index.name.startswith(PREFIX) or (index.name.startswith(COPY) and PREFIX not in others)
 
     def _copy_of(self, database: Database, index: Index) -> Plan:
         copy = name_of_copy(self.scope, index.name)

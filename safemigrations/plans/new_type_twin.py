@@ -123,23 +123,30 @@ class Twin(Data):
         )
 
     def values_stay_unique(self) -> Plan:
-        """In citext, values that differ only in case are equal."""
-        column, type_ = self.original, self.successor.type
-        if not column.field.unique or text_of(type_) != "citext" or text_of(column.type) == type_:
+        """To citext, and to some collations, values are the same that differ by case or accent."""
+        column, other = self.original, self.successor
+        to_citext = text_of(other.type) == "citext" and text_of(column.type) != other.type
+        if not (to_citext or (other.collation and other.collation != column.collation)):
             return ()
-        value = f"CAST({column.quoted} AS {type_})"
-        return (
-            Proof(
-                why=f"{column.label}: no two rows have the same {column.name} as {type_}",
-                query=f"SELECT {value} FROM {column.table} WHERE {column.quoted} IS NOT NULL"
-                " GROUP BY 1 HAVING count(*) > 1",
-                failure=(
-                    f"Rows of {column.label} have a {column.name} that is another row's, too, as {type_}: {{rows}}. "
-                    "Nothing was changed. Fix them, then run the same command again."
-                ),
-                done=self.over,
-                works_on=(column.claim,),
+        return tuple(self._stay_unique(names) for names in column.unique_sets)
+
+    def _stay_unique(self, names: Sequence[str]) -> Proof:
+        column, type_ = self.original, self.successor.type_with_collation
+        collation = f" COLLATE {self.successor.collation}" if self.successor.collation else ""
+        value = f"CAST({column.quoted} AS {self.successor.type}){collation}"
+        values = ", ".join(value if name == column.quoted else name for name in names)
+        numbers = ", ".join(str(number + 1) for number in range(len(names)))
+        return Proof(
+            why=f"{column.label}: no two rows have the same {column.name} as {type_}",
+            query=f"SELECT {values} FROM {column.table}"
+            f" WHERE {' AND '.join(f'{name} IS NOT NULL' for name in names)}"
+            f" GROUP BY {numbers} HAVING count(*) > 1",
+            failure=(
+                f"Rows of {column.label} have a {column.name} that is another row's, too, as {type_}: {{rows}}. "
+                "Nothing was changed. Fix them, then run the same command again."
             ),
+            done=self.over,
+            works_on=(column.claim,),
         )
 
     @property
@@ -178,11 +185,17 @@ class Twin(Data):
             why=f"{column.label}: add column {column.name}, and a trigger that keeps it what {original.name} is",
             sql=(add, carry(original, column), *trigger.sql),
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
-            done=trigger.done.or_(self.over),
+            done=trigger.done.and_(self._has_its_type).or_(self.over),
             undo=(*self._drop_foreign_key(), self.end()),
             takes=(column.claim,),
             works_on=(original.claim,),
         )
+
+    @property
+    def _has_its_type(self) -> Probe:
+        """A run that was stopped, and whose migration somebody edited then, may have left one of another type."""
+        column = self.column
+        return column_is(column.table, column.name, column.type, column.collation)
 
     def fill(self) -> Backfill:
         column, original = self.column, self.original

@@ -17,7 +17,7 @@ from dataclasses import replace
 from ..postgres.lock import Lock
 from ..postgres.names import LAST, Name, temporary_name
 from ..postgres.probe import NEVER
-from ..postgres.triggers import trigger_exists, trigger_missing, trigger_works
+from ..postgres.triggers import trigger_between, trigger_missing, trigger_works
 from ..postgres.values import differ, dollar_quoted, literal
 from .casts import Cast
 from .column import Column
@@ -29,6 +29,9 @@ NO_VALUE = (
     " OR insufficient_privilege"
 )
 INSERT_OR_UPDATE = "INSERT OR UPDATE"
+
+# What makes no value of another type: also the check of a domain, and the grammar of a tsquery or an ltree.
+NO_SUCH_VALUE = "data_exception OR integrity_constraint_violation OR syntax_error"
 
 # What decides how a value becomes text, and back: whoever writes gets the same as the backfill.
 AS_TEXT = ("DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits")
@@ -54,11 +57,13 @@ def _trigger(
     operation: str,
     condition: str,
     body: str,
-    always: bool = False,
+    original: Column | None = None,
     computes: bool = False,
     names_columns: bool = False,
 ) -> Together:
-    """`names_columns`: the body has a query with bare names, which PL/pgSQL could take for a variable of its own.
+    """`original`: the column is a twin of it. Then the trigger also fires for replication and loaders.
+
+    `names_columns`: the body has a query with bare names, which PL/pgSQL could take for a variable of its own.
 
     `computes`: with all rows in sight, and in the words of the session that makes the trigger.
     """
@@ -81,6 +86,7 @@ def _trigger(
         "func": dollar_quoted(source) + sees,
         "execute": function,
     }
+    always = original is not None
     enable = (f"ALTER TABLE {column.table} ENABLE ALWAYS TRIGGER {trigger}",) if always else ()
     drop = Together(
         why=f"{column.label}: drop the trigger that {why}",
@@ -95,7 +101,7 @@ def _trigger(
         why=f"{column.label}: a trigger {why}",
         sql=(str(FunctionSql(**compiled)), str(TriggerSql(**compiled)), *enable),
         locks={column.table: Lock.SHARE_ROW_EXCLUSIVE},
-        done=trigger_exists(column.table, name) if always else NEVER,
+        done=trigger_between(column.table, name, original.quoted, column.quoted) if original else NEVER,
         undo=(drop,),
         lost=column.exists.unless(trigger_works(column.table, name, source, always=always)),
     )
@@ -171,7 +177,7 @@ def sync_two_names(original: Column, twin: Column, *, default: str = "") -> Toge
             f" ELSIF {differ(new_b, old_b)} THEN {from_twin}"
             f" ELSIF {differ(new_a, old_a)} THEN {from_original} END IF;"
         ),
-        always=True,
+        original=original,
     )
 
 
@@ -207,7 +213,7 @@ def sync_two_types(
             f" ELSIF {differ(new_b, old_b)} THEN {from_twin}"
             f" ELSIF {differ(new_a, old_a)} THEN {from_original} END IF;"
         ),
-        always=True,
+        original=original,
     )
 
 
@@ -224,7 +230,7 @@ def conversion(
     none = f"IF {misfit.replace('{}', 'given')} THEN RETURN NULL; END IF; " if misfit else ""
     body = (
         f" DECLARE made {other.type}; BEGIN {none}made := {using.replace('{}', 'given')}; RETURN made;"
-        f" EXCEPTION WHEN data_exception{' OR insufficient_privilege' if by_hand else ''} THEN RETURN NULL; END; "
+        f" EXCEPTION WHEN {NO_SUCH_VALUE}{' OR insufficient_privilege' if by_hand else ''} THEN RETURN NULL; END; "
     )
     sees_all = " SET row_security TO off" if by_hand else ""
     create = (
@@ -272,7 +278,7 @@ def sync_new_type(original: Column, twin: Column, cast: Cast) -> Together:
         operation=INSERT_OR_UPDATE,
         condition=differ(value, f"NEW.{twin.quoted}"),
         body=f"NEW.{twin.quoted} := {value};",
-        always=True,
+        original=original,
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from ..data import Data
 from ..postgres.blocks import for_each, rename_found
-from ..postgres.columns import column_missing
+from ..postgres.columns import column_missing, default_of
 from ..postgres.constraints import foreign_keys
 from ..postgres.dependents import dependents_of_column, watchers_of_column
 from ..postgres.lock import Lock
@@ -96,9 +96,13 @@ class TwoNames(Data):
         original, twin = self.original, self.twin
         watchers, functions = watchers_of_column(self.table, original.name), functions_in_order(self.table)
         taken = said_if(twin.exists.unless(self.trigger.done), there_already(twin))
+        query = f"{watchers} UNION {functions} UNION {taken}"
+        if original.field.null and not original.field.has_db_default():
+            # A null that the new release inserts would become that.
+            query += f" UNION {default_of(self.table, original.name, as_unknown=True)}"
         return Proof(
             why=f"{self.label}: no trigger, rule or partition of yours waits for writes of {original.name}",
-            query=f"{watchers} UNION {functions} UNION {taken}",
+            query=query,
             failure=(
                 f"{original.name} of {self.label} can't have a twin called {twin.name}, because of: {{rows}}. Nothing "
                 "was changed. A trigger or rule that names the column misses what is written under the other name: "

@@ -17,7 +17,7 @@ from functools import partial
 from ..data import Data
 from ..postgres.columns import column_not_null, default_of, sequence_of
 from ..postgres.dependents import stuck_to_column
-from ..postgres.indexes import index_of_field
+from ..postgres.indexes import index_of_field, one_null_indexes
 from ..postgres.lock import Lock
 from ..postgres.names import scope_of_copies
 from ..postgres.probe import Probe, said_if
@@ -298,7 +298,14 @@ class TwoTypes(Data):
         forwards, over = self._forwards, self._forwards.over
         fits = try_types(((self.old, self.new),), but=forwards.like_index, done=over)
         functions = self._conversion.functions()
-        return (self._unwatched(over), fits, *functions, self._converts(forwards), *forwards.make())
+        return (
+            self._unwatched(over),
+            fits,
+            *functions,
+            self._converts(forwards),
+            *self._stays_unique(forwards),
+            *forwards.make(),
+        )
 
     def contract(self) -> Plan:
         again = (*self._conversion.functions(), *self._forwards.reversed.make())
@@ -324,7 +331,12 @@ class TwoTypes(Data):
     def _stuck(self) -> str:
         """What the new column can't take over: what depends on the old one, and what was given that by hand."""
         table, name = self.old.table, self.old.name
-        found = [stuck_to_column(table, name, ()), ForeignKey(self.old).by_hand(), sequence_of(table, name)]
+        found = [
+            stuck_to_column(table, name, ()),
+            ForeignKey(self.old).by_hand(),
+            sequence_of(table, name),
+            one_null_indexes(table, name),  # what can't be converted is null in each row
+        ]
         if self.old.field.null:
             found.append(said_if(column_not_null(table, name), f"NOT NULL of {name}"))
         if not self.old.field.has_db_default():
@@ -349,4 +361,24 @@ class TwoTypes(Data):
             given=tuple(sql for step in self._conversion.functions() for sql in step.sql),
             # Once the columns are there the new release may have written what only its own type holds.
             done=self.trigger.done.or_(forwards.over),
+        )
+
+    def _stays_unique(self, forwards: Direction) -> Plan:
+        """Else PostgreSQL couldn't build the unique index of the twin."""
+        original, twin = self.old, self.new
+        if not (original.field.unique and twin.field.unique):
+            return ()
+        return (
+            Proof(
+                why=f"{original.label}: no two rows have the same {original.name} as {twin.type}",
+                query=f"SELECT {forwards.value} FROM {original.table} WHERE {original.quoted} IS NOT NULL"
+                " GROUP BY 1 HAVING count(*) > 1",
+                failure=(
+                    f"Rows of {original.label} have a {original.name} that is another row's, too, as {twin.type}: "
+                    "{rows}. Nothing was changed. Fix them, then run the same command again."
+                ),
+                on_failure=self._conversion.drop_functions(),
+                given=tuple(sql for step in self._conversion.functions() for sql in step.sql),
+                done=self.trigger.done.or_(forwards.over),
+            ),
         )

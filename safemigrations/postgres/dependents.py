@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from .columns import number_of
 from .names import regclass
 from .tables import is_marked
-from .triggers import functions_in_order, is_ours
+from .triggers import fires_after_ours, functions_in_order, is_ours
 from .values import literal, literals
 
 
@@ -62,6 +62,7 @@ def watchers_of_column(table: str, column: str) -> str:
         f"{_depends_on(table, column)} AND r.ev_class = d.refobjid"
         " UNION SELECT 'partition key' FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid"
         f" AND a.attnum = ANY (p.partattrs) WHERE p.partrelid = {regclass(table)} AND a.attname = {literal(column)}"
+        f" UNION {fires_after_ours(table)}"
     )
 
 
@@ -114,7 +115,8 @@ def stuck_to_column(table: str, column: str, children: Iterable[tuple[str, str]]
         f" AND NOT coalesce({is_ours('t')}, FALSE)"
         " UNION SELECT 'partition key' FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid"
         f" AND a.attnum = ANY (p.partattrs) WHERE p.partrelid = {regclass(table)} AND a.attname = {literal(column)}"
-        f" UNION {functions_in_order(table)} UNION {_carried_over_by_nobody(table, column)}"
+        f" UNION {functions_in_order(table)} UNION {fires_after_ours(table)}"
+        f" UNION {_carried_over_by_nobody(table, column)}"
     )
 
 

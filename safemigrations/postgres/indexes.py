@@ -40,6 +40,16 @@ def index_of_field(table: str, column: str, *, name: str) -> str:
     return made_up(found, [name], "_[0-9a-f]{8}_like$" if like else "_[0-9a-f]{8}$")
 
 
+def one_null_indexes(table: str, column: str) -> str:
+    """The unique indexes over a column in which null stands once, as people read them."""
+    return (
+        "SELECT format('NULLS NOT DISTINCT of index %s', c.relname) FROM pg_index i"
+        " JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_attribute a ON a.attrelid = i.indrelid"
+        " AND a.attnum = ANY (i.indkey) WHERE i.indisunique AND i.indnullsnotdistinct"
+        f" AND i.indrelid = {regclass(table)} AND a.attname = {literal(column)}"
+    )
+
+
 def indexes_of_columns(table: str, *columns: str) -> str:
     """The valid indexes that have one of the columns in their key, an expression or their condition, oldest first.
 

@@ -8,6 +8,21 @@ from .triggers import is_ours
 from .values import literal
 
 
+def triggers() -> str:
+    """Those of ours: schema, raw table, whether that is visible, raw name, function, and the columns that this uses."""
+    columns = (
+        "ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0"
+        " AND NOT a.attisdropped AND strpos(p.prosrc, 'NEW.\"' || replace(a.attname, '\"', '\"\"') || '\"') > 0"
+        " ORDER BY a.attnum)"
+    )
+    return (
+        "SELECT n.nspname::text, c.relname::text, pg_table_is_visible(c.oid), t.tgname::text,"
+        f" p.oid::regprocedure::text, {columns} FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid"
+        f" WHERE {is_ours('t')} AND NOT t.tgisinternal AND t.tgparentid = 0 ORDER BY 1, 2, 4"
+    )
+
+
 def objects() -> str:
     """Each as its kind, its table as in a statement, its raw name, and the function that goes with a trigger.
 

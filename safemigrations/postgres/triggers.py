@@ -17,6 +17,15 @@ def trigger_exists(table: str, name: str) -> Probe:
     return Probe(f"SELECT 1 FROM pg_trigger WHERE tgrelid = {regclass(table)} AND tgname = {literal(name)}")
 
 
+def trigger_between(table: str, name: str, *columns: str) -> Probe:
+    """Is the trigger there, and does its function set or read these columns (quoted) of the row?"""
+    reads = "".join(f" AND strpos(p.prosrc, {literal(f'NEW.{column}')}) > 0" for column in columns)
+    return Probe(
+        "SELECT 1 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+        f" WHERE t.tgrelid = {regclass(table)} AND t.tgname = {literal(name)}{reads}"
+    )
+
+
 def trigger_missing(table: str, name: str) -> Probe:
     return no_row(trigger_exists(table, name))
 
@@ -81,6 +90,16 @@ def _functions_of(table: str) -> str:
     return (
         "FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
         f" WHERE t.tgrelid = {regclass(table)} AND NOT t.tgisinternal AND NOT {is_ours('t')}"
+    )
+
+
+def fires_after_ours(table: str) -> str:
+    """The triggers of the table, or of a partition, that may still change a row when ours have seen it."""
+    parts = f"SELECT {regclass(table)} UNION SELECT relid FROM pg_partition_tree({regclass(table)})"
+    return (
+        "SELECT DISTINCT format('trigger %I, which fires after ours and needs a name that comes before zzz', t.tgname)"
+        f" FROM pg_trigger t WHERE t.tgrelid IN ({parts}) AND NOT t.tgisinternal AND NOT {is_ours('t')}"
+        f" AND t.tgenabled <> 'D' AND t.tgtype & 3 = 3 AND t.tgtype & 20 <> 0 AND t.tgname > {literal(LAST)}"
     )
 
 
