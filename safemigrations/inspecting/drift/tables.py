@@ -8,7 +8,7 @@ from ...plans.column import table_of
 from ...postgres import shapes
 from ...postgres.names import Name
 from . import repairs, roughly
-from .compared import Comparison
+from .compared import compared
 from .expected import expected
 from .explained import Explained
 from .inspection import Inspection
@@ -65,7 +65,7 @@ def _wholly(inspection: Inspection, models: Wanted, found: dict[Name, Table], oi
     should = expected(inspection.session, models, oids)
     names = {oid: name for name, oid in oids.items()}
     for name, shape in should.shapes.items():
-        yield from Comparison(inspection.connection, models[name], name, shape, found[name], names).lines()
+        yield from compared(inspection.connection, models[name], name, shape, found[name], names)
     for name, reason in should.unknown.items():
         inspection.note(f"{name} could not be made to compare with: {reason}")
 
