@@ -26,9 +26,10 @@ from django.db.migrations.state import ProjectState
 from safemigrations.rehearsing import processes, rows, worker
 from safemigrations.rehearsing.changes import Changes, unique_relations
 from safemigrations.rehearsing.ledger import Ledger
+from safemigrations.rehearsing.parents import Family
 from safemigrations.rehearsing.playing import Play, Stage
 from safemigrations.rehearsing.result import Phase
-from safemigrations.rehearsing.traffic import Family, Traffic
+from safemigrations.rehearsing.traffic import Traffic
 from safemigrations.rehearsing.writing import KEPT
 
 from .cases import CASES, LABEL, Case, base, ours, rendered_base, state_after
