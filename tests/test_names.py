@@ -198,10 +198,22 @@ def quotes_by_hand(node: ast.AST) -> bool:
             value is None and str(before).endswith('"') and str(after).startswith('"')
             for before, value, after in around
         )
+    if isinstance(node, ast.Attribute) and node.attr == "quote_name":
+        return True
+    return takes_quotes_off(node)
+
+
+def takes_quotes_off(node: ast.AST) -> bool:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         arguments = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-        return node.func.attr == "quote_name" or (node.func.attr in ("strip", "removeprefix") and '"' in arguments)
+        return node.func.attr in ("strip", "removeprefix") and '"' in arguments
     return False
+
+
+def test_no_quotes_are_taken_off_by_hand_in_any_room():
+    for path in PACKAGE.rglob("*.py"):
+        by_hand = filter(takes_quotes_off, ast.walk(ast.parse(path.read_text())))
+        assert [ast.unparse(node) for node in by_hand] == [], path
 
 
 @pytest.mark.parametrize("path", [path for path in BUILDERS if path.name != "names.py"], ids=lambda path: path.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
+from ...postgres.names import Name
 from ..hazard import Hazard, NotUnderstood, elided
 from ..scene import Scene
 from . import loops, sentences
@@ -81,9 +82,9 @@ class Rows(Names):
     def sends(self, node: ast.Call, texts: list[str]) -> None:
         for text in texts:
             if changed := CHANGES.match(text):
-                self._sends_changes(node, Chain("", changed[1].strip('"')))
+                self._sends_changes(node, Chain("", Name(changed[1]).raw))
             elif found := SELECTS.match(text):
-                self.selected = None if FEW_ROWS.search(text) else Chain("", found[1].strip('"'))
+                self.selected = None if FEW_ROWS.search(text) else Chain("", Name(found[1]).raw)
 
     def _sends_changes(self, node: ast.Call, table: Chain) -> None:
         """Judge SQL that changes a row, sent once for each of many rows."""

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from itertools import islice, product
 from typing import Any
 
+from ...postgres.names import Name
+
 MOST = 50  # texts of one expression; a loop over more names than that is not followed
 DEEPEST = 20
 
@@ -77,7 +79,7 @@ class Texts:
         match node.func:
             case ast.Attribute(attr="quote_name") if len(node.args) == 1:
                 found = self._deeper.of(node.args[0])
-                return None if found is None else [f'"{text}"' for text in found]
+                return None if found is None else [Name.from_django(text) for text in found]
             case ast.Attribute(attr="dedent") | ast.Name(id="dedent") if len(node.args) == 1:
                 return self._deeper.of(node.args[0])
             case ast.Attribute(attr="strip", value=value) if not node.args:
