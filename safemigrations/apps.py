@@ -8,12 +8,11 @@ from typing import Any, cast
 from django.apps import AppConfig, apps
 
 from .checking import checks
-from .console import pushing
 from .contracts import marks, quiet
 from .hooks import autodetector, executor, grouping, writer, written_files
 from .running import at_once
 
-INSTALLED = (autodetector, executor, writer, written_files, checks, grouping, marks, quiet, pushing)
+INSTALLED = (autodetector, executor, writer, written_files, checks, grouping, marks, quiet)
 OF_A_REHEARSAL = "SAFEMIGRATIONS_REHEARSAL_TEMPLATES" in os.environ
 if OF_A_REHEARSAL:
     from .rehearsing import borrowed  # of the project's own tests in a rehearsal, and of nobody else

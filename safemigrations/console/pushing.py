@@ -1,27 +1,19 @@
-"""Pushes the metrics of a run to a gateway at its end, if METRICS_GATEWAY names one."""
+"""Metrics of a run that has ended go to a gateway, where a setting names one."""
 
 from __future__ import annotations
 
-import logging
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .. import conf
-from ..signals import run_ended
-
-log = logging.getLogger("safemigrations.metrics")
+from .metrics import push
 
 
-def install() -> None:
-    run_ended.connect(_push, dispatch_uid="safemigrations.console.pushing")
-
-
-def _push(database: str, **kwargs: Any) -> None:
-    gateway = conf.metrics_gateway()
-    if not gateway:
-        return
+@contextmanager
+def pushed(database: str) -> Iterator[None]:
+    """The block is a run; at its end, however it ends, the metrics of its database are pushed."""
     try:
-        from .metrics import push  # needs prometheus_client, and 40 ms
-    except ImportError:
-        log.warning("METRICS_GATEWAY needs: pip install safemigrations[prometheus]")
-        return
-    push(database, gateway)
+        yield
+    finally:
+        if gateway := conf.metrics_gateway():
+            push(database, gateway)

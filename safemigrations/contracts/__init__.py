@@ -8,7 +8,7 @@ from types import ModuleType
 def loaded() -> ModuleType:
     """The module `applying`: the runner, the queue and the backfills.
 
-    They would take a tenth of `manage.py check`, which runs no step: 35 of 360 ms.
+    They would take 16 of the 330 ms of `manage.py check`, which runs no step.
     """
     from . import applying
 

@@ -67,7 +67,8 @@ def _trigger(
 
     `computes`: with all rows in sight, and in the words of the session that makes the trigger.
     """
-    from .trigger_sql import FunctionSql, TriggerSql  # not at the top: without libpq it can't be imported
+    # Not at the top: without libpq it can't be imported, and on SQLite it takes 57 ms with psycopg.
+    from .trigger_sql import FunctionSql, TriggerSql
 
     name = temporary_name(rank, column.label, column.name, role, prefix=LAST)
     trigger = Name.of(name)

@@ -26,7 +26,7 @@ class Command(Interruptible, migrate.Command):
             super().check(*args, **kwargs)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Here, because Django's `check` loads the class of this command. The rest would take 26 ms of its 330.
+        # Here, because Django's `check` loads the class of this command. The rest would take 30 ms of its 330.
         from safemigrations.management.migrating import Migrating
 
         self.verbosity = options["verbosity"]
