@@ -139,16 +139,26 @@ def test_an_archiver_that_fails_stops_it(database, item):
 FAILING = "SELECT last_failed_time > coalesce(last_archived_time, '-infinity') FROM pg_stat_archiver"
 
 
+@contextmanager
+def stuck_archiver(session: Any) -> Iterator[None]:
+    """It is behind as long as its file is there: programs of the server begin in the data directory."""
+    session.execute("COPY (SELECT 1) TO PROGRAM 'cat > behind'")
+    try:
+        with archiver(session, "while [ -e behind ]; do sleep 0.1; done"):
+            for _ in range(4):
+                session.execute("UPDATE item SET note = 'x'")
+                session.execute("SELECT pg_switch_wal()")
+            yield
+    finally:
+        session.execute("COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; rm behind'")
+
+
 def test_an_archiver_that_is_behind_stops_it(database, item):
     item.execute("SELECT pg_switch_wal()")
     until(lambda: item.execute("SELECT last_archived_wal IS NOT NULL FROM pg_stat_archiver").fetchone() == (True,))
-    with archiver(item, "sleep 2"):
-        for _ in range(4):
-            item.execute("UPDATE item SET note = 'x'")
-            item.execute("SELECT pg_switch_wal()")
+    with stuck_archiver(item):
         is_not_told(database, "archiver", BACKFILL_ARCHIVE_QUEUE=None)
         item.execute("UPDATE item SET twin = NULL")
-        item.execute("SELECT pg_switch_wal()")
         told = Told()
         worker = Migrating(lambda c: run(c, told=told, **SLOWLY, BACKFILL_ARCHIVE_QUEUE=1))
         until(lambda: any(" WAL files wait for the archiver" in text for text in told.progressed))

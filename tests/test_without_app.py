@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connections
+from django.db import ProgrammingError, connections
 from django.db.migrations import Migration
 from django.test import override_settings
 
@@ -53,6 +53,11 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     on_server("DROP DATABASE {}", name)
 
 
+# Going back, Django makes the model with the link to its parent, and then that link once more.
+MADE_TWICE = "delete_model_with_its_child"
+NO_WAY_BACK = pytest.raises(ProgrammingError, match='column "person_ptr_id" of relation "shop_courier" already exists')
+
+
 def _classes(case: Case) -> set[Any]:
     return {type(operation) for migration in ours(case) for operation in migration.operations}
 
@@ -64,7 +69,8 @@ def test_an_empty_database_comes_to_djangos_end(case, begun, monkeypatch, tmp_pa
         with new_database("default", monkeypatch, begun) as database, on_disk(tmp_path, [base(), *written]):
             migrate("default", written[-1].name)
             ends.append(snapshot(database))
-            migrate("default", base().name)
+            with NO_WAY_BACK if case.name == MADE_TWICE else nullcontext():
+                migrate("default", base().name)
     with_ours, with_stock = map(nameless, ends) if case.former_names else ends
     assert difference(with_stock, with_ours) == {}
 
