@@ -111,6 +111,21 @@ def test_what_failed_is_noted_with_the_error_and_the_steps_before(shop):
     assert (failed["outcome"], failed["error"]) == ("failed", "division by zero")
 
 
+def test_a_first_run_that_fails_notes_what_it_has_done_and_the_error(project):
+    project.write_models("shop", BEFORE)
+    project.manage("makemigrations", "--name", "first").check()
+    project.write(
+        "shop/migrations/0002_broken.py",
+        "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n"
+        "    dependencies = [('shop', '0001_first')]\n    operations = [migrations.RunSQL('SELECT 1 / 0')]\n",
+    )
+    assert project.manage("migrate").returncode
+    done, failed = history(project)
+    assert (done["migration"], done["outcome"], done["steps"]) == ("0001_first", "done", [])
+    assert (failed["migration"], failed["outcome"]) == ("0002_broken", "failed")
+    assert failed["error"].startswith("division by zero")
+
+
 def test_text_names_the_runs_and_what_took_long(shop):
     release(shop, INDEXED, "indexed")
     shop.manage("migrate").check()
