@@ -24,10 +24,10 @@ from django.db.migrations.state import ProjectState
 from ..contracts.held import Holder
 from ..operations.alter_field import AlterFieldConcurrently
 from ..operations.alter_field_type import ExpandAlterField
-from ..operations.alteration import alteration_in
 from ..operations.base import Change
 from ..operations.drop_default import DropDefaultLater
 from ..operations.filling import is_expression
+from ..operations.forms import alteration_in
 from ..operations.home import home_of
 from ..operations.rule import Context
 from ..operations.set_not_null import SetNotNullLater

@@ -14,8 +14,8 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.fields import FieldOperation
 from django.db.migrations.operations.models import IndexOperation
 
-from ..operations.alteration import alteration_in
 from ..operations.base import Change
+from ..operations.forms import alteration_in
 from ..operations.rule import Context
 from ..plans.column import bound
 from ..typed import set_on

@@ -38,8 +38,9 @@ from ..postgres.values import literal
 from ..typed import field_indexes_sql, like_index_sql
 from . import alter_many_to_many, another_parent
 from .alter_unique_together import no_duplicates
-from .alteration import Alteration, alteration_at, described
+from .alteration import Alteration, described
 from .base import Change, Situation
+from .forms import alteration_at
 from .parents import points_at_other_rows
 from .parts import Part
 from .rule import Context, Finding, Level, Rule

@@ -40,8 +40,9 @@ from ..plans.two_parents import TwoParents
 from ..plans.two_types import TwoTypes
 from ..typed import field_of
 from . import other_end
-from .alteration import Alteration, alteration_at, described, is_instant
+from .alteration import Alteration, described, is_instant
 from .base import Change, Situation
+from .forms import alteration_at
 from .parents import points_at_other_rows
 from .parts import Altered, Part
 from .rename_field import is_of_composite_key, no_second_name

@@ -16,7 +16,7 @@ from django.db.migrations.utils import resolve_relation
 from ..plans.tables import db_table_of, db_tables_through
 from ..postgres.names import Name
 from .alter_field_type import ExpandAlterField
-from .alteration import concrete
+from .forms import concrete
 from .other_end import NO_COLUMN_OF_ITS_OWN
 from .parents import links
 from .rule import Context, Finding, Option

@@ -17,8 +17,9 @@ from django.db.models import Field
 from ..plans import defaults
 from ..plans.column import Column
 from ..plans.steps import Plan
-from .alteration import Alteration, alteration_at, refuse_besides
+from .alteration import Alteration, refuse_besides
 from .base import Change, Situation
+from .forms import alteration_at
 from .parts import Part
 from .rule import Context, Finding, Rule
 

@@ -14,7 +14,7 @@ from ..data import Data
 from ..plans.column import bound
 from ..plans.tables import db_table_of, default_name
 from ..postgres.names import Name
-from .alteration import concrete
+from .forms import concrete
 from .parts import Altered
 from .rule import Context
 

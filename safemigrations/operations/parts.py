@@ -24,7 +24,8 @@ from django.db.models import NOT_PROVIDED, Field
 
 from ..data import Data
 from ..plans.casts import numeric_of_both, parse
-from .alteration import Alteration, Form, alteration_in, described, form_in
+from .alteration import Alteration, Form, described
+from .forms import alteration_in, form_in
 from .rule import Context
 
 

@@ -25,10 +25,11 @@ from ..plans.expressions import refuse_many
 from ..plans.not_null import not_null
 from ..plans.steps import Plan, Proof, Together
 from .add_field_with_default import field_with_default
-from .alteration import Alteration, alteration_at, refuse_besides
+from .alteration import Alteration, refuse_besides
 from .backfill import Backfill
 from .base import FILLS, Change, Situation
 from .filling import Filling, answer_in, is_expression, is_function, path_of, row_function
+from .forms import alteration_at
 from .parts import Part
 from .rule import Context, Finding, Rule
 
