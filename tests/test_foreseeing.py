@@ -219,6 +219,7 @@ def test_rows_are_asked_by_the_table_as_it_is_called_now(books, renames):
         AlterField("volume", "truth", models.ForeignKey("shop.Author", models.CASCADE, db_column="truth")),
     ):
         books.write(operation)
+    books.sql("ANALYZE")  # with statistics that change in between, another plan would find the rows in another order
     said = refused(books)
     for found in ("id: 7", "(code): same", "note", "truth"):
         assert found in said
