@@ -7,23 +7,19 @@ ready, so whoever drives it (migrate, a test, another package) gets the same.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.core.management.commands import migrate
-from django.db import DatabaseError, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import transaction
 from django.db.migrations import AlterField, Migration, executor
 from django.db.migrations.state import ProjectState
 
-from .. import conf
 from ..checking.conflicts import Conflict, conflict
 from ..checking.left_backfills import fills_at_once
 from ..checking.of_migration import (
     Placed,
     created_by,
-    fits_a_transaction,
     models_touched,
     steps_back_of,
     steps_of,
@@ -32,20 +28,17 @@ from ..checking.of_migration import (
     unwrapped,
 )
 from ..contracts import loaded
-from ..errors import NOTHING_WAS_CHANGED, StepFailed, said_of
+from ..errors import StepFailed
 from ..operations.base import Change
 from ..running.at_once import contracts_at_once
-from ..running.events import vocabulary as happened
-from ..running.events.event import on
 from ..running.foreseen import refuse_foreseen
 from ..running.guard import Guard
 from ..running.of_tenant import refuse_public_tables
 from ..running.one_at_a_time import look
-from ..running.run import Run, current_run, hint_of_drift, running
+from ..running.run import Run, current_run, running
 from ..running.watchdog import watching
 from ..typed import applied_state, migrate_all_backwards, set_on
-from . import freshness
-from .digest import digest
+from . import around, freshness
 from .foreseeing import Foreseeing, is_unknown, refused_by_backfills
 from .kept_triggers import put_triggers_back
 from .states import (
@@ -58,8 +51,6 @@ from .states import (
     states_before,
     with_later_ones,
 )
-
-STAYS = "What this run did before stays, and is skipped the next time."
 
 
 class MigrationExecutor(executor.MigrationExecutor):
@@ -94,9 +85,9 @@ class MigrationExecutor(executor.MigrationExecutor):
             elif not fake:
                 put_triggers_back(self.connection, self.loader, run.report)
             with (
-                _in_one_ledger(self.connection, run),
-                _saying_what_was_changed(run),
-                _suggesting_verify(self.connection),
+                around.in_one_ledger(self.connection, run),
+                around.saying_what_was_changed(run),
+                around.suggesting_verify(self.connection),
             ):
                 if not (run.fresh or fake or fake_initial):
                     plan = self.migration_plan(targets) if plan is None else plan
@@ -176,7 +167,7 @@ class MigrationExecutor(executor.MigrationExecutor):
     def apply_migration(
         self, state: ProjectState, migration: Migration, fake: bool = False, fake_initial: bool = False
     ) -> ProjectState:
-        with _told(self.connection, migration, "forwards", fake=fake):
+        with around.told(self.connection, migration, "forwards", fake=fake):
             return self._apply(state, migration, fake, fake_initial)
 
     def _apply(self, state: ProjectState, migration: Migration, fake: bool, fake_initial: bool) -> ProjectState:
@@ -184,19 +175,23 @@ class MigrationExecutor(executor.MigrationExecutor):
         if self.connection.vendor != "postgresql":
             return apply(state, migration, fake, fake_initial)
         if fake:
-            _note_faked(self.connection, migration)
+            around.note_faked(self.connection, migration)
             return apply(state, migration, fake, fake_initial)
         run = current_run()
         look(self.connection)
         run.migration = migration
         if fake_initial and self.detect_soft_applied(state, migration)[0]:
             self._end_of_freshness(run)
-            _note_faked(self.connection, migration)
+            around.note_faked(self.connection, migration)
             return apply(state, migration, fake, fake_initial)
         if (migration.app_label, migration.name) in self.half_way:
             loaded().reversals.turn_round(self.connection, migration, run.report)
         run.created.update(created_by(migration, run.created))
-        with running(run), _in_one_transaction_if_possible(migration, run), _in_the_ledger(self.connection, migration):
+        with (
+            running(run),
+            around.in_one_transaction_if_possible(migration, run),
+            around.in_the_ledger(self.connection, migration),
+        ):
             if run.fresh:
                 return apply(state, migration, fake, fake_initial)
             run.touched |= models_touched(migration, state)
@@ -208,7 +203,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         return state
 
     def unapply_migration(self, state: ProjectState, migration: Migration, fake: bool = False) -> ProjectState:
-        with _told(self.connection, migration, "backwards", fake=fake):
+        with around.told(self.connection, migration, "backwards", fake=fake):
             return self._unapply(state, migration, fake)
 
     def _unapply(self, state: ProjectState, migration: Migration, fake: bool) -> ProjectState:
@@ -216,7 +211,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         if self.connection.vendor != "postgresql":
             return unapply(state, migration, fake)
         if fake:
-            _note_faked(self.connection, migration, "backwards")
+            around.note_faked(self.connection, migration, "backwards")
             return unapply(state, migration, fake)
         run = current_run()
         look(self.connection)
@@ -232,7 +227,7 @@ class MigrationExecutor(executor.MigrationExecutor):
 
         run.touched |= models_touched(migration, state)
         refuse_foreseen(self.connection, steps_back_of(self._placed(migration, state), run))
-        with running(run), self._remembered(migration), _in_the_ledger(self.connection, migration, "backwards"):
+        with running(run), self._remembered(migration), around.in_the_ledger(self.connection, migration, "backwards"):
             state = self._guarded(migration, state, together)
         self._record_backfills(migration)
         run.changed |= bool(migration.operations)
@@ -297,7 +292,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         """Call `act` under short lock timeouts; an atomic migration that lost a lock is done again as a whole."""
         run = current_run()
         guard = Guard(self.connection, str(migration), run.report, tables_locked_by(migration, state))
-        with self._saying_once_that_it_starts(), watching(self.connection, str(migration), _max_wait(migration)):
+        with self._saying_once_that_it_starts(), watching(self.connection, str(migration), around.max_wait(migration)):
             # An attempt changes the state that it is given.
             return guard.run(lambda: act(state.clone()), atomic=migration.atomic)
 
@@ -319,86 +314,6 @@ class MigrationExecutor(executor.MigrationExecutor):
     def _record_backfills(self, migration: Migration) -> None:
         if any(isinstance(operation, Change) for operation in migration.operations):
             loaded().backfills.record(self.connection, migration.app_label, migration.name)
-
-
-@contextlib.contextmanager
-def _told(connection: BaseDatabaseWrapper, migration: Migration, direction: str, *, fake: bool) -> Iterator[None]:
-    report, began = current_run().report, time.monotonic()
-    with on(connection, migration=str(migration), direction=direction):
-        report.tell(happened.MigrationExpanding(fake))
-        try:
-            yield
-        except BaseException as error:
-            report.tell(happened.MigrationFailed(said_of(error), time.monotonic() - began))
-            raise
-        report.tell(happened.MigrationExpanded(time.monotonic() - began, fake))
-
-
-def _in_one_ledger(connection: BaseDatabaseWrapper, run: Run) -> contextlib.AbstractContextManager[None]:
-    return loaded().ledger.together(connection) if run.fresh else contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def _in_the_ledger(
-    connection: BaseDatabaseWrapper, migration: Migration, direction: str = "forwards"
-) -> Iterator[None]:
-    with loaded().ledger.entered(connection, _about(migration, direction), as_a_whole=current_run().fresh):
-        yield
-
-
-def _note_faked(connection: BaseDatabaseWrapper, migration: Migration, direction: str = "forwards") -> None:
-    loaded().ledger.faked(connection, _about(migration, direction))
-
-
-def _about(migration: Migration, direction: str) -> Any:
-    ledger = loaded().ledger
-    said = digest(migration) if direction == "forwards" and current_run().keeps_digests else ""
-    return ledger.About(migration.app_label, migration.name, ledger.Direction(direction), digest=said)
-
-
-def _max_wait(migration: Migration) -> float | None:
-    """Seconds that requests may wait for the migration; None if a person decided so, with a reason."""
-    if getattr(migration, "max_wait", 0) is not None:
-        return conf.max_wait()
-    if not getattr(migration, "max_wait_reason", "").strip():
-        raise StepFailed(
-            f"{migration}: max_wait = None lets requests wait for as long as it takes. Write the reason beside it: "
-            'max_wait_reason = "nobody uses this table at night".'
-        )
-    return None
-
-
-@contextlib.contextmanager
-def _in_one_transaction_if_possible(migration: Migration, run: Run) -> Iterator[None]:
-    """Run the migration in one transaction if only this run knows its tables: it can't be left half done then."""
-    atomic = migration.atomic
-    set_on(migration, atomic=atomic or fits_a_transaction(migration, run))
-    try:
-        yield
-    finally:
-        set_on(migration, atomic=atomic)
-
-
-@contextlib.contextmanager
-def _saying_what_was_changed(run: Run) -> Iterator[None]:
-    """Correct the message of a refused step: the step has changed nothing, but steps before it may have."""
-    try:
-        yield
-    except StepFailed as error:
-        if run.changed:
-            error.args = (str(error).replace(NOTHING_WAS_CHANGED, STAYS),)
-        raise
-
-
-@contextlib.contextmanager
-def _suggesting_verify(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Add the command that finds drift to errors of Django's and of people's statements."""
-    try:
-        yield
-    except DatabaseError as error:
-        if hint := hint_of_drift(connection, error):
-            error.add_note(hint)
-        raise
 
 
 def install() -> None:
