@@ -76,8 +76,8 @@ class Migrating:
         self.stock()
         for note in facts.notes:
             self.command.stdout.write(note)
-        planning.print_contracts(self.command, self.connection, self.options)
-        planning.print_refusals(self.command, self.connection, self.options)
+        planning.print_contracts(self.command, self.connection, facts)
+        planning.print_refusals(self.command, self.connection, self.options, facts)
         planning.refuse_risk(facts, self.options["fail_on"])
 
     def _contract(self) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from safemigrations.checking.of_migration import created_by, situations
 from safemigrations.contracts import queue
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.inspecting.plan import as_markdown, as_text
@@ -19,10 +18,6 @@ from safemigrations.inspecting.plan.planning import Planning, Targets
 from safemigrations.inspecting.plan.risk import risk_of
 from safemigrations.management.targets import targets
 from safemigrations.management.undecided import say_undecided
-from safemigrations.operations.base import Change
-from safemigrations.running.at_once import contracts_at_once
-from safemigrations.running.run import Run
-from safemigrations.typed import applied_state
 
 FORMATS = ("text", "json", "markdown")
 
@@ -72,40 +67,28 @@ def _below(plan: PlanFacts) -> Iterator[str]:
             )
 
 
-def print_contracts(command: BaseCommand, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+def print_contracts(command: BaseCommand, connection: BaseDatabaseWrapper, plan: PlanFacts) -> None:
     """What the planned migrations would leave, after what is left already."""
-    executor = MigrationExecutor(connection)
     lines = [str(row) for row in queue.open_rows(connection)]
-    if connection.vendor == "postgresql":
-        lines += _would_be_left(executor, targets(executor, options))
+    lines += [f"{migration.name}  {label}" for migration in plan.migrations for label in migration.later]
     if lines:
         command.stdout.write("Left for the contract:", command.style.MIGRATE_LABEL)
     for line in lines:
         command.stdout.write(f"  {line}")
 
 
-def _would_be_left(executor: MigrationExecutor, wanted: Targets) -> Iterator[str]:
-    run, state = Run(fresh=executor.is_fresh(), at_once=contracts_at_once(executor.connection)), applied_state(executor)
-    for migration, backwards in executor.migration_plan(wanted):
-        run.created.update(created_by(migration, run.created))
-        if backwards:
-            continue
-        for operation, at in situations(migration, state, executor.connection):
-            if isinstance(operation, Change) and operation.leaves(at, run):
-                yield f"{migration}  {operation.contract_label(at)}"
-        state = migration.mutate_state(state)
-
-
-def print_refusals(command: BaseCommand, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+def print_refusals(
+    command: BaseCommand, connection: BaseDatabaseWrapper, options: dict[str, Any], plan: PlanFacts
+) -> None:
     """What would be said of the planned migrations, and what would stop them, before their first step."""
     executor = MigrationExecutor(connection)
     if connection.vendor != "postgresql" or executor.is_fresh():
         return
-    foreseeing = executor.foresee(executor.migration_plan(targets(executor, options)))
-    say_undecided(command, connection, foreseeing.ahead)
-    if foreseeing.refusals:
+    going = executor.migration_plan(targets(executor, options))
+    say_undecided(command, connection, [migration for migration, back in going if not back])
+    if plan.refused:
         command.stdout.write("Would be refused:", command.style.MIGRATE_LABEL)
-    for refusal in foreseeing.refusals:
+    for refusal in plan.refused:
         command.stdout.write(indent(refusal, "  "))
 
 

@@ -13,12 +13,11 @@ from safemigrations.checking.finding import LintFinding
 from safemigrations.checking.findings import report
 from safemigrations.checking.source import Source
 from safemigrations.errors import to_type
-from safemigrations.running.ahead import Ahead
 
 
-def say_undecided(command: BaseCommand, connection: BaseDatabaseWrapper, ahead: Ahead) -> None:
+def say_undecided(command: BaseCommand, connection: BaseDatabaseWrapper, applied: Collection[Migration]) -> None:
     """The command goes on: what has been merged must be deployable."""
-    found = list(_undecided(ahead.applies)) if connection.vendor == "postgresql" else []
+    found = list(_undecided(applied)) if connection.vendor == "postgresql" else []
     for each in found:
         line = each.message.partition("\n")[0]
         said = f"Unsafe, and nobody has decided about it: {each.file}:{each.line}: {line} ({each.id})"

@@ -15,7 +15,7 @@ AT_MOST = 4  # lines
 
 def warn(command: BaseCommand, connection: BaseDatabaseWrapper, ahead: Ahead, *, ask: str = "") -> None:
     """`ask` is what to add to the command that says more."""
-    say_undecided(command, connection, ahead)
+    say_undecided(command, connection, ahead.applies)
     remarks = asked.warnings(connection, ahead)
     for remark in remarks[:AT_MOST]:
         command.stdout.write(command.style.WARNING(f"Before the first step: {remark.found}"))
