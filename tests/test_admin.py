@@ -133,6 +133,14 @@ def test_a_row_that_nobody_has_signed_stops_no_page(site, dsn):
     assert "DROP COLUMN" not in ask(site, "root", "contractrow/2/change/").plain
 
 
+def test_what_a_newer_version_has_written_is_said_on_the_index(site, dsn):
+    with psycopg.connect(dsn) as session:
+        session.execute("UPDATE safemigrations_contract SET status = 'newer' WHERE id = 2")
+    page = ask(site, "root", "contractrow/")
+    assert page.status == 302
+    assert "has the status newer, which this version of safemigrations doesn't know" in page.said[0]
+
+
 def test_a_backfill_says_how_far_it_is_and_why_it_waits(site):
     page = ask(site, "root", "backfill/")
     assert "40 %, 8,000 rows filled" in page.text

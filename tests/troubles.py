@@ -189,5 +189,5 @@ NUMBER = re.compile(r"[-\d:.,]*\d( ms| s| kB| MB| GB)?( to)?")
 
 def answer(end: Outcome) -> str:
     """What a command says, without what differs from one time to the next."""
-    said = re.sub(r"safemigrations_[0-9a-f]{32}|[0-9a-f]{8}\b", "X", end.said)
+    said = re.sub(r"safemigrations_[0-9a-f]{32}|[0-9a-f]{8}\b|\(role \w+\)", "X", end.said)
     return re.sub(r"\s+", " ", NUMBER.sub("N", said))

@@ -166,4 +166,7 @@ def not_valid_constraints() -> str:
 
 
 def may_make_temporary() -> str:
-    return "SELECT pg_is_in_recovery(), has_database_privilege(current_database(), 'TEMPORARY')"
+    return (
+        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool,"
+        " has_database_privilege(current_database(), 'TEMPORARY')"
+    )

@@ -137,27 +137,38 @@ class OwnTable(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes no argum
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        alias = chosen(request)
+        try:
+            context = self._context(chosen(request))
+            return super().changelist_view(request, {**context, **(extra_context or {})})
+        except (StepFailed, DatabaseError) as error:
+            return self._unreadable(request, error)
+
+    def _context(self, alias: str) -> dict[str, Any]:
         said = self.headline(connections[alias]) if alias else "None of the databases is PostgreSQL."
-        context = {
-            "title": self.title,
-            "headline": said,
-            "command": self.command(alias),
-            "every": EVERY,
-        }
-        return super().changelist_view(request, {**context, **(extra_context or {})})
+        return {"title": self.title, "headline": said, "command": self.command(alias), "every": EVERY}
+
+    def _unreadable(self, request: HttpRequest, error: Exception) -> HttpResponse:
+        """The index with what is the matter: a newer version has written a row, or this role may not read it."""
+        messages.error(request, f"{self.title} can't be shown: {str(error).strip().partition(chr(10))[0]}")
+        return HttpResponseRedirect(reverse("admin:index", current_app=self.admin_site.name))
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
+        try:
+            return self._row_view(request, object_id, form_url, extra_context or {})
+        except (StepFailed, DatabaseError) as error:
+            return self._unreadable(request, error)
+
+    def _row_view(self, request: HttpRequest, object_id: str, form_url: str, extra: dict[str, Any]) -> HttpResponse:
         row = self.get_object(request, object_id)
         context: dict[str, Any] = {"title": self.title_of(row) if row else "", "subtitle": None, "every": EVERY}
         if row is not None:
             context |= {"acts": self._possible(request, row), "moving": self.is_moving([row])}
             context |= self.details(connections[row._state.db], row)
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        return super().change_view(request, object_id, form_url, {**context, **extra})
 
     def get_urls(self) -> list[URLPattern]:
         info = self.opts.app_label, self.opts.model_name

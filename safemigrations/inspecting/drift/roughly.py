@@ -16,9 +16,11 @@ from .wanted import Wanted
 
 def reason(session: Session) -> str:
     """The reason why no table can be created; empty if one can."""
-    ((is_standby, may),) = session.rows(shapes.may_make_temporary())
+    ((is_standby, is_read_only, may),) = session.rows(shapes.may_make_temporary())
     if is_standby:
         return "This server is a standby, which takes no temporary tables"
+    if is_read_only:
+        return "These sessions are read-only, and take no temporary tables (default_transaction_read_only)"
     return "" if may else "This role may make no temporary tables (GRANT TEMPORARY ON DATABASE)"
 
 
