@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import psycopg
 import pytest
 from django.db import models
 from django.db.migrations import AddField, AlterField, RemoveConstraint, RemoveField, RenameModel
@@ -112,6 +113,24 @@ class Stopped:
         return self.left > 0
 
 
+class Terminated(Stopped):
+    """All sessions of the database end after so many lines, as with a failover."""
+
+    def __init__(self, after: int, dsn: str) -> None:
+        super().__init__(after)
+        self.dsn = dsn
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            with psycopg.connect(self.dsn, autocommit=True) as session:
+                session.execute(TERMINATE)
+
+
+TERMINATE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
 INTERRUPTED = [
     Release("int to bigint", [BIGGER.operation]),
     Release("a model renamed", [RenameModel("Book", "Tome")]),
@@ -174,6 +193,23 @@ def test_the_contract_refuses_and_status_says_why(start, release: Release):
         assert name in shop.status().output
 
     assert after_every_line(start, release, refuse) > 1
+
+
+@pytest.mark.parametrize("lines", [6, 9])
+@pytest.mark.parametrize("way", ["interrupted", "terminated"])
+def test_a_second_release_is_deployed_on_top(start, way, lines):
+    origin = start.catalog()
+    expanded(start, INTERRUPTED[-1])
+    stop = Stopped(lines) if way == "interrupted" else Terminated(lines, start.dsn)
+    assert start.migrate("0002", meanwhile=stop).refused
+    assert start.contract().refused
+    start.status().check()
+    start.manage("showmigrations", "shop").check()
+    start.deploy(AddField("author", "born", models.IntegerField(null=True))).check()
+    start.contract().check()
+    assert start.count("lines = truth * 30 AND sheets = truth") == 120
+    start.migrate("0002").check()
+    start.assert_unchanged(origin)
 
 
 def test_a_lock_that_nobody_gives_stops_the_way_back_and_there_is_a_way_on(start, connect):
