@@ -26,9 +26,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client.parser import text_string_to_metric_families
 
 from safemigrations import celery_tasks, django_tasks, signals
+from safemigrations.console import pushing, views
 from safemigrations.console.metrics import scraped
-from safemigrations.console.pushing import pushed
-from safemigrations.console.text_format import Metric, text
 from safemigrations.console.views import metrics
 from safemigrations.contracts import carrying_out
 from safemigrations.errors import NotNow, StepFailed
@@ -123,14 +122,6 @@ def test_metrics_say_how_long_was_waited(database):
     assert values(scraped().decode())["lock_wait_seconds_total database=default"] == 3.75
 
 
-def test_whatever_a_label_holds_is_read_as_it_is():
-    awkward = Metric("counter", "safemigrations_awkward_total", "One \\ and\nanother.", ["label"])
-    awkward.add(['a "b" \\n\n{c="d"}, e'], 2)
-    (family,) = text_string_to_metric_families(text([awkward]).decode())
-    assert (family.type, family.documentation) == ("counter", "One \\ and\nanother.")
-    assert family.samples[0].labels == {"label": 'a "b" \\n\n{c="d"}, e'}
-
-
 def test_metrics_of_an_untouched_database_make_no_table(database):
     found = values(scraped().decode())
     assert (found["up database=default"], found["contract_open_rows database=default status=pending"]) == (1, 0)
@@ -205,9 +196,20 @@ def test_a_run_pushes_its_metrics_when_it_ends(database, run):
 
 @pytest.mark.parametrize("gateway", ["http://127.0.0.1:1", "nonsense"])
 def test_a_gateway_that_is_down_fails_nothing(database, caplog, gateway):
-    with override_settings(SAFEMIGRATIONS={"METRICS_GATEWAY": gateway}), pushed("default"):
+    with override_settings(SAFEMIGRATIONS={"METRICS_GATEWAY": gateway}), pushing.pushed("default"):
         pass
     assert "The metrics could not be pushed" in caplog.text
+
+
+def test_without_the_client_the_view_and_the_log_say_what_to_install(monkeypatch, caplog):
+    for module in (pushing, views):
+        monkeypatch.setattr(module, "HAS_CLIENT", False)
+    with override_settings(SAFEMIGRATIONS={"METRICS_TOKEN": "long", "METRICS_GATEWAY": "http://gateway"}):
+        answer = asked("long")
+        with pushing.pushed("default"):
+            pass
+    assert (answer.status_code, answer.content.decode()) == (501, pushing.NO_CLIENT)
+    assert f"{pushing.NO_CLIENT}, for METRICS_GATEWAY" in caplog.text
 
 
 # Spans.

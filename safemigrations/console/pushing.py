@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from .. import conf
-from .metrics import push
+
+NO_CLIENT = "Metrics need: pip install 'safemigrations[prometheus]'"
+HAS_CLIENT = find_spec("prometheus_client") is not None
+if HAS_CLIENT:
+    from .metrics import push
+
+log = logging.getLogger("safemigrations.metrics")
 
 
 @contextmanager
@@ -15,5 +23,8 @@ def pushed(database: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if gateway := conf.metrics_gateway():
+        gateway = conf.metrics_gateway()
+        if gateway and HAS_CLIENT:
             push(database, gateway)
+        elif gateway:
+            log.warning("%s, for METRICS_GATEWAY", NO_CLIENT)

@@ -12,9 +12,11 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_safe
 
 from safemigrations import conf
-from safemigrations.console.metrics import scraped
-from safemigrations.console.text_format import TYPE
+from safemigrations.console.pushing import HAS_CLIENT, NO_CLIENT
 from safemigrations.contracts.readiness import readiness
+
+if HAS_CLIENT:
+    from safemigrations.console.metrics import TYPE, scraped
 
 
 @login_not_required
@@ -33,6 +35,8 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """For Prometheus, with METRICS_TOKEN as its bearer token, and for staff who may see the contract queue."""
     if not (_has_token(request) or _may_see(request)):
         raise PermissionDenied
+    if not HAS_CLIENT:
+        return HttpResponse(NO_CLIENT, status=501, content_type="text/plain")
     return HttpResponse(scraped(), content_type=TYPE, headers={"Cache-Control": "no-store"})
 
 
