@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, cast
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 
 from .checking import checks
 from .contracts import marks, quiet
@@ -23,10 +23,8 @@ class SafeMigrationsConfig(AppConfig):
     verbose_name = "Zero-downtime migrations"
 
     def ready(self) -> None:
-        for module in INSTALLED:
+        for module in (*INSTALLED, *cast(Any, self.models_module).AT_READY):
             module.install()
         at_once.remember_names()
-        if apps.is_installed("django_tenants"):
-            cast(Any, self.models_module).tenants.install()
         if OF_A_REHEARSAL:
             borrowed.install()

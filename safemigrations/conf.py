@@ -20,7 +20,8 @@ def _get(key: str, default: Any) -> Any:
 
 def is_set(key: str) -> bool:
     """Does the project set this key?"""
-    return key in getattr(settings, "SAFEMIGRATIONS", {})
+    values = getattr(settings, "SAFEMIGRATIONS", {})
+    return isinstance(values, Mapping) and key in values
 
 
 def contract() -> Literal["explicitly", "immediately"]:

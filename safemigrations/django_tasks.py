@@ -10,7 +10,6 @@ from typing import Any
 
 from django.utils.timezone import now
 
-from .console.pushing import pushed
 from .running.backfill.tasks import work_for_a_while
 
 system: Any = import_module("django.tasks" if find_spec("django.tasks") else "django_tasks")  # Django 6.0 has its own
@@ -18,8 +17,7 @@ system: Any = import_module("django.tasks" if find_spec("django.tasks") else "dj
 
 @system.task
 def work_on_backfills(database: str) -> None:
-    with pushed(database):
-        work_for_a_while(database, "django")
+    work_for_a_while(database, "django")
 
 
 def enqueue(database: str, seconds: float) -> None:

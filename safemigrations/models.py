@@ -1,14 +1,19 @@
 """What Django loads of this app when it knows every app, and none is ready yet.
 
 With Django's admin: the models that it shows. No migration knows them: their tables are our own. With django-tenants:
-what takes the place of its commands, which can't be imported earlier.
+what takes the place of its commands, which can't be imported earlier. With a gateway for metrics: what pushes them.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from django.apps import apps
 
-__all__: list[str] = []
+from . import conf
+
+__all__ = ["AT_READY"]
+AT_READY: list[ModuleType] = []  # whose install() the app calls
 
 if apps.is_installed("django.contrib.admin"):
     from .console.models import Backfill, ContractRow, Decision, KnownRelease, PastRun
@@ -16,6 +21,11 @@ if apps.is_installed("django.contrib.admin"):
     __all__ += ["Backfill", "ContractRow", "Decision", "KnownRelease", "PastRun"]
 
 if apps.is_installed("django_tenants"):
-    from .management.tenants import install as tenants
+    from .management.tenants import install
 
-    __all__ += ["tenants"]
+    AT_READY.append(install)
+
+if conf.is_set("METRICS_GATEWAY"):
+    from .console import pushing
+
+    AT_READY.append(pushing)

@@ -27,6 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from safemigrations import celery_tasks, django_tasks, signals
 from safemigrations.console import pushing, views
+from safemigrations.console.client import NO_CLIENT
 from safemigrations.console.metrics import scraped
 from safemigrations.console.views import metrics
 from safemigrations.contracts import carrying_out
@@ -167,6 +168,14 @@ def test_the_view_answers_whoever_has_the_token_and_staff_who_may(database):
             asked(nothing)
 
 
+@pytest.fixture
+def with_gateway() -> Iterator[None]:
+    """As in a project whose settings name one when it starts."""
+    pushing.install()
+    yield
+    signals.run_ended.disconnect(dispatch_uid="safemigrations.console.pushing")
+
+
 def refused_contract() -> None:
     with pytest.raises(NotNow):  # no code here knows the migration of the row
         call_command("migrate", "--contract")
@@ -182,7 +191,7 @@ def refused_contract() -> None:
     ],
     ids=["migrate", "backfill run", "celery", "django.tasks"],
 )
-def test_a_run_pushes_its_metrics_when_it_ends(database, run):
+def test_a_run_pushes_its_metrics_when_it_ends(database, run, with_gateway):
     left(database)
     with (
         receiver_of() as (url, kept),
@@ -194,22 +203,30 @@ def test_a_run_pushes_its_metrics_when_it_ends(database, run):
     assert values(body)["contract_open_rows database=default status=pending"] == 1
 
 
+def test_a_project_whose_settings_name_a_gateway_pushes(project):
+    with receiver_of() as (url, kept):
+        project.set(SAFEMIGRATIONS={"METRICS_GATEWAY": url})
+        project.manage("migrate").check()
+    ((_, body),) = kept
+    assert values(body)["up database=default"] == 1
+
+
 @pytest.mark.parametrize("gateway", ["http://127.0.0.1:1", "nonsense"])
-def test_a_gateway_that_is_down_fails_nothing(database, caplog, gateway):
-    with override_settings(SAFEMIGRATIONS={"METRICS_GATEWAY": gateway}), pushing.pushed("default"):
+def test_a_gateway_that_is_down_fails_nothing(database, caplog, gateway, with_gateway):
+    with override_settings(SAFEMIGRATIONS={"METRICS_GATEWAY": gateway}), a_run(Report(), "default", "migrate"):
         pass
     assert "The metrics could not be pushed" in caplog.text
 
 
-def test_without_the_client_the_view_and_the_log_say_what_to_install(monkeypatch, caplog):
+def test_without_the_client_the_view_and_the_log_say_what_to_install(monkeypatch, caplog, with_gateway):
     for module in (pushing, views):
         monkeypatch.setattr(module, "HAS_CLIENT", False)
     with override_settings(SAFEMIGRATIONS={"METRICS_TOKEN": "long", "METRICS_GATEWAY": "http://gateway"}):
         answer = asked("long")
-        with pushing.pushed("default"):
+        with a_run(Report(), "default", "migrate"):
             pass
-    assert (answer.status_code, answer.content.decode()) == (501, pushing.NO_CLIENT)
-    assert f"{pushing.NO_CLIENT}, for METRICS_GATEWAY" in caplog.text
+    assert (answer.status_code, answer.content.decode()) == (501, NO_CLIENT)
+    assert f"{NO_CLIENT}, for METRICS_GATEWAY" in caplog.text
 
 
 # Spans.

@@ -12,7 +12,7 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_safe
 
 from safemigrations import conf
-from safemigrations.console.pushing import HAS_CLIENT, NO_CLIENT
+from safemigrations.console.client import HAS_CLIENT, NO_CLIENT
 from safemigrations.contracts.readiness import readiness
 
 if HAS_CLIENT:

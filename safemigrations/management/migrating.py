@@ -11,7 +11,6 @@ from django.core.management.commands import migrate
 from django.db import DatabaseError, connections
 from django.db.migrations.recorder import MigrationRecorder
 
-from safemigrations.console.pushing import pushed
 from safemigrations.contracts import acts, queue, releases
 from safemigrations.errors import to_type
 from safemigrations.hooks.executor import MigrationExecutor
@@ -92,7 +91,6 @@ class Migrating:
     def alone(self, command: str = "migrate") -> Iterator[None]:
         """Let this command work on the database, and no other migrate."""
         with (
-            pushed(self.connection.alias),
             a_run(self.report, self.connection.alias, command),
             writable(self.connection),
             one_at_a_time(self.connection, self._tell_waiting),

@@ -13,7 +13,6 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from safemigrations.console.pushing import pushed
 from safemigrations.contracts.steering import ACTIONS, steer
 from safemigrations.errors import to_type
 from safemigrations.management import databases, json_lines, warning
@@ -113,8 +112,7 @@ class Command(Interruptible, BaseCommand):
             self.stdout.write(f"{said} in the queue. How far the backfills are: {status}")
 
     def _run_backfills(self, connection: BaseDatabaseWrapper, report: Report, workers: int) -> None:
-        alias = connection.alias
-        with pushed(alias), a_run(report, alias, "backfill run"), writable(connection):
+        with a_run(report, connection.alias, "backfill run"), writable(connection):
             if steps := control.left(connection):
                 warning.warn(self, connection, Ahead.of(steps))
             control.run(connection, report, workers=workers)
