@@ -10,6 +10,7 @@ from django.apps import apps
 from django.apps.registry import Apps
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.utils.timezone import now
 
@@ -51,23 +52,31 @@ class Release(Readable, AbstractRelease):
 
 
 def names_known() -> frozenset[Key]:
-    """The migrations that this code has, and those that its squashes replace. Imports them, as every `migrate` does."""
+    """The migrations that this code has, and those that its squashes replace."""
+    return _names(_on_disk())
+
+
+def _on_disk() -> dict[Key, Migration]:
+    """Imports all migrations, as every `migrate` does."""
     loader = MigrationLoader(None, load=False)
     loader.load_disk()
-    replaced = (key for migration in loader.disk_migrations.values() for key in migration.replaces)
-    return frozenset((*loader.disk_migrations, *replaced))
+    return loader.disk_migrations
+
+
+def _names(migrations: dict[Key, Migration]) -> frozenset[Key]:
+    return frozenset((*migrations, *(key for migration in migrations.values() for key in migration.replaces)))
 
 
 def record(connection: BaseDatabaseWrapper) -> Release | None:
     """Note that the running code has migrated this database; None if the role may not create the table."""
     if connection.vendor != "postgresql" or not is_migrated(connection):
         return None
-    used = apps.get_models(include_auto_created=True)
+    used, migrations = apps.get_models(include_auto_created=True), _on_disk()
     ensure_table(connection, Release)
     values = {
         "label": conf.release(),
-        "migrations": _by_app(names_known_to(connection)),
-        "squashes": squashes_on_disk(),
+        "migrations": _by_app(_known_to(connection, migrations)),
+        "squashes": _squashes(migrations),
         "tables": sorted(model._meta.db_table for model in used),
         "last_seen": now(),
     }
@@ -83,20 +92,22 @@ def recorded(connection: BaseDatabaseWrapper) -> dict[str, Release]:
     return {release.mark: release for release in Release._base_manager.using(connection.alias).order_by("id")}
 
 
-def squashes_on_disk() -> dict[str, list[str]]:
-    """ "app.name" of each squash that this code has -> what it replaces."""
-    loader = MigrationLoader(None, load=False)
-    loader.load_disk()
+def _squashes(migrations: dict[Key, Migration]) -> dict[str, list[str]]:
+    """ "app.name" of each squash among them -> what it replaces."""
     return {
         ".".join(key): [".".join(old) for old in migration.replaces]
-        for key, migration in sorted(loader.disk_migrations.items())
+        for key, migration in sorted(migrations.items())
         if migration.replaces
     }
 
 
 def names_known_to(connection: BaseDatabaseWrapper) -> set[Key]:
     """The migrations that this code knows in this database, including what its squashes have ever replaced."""
-    return _known_for_ever(names_known(), squashes_on_disk(), recorded(connection).values())
+    return _known_to(connection, _on_disk())
+
+
+def _known_to(connection: BaseDatabaseWrapper, migrations: dict[Key, Migration]) -> set[Key]:
+    return _known_for_ever(_names(migrations), _squashes(migrations), recorded(connection).values())
 
 
 def _known_for_ever(names: frozenset[Key], own: dict[str, list[str]], before: Iterable[Release]) -> set[Key]:
