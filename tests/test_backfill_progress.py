@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
 from django.db.models import CharField, F, Q
@@ -17,7 +19,7 @@ from safemigrations.operations.base import Change, Situation
 from safemigrations.plans.steps import Backfill, RowFunction, nested
 from safemigrations.plans.stored import from_json, to_json
 from safemigrations.running.backfill import progress
-from safemigrations.running.backfill.progress import Status, digest
+from safemigrations.running.backfill.progress import Section, Status, digest
 
 from . import stored
 from .shop import Shop, book
@@ -201,3 +203,20 @@ def test_taking_a_squashed_migration_back_forgets_what_the_replaced_one_left(dat
     squashed.name, squashed.replaces = "0002_squashed", [("shop", squashed.name)]  # type: ignore[misc]
     shop.back()
     assert not progress.rows(database, status=Status.PENDING).exists()
+
+
+def test_the_way_back_waits_for_a_batch_under_way_and_takes_its_section(database, connect):
+    """It would fill rows that were set back already, where nothing tells them from the others."""
+    worker, step = connect(), replace(step_of(STORED), undo=(step_of(STORED),))
+    worker.execute("CREATE TABLE item (id bigint PRIMARY KEY, price int, twin int)")
+    began = progress.begin(database, step, app_label="shop", migration="0002", status=Status.RUNNING)
+    section = Section._base_manager.create(progress=began.pk, worker=7, owner=7, part=0)
+    with worker.transaction():
+        worker.execute("SELECT FROM safemigrations_backfill_section FOR UPDATE")
+        with database.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            progress.begin_to_take_back(database, step)
+    progress.begin_to_take_back(database, step)
+    section.refresh_from_db()
+    assert (section.worker, section.owner) == (0, 0)

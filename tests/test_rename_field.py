@@ -34,6 +34,7 @@ from safemigrations.operations import (
     AddIndexConcurrently,
     AlterFieldConcurrently,
     AlterUniqueTogetherConcurrently,
+    ExpandAlterField,
     ExpandAlterModelTable,
     ExpandRename,
     ExpandRenameModel,
@@ -629,6 +630,16 @@ TOGETHER: dict[str, tuple[Any, Any, str]] = {
         RemoveFieldLater("book", "extra"),
         ExpandAlterModelTable("book", "novels"),
         "table shop_book in its contract (drop extra of shop_book)",
+    ),
+    "the column gets a third name": (
+        EXTRA,
+        ExpandAlterField("book", "more", models.IntegerField(db_column="third")),
+        "twin more of shop_book in its contract (drop the twin more of shop_book; extra is called more then)",
+    ),
+    "the column gets a third name and a type": (
+        EXTRA,
+        ExpandAlterField("book", "more", models.TextField(db_column="third")),
+        "twin more of shop_book in its contract (drop the twin more of shop_book; extra is called more then)",
     ),
 }
 

@@ -130,7 +130,7 @@ class TwoNames(Data):
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
             done=trigger.done.or_(self.over),
             undo=(self._end(),),
-            takes=(original.claim, twin.claim, self.claim),
+            takes=(original.claim, original.claim.twin, twin.claim, self.claim),
         )
 
     def _fill(self) -> Backfill:

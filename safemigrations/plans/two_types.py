@@ -140,7 +140,7 @@ class Direction(Data):
             locks={twin.table: Lock.ACCESS_EXCLUSIVE},
             done=trigger.done.or_(self.over),
             undo=self.reversed.leave(),
-            takes=(original.claim, twin.claim, self.conversion.claim),
+            takes=(original.claim, original.claim.twin, twin.claim, self.conversion.claim),
         )
 
     def _fill(self) -> Backfill:

@@ -369,6 +369,8 @@ def begin_to_take_back(connection: BaseDatabaseWrapper, step: Backfill, *, repla
         found = rows(connection, digest__in=_digests(step, replaces))
         found.filter(status__in=UNFINISHED).update(status=Status.CANCELLED)
         found.update(is_taken_back=True)
+        for known in found:  # waits for the batches under way: they would fill rows that were set back
+            sections(connection, known).update(worker=0, owner=0)
 
 
 def forget(connection: BaseDatabaseWrapper, step: Backfill, *, replaces: Iterable[str] = ()) -> None:
