@@ -67,6 +67,20 @@ def test_what_can_not_be_created_is_said_before_the_first_step(poor, dsn, models
     project.migrate_and_contract()
 
 
+def test_a_schema_that_has_no_tables_of_the_project_may_be_closed(tmp_path, dsn):
+    """As public often is, where each role has a schema of its own: of a new database, nothing is hidden there."""
+    role = f"poor_{uuid4().hex[:8]}"
+    project = Project(tmp_path, make_conninfo(dsn, user=role))
+    project.write_models("shop", BOOK)
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC; CREATE SCHEMA {role}")
+        admin.execute(f"GRANT ALL ON SCHEMA {role} TO {role}")
+        project.manage("makemigrations").check()
+        project.manage("migrate").check()
+        assert project.sql("SELECT schemaname FROM pg_tables WHERE tablename = 'shop_book'") == [(role,)]
+        admin.execute(f"DROP OWNED BY {role}; DROP SCHEMA {role}; DROP ROLE {role}")
+
+
 def test_what_needs_no_such_right_goes_through(poor):
     project, _ = poor
     project.write_models("shop", NULLABLE)

@@ -99,6 +99,9 @@ _SCHEMALESS = r"""
         SELECT string_agg(quote_ident(nspname), ', ') AS closed FROM pg_namespace
         WHERE nspname = ANY (regexp_split_to_array(replace(replace(path, '"', ''), '$user', current_user), '\s*,\s*'))
             AND NOT has_schema_privilege(oid, 'USAGE')
+            AND (cardinality(current_schemas(false)) = 0 OR EXISTS (
+                SELECT FROM pg_class WHERE relnamespace = pg_namespace.oid AND relname = 'django_migrations'
+            ))
     ) AS of_path
     WHERE to_regclass('django_migrations') IS NULL AND (closed IS NOT NULL OR cardinality(current_schemas(false)) = 0)
 """
