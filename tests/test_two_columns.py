@@ -57,6 +57,13 @@ def test_a_column_that_a_stopped_run_left_is_nobody_elses(books):
     assert books.sql("SELECT pages, sheets FROM shop_book WHERE id = 1") == [(10, 7)]
 
 
+def test_a_foreign_key_to_another_column_is_no_matter_of_it(books):
+    assert stop_half_way(books, RENAMED.operation).error == "interrupted"
+    forget(books)
+    best = models.ForeignKey("shop.Book", models.CASCADE, null=True, related_name="+")
+    books.deploy(AddField("author", "best", best)).check()
+
+
 def test_an_index_over_two_that_change_is_there_for_both_releases(books):
     books.deploy(AddConstraint("book", UniqueConstraint(fields=["pages", "code"], name="book_pages_code"))).check()
     books.contract().check()

@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..contracts import loaded
 from ..errors import to_type
-from ..plans.claims import Claim
+from ..plans.claims import Claim, Kind
 from ..plans.steps import Step, nested
 from ..plans.triggers import makes_trigger
 from ..postgres.left_over import triggers
@@ -31,8 +31,10 @@ class Trigger(NamedTuple):
     columns: list[str]
 
     def is_on(self, claim: Claim) -> bool:
+        """A foreign key to another column of the table alters nothing that the trigger is about."""
         schemas = {self.schema, *([""] if self.is_visible else [])}
-        return claim.table == self.table and claim.schema in schemas
+        is_aside = claim.kind is Kind.KEY and claim.name not in self.columns
+        return claim.table == self.table and claim.schema in schemas and not is_aside
 
     def is_named_by(self, step: Step) -> bool:
         return any(Name.of(self.name) in sql for sql in step.statements)
