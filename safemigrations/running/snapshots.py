@@ -47,13 +47,16 @@ def _gave_up(step: Step, there: list[Blocker], seconds: float) -> str:
 
 
 def _holders(session: Session) -> list[Blocker]:
-    """Who has a snapshot of this database; VACUUM reads no row by it. What pg_locks says every role may see."""
+    """Who has a snapshot of this database, without VACUUM and autovacuum: no people read rows by those.
+
+    Every role may see what pg_locks says, and that a session has no user, as an autovacuum has none; but not its type.
+    """
     rows = session.rows(
         "SELECT a.pid, a.application_name, coalesce(a.backend_type, ''), coalesce(a.state, ''),"
         " coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::float, coalesce(a.query, ''),"
         " l.virtualxid FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'virtualxid'"
         " AND l.mode = 'ExclusiveLock' WHERE a.backend_xmin IS NOT NULL AND a.pid <> pg_backend_pid()"
-        " AND a.datname = current_database() AND a.backend_type IS DISTINCT FROM 'autovacuum worker'"
+        " AND a.datname = current_database() AND a.usesysid IS NOT NULL"
         " AND a.pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)"
     )
     return [Blocker(*row) for row in rows]
