@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.db import models
-from django.db.migrations import AddConstraint, AddField, AlterField
+from django.db.migrations import AddConstraint, AddField, AlterField, RenameField
 from django.db.models import UniqueConstraint
 from django.test import override_settings
 
@@ -62,6 +62,12 @@ def test_a_foreign_key_to_another_column_is_no_matter_of_it(books):
     forget(books)
     best = models.ForeignKey("shop.Book", models.CASCADE, null=True, related_name="+")
     books.deploy(AddField("author", "best", best)).check()
+
+
+def test_a_default_by_hand_that_is_null_changes_nothing(books):
+    """Of a varchar, PostgreSQL keeps even this one; dumps and other tools write it."""
+    books.sql("ALTER TABLE shop_book ALTER note SET DEFAULT NULL::character varying")
+    books.deploy(RenameField("book", "note", "remark")).check()
 
 
 def test_an_index_over_two_that_change_is_there_for_both_releases(books):

@@ -92,13 +92,13 @@ def columns_of(table: str) -> str:
 
 
 def default_of(table: str, column: str, *, as_unknown: bool = False) -> str:
-    """The default of a column for people; no row if it has none; `as_unknown`: with what to do about it."""
+    """The default of a column for people; no row if it has none, or null; `as_unknown`: with what to do about it."""
     unknown = literal(", which the migrations don't know: drop it")
     also = f" || {unknown}" if as_unknown else ""
     return (
         f"SELECT 'default ' || pg_get_expr(d.adbin, d.adrelid){also} FROM pg_attribute a JOIN pg_attrdef d"
         f" ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attrelid = {regclass(table)}"
-        f" AND a.attname = {literal(column)} AND a.attgenerated = ''"
+        f" AND a.attname = {literal(column)} AND a.attgenerated = '' AND pg_get_expr(d.adbin, d.adrelid) !~ '^NULL::'"
     )
 
 
