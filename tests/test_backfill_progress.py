@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.core.management.base import CommandError
 from django.db import OperationalError
 from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
 from django.db.models import CharField, F, Q
 from django.test import override_settings
 
+from safemigrations.contracts.steering import steer
 from safemigrations.operations import AddFieldNullableThenBackfill
 from safemigrations.operations import Backfill as BackfillOperation
 from safemigrations.operations.base import Change, Situation
@@ -220,3 +222,16 @@ def test_the_way_back_waits_for_a_batch_under_way_and_takes_its_section(database
     progress.begin_to_take_back(database, step)
     section.refresh_from_db()
     assert (section.worker, section.owner) == (0, 0)
+
+
+def test_what_is_being_taken_back_is_not_resumed(database, connect):
+    """Whoever resumes all that was cancelled doesn't mean it. When its migration is applied again, it is as others."""
+    connect().execute("CREATE TABLE item (id bigint PRIMARY KEY, price int, twin int)")
+    step = replace(step_of(STORED), undo=(step_of(STORED),))
+    progress.begin(database, step, app_label="shop", migration="0002", status=Status.RUNNING)
+    progress.begin_to_take_back(database, step)
+    with pytest.raises(CommandError, match="no backfill to resume"):
+        steer(database, "resume", None, {})
+    progress.begin(database, step, app_label="shop", migration="0002", status=Status.RUNNING)
+    for action in ("cancel", "resume"):
+        assert len(steer(database, action, None, {})) == 1

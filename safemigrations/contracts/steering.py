@@ -51,7 +51,9 @@ def _steered(
     connection: BaseDatabaseWrapper, action: str, number: int | None, pace: Mapping[str, float]
 ) -> list[Progress]:
     """Change one backfill, or all that can be changed so; whoever runs them notices at the next batch."""
-    which = {} if number is None else {"pk": number}
+    which: dict[str, int | bool] = {} if number is None else {"pk": number}
+    if action == "resume":
+        which["is_taken_back"] = False  # it would fill what the way back is setting back
     found = list(store.rows(connection, status__in=FROM[action], **which))
     if not found:
         look = to_type("safemigrations backfill status", connection.alias)

@@ -314,7 +314,7 @@ def _anew(known: Progress) -> str:
 
 def _begun_again(connection: BaseDatabaseWrapper, known: Progress, status: Status) -> Progress:
     if known.status == Status.CANCELLED or (known.status != Status.RUNNING and status == Status.RUNNING):
-        row(connection, known).update(status=status, last_error="", started_at=now())
+        row(connection, known).update(status=status, last_error="", started_at=now(), is_taken_back=False)
         known.refresh_from_db(using=connection.alias)
     return known
 
@@ -367,7 +367,7 @@ def begin_to_take_back(connection: BaseDatabaseWrapper, step: Backfill, *, repla
     """Whoever still fills has to stop. Where nothing is set on the way back, the rows stay filled."""
     if step.undo:
         found = rows(connection, digest__in=_digests(step, replaces))
-        found.filter(status__in=UNFINISHED).update(status=Status.CANCELLED)
+        found.filter(status__in=UNFINISHED).update(status=Status.CANCELLED, is_taken_back=True)
         found.update(is_taken_back=True)
         for known in found:  # waits for the batches under way: they would fill rows that were set back
             sections(connection, known).update(worker=0, owner=0)

@@ -80,10 +80,15 @@ class Worker:
         try:
             self.progress.refresh_from_db(using=self.connection.alias, from_queryset=row)
         except Progress.DoesNotExist:
-            raise Stopped(f"{self.step.why}: the backfill was taken back while it ran.") from None
+            raise self._taken_back() from None
+
+    def _taken_back(self) -> Stopped:
+        return Stopped(f"{self.step.why}: the backfill was taken back while it ran.")
 
     def _may_work(self) -> bool:
         status, self.pace.given = self.progress.status, self.progress.pace
+        if self.progress.is_taken_back:
+            raise self._taken_back()
         if status == Status.CANCELLED:
             raise Stopped(
                 f"{self.step.why}: this backfill was cancelled. Rows that are filled stay filled. To go on, run the "
