@@ -10,7 +10,7 @@ import pytest
 from django.test import override_settings
 
 from .deployment import Deployment
-from .library import BIGGER, COLUMN, RENAMED, SMALLER, TEXT, Change
+from .library import BIGGER, COLUMN, RENAMED, SMALLER, TEXT, Change, library
 
 
 @contextmanager
@@ -39,6 +39,20 @@ def test_a_report_that_began_before_expand_reads_what_there_was(books, change: C
     books.migrate().check()
     books.contract().check()
     assert books.count(change.wrong) == 0
+
+
+def test_a_report_of_a_role_whose_sessions_are_hidden_is_waited_for(shop, owner):
+    """Without pg_read_all_stats little of such a session is shown; that it has a snapshot is."""
+    with shop.as_role(owner):
+        books = library(shop)
+        books.write(BIGGER.operation)
+        with report_that_began_before(books) as report:
+            with override_settings(SAFEMIGRATIONS={"LOCK_RETRY_FOR": 0.5, "GATE_WATCH": 0}):
+                assert f"pid {report.info.backend_pid}" in books.migrate().error
+            assert_it_reads_what_there_was(report)
+        books.migrate().check()
+        books.contract().check()
+    assert books.count(BIGGER.wrong) == 0
 
 
 def test_a_report_that_began_before_the_contract_reads_what_there_was(books):
