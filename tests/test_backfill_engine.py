@@ -198,7 +198,7 @@ def kill(session: Any, rows: int) -> None:
 
 def filled(session: Any) -> int:
     """By what batches have noted."""
-    if session.execute("SELECT to_regclass('safemigrations_backfill_section')").fetchone() == (None,):
+    if session.execute("SELECT to_regclass('safemigrations_backfill')").fetchone() == (None,):
         return 0
     query = (
         "SELECT (SELECT coalesce(sum(filled), 0) FROM safemigrations_backfill)"

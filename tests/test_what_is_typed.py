@@ -30,6 +30,7 @@ TYPED = {
     "safemigrations lint": ["safemigrations lint"],
     "safemigrations accept {} {}": ["safemigrations accept shop 0001"],
     "safemigrations history --last 0": ["safemigrations history --last 0"],
+    "safemigrations verify": ["safemigrations verify"],
     "safemigrations verify --sql": ["safemigrations verify --sql"],
     "safemigrations status": ["safemigrations status"],
     "safemigrations contract {} {}": [

@@ -261,8 +261,8 @@ def begin(
 
     Raises StepFailed where rows might be filled twice.
     """
-    ensure_table(connection, Progress)
     ensure_table(connection, Section)
+    ensure_table(connection, Progress)  # last: whoever finds it looks for the sections
     incarnation = _incarnation(connection, step)
     with transaction.atomic(using=connection.alias):
         known = _find(rows(connection).select_for_update(), step)
