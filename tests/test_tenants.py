@@ -29,6 +29,7 @@ from .representatives import ONE_IN
 from .tenants import CLIENTS, TenantProject
 
 TENANTS = ("anna", "ben")
+EXTRA = "    extra = models.IntegerField(null=True)\n"
 ALL = ("public", *TENANTS)
 of_the_matrix = pytest.mark.skipif(ONE_IN != 1, reason="takes minutes: only in the matrix")
 LOGGING = {
@@ -114,6 +115,23 @@ def killed_after_it_had_dropped_its_table(tenants: TenantProject) -> None:
     """What would be dropped again is one of the public schema, by its name."""
     tenants.sql("DROP TABLE ben.pages_note")
     tenants.sql("UPDATE ben.safemigrations_contract SET status = 'running', attempts = 1 WHERE label ~ 'drop table'")
+
+
+def with_fields(kind: str, *more: str) -> str:
+    fields = [f"    number = models.{kind}Field(null=True)\n", *more]
+    return CLIENTS.replace("    auto_drop", "".join(fields) + "    auto_drop")
+
+
+def test_a_trigger_of_the_public_schema_is_no_matter_of_a_tenant(tmp_path, dsn):
+    """Even where the tenant's run comes to a later migration of that table: the queue of public knows the trigger."""
+    tenants = TenantProject(tmp_path, dsn)
+    tenants.write_models("clients", with_fields("Integer"))
+    tenants.start_with("anna")
+    for models in (with_fields("BigInteger"), with_fields("BigInteger", EXTRA)):
+        tenants.write_models("clients", models)
+        tenants.manage("makemigrations").check()
+    tenants.manage("migrate_schemas").check()
+    assert tenants.left("public") == 1
 
 
 @of_the_matrix

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from .names import LAST, PREFIX
+from .names import LAST, PREFIX, regclass
 from .tables import is_marked
 from .triggers import is_ours
 from .values import literal
 
 
 def triggers() -> str:
-    """Those of ours: schema, raw table, whether that is visible, raw name, function, and the columns that this uses."""
+    """Those of ours: schema, raw table, whether that is visible, raw name, function, and the columns that this uses.
+
+    A schema with a django_migrations of its own, such as the public one while a tenant is migrated, has its own queue.
+    """
     columns = (
         "ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0"
         " AND NOT a.attisdropped AND strpos(p.prosrc, 'NEW.\"' || replace(a.attname, '\"', '\"\"') || '\"') > 0"
@@ -19,7 +22,9 @@ def triggers() -> str:
         "SELECT n.nspname::text, c.relname::text, pg_table_is_visible(c.oid), t.tgname::text,"
         f" p.oid::regprocedure::text, {columns} FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
         " JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid"
-        f" WHERE {is_ours('t')} AND NOT t.tgisinternal AND t.tgparentid = 0 ORDER BY 1, 2, 4"
+        f" WHERE {is_ours('t')} AND NOT t.tgisinternal AND t.tgparentid = 0 AND NOT EXISTS (SELECT FROM pg_class m"
+        f" WHERE m.relnamespace = n.oid AND m.relname = 'django_migrations' AND m.oid <> {regclass('django_migrations')}"
+        ") ORDER BY 1, 2, 4"
     )
 
 
