@@ -18,13 +18,16 @@ def triggers() -> str:
         " AND NOT a.attisdropped AND strpos(p.prosrc, 'NEW.\"' || replace(a.attname, '\"', '\"\"') || '\"') > 0"
         " ORDER BY a.attnum)"
     )
+    other_queue = (
+        "SELECT FROM pg_class m WHERE m.relnamespace = n.oid AND m.relname = 'django_migrations'"
+        f" AND m.oid <> {regclass('django_migrations')}"
+    )
     return (
         "SELECT n.nspname::text, c.relname::text, pg_table_is_visible(c.oid), t.tgname::text,"
         f" p.oid::regprocedure::text, {columns} FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
         " JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid"
-        f" WHERE {is_ours('t')} AND NOT t.tgisinternal AND t.tgparentid = 0 AND NOT EXISTS (SELECT FROM pg_class m"
-        f" WHERE m.relnamespace = n.oid AND m.relname = 'django_migrations' AND m.oid <> {regclass('django_migrations')}"
-        ") ORDER BY 1, 2, 4"
+        f" WHERE {is_ours('t')} AND NOT t.tgisinternal AND t.tgparentid = 0 AND NOT EXISTS ({other_queue})"
+        " ORDER BY 1, 2, 4"
     )
 
 
