@@ -235,3 +235,19 @@ def test_what_is_being_taken_back_is_not_resumed(database, connect):
     progress.begin(database, step, app_label="shop", migration="0002", status=Status.RUNNING)
     for action in ("cancel", "resume"):
         assert len(steer(database, action, None, {})) == 1
+
+
+def test_whoever_looks_while_the_first_backfill_makes_its_tables_finds_none(database, connect):
+    connect().execute("CREATE TABLE item (id bigint PRIMARY KEY, price int, twin int)")
+    seen = list[int]()
+
+    def look(execute: Any, sql: str, *rest: Any) -> Any:
+        result = execute(sql, *rest)
+        if sql.startswith("CREATE TABLE"):
+            seen.append(progress.rows(database).count())
+        return result
+
+    with database.execute_wrapper(look):
+        progress.begin(database, step_of(STORED), app_label="shop", migration="0002", status=Status.RUNNING)
+    assert len(seen) == 2
+    assert not any(seen)
