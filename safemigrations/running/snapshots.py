@@ -17,15 +17,16 @@ from .blockers import Blocker
 from .session import Session
 from .transactions import Waits
 
-REST = 0.05  # seconds between two looks
+REST = 0.05  # seconds between two looks; later a tenth of the wait, as each looks at all locks of the server
+MOST = 1.0
 
 
 def wait_for_older_ones(session: Session, step: Step) -> None:
     """Until each transaction that has a snapshot now has ended. Raises LockNotAcquired after LOCK_RETRY_FOR seconds."""
     waits, began = Waits(step, session.report), time.monotonic()
-    there = _holders(session)
+    there, seconds = _holders(session), 0.0
     while there:
-        time.sleep(REST)
+        time.sleep(min(MOST, REST + seconds / 10))
         seconds = time.monotonic() - began
         still = {one.transaction for one in _holders(session)}
         there = [one for one in there if one.transaction in still]
