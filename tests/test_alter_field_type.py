@@ -208,6 +208,7 @@ def test_the_plan(database):
         "-- shop_book: safemig_pages_new is what pages is in every row (looked up when it is run)",
         "-- pages of shop_book: bigint from now on",
         "-- Left for the contract:",
+        "--   shop_book: pages is there (looked up when it is run)",
         "--   shop_book: drop column safemig_pages_old and the trigger that kept it what pages is",
     ]
     copy = name_of_copy('"shop_book" pages', "by_pages")

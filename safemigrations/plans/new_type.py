@@ -93,8 +93,9 @@ class Exchange(Data):
 
     def contract(self) -> Plan:
         """The former originals go. On the way back they are made again as twins, and all is as before the contract."""
-        first, *others = (twin.end() for twin in reversed(self.back.twins))
-        return (replace(first, undo=self.back.begin()), *others)
+        going = list(reversed(self.back.twins))
+        first, *others = (twin.end() for twin in going)
+        return (*(twin.is_not_the_last() for twin in going), replace(first, undo=self.back.begin()), *others)
 
     def proofs(self) -> Plan:
         """Questions that are asked before anything is changed."""

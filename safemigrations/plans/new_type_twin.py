@@ -214,6 +214,20 @@ class Twin(Data):
     def _drop_foreign_key(self) -> Plan:
         return (ForeignKey(self.column).drop(),) if self.column.has_foreign_key else ()
 
+    def is_not_the_last(self) -> Proof:
+        """Somebody may have dropped the original and the trigger by hand."""
+        column, original = self.column, self.original
+        return Proof(
+            why=f"{column.label}: {original.name} is there",
+            query=column_missing(original.table, original.name),
+            failure=(
+                f"{column.label} has no column {original.name} any more, so {column.name} has the only values. Nothing "
+                f"was changed. Put {original.name} back (safemigrations verify --sql prints the statement), fill it "
+                f"from {column.name}, and run the same command again."
+            ),
+            done=column_missing(column.table, column.name),
+        )
+
     def end(self) -> Together:
         """Drop the twin with its trigger, indexes and constraints."""
         column, original, drop = self.column, self.original, drop_of(self.trigger)

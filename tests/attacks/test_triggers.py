@@ -169,3 +169,17 @@ def test_what_was_written_while_triggers_were_off_is_not_overwritten(books, chan
     assert books.count(f"id = 1 AND {stands}") == 1
     contracted = books.contract()
     assert contracted.refused or books.count(f"id = 1 AND {change.wrong}") == 0
+
+
+def test_a_contract_drops_no_column_that_has_the_only_values(books):
+    """Somebody has dropped the new column by hand, and the trigger that stopped them."""
+    books.deploy(BIGGER.operation).check()
+    harm(books, HARM["dropped"])
+    books.sql("ALTER TABLE shop_book DROP COLUMN pages")
+    contracted = books.contract()
+    assert "safemig_pages_old has the only values. Nothing was changed." in contracted.error
+    assert books.count("safemig_pages_old IS DISTINCT FROM truth") == 0
+    books.sql("ALTER TABLE shop_book ADD pages bigint; UPDATE shop_book SET pages = safemig_pages_old")
+    books.sql("ALTER TABLE shop_book ALTER pages SET NOT NULL")
+    books.contract().check()
+    assert books.count(BIGGER.wrong) == 0
