@@ -8,26 +8,31 @@ from .triggers import is_ours
 from .values import literal
 
 
-def triggers() -> str:
-    """Those of ours: schema, raw table, whether that is visible, raw name, function, and the columns that this uses.
+def other_queues() -> str:
+    """The schemas (raw) with another django_migrations, and so a queue that knows what is needed there.
 
-    A schema with a django_migrations of its own, such as the public one while a tenant is migrated, has its own queue.
+    Such as the public one while a tenant is migrated, or that of another project.
     """
+    return (
+        "SELECT s.nspname::text FROM pg_class m JOIN pg_namespace s ON s.oid = m.relnamespace"
+        " WHERE m.relname = 'django_migrations'"
+        f" AND m.relkind IN ('r', 'p') AND m.oid <> {regclass('django_migrations')}"
+    )
+
+
+def triggers() -> str:
+    """Those of ours: schema, raw table, whether that is visible, raw name, function, and the columns that this uses."""
     columns = (
         "ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0"
         " AND NOT a.attisdropped AND strpos(p.prosrc, 'NEW.\"' || replace(a.attname, '\"', '\"\"') || '\"') > 0"
         " ORDER BY a.attnum)"
     )
-    other_queue = (
-        "SELECT FROM pg_class m WHERE m.relnamespace = n.oid AND m.relname = 'django_migrations'"
-        f" AND m.oid <> {regclass('django_migrations')}"
-    )
     return (
         "SELECT n.nspname::text, c.relname::text, pg_table_is_visible(c.oid), t.tgname::text,"
         f" p.oid::regprocedure::text, {columns} FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
         " JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid"
-        f" WHERE {is_ours('t')} AND NOT t.tgisinternal AND t.tgparentid = 0 AND NOT EXISTS ({other_queue})"
-        " ORDER BY 1, 2, 4"
+        f" WHERE {is_ours('t')} AND NOT t.tgisinternal AND t.tgparentid = 0"
+        f" AND n.nspname::text NOT IN ({other_queues()}) ORDER BY 1, 2, 4"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ...plans.steps import Step, Together
 from ...plans.temporary import removal
@@ -17,16 +17,21 @@ from .line import Line
 
 
 def left_overs(session: Session, explained: Explained) -> Iterator[Line]:
+    others = {schema for (schema,) in session.rows(left_over.other_queues())}
     for kind, place, name, function in session.rows(left_over.objects()):
         table = Name(place.partition("(")[0])
-        if is_here(session.connection, table) and not explained.mentions(table, name):
+        if _is_of_this_queue(session, table, others) and not explained.mentions(table, name):
             yield _line(table, name, kind, (_drop(kind, place, name, function),))
     for found in session.rows(temporary_objects()):
         kind, table, name, _ = found
         place = Name(table)
-        is_ours = kind != NOT_NULL and name.startswith("safemig_") and is_here(session.connection, place)
+        is_ours = kind != NOT_NULL and name.startswith("safemig_") and _is_of_this_queue(session, place, others)
         if is_ours and not explained.mentions(place, name):
             yield _line(place, name, kind, removal([found]))
+
+
+def _is_of_this_queue(session: Session, table: Name, others: Collection[str]) -> bool:
+    return is_here(session.connection, table) and table.schema not in others
 
 
 def _line(table: Name, name: str, kind: str, repair: tuple[Step, ...]) -> Line:
