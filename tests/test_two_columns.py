@@ -44,8 +44,8 @@ def test_a_column_that_a_stopped_run_left_is_nobody_elses(books):
     refused = books.deploy(AddField("book", "sheets", models.IntegerField(default=7)))
     assert refused.error == (
         "shop_book has the trigger zzz_safemig_3_shop_book_sheets_sync, which is about pages and sheets. A run of "
-        "migrate that was stopped half way has left it, and the migration that it belongs to isn't here any more, or "
-        "was edited. Nothing was changed. Either put that migration back as it was, migrate to it, and unapply it. Or "
+        "migrate that was stopped half way has left it, and the migration that it belongs to isn't part of this run, "
+        "or was edited. Nothing was changed. Either migrate to that migration, as it was, and unapply it. Or "
         'type: DROP TRIGGER "zzz_safemig_3_shop_book_sheets_sync" ON "public"."shop_book"; DROP FUNCTION '
         '"safemig_shop_book.sheets.sync"(); and drop the column that it added, if it added one. python manage.py '
         "safemigrations verify shows what else is left. Then run the same command again."

@@ -76,8 +76,8 @@ class LeftBehind:
         table, columns = Name.of(one.table, one.schema), " and ".join(one.columns)
         return (
             f"{one.table} has the trigger {one.name}, which is about {columns}. A run of migrate that was stopped half "
-            "way has left it, and the migration that it belongs to isn't here any more, or was edited. Nothing was "
-            "changed. Either put that migration back as it was, migrate to it, and unapply it. Or type: DROP TRIGGER "
+            "way has left it, and the migration that it belongs to isn't part of this run, or was edited. Nothing was "
+            "changed. Either migrate to that migration, as it was, and unapply it. Or type: DROP TRIGGER "
             f"{Name.of(one.name)} ON {table}; DROP FUNCTION {one.function}; and drop the column that it added, if it "
             f"added one. {to_type('safemigrations verify', self.connection.alias)} shows what else is left. Then run "
             "the same command again."
