@@ -129,6 +129,9 @@ class ReleaseOnProgress(Report):
     def waiting(self, step: Step, blockers: Sequence[Any], seconds: float) -> None: ...
 
 
+IS_BEGUN = "SELECT 1 FROM pg_stat_progress_create_index WHERE index_relid <> 0 AND datname = current_database()"
+
+
 def test_an_index_that_somebody_else_is_building_is_waited_for(database, connect):
     shop = Shop(database, book())
     holder, builder = connect(), connect()
@@ -136,7 +139,7 @@ def test_an_index_that_somebody_else_is_building_is_waited_for(database, connect
     holder.execute("INSERT INTO shop_book (title) VALUES ('Emma')")
     build = Thread(target=builder.execute, args=("CREATE INDEX CONCURRENTLY book_title ON shop_book (title)",))
     build.start()
-    while not shop.execute("SELECT 1 FROM pg_stat_progress_create_index WHERE index_relid <> 0"):
+    while not shop.execute(IS_BEGUN):
         shop.execute("SELECT pg_sleep(0.01)")
 
     report = ReleaseOnProgress(holder)

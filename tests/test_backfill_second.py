@@ -223,10 +223,14 @@ def test_it_is_not_used_by_tasks(database, item):
     assert not work.Work(Session(database, Told()), COUNTED, row, until=time.monotonic() + 60)._may_be_helped()
 
 
+WAITS = """SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'
+    AND datname = current_database()"""
+
+
 def test_it_is_not_used_while_somebody_else_is_at_work(database, item, connect):
     item.execute("SELECT pg_advisory_lock(1)")
     user = Migrating(lambda _: connect().execute("SELECT pg_advisory_lock(1)"))
-    until(lambda: item.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone())
+    until(lambda: item.execute(WAITS).fetchone())
     briefly(database, BACKFILL_REST=0)
     assert user.is_running
     assert backends(item) == 1
@@ -398,8 +402,11 @@ def test_it_ends_at_once_when_the_first_is_interrupted(database, item, slow):
     assert is_filled_once(item)
 
 
+IS_ASLEEP = "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+
+
 def asleep(session: Any) -> list[Any]:
-    return list(session.execute("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchall())
+    return list(session.execute(IS_ASLEEP).fetchall())
 
 
 def at_work(session: Any, first: int) -> list[Any]:

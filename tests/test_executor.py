@@ -377,9 +377,10 @@ BLOCK = """
 UNTIL = """
 def until_somebody_waits(connection):
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        while cursor.fetchone() == (0,):
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        waiting = "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE NOT granted AND datname = %s"
+        cursor.execute(waiting, [connection.settings_dict["NAME"]])
+        while not cursor.fetchone():
+            cursor.execute(waiting, [connection.settings_dict["NAME"]])
 """
 
 

@@ -227,7 +227,8 @@ class Migration(migrations.Migration):
     operations = [%s]
 """
 INDEX = 'AddIndexConcurrently("item", models.Index(fields=["price"], name="item_price"))'
-IS_BUILT = "SELECT 1 FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting for%'"
+IS_BUILT = """SELECT 1 FROM pg_stat_progress_create_index
+    WHERE phase LIKE 'waiting for%' AND datname = current_database()"""
 
 
 def interrupted(running: Running) -> Result:
