@@ -13,7 +13,9 @@ import psycopg
 from django.db import close_old_connections, connections, migrations
 
 # The other runner, as soon as it has had time to come in.
-SECOND = "application_name ~ 'second' AND backend_start < clock_timestamp() - interval '1 s'"
+SECOND = "datname = current_database() AND application_name ~ 'second'"
+SECOND += " AND backend_start < clock_timestamp() - interval '1 s'"
+HERE = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 
 
 def end(connection, sessions):
@@ -77,7 +79,7 @@ def test_a_migration_that_lets_its_connection_go_runs_once(project, what):
     assert [end.returncode for end in ends] == [0, 0], ends
 
 
-TAKE_AWAY = "end(connection, \"pg_locks WHERE locktype = 'advisory' AND granted\"); return"
+TAKE_AWAY = "end(connection, f\"pg_locks WHERE locktype = 'advisory' AND granted AND {HERE}\"); return"
 NEXT = RUN.replace("0001_initial", "0002_run").format(what="return", operation=PYTHON)
 
 
