@@ -8,7 +8,9 @@ import time
 from typing import Any
 
 import pytest
+from django.db import models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations import AddField, CreateModel, DeleteModel, RemoveField
 
 from safemigrations.inspecting import amounts
 from safemigrations.inspecting.plan import of_sql
@@ -23,6 +25,8 @@ from safemigrations.inspecting.plan.facts import (
 )
 from safemigrations.inspecting.plan.planning import Planning
 from safemigrations.inspecting.plan.risk import risk_of
+from safemigrations.inspecting.plan.way import lost_on_the_way_back
+from safemigrations.operations import DeleteModelLater, RemoveFieldLater
 from safemigrations.plans.work import Work
 from safemigrations.postgres.lock import Lock
 from tests.cases import CASES, LABEL
@@ -157,6 +161,22 @@ def test_the_way_back_says_what_it_loses(shop):
         "backwards",
         [[BaseDatabaseSchemaEditor.sql_delete_column % {"table": '"shop_book"', "column": '"isbn"'}]],
     )
+
+
+@pytest.mark.parametrize(
+    ("operation", "loses"),
+    [
+        (AddField("book", "isbn", models.TextField()), "what is written into book.isbn"),
+        (CreateModel("Book", []), "the rows of Book"),
+        (RemoveField("book", "isbn"), "what was in book.isbn"),
+        (DeleteModel("Book"), "the rows of Book"),
+        (RemoveFieldLater("book", "isbn"), "after the contract, what was in book.isbn"),
+        (DeleteModelLater("Book"), "after the contract, the rows of Book"),
+    ],
+    ids=lambda one: "" if isinstance(one, str) else type(one).__name__,
+)
+def test_what_the_way_back_of_an_operation_loses(operation, loses):
+    assert lost_on_the_way_back(operation) == loses
 
 
 ROUTER = """

@@ -74,9 +74,9 @@ def lost_on_the_way_back(operation: Operation) -> str:
         return f"what is written into {operation.model_name}.{operation.name}"
     if isinstance(operation, migrations.CreateModel):
         return f"the rows of {operation.name}"
-    if isinstance(operation, migrations.RemoveField | migrations.DeleteModel):
-        model = getattr(operation, "model_name", "")
-        what = f"{model}.{operation.name}" if model else operation.name
-        when = "after the contract, " if isinstance(operation, Change) else ""
-        return f"{when}what was in {what}"
+    when = "after the contract, " if isinstance(operation, Change) else ""
+    if isinstance(operation, migrations.RemoveField):
+        return f"{when}what was in {operation.model_name}.{operation.name}"
+    if isinstance(operation, migrations.DeleteModel):
+        return f"{when}the rows of {operation.name}"
     return ""
