@@ -32,7 +32,7 @@ from ..running.own_tables import OF_CONTRACTS, OF_WAYS_BACK
 from ..running.run import Run
 from ..typed import field_of, field_should_be_altered
 from .left_behind import LeftBehind
-from .stock_names import carried_by_stock, renamed_by_stock
+from .stock_names import carried_by_stock, fields_of, renamed_by_stock
 from .stock_steps import stock_steps
 
 Planned = Iterable[tuple[Migration, ProjectState]]
@@ -193,14 +193,9 @@ def matters_of_stock(connection: BaseDatabaseWrapper) -> bool:
 
 def alters_nothing(operation: Operation, at: Situation) -> bool:
     """Does a field change in Python alone?"""
-    match operation:
-        case migrations.AlterField(name=one):
-            other = one
-        case migrations.RenameField(old_name=one, new_name=other):
-            pass
-        case _:
-            return False
-    old, new = field_of(at.old(operation.model_name), one), field_of(at.new(operation.model_name), other)
+    if not (fields := fields_of(operation, at)):
+        return False
+    old, new = fields
     return not old.many_to_many and not field_should_be_altered(at.editor, old, new)
 
 

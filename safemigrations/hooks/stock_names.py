@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import migrations
 from django.db.migrations.operations.base import Operation
 
@@ -38,7 +40,14 @@ def _tables(operation: Operation, at: Situation) -> list[old_table_name.Pair]:
 
 
 def _columns(operation: Operation, at: Situation) -> tuple[Column, Column] | None:
-    """The one of the state before and that of the state after."""
+    if not (fields := fields_of(operation, at)):
+        return None
+    old, new = fields
+    return Column(at.editor, old.model, old), Column(at.editor, new.model, new)
+
+
+def fields_of(operation: Operation, at: Situation) -> tuple[Any, Any] | None:
+    """The field that the operation alters or renames, in the state before and in the state after."""
     match operation:
         case migrations.AlterField(name=before):
             after = before
@@ -47,4 +56,4 @@ def _columns(operation: Operation, at: Situation) -> tuple[Column, Column] | Non
         case _:
             return None
     old, new = at.old(operation.model_name), at.new(operation.model_name)
-    return Column(at.editor, old, field_of(old, before)), Column(at.editor, new, field_of(new, after))
+    return field_of(old, before), field_of(new, after)
