@@ -12,7 +12,7 @@ from .locks import sqlstate
 from .lost import first_line
 
 WHAT_TO_DO = {
-    "42501": "Use the role that migrates here, or let somebody grant what is missing.",
+    "42501": "Use the role that migrates here, or let an administrator grant what is missing.",
     "25006": "Use the primary, and a role whose sessions may write (default_transaction_read_only).",
     "57014": "Set no statement_timeout for the role that migrates, then run the same command again.",
     "55P03": "Somebody holds it for longer than lock_timeout. Run the same command again.",
