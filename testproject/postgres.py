@@ -61,10 +61,13 @@ def server(extra: str = "", *, in_memory: bool = False) -> Iterator[str]:
         named = "PGSERVICE" in os.environ or "PGDATABASE" in os.environ
         yield "" if named else "dbname=postgres"
     else:
-        with embedded(
-            os.environ.get("SAFEMIGRATIONS_TEST_PG", DEFAULT_VERSION), extra, in_memory=in_memory
-        ) as conninfo:
+        with embedded(version(), extra, in_memory=in_memory) as conninfo:
             yield conninfo
+
+
+def version() -> str:
+    """Return the version of PostgreSQL to start, a whole number."""
+    return os.environ.get("SAFEMIGRATIONS_TEST_PG", DEFAULT_VERSION)
 
 
 def settings_for(conninfo: str, name: str) -> dict[str, Any]:

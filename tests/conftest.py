@@ -24,7 +24,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from testproject.postgres import server
+from testproject import postgres
 from tests import processes
 from tests.project import ROOT, Project
 from tests.tried import Counting
@@ -50,7 +50,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     stack = ExitStack()
     session.config.add_cleanup(stack.close)
     # Workers and subprocesses inherit the environment, so they find the server instead of starting one.
-    os.environ["SAFEMIGRATIONS_TEST_DSN"] = stack.enter_context(server(in_memory=True))
+    os.environ["SAFEMIGRATIONS_TEST_DSN"] = stack.enter_context(postgres.server(in_memory=True))
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
 
@@ -76,9 +76,18 @@ def _processes_end() -> Iterator[None]:
 @pytest.fixture
 def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseDatabaseWrapper]:
     """Django's connection "default", to a database of this test alone: empty, or for a test on a release a used one."""
+    if "own_server" in request.fixturenames:
+        use_server(monkeypatch, request.getfixturevalue("own_server"))
     template = request.getfixturevalue("used") if "release" in request.fixturenames else ""
     with new_database("default", monkeypatch, template) as connection:
         yield connection
+
+
+@pytest.fixture(scope="module")
+def own_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server that this module has for itself, configured as its OWN_SERVER says; `database` is there then."""
+    with postgres.embedded(postgres.version(), request.module.OWN_SERVER) as conninfo:
+        yield conninfo
 
 
 def use_server(monkeypatch: pytest.MonkeyPatch, conninfo: str) -> None:

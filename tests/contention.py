@@ -187,8 +187,11 @@ class Told(Report):
         self.finished.append((step.why, detail))
 
 
-# An autovacuum can't be asked for: the launcher has to find a reason, and then it has to be slow.
+# An autovacuum can't be asked for: the launcher has to find a reason, and then it has to be slow. It looks at one
+# database after another, at those first where it has never been: among databases that come and go, it may stay away
+# from one for a minute. So who needs an autovacuum has a server of its own, configured so.
 
+AUTOVACUUM_OFTEN = "autovacuum_naptime = 1s\n"
 SLOW = """ALTER TABLE item SET (
     autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0, autovacuum_analyze_threshold = 1000000000,
     autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, vacuum_truncate = off
@@ -202,25 +205,14 @@ AT_WORK = """SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid)
 
 @contextmanager
 def autovacuum(connection: psycopg.Connection, *, to_prevent_wraparound: bool = False) -> Iterator[int]:
-    """An autovacuum of the table item that would take a minute; its pid."""
-    try:
-        connection.execute(SLOW)
-        connection.execute("UPDATE item SET note = note")
-        if to_prevent_wraparound:
-            connection.execute("ALTER TABLE item SET (autovacuum_freeze_max_age = 100000)")
-            connection.execute(BURN)
-            connection.execute("CALL burn()")
-        connection.execute("SELECT pg_stat_force_next_flush()")
-        (pid,) = until(lambda: _at_work(connection))
-        yield pid
-    finally:
-        connection.execute("ALTER SYSTEM RESET autovacuum_naptime")
-        connection.execute("SELECT pg_reload_conf()")
-
-
-def _at_work(connection: psycopg.Connection) -> Any:
-    """The launcher looks every second; the test of another worker may have ended, and set that back."""
-    if connection.execute("SHOW autovacuum_naptime").fetchone() != ("1s",):
-        connection.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
-        connection.execute("SELECT pg_reload_conf()")
-    return connection.execute(AT_WORK).fetchone()
+    """An autovacuum of the table item, which takes some seconds; its pid."""
+    assert connection.execute("SHOW autovacuum_naptime").fetchone() == ("1s",)
+    connection.execute(SLOW)
+    connection.execute("UPDATE item SET note = note")
+    if to_prevent_wraparound:
+        connection.execute("ALTER TABLE item SET (autovacuum_freeze_max_age = 100000)")
+        connection.execute(BURN)
+        connection.execute("CALL burn()")
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    (pid,) = until(lambda: connection.execute(AT_WORK).fetchone())
+    yield pid

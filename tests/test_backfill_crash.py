@@ -7,40 +7,23 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import psycopg
-import pytest
 from django.db import DatabaseError, connections
 
 from safemigrations.errors import StepFailed
 from testproject import postgres
 
-from .conftest import new_database, use_server
 from .contention import until
 from .test_backfill_engine import fill_of, filled, run
 from .tried import tried
 
 context: Any = multiprocessing.get_context("fork")
-FORGETFUL = "synchronous_commit = on\nwal_writer_delay = 10s\nwal_writer_flush_after = 1GB\nwal_buffers = 16MB\n"
+OWN_SERVER = "synchronous_commit = on\nwal_writer_delay = 10s\nwal_writer_flush_after = 1GB\nwal_buffers = 16MB\n"
 ROWS = 3000
 COUNT = fill_of(assign='"twin" = "twin" + 1', guard="TRUE", clears=False)  # nothing but the position tells what is done
-
-
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[str]:
-    version = os.environ.get("SAFEMIGRATIONS_TEST_PG", postgres.DEFAULT_VERSION)
-    with postgres.embedded(version, FORGETFUL) as conninfo:
-        yield conninfo
-
-
-@pytest.fixture
-def database(own_server, monkeypatch):
-    use_server(monkeypatch, own_server)
-    with new_database("default", monkeypatch) as connection:
-        yield connection
 
 
 def test_a_crash_takes_the_rows_together_with_the_position(database, own_server, dsn):

@@ -7,33 +7,21 @@ test, no autovacuum, no watch.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from safemigrations.running.backfill import watch
-from testproject import postgres
 
-from .conftest import new_database, use_server
 from .contention import Told, until
 from .test_backfill_engine import run, wrong
 
-
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[str]:
-    version = os.environ.get("SAFEMIGRATIONS_TEST_PG", postgres.DEFAULT_VERSION)
-    with postgres.embedded(version, "autovacuum = off\n") as conninfo:
-        yield conninfo
+OWN_SERVER = "autovacuum = off\n"
 
 
-@pytest.fixture
-def database(own_server, monkeypatch):
-    use_server(monkeypatch, own_server)
+@pytest.fixture(autouse=True)
+def _nobody_looks(own_server, monkeypatch):
     monkeypatch.setattr(watch, "AFTER", 3600)
-    with new_database("default", monkeypatch) as connection:
-        yield connection
 
 
 def share_that_stays(database: Any, session: Any, *, indexed: str = "n") -> tuple[float, list[str]]:

@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -26,9 +25,7 @@ from safemigrations.running.backfill.second import Second
 from safemigrations.running.backfill.watch import Watch
 from safemigrations.running.runner import Runner
 from safemigrations.running.session import Session
-from testproject import postgres
 
-from .conftest import new_database, use_server
 from .contention import PATIENCE, Migrating, Told, rarely_until, seldom_until, until
 from .test_backfill_engine import apps, fill_of, function, half, run
 
@@ -53,15 +50,11 @@ MEET = f"""CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql SECURITY DEFI
         RETURN NEW; END $$"""
 
 
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[str]:
-    with postgres.embedded(os.environ.get("SAFEMIGRATIONS_TEST_PG", postgres.DEFAULT_VERSION)) as conninfo:
-        yield conninfo
+OWN_SERVER = ""  # as PostgreSQL comes
 
 
 @pytest.fixture
-def database(own_server, monkeypatch):
-    use_server(monkeypatch, own_server)
+def database(database, own_server, monkeypatch):
     monkeypatch.setattr(second, "ROWS", 1000)
     monkeypatch.setattr(second, "POLL", 0.005)
     # Else the first may take all rows as one section while the second is away, and nothing is left for that.
@@ -69,8 +62,7 @@ def database(own_server, monkeypatch):
     monkeypatch.setattr(watch, "IDLE", 0)  # the sessions of a test have just done something
     monkeypatch.setattr(watch, "EVERY", 0.01)
     monkeypatch.setattr(watch, "STATE_EVERY", 1)
-    with new_database("default", monkeypatch) as connection:
-        yield connection
+    yield database
     assert not helpers()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,25 +17,23 @@ from safemigrations.running.backfill.work import Work
 from safemigrations.running.session import Session
 from testproject import postgres
 
-from .conftest import new_database, use_server
-from .contention import Migrating, Told, autovacuum, is_waiting_for_a_lock, until, until_it_has_looked_again
+from .contention import (
+    AUTOVACUUM_OFTEN,
+    Migrating,
+    Told,
+    autovacuum,
+    is_waiting_for_a_lock,
+    until,
+    until_it_has_looked_again,
+)
 from .test_backfill_engine import FILL, fill_of, run, wrong
 
-WATCHED = "wal_level = logical\narchive_mode = on\narchive_command = 'true'\n"
+OWN_SERVER = f"wal_level = logical\narchive_mode = on\narchive_command = 'true'\n{AUTOVACUUM_OFTEN}"
 
 
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[str]:
-    with postgres.embedded(os.environ.get("SAFEMIGRATIONS_TEST_PG", postgres.DEFAULT_VERSION), WATCHED) as conninfo:
-        yield conninfo
-
-
-@pytest.fixture
-def database(own_server, monkeypatch):
-    use_server(monkeypatch, own_server)
+@pytest.fixture(autouse=True)
+def _watched_from_the_start(own_server, monkeypatch):
     monkeypatch.setattr(watch, "AFTER", 0.0)
-    with new_database("default", monkeypatch) as connection:
-        yield connection
 
 
 @pytest.fixture

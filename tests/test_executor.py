@@ -8,9 +8,10 @@ import textwrap
 import psycopg
 import pytest
 
-from tests.contention import autovacuum, traffic, until
+from tests.contention import AUTOVACUUM_OFTEN, autovacuum, traffic, until
 from tests.representatives import ONE_IN
 
+OWN_SERVER = AUTOVACUUM_OFTEN
 MODELS = """
 class Item(models.Model):
     price = models.IntegerField()
@@ -187,6 +188,7 @@ def test_the_parent_of_a_new_foreign_key_is_not_queued_for(shop, dsn, other_conn
     assert queries.worst < 0.25
 
 
+@pytest.mark.usefixtures("own_server")
 def test_autovacuum_yields_to_stock_operations_too(shop, dsn, other_connection):
     write(shop, "0002_size", ADD_SIZE, after="0001_initial")
     with autovacuum(other_connection) as pid, traffic(dsn, READ, WRITE) as queries:

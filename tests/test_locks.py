@@ -18,8 +18,18 @@ from safemigrations.running.blockers import Blocker
 from safemigrations.running.patience import Attempt
 from safemigrations.running.runner import Runner
 from safemigrations.typed import server_version
-from tests.contention import AT_WORK, Migrating, Told, autovacuum, is_waiting_for_a_lock, traffic, until
+from tests.contention import (
+    AT_WORK,
+    AUTOVACUUM_OFTEN,
+    Migrating,
+    Told,
+    autovacuum,
+    is_waiting_for_a_lock,
+    traffic,
+    until,
+)
 
+OWN_SERVER = AUTOVACUUM_OFTEN
 READ = "SELECT count(*) FROM item WHERE id < 5"
 WRITE = "UPDATE item SET price = price + 1 WHERE id = 1"
 END_AUTOVACUUM = f"SELECT pg_terminate_backend(pid) FROM ({AT_WORK}) found"
@@ -310,6 +320,7 @@ def test_nobody_waits_long_for_a_step_among_short_transactions(database, dsn, it
     assert has_column(item)
 
 
+@pytest.mark.usefixtures("own_server")
 def test_autovacuum_yields_and_nobody_waits_for_that(database, dsn, item):
     told = Told()
     with autovacuum(item) as pid, traffic(dsn, READ, WRITE) as queries:
@@ -320,7 +331,7 @@ def test_autovacuum_yields_and_nobody_waits_for_that(database, dsn, item):
     assert has_column(item)
 
 
-@pytest.mark.usefixtures("every_wait_is_told")
+@pytest.mark.usefixtures("every_wait_is_told", "own_server")
 def test_an_autovacuum_that_prevents_wraparound_is_named_and_waited_for(database, dsn, item):
     told = Told()
     with autovacuum(item, to_prevent_wraparound=True) as pid, traffic(dsn, READ, WRITE) as queries:

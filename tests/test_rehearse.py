@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from testproject.postgres import DEFAULT_VERSION, binaries
+from testproject.postgres import binaries, version
 
 from .project import Project, Running
 from .rehearsed import commit, git, rehearse
@@ -254,7 +254,7 @@ def test_a_copy_of_real_data(changed, how, tmp_path, monkeypatch):
     git(changed, "stash", "pop")
     given = str(conninfo_to_dict(changed.dsn)["dbname"])
     if how == "--from-dump":
-        programs = binaries(os.environ.get("SAFEMIGRATIONS_TEST_PG", DEFAULT_VERSION))
+        programs = binaries(version())
         monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
         given = str(changed.folder / ".git" / "dump")
         subprocess.run([programs / "pg_dump", "-Fc", "-d", changed.dsn, "-f", given], check=True)
