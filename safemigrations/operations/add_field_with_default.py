@@ -89,7 +89,10 @@ class AddFieldWithDefault(Change, AddField):
 
     def _instant(self, column: Column) -> Plan:
         default = defaults.sql(column.editor.connection, column.field)
-        return column.add(f"add column {column.name}, {default} for every row", null=column.field.null, default=default)
+        why = f"add column {column.name}, {default} for every row"
+        (add,) = column.add(why, null=column.field.null, default=default)
+        is_constant = defaults.is_constant(column.field)
+        return (dataclasses.replace(add, done=column.is_added_with(default)) if is_constant else add,)
 
     def _volatile(self, column: Column) -> Plan:
         default = defaults.sql(column.editor.connection, column.field)

@@ -17,9 +17,10 @@ from ..postgres.columns import (
     column_exists,
     column_has_default,
     column_has_no_default,
+    column_is,
     column_missing,
     column_nullable,
-    column_of_type,
+    column_stores,
 )
 from ..postgres.lock import Lock
 from ..postgres.names import Name, object_name
@@ -129,12 +130,21 @@ class Column(Data):
                 why=f"{self.label}: {why}",
                 sql=(sql, *comment),
                 locks={self.table: Lock.ACCESS_EXCLUSIVE},
-                done=column_of_type(self.table, self.name, self.type),
+                done=self.is_added,
                 # Its foreign key has gone by then, and with it the need to lock the parent.
                 undo=(self.drop(locks={self.table: Lock.ACCESS_EXCLUSIVE}),),
                 takes=(self.claim,),
             ),
         )
+
+    @property
+    def is_added(self) -> Probe:
+        """By this step, and not by one of before whose file somebody has edited since."""
+        return column_is(self.table, self.name, self.type, self.collation)
+
+    def is_added_with(self, default: str) -> Probe:
+        """`default` is constant: PostgreSQL stores it once for all rows that were there."""
+        return self.is_added.and_(column_stores(self.table, self.name, f"({default})::{self.type}"))
 
     @property
     def type(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Expression, Field, Func
+from django.db.models import Expression, Field, Func, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Random
 from django.utils import timezone
@@ -138,6 +138,13 @@ def sql(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:
     if kind(field) is DefaultKind.PYTHON:
         raise ValueError(f"{field}: PostgreSQL can't compute {field.default!r}.")
     return one_value(connection, field)
+
+
+def is_constant(field: Field[Any, Any]) -> bool:
+    """Is what DEFAULT says the same at any time? An expression may depend on the moment."""
+    if field.has_db_default():
+        return isinstance(field.db_default, Value) or not isinstance(field.db_default, Expression)
+    return kind(field) is DefaultKind.INSTANT and not is_dated(field) and _equivalent(field) is None
 
 
 def one_value(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> str:

@@ -52,11 +52,6 @@ def column_has_no_default(table: str, column: str) -> Probe:
     return _attribute(table, column, " AND d.oid IS NULL")
 
 
-def column_of_type(table: str, column: str, type_: str) -> Probe:
-    """Does the column have this type, whatever its limits?"""
-    return _attribute(table, column, f" AND {_is_of_type(type_)}")
-
-
 def column_has_type(table: str, column: str, type_: str) -> Probe:
     """Does the column have this type, with its limits?"""
     return _attribute(
@@ -71,16 +66,23 @@ def _canonical(type_: str) -> str:
 
 def column_is(table: str, column: str, type_: str, collation: str = "") -> Probe:
     """Does the column have this type with its limits, and this collation (quoted; empty: that of the type)?"""
-    numbers = "regexp_replace(format_type(a.atttypid, a.atttypmod), '[^0-9,]', '', 'g')"
-    wanted = literal(re.sub("[^0-9,]", "", type_))
+    in_parentheses = "coalesce(substring(format_type(a.atttypid, a.atttypmod) FROM '[(](.*)[)]'), '')"
+    numbers = f"regexp_replace({in_parentheses}, '[^0-9,]', '', 'g')"
+    wanted = literal(re.sub("[^0-9,]", "", "".join(re.findall(r"[(](.*)[)]", type_))))
     of_type = "(SELECT typcollation FROM pg_type WHERE oid = a.atttypid)"
     right_collation = f"to_regcollation({literal(collation)})" if collation else of_type
-    right_type = f"{_is_of_type(type_)} AND {numbers} = {wanted}"
+    right_type = f"a.atttypid = to_regtype({literal(type_)}) AND {numbers} = {wanted}"
     return _attribute(table, column, f" AND {right_type} AND a.attcollation = {right_collation}")
 
 
-def _is_of_type(type_: str) -> str:
-    return f"a.atttypid = to_regtype({literal(type_)})"
+def column_stores(table: str, column: str, value: str) -> Probe:
+    """Do the rows that were there before the column have this value in it, or none that is stored for all of them?
+
+    The text of both is compared, as some types can't be compared.
+    https://www.postgresql.org/docs/current/catalog-pg-attribute.html
+    """
+    stored = f"(a.attmissingval::text::text[])[1] IS NOT DISTINCT FROM concat({value})"
+    return _attribute(table, column, f" AND (NOT a.atthasmissing OR {stored})")
 
 
 def columns_of(table: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.migrations import AddField, AlterField, RenameField
 from django.db.migrations.operations.base import Operation
-from django.db.models import F
+from django.db.models import F, Value
 
 from safemigrations.operations import AddFieldNullableThenBackfill
 
@@ -36,12 +37,16 @@ INSTEAD: dict[str, Operation] = {
 }
 
 
-def stop_half_way(shop: Deployment, operation: Operation) -> Outcome:
-    """Ctrl-C after the trigger is there."""
+TRIGGER = "SELECT 1 FROM pg_trigger WHERE tgname ~ '^zzz_safemig'"
+COLUMN = "SELECT 1 FROM pg_attribute WHERE attrelid = 'shop_book'::regclass AND attname = 'sheets'"
+
+
+def stop_half_way(shop: Deployment, operation: Operation, *, once: str = TRIGGER) -> Outcome:
+    """Ctrl-C as soon as this gives a row."""
     shop.write(operation)
 
     def stop() -> None:
-        if shop.sql("SELECT 1 FROM pg_trigger WHERE tgname ~ '^zzz_safemig'"):
+        if shop.sql(once):
             raise KeyboardInterrupt
 
     return shop.migrate(meanwhile=stop)
@@ -69,3 +74,36 @@ def test_another_migration_takes_nothing_of_it_for_its_own(books, began, then):
         assert "that was stopped half way has left it" in migrated.error
         books.assert_unchanged(before)
     assert books.sql("SELECT id, pages, truth FROM shop_book ORDER BY id") == rows
+
+
+SEVEN = AddField("book", "sheets", models.IntegerField(default=7))
+CODE = AddField("book", "sheets", models.CharField(max_length=10, default="new"))
+EDITED: dict[str, tuple[Operation, Operation]] = {
+    "another default": (SEVEN, AddField("book", "sheets", models.IntegerField(default=8))),
+    "another length": (CODE, AddField("book", "sheets", models.CharField(max_length=20, default="new"))),
+    "another default of a text": (CODE, AddField("book", "sheets", models.CharField(max_length=10, default="old"))),
+    "another list": (
+        AddField("book", "sheets", ArrayField(models.TextField(), default=list)),
+        AddField("book", "sheets", ArrayField(models.TextField(), db_default=["{a", 'b"'])),
+    ),
+    "another length of a computed field": (
+        AddFieldNullableThenBackfill("book", "sheets", models.CharField(max_length=10), backfill=Value("new")),
+        AddFieldNullableThenBackfill("book", "sheets", models.CharField(max_length=20), backfill=Value("new")),
+    ),
+}
+
+
+@pytest.mark.parametrize("edited", EDITED)
+def test_an_edited_file_takes_no_column_of_before_for_its_own(books, edited):
+    """Else the rows would keep the default of before, and the column its length."""
+    first, then = EDITED[edited]
+    stopped = stop_half_way(books, first, once=COLUMN)
+    assert stopped.error == "interrupted"
+    before, rows = books.catalog(), books.sql("SELECT * FROM shop_book ORDER BY id")
+    forget(books)
+    migrated = books.deploy(then)
+    assert 'column "sheets" of relation "shop_book" already exists' in migrated.error
+    books.assert_unchanged(before)
+    assert books.sql("SELECT * FROM shop_book ORDER BY id") == rows
+    forget(books)
+    books.deploy(first).check()  # the file is brought back
