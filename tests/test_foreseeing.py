@@ -23,6 +23,7 @@ from safemigrations.hooks.foreseeing import Foreseeing
 from safemigrations.operations import (
     AddConstraintConcurrently,
     Backfill,
+    ExpandAlterField,
     ExpandAlterModelTable,
     ExpandRenameModel,
     MoveModelIn,
@@ -103,6 +104,15 @@ def test_what_a_contract_of_the_same_run_will_hold(books):
         f"behind: {catch_up}"
     )
     books.migrate(catch_up=True).check()
+
+
+def test_a_table_whose_rows_only_the_contract_would_fill(books):
+    books.sql("CREATE RULE frozen AS ON UPDATE TO shop_book DO INSTEAD NOTHING")
+    books.write(NICKNAME)
+    books.write(ExpandAlterField("book", "title", models.CharField(max_length=30)))
+    assert "The rule frozen of shop_book does something else in the place of an UPDATE" in refused(books)
+    books.sql("ALTER TABLE shop_book DISABLE RULE frozen")
+    books.migrate().check()
 
 
 def test_so_is_what_an_open_contract_holds(books):

@@ -22,6 +22,7 @@ from safemigrations.operations import (
     RemoveFieldLater,
     SetNotNullLater,
 )
+from safemigrations.postgres.snapshot import difference, snapshot
 from safemigrations.running.backfill import control
 from safemigrations.running.foreseen import refuse_foreseen
 from safemigrations.running.run import Report
@@ -199,6 +200,88 @@ def test_a_column_that_comes_from_another_table_is_not_changed(database):
     shop.migrate(NOT_NULL, COMPUTED, RemoveFieldLater("pen", "title"))
     shop.contract()
     assert shop.columns()["note"] == "character varying(40) NOT NULL"
+
+
+# Tables whose rows no UPDATE changes.
+
+RULE = (
+    "The rule frozen of shop_book does something else in the place of an UPDATE, so nothing can fill its rows. Nothing "
+    "was changed. Type, for the time until the contract: ALTER TABLE shop_book DISABLE RULE frozen; Then run the same "
+    "command again. Meanwhile each UPDATE of your application changes the rows that it is about."
+)
+NO_IDENTITY = (
+    "shop_book is published by news and has no replica identity, so PostgreSQL refuses each UPDATE of it, and nothing "
+    "can fill its rows. Nothing was changed. Type: ALTER TABLE shop_book REPLICA IDENTITY {}; Then run the same "
+    "command again."
+)
+NEWS = "CREATE PUBLICATION news FOR TABLE shop_book; "
+NO_UPDATE = {
+    "a rule": ("CREATE RULE frozen AS ON UPDATE TO shop_book DO INSTEAD NOTHING", RULE),
+    "a rule for some rows": ("CREATE RULE frozen AS ON UPDATE TO shop_book WHERE OLD.id > 1 DO INSTEAD NOTHING", RULE),
+    "no identity": (f"{NEWS}ALTER TABLE shop_book REPLICA IDENTITY NOTHING", NO_IDENTITY.format("DEFAULT")),
+    "no primary key": (f"{NEWS}ALTER TABLE shop_book DROP CONSTRAINT shop_book_pkey", NO_IDENTITY.format("FULL")),
+    "a publication of all tables": (
+        "CREATE PUBLICATION news FOR ALL TABLES; ALTER TABLE shop_book REPLICA IDENTITY NOTHING",
+        NO_IDENTITY.format("DEFAULT"),
+    ),
+    "a publication of a schema": (
+        "CREATE PUBLICATION news FOR TABLES IN SCHEMA public; ALTER TABLE shop_book REPLICA IDENTITY NOTHING",
+        NO_IDENTITY.format("DEFAULT"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NO_UPDATE)
+def test_a_table_whose_rows_nothing_can_fill(database, what):
+    sql, refusal = NO_UPDATE[what]
+    shop = Shop(database, book(("note", NOTE)))
+    shop.execute(f"INSERT INTO shop_book (title) VALUES ('Emma'), ('Persuasion'); {sql}")
+    before = snapshot(shop.connection)
+    for operation in (RENAME, RETYPE, FILL, NOT_NULL, COMPUTED):
+        with pytest.raises(StepFailed) as error:
+            shop.migrate(operation)
+        assert str(error.value) == refusal
+    assert difference(before, snapshot(shop.connection)) == {}
+    shop.execute(refusal.partition(": ")[2].partition(";")[0])
+    shop.migrate(RENAME, NOT_NULL)
+    shop.contract()
+    assert shop.execute("SELECT name || note FROM shop_book ORDER BY id") == ["Emmanone", "Persuasionnone"]
+
+
+HARMLESS = """
+    CREATE RULE added AS ON INSERT TO shop_book DO INSTEAD NOTHING;
+    CREATE RULE gone AS ON DELETE TO shop_book DO INSTEAD NOTHING;
+    CREATE TABLE log (); CREATE RULE told AS ON UPDATE TO shop_book DO ALSO INSERT INTO log DEFAULT VALUES;
+    CREATE RULE frozen AS ON UPDATE TO shop_book DO INSTEAD NOTHING; ALTER TABLE shop_book DISABLE RULE frozen;
+    CREATE PUBLICATION news FOR TABLE shop_book WITH (publish = 'insert');
+    ALTER TABLE shop_book REPLICA IDENTITY NOTHING
+"""
+
+
+def test_rules_and_publications_that_let_rows_be_filled(database):
+    shop = Shop(database, book(("note", NOTE)))
+    shop.execute("INSERT INTO shop_book (title) VALUES ('Emma')")
+    shop.execute(HARMLESS)
+    shop.migrate(RENAME, NOT_NULL)
+    shop.contract()
+    assert shop.execute("SELECT name || note FROM shop_book") == ["Emmanone"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "refusal"),
+    [
+        ("CREATE RULE frozen AS ON UPDATE TO part DO INSTEAD NOTHING", "The rule frozen of part does"),
+        (f"{NEWS}ALTER TABLE part REPLICA IDENTITY NOTHING", "part is published by news and has no replica identity"),
+    ],
+)
+def test_a_partition_whose_rows_nothing_can_fill(database, sql, refusal):
+    shop = Shop(database, book(("note", NOTE)))
+    columns = "id bigint PRIMARY KEY, title varchar(100) NOT NULL, note varchar(40)"
+    shop.execute(f"DROP TABLE shop_book; CREATE TABLE shop_book ({columns}) PARTITION BY RANGE (id)")
+    shop.execute("CREATE TABLE part PARTITION OF shop_book FOR VALUES FROM (0) TO (99)")
+    shop.execute(sql)
+    with pytest.raises(StepFailed, match=refusal):
+        shop.migrate(FILL)
 
 
 def test_a_plan_is_made_only_where_a_table_has_such_a_thing(database):

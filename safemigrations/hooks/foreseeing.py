@@ -106,7 +106,8 @@ class Foreseeing:
         self.left_behind.know(plan)
         known = len(self.asking.refusals)
         left = [one.step for one in waiting]
-        self.asking.ask(plan, carries=operation.carries(at), renames=operation.renames(at), left=left)
+        carries, renames = operation.carries(at), operation.renames(at)
+        self.asking.ask(plan, carries=carries, renames=renames, left=left, later=later)
         self._say_who_fills(plan, known)
         self.left += waiting
 

@@ -62,10 +62,15 @@ class Asking:
         carries: Iterable[Carried] = (),
         renames: Iterable[Renamed] = (),
         left: Iterable[Backfill] = (),
+        later: Iterable[Step] = (),
     ) -> None:
-        """`left`: backfills of the plan that this run leaves for later, so its rows stay as they are."""
+        """`left`: backfills of the plan that this run leaves for later, so its rows stay as they are.
+
+        `later`: the steps of its contract, for which the tables have to be fit by now.
+        """
         steps, before = self.current.of(tuple(plan)), tuple(self.changed)
         with self.session.ready():
+            self._collect(lambda: self._foreseen.refuse((*steps, *self.current.of(tuple(later)))))
             self._ask_steps(steps, self.current.of(tuple(left)))
         if any(isinstance(step, Backfill) for step in steps):
             self.ask_for_own(*OF_BACKFILLS)
@@ -84,7 +89,6 @@ class Asking:
             self._carry(self.current.of(each), before)
 
     def _ask_steps(self, steps: Plan, left: Plan) -> None:
-        self._collect(lambda: self._foreseen.refuse(steps))
         for step in steps:
             self._ask_step(step)
             if step not in left:

@@ -1,7 +1,8 @@
 """Finds tables on which a plan can't be carried out, before its first step.
 
-Rows that a policy hides would count as rows that aren't there: nothing to fill, nothing that contradicts a proof. And
-what a trigger does isn't done for tables that inherit from the trigger's: their rows are rows of that table, too.
+Rows that a policy hides would count as rows that aren't there: nothing to fill, nothing that contradicts a proof. What
+a trigger does isn't done for tables that inherit from the trigger's: their rows are rows of that table, too. And some
+tables have rows that no UPDATE changes, so nothing could fill them.
 https://www.postgresql.org/docs/current/ddl-rowsecurity.html
 https://www.postgresql.org/docs/current/ddl-inherit.html#DDL-INHERIT-CAVEATS
 """
@@ -9,22 +10,23 @@ https://www.postgresql.org/docs/current/ddl-inherit.html#DDL-INHERIT-CAVEATS
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import StepFailed
 from ..plans.claims import Kind
-from ..plans.steps import Step, tables_of
+from ..plans.steps import Backfill, Step, tables_of
 from ..plans.triggers import makes_trigger
 from ..postgres.families import tables_that_inherit, tables_with_hidden_rows
 from ..postgres.names import Name
+from ..postgres.updates import tables_with_rules, tables_without_identity
 from .session import Session
 
 
 class _Table(NamedTuple):
-    """A table as a query of postgres/families.py names it."""
+    """A table as OWN_NAME of postgres/families.py names it."""
 
     schema: str
     name: str
@@ -40,29 +42,36 @@ class _Table(NamedTuple):
         reads = rf"\b(from|join|update)\s+(only\s+)?({names})(?![.\"])"
         return bool(re.search(reads, sql, re.IGNORECASE))
 
+    def is_named_by(self, step: Step) -> bool:
+        return not self.spellings.isdisjoint(tables_of(step))
+
 
 def refuse_foreseen(connection: BaseDatabaseWrapper, plan: Iterable[Step]) -> None:
-    """Raises StepFailed, which says what to do. If no table has row security or children, the plan isn't even built."""
+    """Raises StepFailed, which says what to do. If no table has such a property, the plan isn't even built."""
     if connection.vendor != "postgresql":
         return
     Foreseen(Session(connection)).refuse(plan)
 
 
 class Foreseen:
-    """The tables with row security or inheritance, looked up once for all plans."""
+    """The tables with such a property, looked up once for all plans."""
 
     def __init__(self, session: Session) -> None:
-        self.hidden, self.families = session.rows(tables_with_hidden_rows()), session.rows(tables_that_inherit())
+        self.found = [
+            (refuse, _Table(schema, name, visible), rest)
+            for query, refuse in PROPERTIES
+            for schema, name, visible, *rest in session.rows(query)
+        ]
 
     def refuse(self, plan: Iterable[Step]) -> None:
-        for step in plan if self.hidden or self.families else ():
-            for schema, name, visible, *of_policies in self.hidden:
-                if _Table(schema, name, visible).is_read_by(step.reads):
-                    raise StepFailed(_hidden(*of_policies))
-            for schema, name, visible, *of_family in self.families:
-                table = _Table(schema, name, visible)
-                if not table.spellings.isdisjoint(tables_of(step)):
-                    _refuse_family(table, step, *of_family)
+        for step in plan if self.found else ():
+            for refuse, table, rest in self.found:
+                refuse(table, step, *rest)
+
+
+def _refuse_hidden(table: _Table, step: Step, policies: str, role: str, is_forced: bool) -> None:
+    if table.is_read_by(step.reads):
+        raise StepFailed(_hidden(policies, role, is_forced))
 
 
 def _hidden(table: str, role: str, is_forced: bool) -> str:
@@ -74,6 +83,8 @@ def _hidden(table: str, role: str, is_forced: bool) -> str:
 
 
 def _refuse_family(table: _Table, step: Step, children: list[str], parents: list[str], inherited: list[str]) -> None:
+    if not table.is_named_by(step):
+        return
     if children and makes_trigger(step):
         raise StepFailed(
             f"{', '.join(children)} inherits from {table.name}, and triggers aren't inherited: what is written to its "
@@ -93,3 +104,32 @@ def _refuse_family(table: _Table, step: Step, children: list[str], parents: list
 
 def _no_inherit(children: Iterable[str], parents: Iterable[str]) -> str:
     return " ".join(f"ALTER TABLE {child} NO INHERIT {parent};" for child in children for parent in parents)
+
+
+def _refuse_rules(table: _Table, step: Step, ruled: str, rules: list[str]) -> None:
+    if isinstance(step, Backfill) and table.is_named_by(step):
+        names, do = (f"rules {', '.join(rules)}", "do") if rules[1:] else (f"rule {rules[0]}", "does")
+        disable = " ".join(f"ALTER TABLE {ruled} DISABLE RULE {rule};" for rule in rules)
+        raise StepFailed(
+            f"The {names} of {ruled} {do} something else in the place of an UPDATE, so nothing can fill its rows. "
+            f"Nothing was changed. Type, for the time until the contract: {disable} Then run the same command again. "
+            "Meanwhile each UPDATE of your application changes the rows that it is about."
+        )
+
+
+def _refuse_without_identity(table: _Table, step: Step, lacking: str, publications: list[str], has_key: bool) -> None:
+    if isinstance(step, Backfill) and table.is_named_by(step):
+        raise StepFailed(
+            f"{lacking} is published by {', '.join(publications)} and has no replica identity, so PostgreSQL refuses "
+            "each UPDATE of it, and nothing can fill its rows. Nothing was changed. Type: ALTER TABLE "
+            f"{lacking} REPLICA IDENTITY {'DEFAULT' if has_key else 'FULL'}; Then run the same command again."
+        )
+
+
+# A query and what is asked about each step; a row of the query is the name of a table, and what the function is given.
+PROPERTIES: list[tuple[str, Callable[..., None]]] = [
+    (tables_with_hidden_rows(), _refuse_hidden),
+    (tables_that_inherit(), _refuse_family),
+    (tables_with_rules(), _refuse_rules),
+    (tables_without_identity(), _refuse_without_identity),
+]

@@ -1,0 +1,67 @@
+"""Queries for tables of which PostgreSQL updates no row: a rule has it do something else, or it would be an error."""
+
+from __future__ import annotations
+
+from .families import OWN_NAME, TABLES
+
+IS_PARTITION = " JOIN pg_class k ON k.oid = h.inhrelid AND k.relispartition"
+
+
+def tables_with_rules() -> str:
+    """The tables with a rule that puts something else in the place of an UPDATE, and those they are partitions of.
+
+    A row is a name as OWN_NAME, the table that has the rules, and these, both as in a statement. Rules of a table that
+    inherits from another aren't asked where the other one is updated.
+    https://www.postgresql.org/docs/current/rules-update.html
+    """
+    ruled = "ev_type = '2' AND is_instead AND ev_enabled IN ('O', 'A')"
+    rules = f"ARRAY(SELECT quote_ident(rulename) FROM pg_rewrite WHERE ev_class = m.member AND {ruled} ORDER BY 1)"
+    return (
+        f"{_and_above(f'SELECT ev_class FROM pg_rewrite WHERE {ruled}', IS_PARTITION)}"
+        f" SELECT {OWN_NAME}, m.member::regclass::text, {rules}"
+        f" {TABLES} JOIN members m ON m.oid = c.oid WHERE c.relkind IN ('r', 'p') ORDER BY c.oid, m.member"
+    )
+
+
+def tables_without_identity() -> str:
+    """The tables whose updates are published, while nothing says which row was updated; and those above them.
+
+    A row is a name as OWN_NAME, the table that lacks a replica identity, as in a statement, the publications, and
+    whether its primary key can be the identity.
+    https://www.postgresql.org/docs/current/logical-replication-publication.html#LOGICAL-REPLICATION-PUBLICATION-REPLICA-IDENTITY
+    """
+    lacking = (
+        "SELECT c.oid FROM pg_class c WHERE c.relkind = 'r' AND c.relpersistence = 'p'"
+        f" AND (c.relreplident = 'n' OR c.relreplident = 'd' AND NOT {_has_index('indisprimary')}"
+        f" OR c.relreplident = 'i' AND NOT {_has_index('indisreplident')}) AND EXISTS ({_publications('c.oid')})"
+    )
+    return (
+        f"{_and_above(lacking)} SELECT {OWN_NAME}, m.member::regclass::text,"
+        f" ARRAY({_publications('m.member')} ORDER BY 1), {_has_index('indisprimary', 'm.member')}"
+        f" {TABLES} JOIN members m ON m.oid = c.oid ORDER BY c.oid, m.member"
+    )
+
+
+def _and_above(members: str, only: str = "") -> str:
+    """WITH: these tables, `member`, and each with itself and what it is a part of, `oid`."""
+    return (
+        f"WITH RECURSIVE members (member, oid) AS (SELECT oid, oid FROM ({members}) AS found (oid)"
+        f" UNION SELECT members.member, h.inhparent FROM members JOIN pg_inherits h ON h.inhrelid = members.oid{only})"
+    )
+
+
+def _has_index(which: str, table: str = "c.oid") -> str:
+    return (
+        f"EXISTS (SELECT FROM pg_index i WHERE i.indrelid = {table} AND i.{which} AND i.indimmediate AND i.indisvalid)"
+    )
+
+
+def _publications(table: str) -> str:
+    """The names of those that publish the updates of a table: by itself, its schema, or what it is a partition of."""
+    above = f"SELECT {table} UNION SELECT relid FROM pg_partition_ancestors({table})"
+    return (
+        "SELECT p.pubname::text FROM pg_publication p WHERE p.pubupdate AND (p.puballtables"
+        f" OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid IN ({above}))"
+        " OR EXISTS (SELECT FROM pg_publication_namespace s JOIN pg_class k ON k.relnamespace = s.pnnspid"
+        f" WHERE s.pnpubid = p.oid AND k.oid IN ({above})))"
+    )
