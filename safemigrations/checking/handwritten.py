@@ -151,13 +151,13 @@ def texts_of(operation: migrations.RunSQL) -> Iterator[str | None]:
             yield text if params is None else without_placeholders(text)
 
 
-PLACEHOLDER = re.compile(r"%(%|s|\(\w+\)s)")
+PLACEHOLDER = r"%(%|s|\(\w+\)s)"
 
 
 def without_placeholders(sql: str) -> str:
     """A statement with its parameters numbered as PostgreSQL numbers them."""
     numbers = iter(range(1, 10_000))
-    return PLACEHOLDER.sub(lambda found: "%" if found[1] == "%" else f"${next(numbers)}", sql)
+    return re.sub(PLACEHOLDER, lambda found: "%" if found[1] == "%" else f"${next(numbers)}", sql)
 
 
 def _texts_in(migration: Migration) -> list[str]:

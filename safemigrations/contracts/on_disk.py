@@ -24,9 +24,9 @@ from ..data import Data
 Key = tuple[str, str]  # app label, name of a migration
 
 SUFFIXES = tuple(all_suffixes())
-REPLACES = re.compile(r"^[ \t]+replaces\b[^=\n]*=(?P<literal>\s*\[(?P<pairs>[^\]]*)\])?", re.MULTILINE)
-PAIR = re.compile(r"""\(\s*['"](\w+)['"]\s*,\s*['"]([^'"]+)['"]\s*,?\s*\)""")
-COMMENT = re.compile(r"#.*")
+REPLACES = r"(?m)^[ \t]+replaces\b[^=\n]*=(?P<literal>\s*\[(?P<pairs>[^\]]*)\])?"
+PAIR = r"""\(\s*['"](\w+)['"]\s*,\s*['"]([^'"]+)['"]\s*,?\s*\)"""
+COMMENT = r"#.*"
 
 
 class OnDisk(Data):
@@ -110,10 +110,10 @@ def _are_in_a_row(numbers: Counter[str], count: int) -> bool:
 def _replaced_by(folder: str, name: str) -> set[Key] | None:
     """The names that a file replaces; None if that can't be read without importing it."""
     text = _source(folder, name)
-    assignment = REPLACES.search(text) if text is not None else None
+    assignment = re.search(REPLACES, text) if text is not None else None
     if text is None or (assignment and not assignment["literal"]):
         return None
-    return set(PAIR.findall(COMMENT.sub("", assignment["pairs"]))) if assignment else set()
+    return set(re.findall(PAIR, re.sub(COMMENT, "", assignment["pairs"]))) if assignment else set()
 
 
 def _source(folder: str, name: str) -> str | None:

@@ -92,7 +92,7 @@ def say(text: str) -> None:
 
 # What can be typed at our prompt: all of Django's expressions, and what Django's own prompt knows.
 KNOWN = {**vars(functions), **vars(models), "models": models, "datetime": datetime, "timezone": timezone}
-PATH = re.compile(r"\s*[^\W\d]\w*(\.[^\W\d]\w*)+\s*")
+PATH = r"\s*[^\W\d]\w*(\.[^\W\d]\w*)+\s*"
 
 
 def _evaluated(code: str) -> Any:
@@ -102,7 +102,7 @@ def _evaluated(code: str) -> Any:
     try:
         value = eval(code, {}, KNOWN)
     except NameError as error:
-        if PATH.fullmatch(code):
+        if re.fullmatch(PATH, code):
             raise ValueError(f'The path of a function is written in quotes: "{code.strip()}"') from error
         raise
     if isinstance(value, str):

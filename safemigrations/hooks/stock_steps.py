@@ -16,7 +16,7 @@ from ..postgres.names import Name
 from ..running.lost import raise_lost
 
 QUOTED = r'"(?:[^"]|"")+"'
-OF_TABLE = re.compile(rf"\b(?:TABLE|ON)\s+({QUOTED}(?:\.{QUOTED})?)")
+OF_TABLE = rf"\b(?:TABLE|ON)\s+({QUOTED}(?:\.{QUOTED})?)"
 
 
 def stock_steps(operation: Operation, at: Situation, *, back: bool = False) -> Iterator[Statement]:
@@ -25,7 +25,7 @@ def stock_steps(operation: Operation, at: Situation, *, back: bool = False) -> I
     Each comes with the table that it alters.
     """
     for sql in _statements(operation, at, back=back):
-        if found := OF_TABLE.search(sql):
+        if found := re.search(OF_TABLE, sql):
             table = Name(found[1])
             yield Statement(
                 why=operation.describe(),

@@ -40,13 +40,13 @@ OF_ONE = ("bit", "char")  # bit is bit(1)
 REAL = 24  # float(24) is the longest that is real
 # A name, limits, what stands behind these (with time zone), and the dimensions of an array, which PostgreSQL ignores.
 LIMITS = r"(?P<limits>\([\d\s,]*\))\s*(?P<behind>[a-z ]*?)"
-TYPE = re.compile(rf"(?P<name>[a-z_][\w .]*?)\s*({LIMITS})?(?P<array>(\s*\[\d*\])+)?", re.IGNORECASE)
-ARRAY = re.compile(r"\s+array\s*(\[\d+\])?$", re.IGNORECASE)
+TYPE = rf"(?i)(?P<name>[a-z_][\w .]*?)\s*({LIMITS})?(?P<array>(\s*\[\d*\])+)?"
+ARRAY = r"(?i)\s+array\s*(\[\d+\])?$"
 
 
 def spelled(type_: str) -> str:
     """As Django spells its own types, with `varchar` for `character varying`; others as they are."""
-    found = TYPE.fullmatch(ARRAY.sub("[]", type_.strip()))
+    found = re.fullmatch(TYPE, re.sub(ARRAY, "[]", type_.strip()))
     if not found:
         return type_
     parts = found.groupdict(default="")

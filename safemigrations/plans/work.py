@@ -11,7 +11,7 @@ from ..postgres.names import Name
 from .indexes import AddUnique, BuildIndex, DropIndex
 from .steps import Backfill, Online, Proof, Statement, Step, Together
 
-READ_BY = re.compile(r'\bFROM ("(?:[^"]|"")+"(?:\."(?:[^"]|"")+")?)')  # plans quote every name but those of catalogs
+READ_BY = r'\bFROM ("(?:[^"]|"")+"(?:\."(?:[^"]|"")+")?)'  # plans quote every name but those of catalogs
 
 
 class Work(StrEnum):
@@ -57,7 +57,7 @@ def table_of(step: Step) -> str:
         case Backfill() | BuildIndex() | AddUnique() | DropIndex():
             return step.table
         case Proof():
-            found = READ_BY.search(step.query)
+            found = re.search(READ_BY, step.query)
             return step.pages_of or (found[1] if found else "")
         case Statement() | Together() | Online():
             return next(iter([*step.locks][-1:]), "")  # parents come first

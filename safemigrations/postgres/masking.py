@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 
-TOKEN = re.compile(
-    r"""
+TOKEN = r"""(?xs)
       (?P<comment>   --[^\n]* )
     | (?P<block>     /\* )
     | (?P<escaped>   [eE]'(?:[^'\\]|''|\\.)*(?:'|\\?\Z) )
@@ -20,19 +19,18 @@ TOKEN = re.compile(
     | (?P<name>      "[^"]*" | [^\W\d][\w$]* | \$\d+ )
     | (?P<number>    (?:\d|\.\d)[\w.]* )
     | (?P<other>     . )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+    """
 CONSTANTS = {"escaped", "text", "dollars", "number"}
 LEFT_OUT = {"comment", "block", "unclosed"}
-BLOCK = re.compile(r"/\*|\*/")
-WORD = re.compile(r"\s*([a-zA-Z]+)")
+BLOCK = r"/\*|\*/"
+WORD = r"\s*([a-zA-Z]+)"
 
 
 def masked(statement: str) -> str:
     """The statement in one line, with ? for each constant and without comments."""
     shown, at = [], 0
-    while found := TOKEN.match(statement, at):
+    token = re.compile(TOKEN)
+    while found := token.match(statement, at):
         at = found.end()
         if found.lastgroup == "block":
             at = _end_of_block(statement, found.start())
@@ -49,7 +47,7 @@ def _shown(found: re.Match[str]) -> str:
 def _end_of_block(statement: str, start: int) -> int:
     """Comments can stand inside of comments."""
     depth = 0
-    for found in BLOCK.finditer(statement, start):
+    for found in re.compile(BLOCK).finditer(statement, start):
         depth += 1 if found[0] == "/*" else -1
         if not depth:
             return found.end()
@@ -58,5 +56,5 @@ def _end_of_block(statement: str, start: int) -> int:
 
 def _first_word(statement: str) -> str:
     """The command, if the statement begins with it."""
-    found = WORD.match(statement)
+    found = re.match(WORD, statement)
     return f"{found[1]} ..." if found else "..."

@@ -21,17 +21,12 @@ BEGINNING = rf"\s*(?:{'|'.join(sorted(HARMLESS))})\b"
 # Text in which every semicolon is seen: no backslash, no dollar and no comment hides where a string ends.
 CLEAR = r"""(?:[^;'"\\$/-]++|-(?!-)|/(?!\*)|"[^"]*+"|'[^'\\]*+')*+"""
 # What harmless words begin, as it is nearly always; the lexer takes a hundred times as long to find it out.
-PLAIN = re.compile(
-    rf"{BEGINNING}(?:[^;]*+|{CLEAR}(?:;{BEGINNING}{CLEAR})*+);?\s*\Z",
-    re.IGNORECASE,
-)
+PLAIN = rf"(?i){BEGINNING}(?:[^;]*+|{CLEAR}(?:;{BEGINNING}{CLEAR})*+);?\s*\Z"
 LONG = 50_000  # characters; a dump isn't taken apart
-RISKY = re.compile(
-    r"\b(ALTER|CREATE|DROP|TRUNCATE|LOCK|DO|CALL|CLUSTER|REINDEX|VACUUM|REFRESH|COMMENT)\b", re.IGNORECASE
-)
+RISKY = r"(?i)\b(ALTER|CREATE|DROP|TRUNCATE|LOCK|DO|CALL|CLUSTER|REINDEX|VACUUM|REFRESH|COMMENT)\b"
 SHOWN = 200  # characters in a message
 NAME = r'(?:"(?:[^"]|"")+"|[A-Za-z_]\w*)'
-NAMES = re.compile(rf"{NAME}(?:\.{NAME})?")
+NAMES = rf"{NAME}(?:\.{NAME})?"
 
 
 def as_text(sql: Any, connection: Any) -> str:
@@ -54,10 +49,10 @@ def may_wait_for_a_table(sql: str) -> bool:
 
     CONCURRENTLY waits without stopping anybody, and a timeout would leave an INVALID index.
     """
-    if PLAIN.match(sql):
+    if re.match(PLAIN, sql):
         return False
     if len(sql) > LONG:
-        return bool(RISKY.search(sql))
+        return bool(re.search(RISKY, sql))
     return any(not _is_harmless(words) for words in _statements(sql))
 
 
@@ -68,7 +63,7 @@ def ends_transactions(sql: str) -> bool:
 
 def names_in(sql: str) -> list[str]:
     """Every word that may be the name of a table, also within strings and bodies, each once."""
-    return list(dict.fromkeys(NAMES.findall(sql[:LONG])))
+    return list(dict.fromkeys(re.findall(NAMES, sql[:LONG])))
 
 
 def _is_harmless(words: list[str]) -> bool:

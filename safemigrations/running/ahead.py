@@ -14,7 +14,7 @@ from ..plans.steps import Backfill, Step, tables_read
 
 NAME = r'(?:"(?:[^"]|"")+")'
 # Rows that come after these a subscriber refuses whose table is as it was before.
-ALLOWS_MORE = re.compile(rf"ALTER TABLE ((?:{NAME}\.)?{NAME}) (?:(ADD) COLUMN |ALTER COLUMN {NAME} DROP NOT NULL)")
+ALLOWS_MORE = rf"ALTER TABLE ((?:{NAME}\.)?{NAME}) (?:(ADD) COLUMN |ALTER COLUMN {NAME} DROP NOT NULL)"
 
 
 class AllowsMore(Data):
@@ -49,7 +49,7 @@ class Ahead:
         self.tables.update(tables_read(step))
         self.fills |= isinstance(step, Backfill)
         for sql in step.statements:
-            if found := ALLOWS_MORE.match(sql):
+            if found := re.match(ALLOWS_MORE, sql):
                 self._allow(AllowsMore(found[1], sql, is_of_column=bool(found[2])))
 
     def _allow(self, one: AllowsMore) -> None:

@@ -18,10 +18,10 @@ from .locks import sqlstate
 ENDED = ("08", "57P0")  # connection exceptions; a shutdown, a crash, an administrator, a session idle for too long
 TIMED_OUT = ("25P03", "25P04")  # idle_in_transaction_session_timeout and transaction_timeout end the session, too
 # What psycopg did when it noticed, and the severity before the server's words.
-BEFORE = re.compile(r"^(?:[a-z' ]+ (?:failed|bad): )*(?:[A-Z]+: +)?")
+BEFORE = r"^(?:[a-z' ]+ (?:failed|bad): )*(?:[A-Z]+: +)?"
 NO_REASON = "it was closed without a reason"
 BUSY = "another command is already in progress"  # Ctrl-C came between a statement and its answer
-NEVER_MADE = re.compile(r"connection (?:failed|is bad|timeout|to server)|couldn't get a connection")
+NEVER_MADE = r"connection (?:failed|is bad|timeout|to server)|couldn't get a connection"
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def lost_in_words() -> Iterator[None]:
 
 
 def _sentence(error: BaseException) -> str:
-    if NEVER_MADE.match(str(error)):
+    if re.match(NEVER_MADE, str(error)):
         return f"The server can't be reached ({reason(error)})."
     return f"The connection to the server was lost ({reason(error)})."
 
@@ -81,7 +81,7 @@ def reason(error: BaseException) -> str:
 
     What libpq adds mentions a crash even if there was none, so it is left out.
     """
-    return BEFORE.sub("", " ".join(first_line(error).split())).rstrip(". ") or NO_REASON
+    return re.sub(BEFORE, "", " ".join(first_line(error).split())).rstrip(". ") or NO_REASON
 
 
 def first_line(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from ..postgres.values import literal
 from ..typed import schema_of, set_on, tenant_of
 
 # An index, a table, a view or a function that may be gone already.
-NAMED = re.compile(
+NAMED = (
     r'\A((?:DROP (?:INDEX|TABLE|VIEW|FUNCTION)(?: CONCURRENTLY)?|ALTER INDEX)(?: IF EXISTS)? )("(?:[^"]|"")+")(?!\.)'
 )
 
@@ -29,7 +29,7 @@ NAMED = re.compile(
 def in_schema(connection: BaseDatabaseWrapper, sql: str) -> str:
     """The statement with the tenant's schema before the name of what it drops or renames."""
     tenant = tenant_of(connection)
-    return NAMED.sub(lambda found: found[1] + Name.of(Name(found[2]).raw, tenant), sql) if tenant else sql
+    return re.sub(NAMED, lambda found: found[1] + Name.of(Name(found[2]).raw, tenant), sql) if tenant else sql
 
 
 def lacking(connection: BaseDatabaseWrapper, step: Step) -> set[str]:

@@ -14,12 +14,12 @@ from ..plans.steps import Database, Step, tables_of
 from ..postgres.names import Name
 from ..postgres.privileges import functions_of_others
 
-MADE = re.compile(r'CREATE OR REPLACE FUNCTION ("(?:[^"]|"")+")\(')
+MADE = r'CREATE OR REPLACE FUNCTION ("(?:[^"]|"")+")\('
 
 
 def refuse_planted(database: Database, step: Step) -> None:
     """Raise StepFailed where a function that the step makes belongs to nobody whom the session has to trust anyway."""
-    names = [Name(made[1]).raw for sql in step.statements if (made := MADE.match(sql))]
+    names = [Name(made[1]).raw for sql in step.statements if (made := re.match(MADE, sql))]
     found = database.rows(functions_of_others(names, ["django_migrations", *tables_of(step)])) if names else []
     if found:
         owned = ", ".join(f"{function} belongs to the role {owner}" for function, owner in found)

@@ -23,7 +23,7 @@ PATIENCE = "lock_timeout = '200ms'; SET LOCAL statement_timeout = '5s'"
 
 
 FACTS = "--     "  # what a line of facts begins with
-DROPS_NOT_NULL = re.compile(r"ALTER TABLE (.+) ALTER COLUMN (.+) DROP NOT NULL;")
+DROPS_NOT_NULL = r"ALTER TABLE (.+) ALTER COLUMN (.+) DROP NOT NULL;"
 
 
 def preview(session: Session, plan: Plan, *, after: Sequence[str] = ()) -> Iterator[Step]:
@@ -47,7 +47,7 @@ def _may_change(line: str, tables: Sequence[str]) -> bool:
 
 def _needs_what_goes(step: Step, after: Sequence[str]) -> bool:
     """Is the step needed only where a column forbids null, and does one of these lines end that?"""
-    found = [match.groups() for line in after if (match := DROPS_NOT_NULL.fullmatch(line))]
+    found = [match.groups() for line in after if (match := re.fullmatch(DROPS_NOT_NULL, line))]
     return any(column_not_null(table, Name(column).raw) in (step.only_where or "") for table, column in found)
 
 

@@ -25,15 +25,14 @@ from ..postgres.privileges import (
 from .session import Session
 
 OF_OWNERS = (AddUnique, BuildIndex, DropIndex, Online, Statement, Together)
-MAKES = re.compile(
-    r"^\s*CREATE (?!(OR REPLACE )?(CONSTRAINT )?TRIGGER)|^\s*DO .*\bCREATE |\bRENAME TO\b|\bAS IDENTITY\b"
-    r'|\bADD (CONSTRAINT "([^"]|"")+" )?(UNIQUE|EXCLUDE|PRIMARY KEY)\b(?! USING INDEX)',
-    re.DOTALL,
+MAKES = (
+    r"(?s)^\s*CREATE (?!(OR REPLACE )?(CONSTRAINT )?TRIGGER)|^\s*DO .*\bCREATE |\bRENAME TO\b|\bAS IDENTITY\b"
+    r'|\bADD (CONSTRAINT "([^"]|"")+" )?(UNIQUE|EXCLUDE|PRIMARY KEY)\b(?! USING INDEX)'
 )
 NAMED = r'(?:(?:"(?:[^"]|"")+"\.)?"(?:[^"]|"")+")'
-ALTERS = re.compile(rf"\b(?:ALTER TABLE (?:IF EXISTS )?(?:ONLY )?|DROP TRIGGER (?:IF EXISTS )?{NAMED} ON )({NAMED})")
-DROPS_FUNCTION = re.compile(rf"^DROP FUNCTION (?:IF EXISTS )?({NAMED}\(\))")
-FUNCTION = re.compile(r"^\s*CREATE OR REPLACE FUNCTION ")
+ALTERS = rf"\b(?:ALTER TABLE (?:IF EXISTS )?(?:ONLY )?|DROP TRIGGER (?:IF EXISTS )?{NAMED} ON )({NAMED})"
+DROPS_FUNCTION = rf"^DROP FUNCTION (?:IF EXISTS )?({NAMED}\(\))"
+FUNCTION = r"^\s*CREATE OR REPLACE FUNCTION "
 DJANGO_MIGRATIONS = "django_migrations"
 
 
@@ -79,13 +78,13 @@ def _altered(step: Step) -> dict[str, None]:
     """
     claims = [claim for claim in (*step.takes, *step.frees, *step.works_on) if claim.kind is not Kind.KEY]
     claimed = {claim.quoted_table for claim in claims if claim.table}
-    named = (found for sql in step.statements for found in ALTERS.findall(sql))
+    named = (found for sql in step.statements for found in re.findall(ALTERS, sql))
     return dict.fromkeys([*sorted(claimed), *filter(None, [getattr(step, "table", "")]), *named])
 
 
 def _dropped(step: Step) -> Iterator[str]:
     """Functions of triggers, which have no arguments."""
-    yield from (found for sql in step.statements for found in DROPS_FUNCTION.findall(sql))
+    yield from (found for sql in step.statements for found in re.findall(DROPS_FUNCTION, sql))
 
 
 def _made_beside(step: Step) -> Iterator[str]:
@@ -95,10 +94,10 @@ def _made_beside(step: Step) -> Iterator[str]:
     """
     if isinstance(step, Question):
         yield from _altered(step)
-    statements = [sql for sql in step.statements if MAKES.search(sql)]
-    if any(map(FUNCTION.match, statements)):
+    statements = [sql for sql in step.statements if re.search(MAKES, sql)]
+    if any(re.match(FUNCTION, sql) for sql in statements):
         yield ""
-    if any(not FUNCTION.match(sql) for sql in statements):
+    if any(not re.match(FUNCTION, sql) for sql in statements):
         yield from _altered(step)
 
 

@@ -15,7 +15,7 @@ from .chains import ENDS, Chain, chain_of
 from .functions import Function, Lookup, Module
 from .texts import MOST, Texts
 
-FEW_ROWS = re.compile(r'\bLIMIT\b|\bWHERE\s+([\w"]+\.)?"?id"?\s*(=|IN\b)', re.IGNORECASE)
+FEW_ROWS = r'(?i)\bLIMIT\b|\bWHERE\s+([\w"]+\.)?"?id"?\s*(=|IN\b)'
 TAKES_ALL = {"list", "set", "tuple", "sorted", "len"}
 
 
@@ -208,4 +208,4 @@ class Names(ast.NodeVisitor):
     def _is_raw_of_few(self, found: Chain) -> bool:
         """Order.objects.raw("SELECT ... WHERE id = 1")"""
         texts = [self._one_text(call.args[0]) for name, call in found.calls if name == "raw" and call and call.args]
-        return any(FEW_ROWS.search(text) for text in texts)
+        return any(re.search(FEW_ROWS, text) for text in texts)

@@ -14,8 +14,8 @@ from .functions import Function, Module
 from .names import FEW_ROWS, Names, Passed
 
 Said = Hazard | NotUnderstood
-CHANGES = re.compile(r"\s*(?:UPDATE|DELETE\s+FROM)\s+([\w\".]+)", re.IGNORECASE)
-SELECTS = re.compile(r'\s*SELECT\b.*?\bFROM\s+([\w".]+)', re.IGNORECASE | re.DOTALL)
+CHANGES = r"(?i)\s*(?:UPDATE|DELETE\s+FROM)\s+([\w\".]+)"
+SELECTS = r'(?is)\s*SELECT\b.*?\bFROM\s+([\w".]+)'
 OF_A_ROW = ("clear", "delete", "remove", "set", "update")
 CREATES = ("create", "bulk_create", "get_or_create", "update_or_create")
 
@@ -81,10 +81,10 @@ class Rows(Names):
 
     def sends(self, node: ast.Call, texts: list[str]) -> None:
         for text in texts:
-            if changed := CHANGES.match(text):
+            if changed := re.match(CHANGES, text):
                 self._sends_changes(node, Chain("", Name(changed[1]).raw))
-            elif found := SELECTS.match(text):
-                self.selected = None if FEW_ROWS.search(text) else Chain("", Name(found[1]).raw)
+            elif found := re.match(SELECTS, text):
+                self.selected = None if re.search(FEW_ROWS, text) else Chain("", Name(found[1]).raw)
 
     def _sends_changes(self, node: ast.Call, table: Chain) -> None:
         """Judge SQL that changes a row, sent once for each of many rows."""
