@@ -16,7 +16,7 @@ from safemigrations import conf
 from safemigrations.checking import catalogue, checks, rules
 from safemigrations.errors import StepFailed
 from safemigrations.postgres.driver import ONLY_PSYCOPG2
-from safemigrations.running.server import writable
+from safemigrations.running.server import refuse_unusable
 
 from .project import Project
 
@@ -453,8 +453,8 @@ def test_a_driver_is_told_where_it_may_be_another_than_was_thought(monkeypatch, 
 
 def test_migrate_refuses_psycopg2_before_it_sends_anything(database, monkeypatch):
     monkeypatch.setattr(database, "Database", SimpleNamespace(__name__="psycopg2"))
-    with pytest.raises(StepFailed) as refused, writable(database):
-        pass
+    with pytest.raises(StepFailed) as refused:
+        refuse_unusable(database)
     assert str(refused.value) == f'{ONLY_PSYCOPG2} Nothing was changed. Type: pip install "psycopg[binary]"'
 
 

@@ -67,10 +67,10 @@ def _names(migrations: dict[Key, Migration]) -> frozenset[Key]:
     return frozenset((*migrations, *(key for migration in migrations.values() for key in migration.replaces)))
 
 
-def record(connection: BaseDatabaseWrapper) -> Release | None:
-    """Note that the running code has migrated this database; None if the role may not create the table."""
+def record(connection: BaseDatabaseWrapper) -> bool:
+    """Note that the running code has migrated this database, unless the project has no table in it."""
     if connection.vendor != "postgresql" or not is_migrated(connection):
-        return None
+        return False
     used, migrations = apps.get_models(include_auto_created=True), _on_disk()
     ensure_table(connection, Release)
     values = {
@@ -80,9 +80,10 @@ def record(connection: BaseDatabaseWrapper) -> Release | None:
         "tables": sorted(model._meta.db_table for model in used),
         "last_seen": now(),
     }
-    manager = Release._base_manager.using(connection.alias)
-    release, _ = manager.update_or_create(mark=own_mark(), defaults=values)
-    return release
+    manager, own = Release._base_manager.using(connection.alias), own_mark()
+    if not manager.filter(mark=own).update(**values):
+        manager.update_or_create(mark=own, defaults=values)
+    return True
 
 
 def recorded(connection: BaseDatabaseWrapper) -> dict[str, Release]:

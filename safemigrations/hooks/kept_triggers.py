@@ -24,8 +24,9 @@ Key = tuple[str, str]  # app label and name of a migration
 
 def put_triggers_back(connection: BaseDatabaseWrapper, loader: MigrationLoader, report: Report) -> None:
     """Make those anew that aren't as they were made; those of a way back that began are going anyhow."""
-    half_way = loaded().reversals.keys(connection)
-    for row in loaded().queue.open_rows(connection):
+    rows = loaded().queue.open_rows(connection)
+    half_way = loaded().reversals.keys(connection) if rows else set()
+    for row in rows:
         key = row.app_label, row.migration
         if key in half_way:
             continue

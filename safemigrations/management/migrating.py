@@ -32,7 +32,7 @@ from safemigrations.running.blockers import Blocker
 from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report, Run, current_run, running
-from safemigrations.running.server import refuse_unreadable, writable
+from safemigrations.running.server import refuse_unreadable, refuse_unusable
 from safemigrations.typed import set_on
 
 
@@ -90,15 +90,15 @@ class Migrating:
     @contextmanager
     def alone(self, command: str = "migrate") -> Iterator[None]:
         """Let this command work on the database, and no other migrate."""
-        with (
-            a_run(self.report, self.connection.alias, command),
-            writable(self.connection),
-            one_at_a_time(self.connection, self._tell_waiting),
-            running(Run(report=self.report, before=self._warn)) as run,
-            closing(self.report),
-        ):
-            yield
-            verifying.verify_run(self.command, self.connection, run, self.verbosity)
+        with a_run(self.report, self.connection.alias, command):
+            refuse_unusable(self.connection)
+            with (
+                one_at_a_time(self.connection, self._tell_waiting),
+                running(Run(report=self.report, before=self._warn)) as run,
+                closing(self.report),
+            ):
+                yield
+                verifying.verify_run(self.command, self.connection, run, self.verbosity)
 
     def _migrate(self) -> None:
         with self.alone():

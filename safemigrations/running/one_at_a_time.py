@@ -137,9 +137,8 @@ def _begin(own: BaseDatabaseWrapper) -> None:
     settings = ["idle_in_transaction_session_timeout"]
     settings += ["transaction_timeout"] if server_version(own) >= 170000 else []
     with own.cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        for name in settings:
-            cursor.execute(f"SET LOCAL {name} = 0")
+        begin = ["SET TRANSACTION ISOLATION LEVEL READ COMMITTED", *(f"SET LOCAL {name} = 0" for name in settings)]
+        cursor.execute("; ".join(begin))
 
 
 def look(connection: BaseDatabaseWrapper) -> None:

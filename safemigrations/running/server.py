@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..errors import NOTHING_WAS_CHANGED, StepFailed
 from ..postgres.driver import INSTALL_PSYCOPG, ONLY_PSYCOPG2, driver_of
 from ..postgres.names import Name
-from .settings import READABLE, settled
 
 
-@contextlib.contextmanager
-def writable(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """A session that can write, and that psycopg 3 reads. Raises StepFailed for any other."""
+def refuse_unusable(connection: BaseDatabaseWrapper) -> None:
+    """Raise StepFailed for a session that can't write, or that psycopg 3 doesn't read."""
     if connection.vendor != "postgresql":
-        yield
         return
     if driver_of(connection) == "psycopg2":  # which gives other answers where several statements are sent at once
         raise StepFailed(f"{ONLY_PSYCOPG2} {NOTHING_WAS_CHANGED} {INSTALL_PSYCOPG}")
-    with settled(connection, READABLE):
-        refuse_unwritable(connection)
-        yield
+    refuse_unwritable(connection)
 
 
 def refuse_schemaless(connection: BaseDatabaseWrapper) -> None:

@@ -25,7 +25,7 @@ from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.standing import Standing, standings
 from safemigrations.running.report import ConsoleReport
 from safemigrations.running.run import Report
-from safemigrations.running.server import refuse_schemaless, refuse_standby, writable
+from safemigrations.running.server import refuse_schemaless, refuse_standby, refuse_unusable
 
 if apps.is_installed("django_tenants"):
     from safemigrations.management.tenants.each import in_schemas
@@ -112,7 +112,8 @@ class Command(Interruptible, BaseCommand):
             self.stdout.write(f"{said} in the queue. How far the backfills are: {status}")
 
     def _run_backfills(self, connection: BaseDatabaseWrapper, report: Report, workers: int) -> None:
-        with a_run(report, connection.alias, "backfill run"), writable(connection):
+        with a_run(report, connection.alias, "backfill run"):
+            refuse_unusable(connection)
             if steps := control.left(connection):
                 warning.warn(self, connection, Ahead.of(steps))
             control.run(connection, report, workers=workers)
