@@ -8,6 +8,7 @@ that does the work: when the process is killed, that one stays until the server 
 from __future__ import annotations
 
 import contextlib
+import selectors
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -30,13 +31,29 @@ OWN = WORK + 1  # of the one on a connection of its own
 OF_TENANTS = {WORK: 0x5AFE_0001, OWN: 0x5AFE_0002}  # the upper half of the key where each tenant has a lock of its own
 LOWER = 0xFFFF_FFFF
 POLL = 0.2  # seconds
+ASK_AFTER = 0.1  # seconds; a new database applies ten migrations in that time
 SOON = 2.0  # seconds in which the server ends a session that was closed
 KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10}  # seconds; firewalls forget connections that are silent
 PID = "SELECT pg_backend_pid()"
 
 Tell = Callable[[Blocker | None], Any]  # who is in the way; None: nobody any more
 
-_own: ContextVar[dict[str, BaseDatabaseWrapper]] = ContextVar("safemigrations_own")  # by the alias of the database
+
+class _Own:
+    """The connection of the lock."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection, self.answered = connection, time.monotonic()
+
+    def look(self) -> None:
+        """Raise DatabaseError if it is gone. Whoever ends it tells its socket, also between two questions."""
+        if time.monotonic() - self.answered < ASK_AFTER and _is_silent(self.connection):
+            return
+        _value(self.connection, "SELECT 1")
+        self.answered = time.monotonic()
+
+
+_own: ContextVar[dict[str, _Own]] = ContextVar("safemigrations_own")  # by the alias of the database
 
 
 @contextlib.contextmanager
@@ -54,7 +71,7 @@ def one_at_a_time(connection: BaseDatabaseWrapper, waiting: Tell) -> Iterator[No
     tell = _once(waiting)
     with _own_lock(connection, tell) as own, _work_lock(connection, tell):
         refuse_lost_session(connection, pid, own)
-        token = _own.set({**_own.get({}), connection.alias: own})
+        token = _own.set({**_own.get({}), connection.alias: _Own(own)})
         try:
             with lost_in_words():
                 yield
@@ -146,13 +163,23 @@ def look(connection: BaseDatabaseWrapper) -> None:
     own = _own.get({}).get(connection.alias)
     try:
         if own:
-            _value(own, "SELECT 1")
+            own.look()
     except DatabaseError as error:
         raise StepFailed(
             f"The connection that held the lock of this migrate is gone ({reason(error)}). "
             "Another migrate may run by now, so this one stops. What was done before stays. Run the same command again."
         ) from error
     refuse_lost_schema(connection)
+
+
+def _is_silent(own: BaseDatabaseWrapper) -> bool:
+    """Is the session open, and has nothing come from it?"""
+    session: Any = own.connection
+    if session.closed:
+        return False
+    with selectors.DefaultSelector() as selector:
+        selector.register(session, selectors.EVENT_READ)
+        return not selector.select(timeout=0)
 
 
 # On the connection that does the work.
