@@ -12,8 +12,11 @@ class Data:
 
     A class becomes a dataclass when its first value is made, because most commands make none, and compiling the methods
     of all classes took half of the time in which this package is imported. That nobody assigns to a field the type
-    checker sees to.
+    checker sees to, except where the class says frozen=False.
     """
+
+    def __init_subclass__(cls, *, frozen: bool = True) -> None:
+        """`frozen` is for the type checker."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         return super().__new__(cls.complete())
@@ -35,7 +38,7 @@ class Data:
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
 
-    __hash__ = None  # type: ignore[assignment]  # some hold dictionaries
+    __hash__: Any = None  # some hold dictionaries; one that holds none may say otherwise
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from django.core.exceptions import FieldError
@@ -39,8 +38,7 @@ from .of_migration import Placed, created_by, unwrapped
 Said = tuple[Operation, str]
 
 
-@dataclass
-class Rollout(Run):
+class Rollout(Run, frozen=False):
     """A run on a database that an old release uses, whatever the settings of a laptop say."""
 
     @property

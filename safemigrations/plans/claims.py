@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
+from ..data import Data
 from ..postgres.names import Name
 
 
@@ -23,14 +23,16 @@ PARTS_OF_A_TABLE = (Kind.COLUMN, Kind.TWIN, Kind.CONSTRAINT)  # and gone when it
 NAMED_WITH_TABLE = (*PARTS_OF_A_TABLE, Kind.KEY)
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(Data):
     """Something that a step takes, frees or works on. Names are raw."""
 
     kind: Kind
     table: str = ""  # empty for an index, which its name tells from all others of the schema
     name: str = ""  # empty for a table and a view
     schema: str = ""  # empty where the model leaves it to the search_path
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.table, self.name, self.schema))
 
     def __str__(self) -> str:
         if self.kind in NAMED_WITH_TABLE:

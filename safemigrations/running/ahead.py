@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
 from django.db.migrations import Migration
@@ -28,8 +28,7 @@ class AllowsMore(Data):
         return f"{self.sql.rstrip(';')};"
 
 
-@dataclass
-class Ahead:
+class Ahead(Data, frozen=False):
     """Collected step by step; leaves out what only the database can tell."""
 
     tables: set[str] = field(default_factory=set)  # that are read or changed, as they stand in statements

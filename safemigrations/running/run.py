@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from django.db import DatabaseError
@@ -15,6 +15,7 @@ from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
 
 from .. import conf
+from ..data import Data
 from ..errors import to_type
 from ..plans.claims import Claim
 from ..plans.steps import Step
@@ -135,8 +136,7 @@ def _may_be_hidden(step: Step, error: DatabaseError) -> bool:
 def nothing_before(ahead: Ahead) -> None: ...
 
 
-@dataclass
-class Run:
+class Run(Data, frozen=False):
     """What an operation needs to know about the `migrate` that runs it."""
 
     report: Report = field(default_factory=Report)

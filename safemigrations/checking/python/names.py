@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from django.conf import settings
 
+from ...data import Data
 from ...plans.tables import db_table_of
 from ..scene import FEW, Scene
 from . import loops, outside, relations
@@ -19,8 +20,7 @@ FEW_ROWS = r'(?i)\bLIMIT\b|\bWHERE\s+([\w"]+\.)?"?id"?\s*(=|IN\b)'
 TAKES_ALL = {"list", "set", "tuple", "sorted", "len"}
 
 
-@dataclass
-class Given:
+class Given(Data, frozen=False):
     """What calls give to the parameters of a function: models and rows, and texts."""
 
     rows: dict[str, Chain] = field(default_factory=dict)
