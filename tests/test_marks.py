@@ -159,9 +159,11 @@ def test_a_mark_is_read_from_what_a_session_is_called(name, mark):
 
 @pytest.fixture
 def libpq(tmp_path, monkeypatch):
-    """The environment of libpq, in which a service file names the application "serving"."""
+    """The environment of libpq, in which a service file names the application "serving": the first line counts."""
     service = tmp_path / "services"
-    service.write_text("# ours\n[shop]\nhost=nowhere.invalid\napplication_name=serving\n[other]\nport=1\n")
+    service.write_text(
+        "# ours\n[shop]\nhost=nowhere.invalid\napplication_name=serving\napplication_name=late\n[other]\nport=1\n"
+    )
     monkeypatch.setenv("PGSERVICEFILE", str(service))
     return monkeypatch
 

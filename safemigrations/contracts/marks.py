@@ -11,10 +11,9 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from configparser import ConfigParser
-from configparser import Error as NotParsed
 from contextlib import suppress
 from functools import cache
+from itertools import dropwhile, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ LONGEST = 63  # bytes of an application_name; PostgreSQL cuts off the rest
 NOT_ASCII = 4  # bytes that PostgreSQL makes of each that isn't ASCII: \xc3
 
 POSTGRESQL = ("django.db.backends.postgresql", "django.contrib.gis.db.backends.postgis")
+SAYS = "application_name="  # a line of a service file; libpq takes no spaces around the sign
 OTHERS = ("dummy", "mysql", "oracle", "sqlite3")
 
 
@@ -117,12 +117,14 @@ def _of_service(service: str | None) -> str | None:
 
 
 def _in_file(file: Path, service: str) -> str | None:
-    parser = ConfigParser(interpolation=None, strict=False, delimiters=("=",), comment_prefixes=("#",))
+    """What the first section of this name says, or None; the first line that says it counts."""
     try:
-        parser.read(file)
-    except (NotParsed, UnicodeDecodeError):
+        lines = [line.strip() for line in file.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError):
         return None  # libpq says so as soon as somebody connects
-    return parser.get(service, "application_name", fallback=None)
+    after = dropwhile(lambda line: line != f"[{service}]", lines)
+    section = takewhile(lambda line: not line.startswith("["), islice(after, 1, None))
+    return next((line.removeprefix(SAYS) for line in section if line.startswith(SAYS)), None)
 
 
 def _of_server_options(options: str) -> str | None:
