@@ -40,10 +40,11 @@ from ..running.watchdog import watching
 from ..typed import applied_state, migrate_all_backwards, set_on
 from . import around, freshness
 from .foreseeing import Foreseeing, is_unknown, refused_by_backfills
-from .kept_triggers import put_triggers_back
+from .kept_triggers import counted_on, lost, put_triggers_back, refuse_lost
 from .states import (
     Plan,
     States,
+    name_before,
     reaches_others,
     rendered_before,
     state_without,
@@ -83,7 +84,7 @@ class MigrationExecutor(executor.MigrationExecutor):
                 self.recorder.ensure_schema()
                 freshness.mark_unfinished(self.connection)
             elif not fake:
-                put_triggers_back(self.connection, self.loader, run.report)
+                plan = self._keep_what_contracts_count_on(targets, plan, run)
             with (
                 around.in_one_ledger(self.connection, run),
                 around.saying_what_was_changed(run),
@@ -100,8 +101,19 @@ class MigrationExecutor(executor.MigrationExecutor):
                 freshness.mark_finished(self.connection)
         return state
 
+    def _keep_what_contracts_count_on(self, targets: Any, plan: Plan | None, run: Run) -> Plan | None:
+        """Their triggers, and the columns of these. On the way back nothing of it is missed."""
+        found = counted_on(self.connection, self.loader)
+        if gone := lost(self.connection, found):
+            plan = self.migration_plan(targets) if plan is None else plan
+            if not _is_back(plan) and (refusals := list(refuse_lost(gone))):
+                raise StepFailed("\n".join(refusals))
+            run.remarks += [one.text for one in gone if not one.stops]
+        put_triggers_back(self.connection, found, run.report)
+        return plan
+
     def _before_the_first(self, plan: Plan, run: Run, state: ProjectState | None) -> None:
-        if run.contract == "immediately" and not any(back for _, back in plan):
+        if run.contract == "immediately" and not _is_back(plan):
             loaded().finish_open(self.connection, run.report)
         self._refuse_foreseen(plan, state)
 
@@ -116,7 +128,8 @@ class MigrationExecutor(executor.MigrationExecutor):
 
     def refusals(self, plan: Plan) -> list[str]:
         """What is going to stop the plan, as far as that can be found before its first step."""
-        return self.foresee(plan).refusals
+        gone = [] if _is_back(plan) else lost(self.connection, counted_on(self.connection, self.loader))
+        return [*refuse_lost(gone), *self.foresee(plan).refusals]
 
     def foresee(self, plan: Plan, state: ProjectState | None = None) -> Foreseeing:
         """Asked about the plan, unless nothing in it has to be: its states take as long as applying them.
@@ -129,7 +142,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         has_plans = any(isinstance(one, Change | AlterField) for migration, _ in plan for one in unwrapped(migration))
         if not (has_plans or self.half_way or (plan and (foreseeing.of_stock or foreseeing.is_anything_left))):
             foreseeing.ahead.of_others += [str(migration) for migration, _ in plan if is_unknown(migration)]
-        elif any(back for _, back in plan):
+        elif _is_back(plan):
             self.before = rendered_before(self, plan)
             foreseeing.backwards(states_before(self, plan, self.before))
         else:
@@ -150,7 +163,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         """Django's; on the way forwards also with what was taken back half way, which isn't applied any more."""
         plan = super().migration_plan(targets, clean_start)
         applied = self.loader.applied_migrations
-        if clean_start or not applied or any(back for _, back in plan):
+        if clean_start or not applied or _is_back(plan):
             return plan
         if half_way := loaded().reversals.keys(self.connection):
             self.half_way |= half_way
@@ -239,10 +252,8 @@ class MigrationExecutor(executor.MigrationExecutor):
         if migration.atomic:
             yield
             return
-        reversals, key = loaded().reversals, (migration.app_label, migration.name)
-        parents = (parent.key for parent in self.loader.graph.node_map[key].parents)
-        back_to = next((name for label, name in sorted(parents) if label == migration.app_label), "zero")
-        reversals.begin(self.connection, migration, back_to=back_to)
+        reversals = loaded().reversals
+        reversals.begin(self.connection, migration, back_to=name_before(self.loader, migration))
         run = current_run()
         run.taken_back = []
         try:
@@ -314,6 +325,10 @@ class MigrationExecutor(executor.MigrationExecutor):
     def _record_backfills(self, migration: Migration) -> None:
         if any(isinstance(operation, Change) for operation in migration.operations):
             loaded().backfills.record(self.connection, migration.app_label, migration.name)
+
+
+def _is_back(plan: Plan) -> bool:
+    return any(back for _, back in plan)
 
 
 def install() -> None:

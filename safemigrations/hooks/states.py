@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
 from ..typed import applied_state, without_classes
@@ -13,6 +14,12 @@ from ..typed import applied_state, without_classes
 Plan = Sequence[tuple[Migration, bool]]
 States = Mapping[Migration, ProjectState]
 Keys = Collection[tuple[str, str]]
+
+
+def name_before(loader: MigrationLoader, migration: Migration) -> str:
+    """The name to which the app goes back without this migration."""
+    parents = (parent.key for parent in loader.graph.node_map[(migration.app_label, migration.name)].parents)
+    return next((name for label, name in sorted(parents) if label == migration.app_label), "zero")
 
 
 def states_along(executor: MigrationExecutor, plan: Plan) -> Iterator[tuple[Migration, ProjectState]]:

@@ -18,8 +18,9 @@ from safemigrations.contracts.judging import Judgement, judge, note
 from safemigrations.contracts.refusing import Refusing, listed
 from safemigrations.contracts.requirement import refusal
 from safemigrations.contracts.table import HOLDING, Contract, Status
-from safemigrations.errors import NotNow, to_type
+from safemigrations.errors import NotNow, StepFailed, to_type
 from safemigrations.hooks.executor import MigrationExecutor
+from safemigrations.hooks.kept_triggers import Lost, counted_on, lost, refuse_lost
 from safemigrations.inspecting.drift.touched import by_steps
 from safemigrations.inspecting.plan import as_text
 from safemigrations.inspecting.plan.facts import MigrationFacts, PlanFacts
@@ -43,6 +44,7 @@ class Contracting:
     def __init__(self, command: migrate.Command, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         self.command, self.connection, self.options = command, connection, options
         self.contracts: dict[int, Contract] = {}
+        self.lost: list[Lost] = []
 
     def run(self, report: Report) -> None:
         """Raises NotNow when the gate says no, after what may run has run."""
@@ -71,6 +73,8 @@ class Contracting:
         judgement = judge(self.connection, rows, forced=self.options["force"])
         runs = [self.contracts[row.number] for row in judgement.verdict.runs]
         self._say_what_goes(runs)
+        for text in self._lost_by(runs):
+            self._say(f"Would be refused: {text}")
         facts = self._say_what_they_do(runs)
         if judgement.verdict.waits:
             self._say(f"Not now:\n{self._refusing(judgement).text(judgement.verdict.waits)}")
@@ -97,6 +101,7 @@ class Contracting:
         self._refuse_what_makes_no_sense()
         reversals.refuse_contract(self.connection)
         executor = MigrationExecutor(self.connection)
+        self.lost = lost(self.connection, counted_on(self.connection, executor.loader))
         held = list(queue.rows(self.connection, status__in=HOLDING))
         label, name = self.options["app_label"] or "", self.options["migration_name"] or ""
         target = chosen.Target(executor.loader, held, label, name)
@@ -181,6 +186,8 @@ class Contracting:
     def _contract(self, judgement: Judgement, report: Report) -> None:
         runs = [self.contracts[row.number] for row in judgement.verdict.runs]
         self._require()
+        if refusals := self._lost_by(runs):
+            raise StepFailed("\n".join(refusals))
         self._say_what_goes(runs)
         if self.options["interactive"] and sys.stdin.isatty():  # elsewhere nobody could answer
             carrying_out.foresee(self.connection, report, runs)
@@ -192,6 +199,11 @@ class Contracting:
             warning.warn(self.command, self.connection, ahead, ask=" --contract")
         self._say(self.command.style.MIGRATE_HEADING("Running the contract:"))
         carrying_out.contract(self.connection, report, runs)
+
+    def _lost_by(self, runs: Sequence[Contract]) -> list[str]:
+        """What keeps these from running: columns that somebody has dropped."""
+        numbers = {contract.pk for contract in runs}
+        return list(refuse_lost(one for one in self.lost if one.number in numbers))
 
     def _verify(self, rows: Sequence[Row]) -> None:
         steps = [step for row in rows for step in self.contracts[row.number].steps]

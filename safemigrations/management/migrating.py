@@ -158,6 +158,8 @@ class Migrating:
         for row in left:
             failed = f" ({row.last_error.splitlines()[0]})" if row.last_error else ""
             command.stdout.write(f"  {row}{failed}")
+        for remark in current_run().remarks:
+            command.stdout.write(command.style.WARNING(remark))
         known = releases.names_known_to(self.connection)
         if any((row.app_label, row.migration) in known for row in left):
             contract = to_type("migrate --contract", self.connection.alias)

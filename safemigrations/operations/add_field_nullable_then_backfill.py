@@ -25,7 +25,8 @@ from ..plans.defaults import DefaultKind
 from ..plans.expressions import refuse_many
 from ..plans.foreign_key import ForeignKey
 from ..plans.not_null import not_null
-from ..plans.steps import Plan, Together
+from ..plans.steps import Plan
+from ..plans.triggers import Kept
 from .add_field_with_default import field_with_default, has_column
 from .base import FILLS, Change, Situation
 from .filling import Answer, Filling, is_function, path_of, row_function
@@ -138,8 +139,8 @@ class AddFieldNullableThenBackfill(Change, AddField):
             *column.check(),
         )
 
-    def triggers(self, at: Situation) -> tuple[Together, ...]:
-        return self._filling(at).triggers()
+    def kept(self, at: Situation) -> tuple[Kept, ...]:
+        return self._filling(at).kept(adds=True)
 
     def _foreign_key(self, column: Column) -> Plan:
         """Before rows are filled, as a parent may be deleted meanwhile. After its index, which finds the rows of a

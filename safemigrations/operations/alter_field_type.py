@@ -34,7 +34,8 @@ from ..plans.casts import Cast, cast, cut_off, numeric_of_both, parse
 from ..plans.claims import Claim, Claims
 from ..plans.column import Column
 from ..plans.new_type import Exchange, Retyped
-from ..plans.steps import Plan, Together
+from ..plans.steps import Plan
+from ..plans.triggers import Kept
 from ..plans.two_names import TwoNames
 from ..plans.two_parents import TwoParents
 from ..plans.two_types import TwoTypes
@@ -163,13 +164,13 @@ class ExpandAlterField(Change, AlterField):
         exchanged = self._exchange(at, self._change(at)).columns
         return tuple(carried(column.old, column.new, column.forth.or_null) for column in exchanged)
 
-    def triggers(self, at: Situation) -> tuple[Together, ...]:
+    def kept(self, at: Situation) -> tuple[Kept, ...]:
         if columns := self._two_columns(at):
-            return (columns.trigger,)
+            return (columns.kept,)
         if self.field.many_to_many:
             return ()
         change = self._change(at)
-        return () if change.narrows else self._exchange(at, change).triggers
+        return () if change.narrows else self._exchange(at, change).kept
 
     def contract(self, at: Situation) -> Plan:
         if columns := self._two_columns(at):

@@ -24,7 +24,8 @@ from ..data import Data
 from ..errors import NeedsAutocommit
 from ..plans.carried import Carried, Renamed
 from ..plans.claims import Claim, Claims
-from ..plans.steps import Backfill, Plan, Proof, Statement, Step, Together, reverse
+from ..plans.steps import Backfill, Plan, Proof, Statement, Step, reverse
+from ..plans.triggers import Kept
 from ..running.at_once import contracts_at_once
 from ..running.preview import lines_of, preview
 from ..running.run import Report, Run, current_run
@@ -115,7 +116,7 @@ class Change(SeparateDatabaseAndState):
     def contract(self, at: Situation) -> Plan:
         return ()
 
-    def triggers(self, at: Situation) -> tuple[Together, ...]:
+    def kept(self, at: Situation) -> tuple[Kept, ...]:
         """The triggers that must exist from the expand to the contract."""
         return ()
 

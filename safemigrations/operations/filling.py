@@ -16,7 +16,7 @@ from ..data import Data
 from ..plans.column import Column
 from ..plans.expressions import row_expression
 from ..plans.steps import Backfill, Plan, Proof, RowFunction, Statement, Together
-from ..plans.triggers import fill_null, unmark_on_update
+from ..plans.triggers import Kept, fill_null, unmark_on_update
 from ..postgres.columns import column_exists, column_missing, column_not_null
 from ..postgres.lock import Lock
 from ..postgres.names import Name, temporary_name
@@ -92,6 +92,9 @@ class Filling(Data):
         may_fail = is_expression(self.meanwhile)
         fill = fill_null(self.column, value, on_update=self.on_update, marker=marker, may_fail=may_fail)
         return (fill, unmark_on_update(self.column, marker))
+
+    def kept(self, *, adds: bool) -> tuple[Kept, ...]:
+        return tuple(Kept(trigger, self.column, adds=adds) for trigger in self.triggers())
 
     def drop_triggers(self) -> Plan:
         return tuple(step for trigger in self.triggers() for step in trigger.undo)

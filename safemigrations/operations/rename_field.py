@@ -33,7 +33,8 @@ from django.db.models import Field
 from ..plans import old_table_name
 from ..plans.carried import Carried, Renamed
 from ..plans.column import Column, bound
-from ..plans.steps import Plan, Together
+from ..plans.steps import Plan
+from ..plans.triggers import Kept
 from ..plans.two_names import TwoNames
 from ..typed import field_of, set_on
 from .alter_unique_together import sets_of
@@ -105,8 +106,8 @@ class ExpandRename(Change, RenameField):
         names = self._names(at)
         return () if self._has_same_column(at) else (names.carried,)
 
-    def triggers(self, at: Situation) -> tuple[Together, ...]:
-        return () if self._has_same_column(at) else (self._names(at).trigger,)
+    def kept(self, at: Situation) -> tuple[Kept, ...]:
+        return () if self._has_same_column(at) else (self._names(at).kept,)
 
     def contract(self, at: Situation) -> Plan:
         if tables := self._tables(at):

@@ -23,7 +23,8 @@ from ..plans.column import Column
 from ..plans.defaults import DefaultKind
 from ..plans.expressions import refuse_many
 from ..plans.not_null import not_null
-from ..plans.steps import Plan, Proof, Together
+from ..plans.steps import Plan, Proof
+from ..plans.triggers import Kept
 from .add_field_with_default import field_with_default
 from .alteration import Alteration, refuse_besides
 from .backfill import Backfill
@@ -134,8 +135,8 @@ class SetNotNullLater(Change, AlterField):
             *filling.filled_proof(f"{self.model_name}.{self.name}"),
         )
 
-    def triggers(self, at: Situation) -> tuple[Together, ...]:
-        return self._filling(at).triggers() if self.fills else ()
+    def kept(self, at: Situation) -> tuple[Kept, ...]:
+        return self._filling(at).kept(adds=False) if self.fills else ()
 
     def contract(self, at: Situation) -> Plan:
         column = self._column(at)

@@ -39,7 +39,7 @@ from .takeover import (
     rename_not_null,
     try_types,
 )
-from .triggers import drop_of, sync_new_type
+from .triggers import Kept, drop_of, sync_new_type
 
 FK_ANEW = "_fk"  # BaseDatabaseSchemaEditor._alter_field() gives it to a foreign key that it makes again
 
@@ -87,9 +87,9 @@ class Exchange(Data):
         return (*self.proofs(), *self.begin(), *self.prepare(), self.exchange())
 
     @property
-    def triggers(self) -> tuple[Together, ...]:
+    def kept(self) -> tuple[Kept, ...]:
         """From the exchange on the former originals are the twins."""
-        return tuple(sync_new_type(twin.successor, twin.former, twin.back) for twin in self.twins)
+        return tuple(Kept(_follow(twin), twin.successor, twin.former, adds=False) for twin in self.twins)
 
     def contract(self) -> Plan:
         """The former originals go. On the way back they are made again as twins, and all is as before the contract."""
@@ -170,9 +170,14 @@ class Exchange(Data):
             yield from _exchange_names(twin)
         for twin in twins:
             yield from _rename_foreign_key(twin, FK_SUFFIX if self.backwards else FK_ANEW)
-        for trigger in self.triggers:
+        for trigger in map(_follow, self.twins):
             yield from trigger.statements
         yield forget_plans(tables)
+
+
+def _follow(twin: Twin) -> Together:
+    """The trigger that keeps the former original what the new column is."""
+    return sync_new_type(twin.successor, twin.former, twin.back)
 
 
 def _let_go(twin: Twin) -> Iterator[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..data import Data
 from ..postgres.lock import Lock
 from ..postgres.names import LAST, Name, temporary_name
 from ..postgres.probe import NEVER
@@ -281,6 +282,15 @@ def sync_new_type(original: Column, twin: Column, cast: Cast) -> Together:
         body=f"NEW.{twin.quoted} := {value};",
         original=original,
     )
+
+
+class Kept(Data):
+    """A trigger that has to be there from the expand to the contract, and the columns that it is about."""
+
+    trigger: Together
+    column: Column  # the one that the new release uses
+    former: Column | None = None  # the one that the contract drops
+    adds: bool = True  # does the migration add `column`?
 
 
 def makes_trigger(step: Step) -> bool:

@@ -29,7 +29,7 @@ from .column import Column
 from .copies import CopyIndexes, MoveAdditions
 from .foreign_key import ForeignKey
 from .steps import Backfill, Plan, Proof, Together
-from .triggers import drop_of, sync_two_names
+from .triggers import Kept, drop_of, sync_two_names
 
 
 def there_already(column: Column) -> str:
@@ -82,6 +82,10 @@ class TwoNames(Data):
     def trigger(self) -> Together:
         default = f"CAST({self._default} AS {self.twin.type})" if self._default else ""
         return sync_two_names(self.original, self.twin, default=default)
+
+    @property
+    def kept(self) -> Kept:
+        return Kept(self.trigger, self.twin, self.original)
 
     @property
     def _default(self) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from ..data import Data
 from .carried import Carried
 from .foreign_key import ForeignKey
-from .steps import Plan, Together
+from .steps import Plan
+from .triggers import Kept
 from .two_types import TwoTypes
 
 
@@ -25,8 +26,8 @@ class TwoParents(Data):
         return self.columns.contract_label
 
     @property
-    def trigger(self) -> Together:
-        return self.columns.trigger
+    def kept(self) -> Kept:
+        return self.columns.kept
 
     @property
     def carried(self) -> Carried:

@@ -33,7 +33,7 @@ from .indexes import BuildIndex
 from .not_null import not_null
 from .steps import Backfill, Plan, Proof, Together
 from .takeover import carry, drop_leftovers, exchange_checks, exchange_indexes, move_default, name_not_null, try_types
-from .triggers import conversion, conversion_name, drop_of, sync_two_types
+from .triggers import Kept, conversion, conversion_name, drop_of, sync_two_types
 from .two_names import there_already
 
 
@@ -283,6 +283,10 @@ class TwoTypes(Data):
     @property
     def trigger(self) -> Together:
         return self._conversion.trigger
+
+    @property
+    def kept(self) -> Kept:
+        return Kept(self.trigger, self.new, self.old)
 
     @property
     def carried(self) -> Carried:

@@ -152,6 +152,7 @@ class Run(Data, frozen=False):
     state: ProjectState | None = None  # to which its migrations led
     own_tables: set[tuple[str, str | None, str]] = field(default_factory=set)  # alias, schema, name of those found
     keeps_digests: bool = True  # a test database is made too often, and nobody asks it later
+    remarks: list[str] = field(default_factory=list)  # what else to say of what is left for the contract
     before: Callable[[Ahead], None] = nothing_before  # told what a run that isn't the first is going to do
 
     def is_alone(self, app_label: str, *models: str) -> bool:

@@ -14,6 +14,7 @@ from django.db.migrations import Migration, RunPython, RunSQL
 from ...contracts import queue, reversals
 from ...contracts.table import HOLDING
 from ...data import Data
+from ...hooks.kept_triggers import Lost
 from ...plans import claims
 from ...plans.claims import Claim
 from ...plans.steps import Plan, nested, tables_of
@@ -32,6 +33,7 @@ class Explained(Data):
     tables: set[Name]
     texts: list[str]
     half_way_back: Sequence[reversals.Reversal] = ()
+    lost: Sequence[Lost] = ()  # columns that somebody has dropped
     is_complete: bool = True  # False where this role may not read it
 
     def is_held(self, line: Line) -> bool:
@@ -40,9 +42,13 @@ class Explained(Data):
 
     def as_needed(self, line: Line) -> Line:
         """The line with its repair. A missing column whose values an open contract needs isn't just added again."""
-        if line.kind != "column_missing" or not self.is_held(line):
+        if line.kind != "column_missing" or not self.is_held(line) or not self._is_added_again(line):
             return line
         return replace(line, text=f"{line.text}, which {_NEEDED}", repair=(f"-- {_AGAIN}",))
+
+    def _is_added_again(self, line: Line) -> bool:
+        """By the migration; not where that only works on a column of before."""
+        return all(one.is_added for one in self.lost if one.place == (line.table.raw, line.name))
 
     def _is_spelled(self, name: str) -> bool:
         """Does a step contain the name? Some steps find an index or a constraint by a list of possible names."""
@@ -72,8 +78,8 @@ def _claims_of(line: Line) -> Iterator[Claim]:
         yield claims.table(table)
 
 
-def explained(connection: BaseDatabaseWrapper) -> Explained:
-    found = Explained(set(), set(), set(), [], reversals.begun(connection))
+def explained(connection: BaseDatabaseWrapper, gone: Sequence[Lost] = ()) -> Explained:
+    found = Explained(set(), set(), set(), [], reversals.begun(connection), gone)
     for row in queue.rows(connection, status__in=HOLDING):
         _hold(found, from_json(row.plan), row.plan)  # nothing of it is run, so its signature doesn't matter
     for backfill in progress.rows(connection, status__in=progress.UNFINISHED):

@@ -12,6 +12,7 @@ from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
+from ...hooks.kept_triggers import Lost, counted_on, lost
 from ...postgres.names import Name
 from ...running.session import Session
 from ...typed import applied_state
@@ -65,6 +66,10 @@ class Inspection:
         """The migrations that are applied, and that this code has."""
         nodes = self.loader.graph.nodes
         return (nodes[key] for key in nodes if key in self.loader.applied_migrations)
+
+    def lost(self) -> list[Lost]:
+        """The columns on which open contracts count, and that are gone."""
+        return lost(self.connection, counted_on(self.connection, self.loader))
 
     def note(self, text: str) -> None:
         if text not in self.notes:

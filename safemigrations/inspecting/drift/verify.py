@@ -48,7 +48,7 @@ def find(inspection: Inspection, ignore: Sequence[str] = ()) -> Drift:
 
 def _known(inspection: Inspection) -> Explained:
     try:
-        return explained(inspection.connection)
+        return explained(inspection.connection, inspection.lost() if inspection.tables is None else ())
     except (DatabaseError, StepFailed) as error:
         raise_lost(error)
         inspection.note(
@@ -67,6 +67,13 @@ def _first_line(error: Exception) -> str:
 def of_ways_back(inspection: Inspection, known: Explained) -> Iterator[Line]:
     for one in known.half_way_back if inspection.tables is None else ():
         yield Line("half_way_back", Name.of(str(one)), "", one.explanation)
+
+
+def of_lost_columns(inspection: Inspection, known: Explained) -> Iterator[Line]:
+    """Those that only the old release needs; `of_tables` finds the others."""
+    for one in known.lost:
+        if not one.stops and inspection.is_about(one.table):
+            yield Line("column_missing", one.table, one.column, one.text)
 
 
 def of_anything(inspection: Inspection, known: Explained) -> Iterator[Line]:
@@ -111,6 +118,7 @@ def of_files(inspection: Inspection, known: Explained) -> Iterator[Line]:
 SOURCES: list[Callable[[Inspection, Explained], Iterator[Line]]] = [
     of_ways_back,
     of_tables,
+    of_lost_columns,
     of_anything,
     of_contracts,
     of_files,
