@@ -45,10 +45,11 @@ def test_a_column_that_a_stopped_run_left_is_nobody_elses(books):
     assert refused.error == (
         "shop_book has the trigger zzz_safemig_3_shop_book_sheets_sync, which is about pages and sheets. A run of "
         "migrate that was stopped half way has left it, and the migration that it belongs to isn't part of this run, "
-        "or was edited. Nothing was changed. Either migrate to that migration, as it was, and unapply it. Or "
-        'type: DROP TRIGGER "zzz_safemig_3_shop_book_sheets_sync" ON "public"."shop_book"; DROP FUNCTION '
-        '"safemig_shop_book.sheets.sync"(); and drop the column that it added, if it added one. python manage.py '
-        "safemigrations verify shows what else is left. Then run the same command again."
+        "or was edited. Nothing was changed. Either migrate to that migration, as it was, and unapply it. Or, "
+        "where python manage.py safemigrations verify says that it is left over, type: DROP TRIGGER "
+        '"zzz_safemig_3_shop_book_sheets_sync" ON "public"."shop_book"; DROP FUNCTION '
+        '"safemig_shop_book.sheets.sync"(); and drop the column that it added, if it added one. Then run the same '
+        "command again."
     )
     books.assert_unchanged(before)
     books.sql('DROP TRIGGER "zzz_safemig_3_shop_book_sheets_sync" ON shop_book')

@@ -59,6 +59,42 @@ def test_what_is_left_over_and_what_waits_for_long(shop, connect):
     ]
 
 
+@pytest.mark.parametrize(
+    ("harm", "lacks"),
+    [
+        ("DROP TABLE safemigrations_contract", "is missing"),
+        ("DELETE FROM safemigrations_contract", "has no row of shop.0002_order_total"),
+    ],
+)
+def test_what_an_open_contract_may_need_is_not_left_over(shop, connect, harm, lacks):
+    """A restore has left out the table that says what it is for, or its rows."""
+    shop.write_models("shop", ORDER.replace("Integer", "BigInteger"))
+    shop.manage("makemigrations", "shop", "--name", "order_total").check()
+    shop.manage("migrate").check()
+    connect().execute(f"{harm}; ALTER TABLE shop_order ADD safemig_note text")
+    said = shop.manage("safemigrations", "verify")
+    assert said.lines == [
+        (
+            f"safemigrations_contract: the table {lacks}, and nobody else knows whether the contract of "
+            "shop.0002_order_total has run. It may still need safemig_total_old, "
+            "zzz_safemig_5_shop_order_safemig_total_old_follow"
+        ),
+        (
+            "  -- Restore its rows from the backup. Or take the migration back and apply it again: python manage.py "
+            "migrate shop 0001_initial and python manage.py migrate;"
+        ),
+        "public.shop_order: column safemig_note is left over: nothing needs it any more",
+        f'  {OPEN}ALTER TABLE public.shop_order DROP COLUMN "safemig_note"; COMMIT;',
+    ]
+    connect().execute("ALTER TABLE shop_order DROP safemig_note")
+    shop.manage("migrate", "shop", "0001").check()
+    shop.manage("migrate").check()
+    shop.manage("safemigrations", "verify").check()
+    shop.manage("migrate", "--contract", "--noinput").check()
+    connect().execute("ALTER TABLE shop_order ADD safemig_total_old integer")
+    assert "column safemig_total_old is left over" in shop.manage("safemigrations", "verify").stdout
+
+
 def test_a_column_that_an_open_contract_needs_is_missed(shop, connect):
     """Adding it would not be enough: it is kept equal to another one, and filled from that."""
     shop.write_models("shop", ORDER.replace("total", "amount"))

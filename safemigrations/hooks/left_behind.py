@@ -77,8 +77,8 @@ class LeftBehind:
         return (
             f"{one.table} has the trigger {one.name}, which is about {columns}. A run of migrate that was stopped half "
             "way has left it, and the migration that it belongs to isn't part of this run, or was edited. Nothing was "
-            "changed. Either migrate to that migration, as it was, and unapply it. Or type: DROP TRIGGER "
+            "changed. Either migrate to that migration, as it was, and unapply it. Or, where "
+            f"{to_type('safemigrations verify', self.connection.alias)} says that it is left over, type: DROP TRIGGER "
             f"{Name.of(one.name)} ON {table}; DROP FUNCTION {one.function}; and drop the column that it added, if it "
-            f"added one. {to_type('safemigrations verify', self.connection.alias)} shows what else is left. Then run "
-            "the same command again."
+            "added one. Then run the same command again."
         )

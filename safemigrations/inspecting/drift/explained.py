@@ -18,7 +18,7 @@ from ...hooks.kept_triggers import Lost
 from ...plans import claims
 from ...plans.claims import Claim
 from ...plans.steps import Plan, nested, tables_of
-from ...plans.stored import from_json
+from ...plans.stored import from_json, to_json
 from ...postgres.names import COPY, Name
 from ...running.backfill import progress
 from ...running.backfill.table import columns_set
@@ -78,14 +78,21 @@ def _claims_of(line: Line) -> Iterator[Claim]:
         yield claims.table(table)
 
 
-def explained(connection: BaseDatabaseWrapper, gone: Sequence[Lost] = ()) -> Explained:
-    found = Explained(set(), set(), set(), [], reversals.begun(connection), gone)
+def explained(connection: BaseDatabaseWrapper) -> Explained:
+    found = Explained(set(), set(), set(), [], reversals.begun(connection))
     for row in queue.rows(connection, status__in=HOLDING):
         _hold(found, from_json(row.plan), row.plan)  # nothing of it is run, so its signature doesn't matter
     for backfill in progress.rows(connection, status__in=progress.UNFINISHED):
         step = backfill.backfill
         found.held.update(claims.column(step.table, name) for name in columns_set(step))
         _hold(found, (step,), backfill.step)
+    return found
+
+
+def told_by(plan: Plan) -> Explained:
+    """What this plan holds, frees and mentions."""
+    found = Explained(set(), set(), set(), [])
+    _hold(found, plan, to_json(plan))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from django.db import DatabaseError
 from django.utils.timezone import now
@@ -23,6 +24,7 @@ from .inspection import Inspection
 from .left_over import left_overs
 from .line import Line
 from .tables import of_tables
+from .without_row import with_their_migrations
 
 
 class Drift(Data):
@@ -48,7 +50,8 @@ def find(inspection: Inspection, ignore: Sequence[str] = ()) -> Drift:
 
 def _known(inspection: Inspection) -> Explained:
     try:
-        return explained(inspection.connection, inspection.lost() if inspection.tables is None else ())
+        known = explained(inspection.connection)
+        return replace(known, lost=inspection.lost()) if inspection.tables is None else known
     except (DatabaseError, StepFailed) as error:
         raise_lost(error)
         inspection.note(
@@ -87,7 +90,7 @@ def of_anything(inspection: Inspection, known: Explained) -> Iterator[Line]:
     if inspection.is_whole:
         found.append(not_valid_constraints(inspection.session))
     if known.is_complete:  # else what is needed would look as if it were left over
-        found.append(left_overs(inspection.session, known))
+        found.append(with_their_migrations(inspection, left_overs(inspection.session, known)))
     yield from (line for lines in found for line in lines if inspection.is_about(line.table))
 
 
