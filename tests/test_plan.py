@@ -30,6 +30,7 @@ from safemigrations.operations import DeleteModelLater, RemoveFieldLater
 from safemigrations.plans.work import Work
 from safemigrations.postgres.lock import Lock
 from tests.cases import CASES, LABEL
+from tests.contention import until
 from tests.lock_modes import bare, locks_of
 from tests.project import Project
 from tests.representatives import classes_of_operations, representatives
@@ -306,6 +307,19 @@ def test_who_would_be_waited_for_is_named(shop, connect):
             pass
     assert len(named) == 1
     assert named[0].startswith(f"pid {reader.info.backend_pid} (gunicorn, idle in transaction for ")
+    assert plan(shop)[0]["in_the_way"] == []
+
+
+def test_who_reads_rows_as_they_were_is_named_where_a_type_changes(shop, connect):
+    release(shop, BEFORE.replace("IntegerField", "BigIntegerField"), "bigger")
+    reader = connect()
+    reader.execute("SET application_name = 'report'")
+    reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    reader.execute("SELECT count(*) FROM django_migrations")
+    until(lambda: plan(shop)[0]["in_the_way"])  # it counts from its second second on
+    (named,) = plan(shop)[0]["in_the_way"]
+    assert named.startswith(f"pid {reader.info.backend_pid} (report, idle in transaction for ")
+    reader.execute("ROLLBACK")
     assert plan(shop)[0]["in_the_way"] == []
 
 

@@ -76,6 +76,7 @@ class StepFacts(Data):
     is_done: bool = False  # did a run that was stopped do it?
     kind: str = ""  # the class of a step of ours
     is_asked: bool = False  # it changes nothing, and asks the catalog alone
+    for_newer_snapshots: bool = False  # does it wait until each transaction has ended that reads rows as they were?
 
     @property
     def waits(self) -> Waits:

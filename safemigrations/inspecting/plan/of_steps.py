@@ -9,7 +9,7 @@ from dataclasses import replace
 from django.db import DatabaseError, transaction
 
 from ...plans.indexes import BuildIndex
-from ...plans.steps import Backfill, Plan, Proof, Question, Step
+from ...plans.steps import Backfill, Plan, Proof, Question, Step, Together
 from ...plans.work import Work, locks_of, table_of, work_of
 from ...running.lost import raise_lost
 from ...running.preview import preview
@@ -62,6 +62,8 @@ class OfSteps:
         asks = isinstance(step, Proof) and work is Work.INSTANT
         kind = type(step).__name__
         facts = StepFacts(step.why, step.statements, locks, work, table, is_done=is_done, kind=kind, is_asked=asks)
+        if isinstance(step, Together):
+            facts = replace(facts, for_newer_snapshots=step.for_newer_snapshots)
         if isinstance(step, Question):
             return replace(facts, work=Work.UNKNOWN, note=LATER)
         if not work.grows or is_done:

@@ -41,7 +41,8 @@ def _stronger(first: Lock, second: Lock) -> Lock:
 
 
 def _waits_for_snapshots(step: StepFacts) -> bool:
-    return not step.is_done and (step.work is Work.BUILDS or any("CONCURRENTLY" in sql for sql in step.statements))
+    builds = step.work is Work.BUILDS or any("CONCURRENTLY" in sql for sql in step.statements)
+    return not step.is_done and (builds or step.for_newer_snapshots)
 
 
 def _said(blocker: Blocker) -> str:
