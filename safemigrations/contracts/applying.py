@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..running import ledger
 from ..running.asking import Asking
 from ..running.backfill import progress as backfills
+from ..running.report import ConsoleReport
 from ..running.runner import Runner
 from ..running.session import Session
 from . import acts, carrying_out, queue, releases, reversals, unfinished
@@ -12,6 +13,7 @@ from .finishing import finish_open
 
 __all__ = [
     "Asking",
+    "ConsoleReport",
     "Runner",
     "Session",
     "acts",

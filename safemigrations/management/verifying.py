@@ -18,9 +18,8 @@ AT_MOST = 4  # differences
 
 
 def verify_run(command: BaseCommand, connection: BaseDatabaseWrapper, run: Run, verbosity: int) -> None:
-    """Print nothing if nothing was touched, as on a fresh database."""
-    state = run.state
-    if state and run.touched:
+    """`run` has touched tables."""
+    if state := run.state:
         verify(command, connection, verbosity, lambda: by_migrations(connection, state, run.touched))
 
 
