@@ -51,12 +51,15 @@ class Refusing:
 
     def __init__(self, created: Collection[tuple[str, str]] = ()) -> None:
         self.run, self.holders = Rollout(created=set(created)), list[Holder]()
+        self.last: Iterator[Holder] = iter(())  # what the last migration leaves, if another one follows
 
     def refused(self, migration: Migration, state: ProjectState) -> Iterator[Said]:
         """The operations of a migration that migrate refuses, each with the reason.
 
         `state`, the one before the migration, isn't changed.
         """
+        with contextlib.suppress(NeedsServer, InvalidBasesError):
+            self.holders += self.last
         self.run.created |= created_by(migration, self.run.created)
         self.run.freed = {claim for holder in self.holders for claim in holder.frees}
         connection = _home(migration, state)
@@ -72,7 +75,7 @@ class Refusing:
         if not found and (clash := conflict(placed, self.run, self.holders)):
             found.append((clash.operation, clash.explain(placed.connection)))
         if not found:
-            self.holders += left_by(placed, self.run)
+            self.last = left_by(placed, self.run)
         yield from found
 
 
