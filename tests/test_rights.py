@@ -11,7 +11,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from safemigrations.contracts.table import Contract
-from safemigrations.plans.steps import Together
+from safemigrations.plans.steps import Backfill, Together
+from safemigrations.postgres.lock import Lock
 from safemigrations.running.rights import Rights
 from safemigrations.running.session import Session
 from safemigrations.running.storage import ensure_table
@@ -128,6 +129,23 @@ def test_a_contract_is_refused_before_its_first_step(poor, dsn):
     refused = project.manage("migrate", "--contract", "--noinput")
     assert (refused.returncode, refused.stderr.count("only its owner may alter it. Nothing was changed.")) == (1, 1)
     assert catalog(project) == before
+
+
+def test_the_owner_may_lack_what_fills_rows_and_makes_triggers(database, other_connection):
+    """As of a log that nobody is to change."""
+    other_connection.execute("CREATE TABLE item (size int); ALTER TABLE item OWNER TO pg_monitor")
+    other_connection.execute("REVOKE ALL ON item FROM pg_monitor; GRANT INSERT, SELECT (size) ON item TO pg_monitor")
+    fill = Backfill(why="fill it", table='"item"', key=('"size"',), guard="TRUE", assign='"size" = 1')
+    trigger = Together(why="keep it", sql=("CREATE OR REPLACE TRIGGER ...",), locks={'"item"': Lock.ACCESS_EXCLUSIVE})
+    with database.cursor() as cursor:
+        cursor.execute("SET ROLE pg_monitor")
+    for step, lacks in ((fill, "UPDATE"), (trigger, "TRIGGER")):
+        grant = f'GRANT {lacks} ON "item" TO "pg_monitor"'
+        assert list(Rights(Session(database)).lacking(step)) == [
+            f"The role pg_monitor lacks {lacks} on the table item. Nothing was changed. Let its owner type: {grant}"
+        ]
+        other_connection.execute(grant)
+        assert list(Rights(Session(database)).lacking(step)) == []
 
 
 def test_what_a_step_names_belongs_to_another_role(database, other_connection):

@@ -56,6 +56,19 @@ def owner_of_another(table: str) -> str:
     )
 
 
+def privileges_lacking(table: str, needed: Iterable[str]) -> str:
+    """The current role, and which of these privileges it lacks on the table, as in GRANT; an owner may lack some, too.
+
+    One on a single column counts: nobody knows yet which columns are meant.
+    """
+    may = f"CASE what WHEN 'TRIGGER' THEN has_table_privilege({regclass(table)}, what)"
+    return (
+        "SELECT current_user::text, string_agg(what, ', ' ORDER BY what)"
+        f" FROM unnest(ARRAY[{literals(needed)}]) AS what WHERE {regclass(table)} IS NOT NULL"
+        f" AND NOT {may} ELSE has_any_column_privilege({regclass(table)}, what) END HAVING count(*) > 0"
+    )
+
+
 def function_of_another(signature: str) -> str:
     """The function, the current role, and the owner of the function, where the one isn't a member of the other."""
     return (

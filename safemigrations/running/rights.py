@@ -1,6 +1,7 @@
 """Finds rights that a plan needs and the role lacks, before its first step.
 
-Only the owner of a table may alter it. Who makes an index, a function or a view needs CREATE on its schema.
+Only the owner of a table may alter it. Who makes an index, a function or a view needs CREATE on its schema. And the
+owner may have revoked from himself what it takes to fill rows and to make a trigger.
 https://www.postgresql.org/docs/current/ddl-priv.html
 """
 
@@ -13,7 +14,8 @@ from typing import Any
 from ..errors import StepFailed
 from ..plans.claims import Kind
 from ..plans.indexes import AddUnique, BuildIndex, DropIndex
-from ..plans.steps import Online, Question, Statement, Step, Together
+from ..plans.steps import Backfill, Online, Question, Statement, Step, Together, tables_of
+from ..plans.triggers import makes_trigger
 from ..postgres.names import Name
 from ..postgres.privileges import (
     closed_schema,
@@ -21,6 +23,7 @@ from ..postgres.privileges import (
     function_of_another,
     own_tables_of_another,
     owner_of_another,
+    privileges_lacking,
 )
 from .session import Session
 
@@ -48,6 +51,8 @@ class Rights:
         owned = _altered(step) if isinstance(step, OF_OWNERS) else ()
         lacking = [_not_owned(table, *row) for table in owned for row in self._rows(owner_of_another(table))]
         lacking += [_closed(*row) for name in _made_beside(step) for row in self._rows(closed_schema(name))]
+        for table, needed in _used(step):
+            lacking += [_not_granted(table, *row) for row in self._rows(privileges_lacking(table, needed))]
         lacking += [_not_its_function(*row) for name in _dropped(step) for row in self._rows(function_of_another(name))]
         if lacking and step.is_needed(self.session):
             yield from lacking
@@ -82,6 +87,14 @@ def _altered(step: Step) -> dict[str, None]:
     return dict.fromkeys([*sorted(claimed), *filter(None, [getattr(step, "table", "")]), *named])
 
 
+def _used(step: Step) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The tables on which even their owner needs privileges, with these."""
+    if isinstance(step, Backfill):
+        yield step.table, ("SELECT", "UPDATE")
+    elif makes_trigger(step):
+        yield from ((table, ("TRIGGER",)) for table in tables_of(step))
+
+
 def _dropped(step: Step) -> Iterator[str]:
     """Functions of triggers, which have no arguments."""
     yield from (found for sql in step.statements for found in re.findall(DROPS_FUNCTION, sql))
@@ -106,6 +119,13 @@ def _not_owned(table: str, role: str, owner: str) -> str:
         f"The table {Name(table).raw} belongs to the role {owner}, which {role} isn't a member of, and only its owner "
         f"may alter it. Nothing was changed. Migrate as {owner}, or let an administrator type: "
         f"GRANT {Name.of(owner)} TO {Name.of(role)}"
+    )
+
+
+def _not_granted(table: str, role: str, lacks: str) -> str:
+    return (
+        f"The role {role} lacks {lacks} on the table {Name(table).raw}. Nothing was changed. Let its owner type: GRANT "
+        f"{lacks} ON {table} TO {Name.of(role)}"
     )
 
 
