@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
-from inspect import signature
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Literal
@@ -349,6 +348,6 @@ READERS: list[Callable[[], Any]] = [
     if type(value) is FunctionType  # isinstance() would load the settings
     and value.__module__ == __name__
     and not name.startswith("_")
-    and not signature(value).parameters
+    and not value.__code__.co_argcount
 ]
 KEYS = {read.__name__.upper() for read in READERS}

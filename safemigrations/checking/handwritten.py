@@ -23,12 +23,12 @@ from .source import Source
 
 Said = Hazard | NotUnderstood
 BY_HAND = migrations.RunSQL | migrations.RunPython | migrations.SeparateDatabaseAndState
-NO_WAY_BACK = Hazard(
+NO_WAY_BACK = (
     "safemigrations.W305",
     "RunPython has no reverse_code: nobody can go back behind this migration.",
     "Add reverse_code. Where there is nothing to take back: migrations.RunPython.noop.",
 )
-NOTHING = Hazard(
+NOTHING = (
     "safemigrations.I309",
     "RunPython.noop does nothing when the migration is applied, and nothing on the way back.",
     "Take the operation out, or write in its place what was meant.",
@@ -87,10 +87,10 @@ class Handwritten:
     def _python(self, operation: migrations.RunPython) -> Iterator[Said]:
         if operation.code is migrations.RunPython.noop:
             if operation.reverse_code in (None, migrations.RunPython.noop):
-                yield NOTHING
+                yield Hazard(*NOTHING)
             return
         if operation.reverse_code is None:
-            yield NO_WAY_BACK
+            yield Hazard(*NO_WAY_BACK)
         for module, said in reader.read(operation.code, self.scene, lambda text: read_sql(text, self.scene)):
             elsewhere = module is not None and module.source.module != self.source.module
             yield replace(said, file=module.source.name) if module and elsewhere else said

@@ -7,11 +7,11 @@ two, would take what is there for its own work: it would find a column, or a tri
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..contracts import loaded
+from ..data import Data
 from ..errors import to_type
 from ..plans.claims import Claim, Kind
 from ..plans.steps import Step, nested
@@ -20,7 +20,7 @@ from ..postgres.left_over import triggers
 from ..postgres.names import Name
 
 
-class Trigger(NamedTuple):
+class Trigger(Data):
     """As postgres/left_over.py finds it; `columns` are those that its function reads or writes."""
 
     schema: str

@@ -8,8 +8,10 @@ table is rolled back, so nobody ever sees it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import replace
+from typing import Any, ClassVar
 
+from ..data import Data
 from ..errors import StepFailed
 from ..postgres.columns import column_exists
 from ..postgres.constraints import (
@@ -29,7 +31,7 @@ from .steps import Database, Online, Plan, Question, Statement, Step, Together, 
 SHAPE = Name.of(f"{PREFIX}shape")  # a table that no other session ever sees
 
 
-class Index(NamedTuple):
+class Index(Data):
     """What indexes_of_columns() finds."""
 
     name: str
@@ -38,7 +40,7 @@ class Index(NamedTuple):
     definition: str
 
 
-class Check(NamedTuple):
+class Check(Data):
     """What checks_of_columns() finds."""
 
     name: str
@@ -273,7 +275,7 @@ def _indexes_renamed(database: Database, table: str, twins: Mapping[str, str]) -
     found = [index for index in _indexes(database, table, [*twins]) if index.name not in both]
     create = [_index_of_shape(number, index) for number, index in enumerate(found)]
     renamed = _renamed(database, table, twins, create, indexes_of_columns(SHAPE, *twins.values()))
-    return [index._replace(definition=row[-1]) for index, row in zip(found, renamed, strict=True)]
+    return [replace(index, definition=row[-1]) for index, row in zip(found, renamed, strict=True)]
 
 
 def _checks_renamed(database: Database, table: str, twins: Mapping[str, str]) -> list[Check]:
@@ -282,7 +284,7 @@ def _checks_renamed(database: Database, table: str, twins: Mapping[str, str]) ->
     found = [check for check in _checks(database, table, [*twins]) if check.name not in both]
     create = [_check_of_shape(number, check) for number, check in enumerate(found)]
     renamed = _renamed(database, table, twins, create, checks_of_columns(SHAPE, *twins.values()))
-    return [check._replace(definition=row[-1]) for check, row in zip(found, renamed, strict=True)]
+    return [replace(check, definition=row[-1]) for check, row in zip(found, renamed, strict=True)]
 
 
 # The shape of a table.

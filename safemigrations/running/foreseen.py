@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ..data import Data
 from ..errors import StepFailed
 from ..plans.claims import Kind
 from ..plans.steps import Backfill, Step, tables_of
@@ -25,7 +25,7 @@ from ..postgres.updates import tables_with_rules, tables_without_identity
 from .session import Session
 
 
-class _Table(NamedTuple):
+class _Table(Data):
     """A table as OWN_NAME of postgres/families.py names it."""
 
     schema: str
