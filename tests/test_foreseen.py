@@ -248,6 +248,55 @@ def test_a_table_whose_rows_nothing_can_fill(database, what):
     assert shop.execute("SELECT name || note FROM shop_book ORDER BY id") == ["Emmanone", "Persuasionnone"]
 
 
+FOREIGN = """
+    CREATE FOREIGN DATA WRAPPER nobody; CREATE SERVER elsewhere FOREIGN DATA WRAPPER nobody; DROP TABLE shop_book;
+"""
+COLUMNS = "id bigint NOT NULL, title varchar(100) NOT NULL, note varchar(40)"
+FOREIGN_TABLES = {
+    "shop_book": f"{FOREIGN} CREATE FOREIGN TABLE shop_book ({COLUMNS}) SERVER elsewhere",
+    "part": (
+        f"{FOREIGN} CREATE TABLE shop_book ({COLUMNS}) PARTITION BY RANGE (id);"
+        " CREATE FOREIGN TABLE part PARTITION OF shop_book FOR VALUES FROM (0) TO (99) SERVER elsewhere"
+    ),
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN_TABLES)
+def test_rows_of_another_server(database, foreign):
+    shop = Shop(database, book(("note", NOTE)))
+    shop.execute(FOREIGN_TABLES[foreign])
+    before = snapshot(shop.connection)
+    for operation in (RENAME, RETYPE, FILL, NOT_NULL, COMPUTED):
+        with pytest.raises(StepFailed) as error:
+            shop.migrate(operation)
+        assert str(error.value) == (
+            f"{foreign} is a foreign table: the server that has its rows knows nothing of what is added here. Nothing "
+            "was changed. Make the change there first, by hand, and here with Django's own operation."
+        )
+    assert difference(before, snapshot(shop.connection)) == {}
+
+
+def test_a_table_that_has_its_columns_from_a_type(database):
+    shop = Shop(database, book(("note", NOTE)))
+    shop.execute("CREATE TYPE paper AS (id bigint, title varchar(100), note varchar(40)); DROP TABLE shop_book")
+    shop.execute("CREATE TABLE shop_book OF paper (PRIMARY KEY (id), title NOT NULL)")
+    shop.execute("INSERT INTO shop_book VALUES (1, 'Emma')")
+    before = snapshot(shop.connection)
+    for operation in (RENAME, RETYPE, COMPUTED, RemoveFieldLater("book", "title")):
+        with pytest.raises(StepFailed) as error:
+            shop.migrate(operation)
+        assert str(error.value) == (
+            "shop_book has its columns from the type paper, and PostgreSQL adds, renames and drops none of such a "
+            "table. Nothing was changed. Type: ALTER TABLE shop_book NOT OF; Then run the same command again."
+        )
+    assert difference(before, snapshot(shop.connection)) == {}
+    shop.migrate(FILL, NOT_NULL)
+    shop.execute("ALTER TABLE shop_book NOT OF")
+    shop.migrate(RENAME, COMPUTED)
+    shop.contract()
+    assert shop.execute("SELECT name FROM shop_book") == ["Emma"]
+
+
 HARMLESS = """
     CREATE RULE added AS ON INSERT TO shop_book DO INSTEAD NOTHING;
     CREATE RULE gone AS ON DELETE TO shop_book DO INSTEAD NOTHING;

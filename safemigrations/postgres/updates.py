@@ -1,4 +1,4 @@
-"""Queries for tables of which PostgreSQL updates no row: a rule has it do something else, or it would be an error."""
+"""Queries for tables whose rows can't be updated: a rule does something else, or it would be an error."""
 
 from __future__ import annotations
 
@@ -39,6 +39,23 @@ def tables_without_identity() -> str:
         f"{_and_above(lacking)} SELECT {OWN_NAME}, m.member::regclass::text,"
         f" ARRAY({_publications('m.member')} ORDER BY 1), {_has_index('indisprimary', 'm.member')}"
         f" {TABLES} JOIN members m ON m.oid = c.oid ORDER BY c.oid, m.member"
+    )
+
+
+def foreign_tables() -> str:
+    """The tables whose rows another server has, and those above them: a name as OWN_NAME, and the foreign table."""
+    foreign = "SELECT oid FROM pg_class WHERE relkind = 'f'"
+    return (
+        f"{_and_above(foreign)} SELECT {OWN_NAME}, m.member::regclass::text"
+        f" {TABLES} JOIN members m ON m.oid = c.oid ORDER BY c.oid, m.member"
+    )
+
+
+def typed_tables() -> str:
+    """The tables that have their columns from a type (CREATE TABLE OF): a name as OWN_NAME, the table, and the type."""
+    return (
+        f"SELECT {OWN_NAME}, c.oid::regclass::text, format_type(c.reloftype, NULL) {TABLES} WHERE c.reloftype <> 0"
+        " ORDER BY c.oid"
     )
 
 

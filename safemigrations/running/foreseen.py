@@ -21,8 +21,10 @@ from ..plans.steps import Backfill, Step, tables_of
 from ..plans.triggers import makes_trigger
 from ..postgres.families import tables_that_inherit, tables_with_hidden_rows
 from ..postgres.names import Name
-from ..postgres.updates import tables_with_rules, tables_without_identity
+from ..postgres.updates import foreign_tables, tables_with_rules, tables_without_identity, typed_tables
 from .session import Session
+
+OF_COLUMNS = ("ADD COLUMN", "DROP COLUMN", "RENAME COLUMN")
 
 
 class _Table(Data):
@@ -126,10 +128,28 @@ def _refuse_without_identity(table: _Table, step: Step, lacking: str, publicatio
         )
 
 
+def _refuse_foreign(table: _Table, step: Step, foreign: str) -> None:
+    if (isinstance(step, Backfill) or makes_trigger(step)) and table.is_named_by(step):
+        raise StepFailed(
+            f"{foreign} is a foreign table: the server that has its rows knows nothing of what is added here. Nothing "
+            "was changed. Make the change there first, by hand, and here with Django's own operation."
+        )
+
+
+def _refuse_typed(table: _Table, step: Step, typed: str, type_: str) -> None:
+    if table.is_named_by(step) and any(words in sql for sql in step.statements for words in OF_COLUMNS):
+        raise StepFailed(
+            f"{typed} has its columns from the type {type_}, and PostgreSQL adds, renames and drops none of such a "
+            f"table. Nothing was changed. Type: ALTER TABLE {typed} NOT OF; Then run the same command again."
+        )
+
+
 # A query and what is asked about each step; a row of the query is the name of a table, and what the function is given.
 PROPERTIES: list[tuple[str, Callable[..., None]]] = [
     (tables_with_hidden_rows(), _refuse_hidden),
     (tables_that_inherit(), _refuse_family),
     (tables_with_rules(), _refuse_rules),
     (tables_without_identity(), _refuse_without_identity),
+    (foreign_tables(), _refuse_foreign),
+    (typed_tables(), _refuse_typed),
 ]
