@@ -153,9 +153,10 @@ def _begin(own: BaseDatabaseWrapper) -> None:
     """
     settings = ["idle_in_transaction_session_timeout"]
     settings += ["transaction_timeout"] if server_version(own) >= 170000 else []
+    changes = [f"set_config('{name}', '0', true)" for name in settings]
     with own.cursor() as cursor:
-        begin = ["SET TRANSACTION ISOLATION LEVEL READ COMMITTED", *(f"SET LOCAL {name} = 0" for name in settings)]
-        cursor.execute("; ".join(begin))
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cursor.execute(f"SELECT {', '.join(changes)}")
 
 
 def look(connection: BaseDatabaseWrapper) -> None:
