@@ -297,9 +297,9 @@ class Twin(Data):
             pages_of=original.table,
             failure=(
                 f"Rows of {original.label} have a {original.name} that isn't in the column which takes its place: "
-                f"{keys} {{rows}}. Somebody wrote while the trigger was disabled, or a trigger of yours keeps rows from "
-                f"being changed. UPDATE {original.table} SET {column.quoted} = {self.value} WHERE {self.differ} repairs "
-                "it; then run the same command again."
+                f"{keys} {{rows}}. Somebody wrote while the trigger was disabled, or a trigger of yours keeps rows "
+                f"from being changed. UPDATE {original.table} SET {column.quoted} = {self.value} WHERE {self.differ} "
+                "repairs it; then run the same command again."
             ),
             done=self.over,
             works_on=(original.claim,),
