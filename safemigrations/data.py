@@ -38,7 +38,7 @@ class Data:
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
 
-    __hash__: Any = None  # some hold dictionaries; one that holds none may say otherwise
+    __hash__ = None  # type: ignore[assignment]  # some hold dictionaries; one that holds none may say otherwise
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())

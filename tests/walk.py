@@ -19,11 +19,13 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.migrations import Migration
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from safemigrations.contracts import queue
 from safemigrations.contracts.table import Contract
 from safemigrations.errors import StepFailed
+from safemigrations.hooks.kept_triggers import counted_on, lost
 from safemigrations.running.run import Report, Run
 
 from .cases import BEFORE, LABEL, Case, base, ours
@@ -169,6 +171,9 @@ class ThereAndBack(Observer):
         known = self.known.setdefault(moment.place, moment.schema)
         differs = self.release.differs if "back" in moment.acts else difference
         self.expect(moment, "differs from before", differs(known, moment.schema))
+        if moment.acts == ("expand",):
+            counted = counted_on(connection, MigrationLoader(connection))
+            self.expect(moment, "is missed by the next migrate", [one.text for one in lost(connection, counted)])
         if moment.place == "start" and moment.acts:
             self.expect(moment, "left for the contract", list(queue.rows(connection)))
             if not moment.contracted and not self.release.case.nulls_are_filled:

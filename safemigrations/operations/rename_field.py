@@ -76,43 +76,39 @@ class ExpandRename(Change, RenameField):
             options["unique_together"] = {tuple(names) for names in options["unique_together"]}
 
     def contract_label(self, at: Situation) -> str:
-        tables = self._tables(at)
-        return old_table_name.contract_label(tables) if tables else self._names(at).contract_label
+        names = self._names(at)
+        return names.contract_label if names else old_table_name.contract_label(self._tables(at))
 
     def _tables(self, at: Situation) -> list[old_table_name.Pair]:
         old, new = field_of(at.old(self.model_name), self.old_name), field_of(at.new(self.model_name), self.new_name)
         return old_table_name.renamed_with_field(old, new) if old.many_to_many else []
 
-    def _names(self, at: Situation) -> TwoNames:
+    def _names(self, at: Situation) -> TwoNames | None:
+        """None where no column gets another name: the field has none, or keeps it, or is many-to-many."""
         old, new = at.old(self.model_name), at.new(self.model_name)
-        return TwoNames(
-            Column(at.editor, old, old._meta.get_field(self.old_name)),
-            Column(at.editor, new, new._meta.get_field(self.new_name)),
-        )
-
-    def _has_same_column(self, at: Situation) -> bool:
-        names = self._names(at)
-        return names.original.field.column is None or names.original.name == names.twin.name
+        field = field_of(old, self.old_name)
+        names = TwoNames(Column(at.editor, old, field), Column(at.editor, new, field_of(new, self.new_name)))
+        is_renamed = field.column is not None and names.original.name != names.twin.name
+        return names if is_renamed and not field.many_to_many else None
 
     def expand(self, at: Situation) -> Plan:
-        if tables := self._tables(at):
-            return old_table_name.expand(at.editor, tables)
-        return () if self._has_same_column(at) else self._names(at).expand()
+        names = self._names(at)
+        return names.expand() if names else old_table_name.expand(at.editor, self._tables(at))
 
     def renames(self, at: Situation) -> tuple[Renamed, ...]:
         return old_table_name.renames(self._tables(at))
 
     def carries(self, at: Situation) -> tuple[Carried, ...]:
         names = self._names(at)
-        return () if self._has_same_column(at) else (names.carried,)
+        return (names.carried,) if names else ()
 
     def kept(self, at: Situation) -> tuple[Kept, ...]:
-        return () if self._has_same_column(at) else (self._names(at).kept,)
+        names = self._names(at)
+        return (names.kept,) if names else ()
 
     def contract(self, at: Situation) -> Plan:
-        if tables := self._tables(at):
-            return old_table_name.contract(at.editor, tables)
-        return () if self._has_same_column(at) else self._names(at).contract()
+        names = self._names(at)
+        return names.contract() if names else old_table_name.contract(at.editor, self._tables(at))
 
 
 class FollowRename(Change):

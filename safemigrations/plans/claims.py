@@ -31,7 +31,7 @@ class Claim(Data):
     name: str = ""  # empty for a table and a view
     schema: str = ""  # empty where the model leaves it to the search_path
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]
         return hash((self.kind, self.table, self.name, self.schema))
 
     def __str__(self) -> str:
