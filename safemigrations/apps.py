@@ -9,10 +9,10 @@ from django.apps import AppConfig
 
 from .checking import checks
 from .contracts import marks, quiet
-from .hooks import autodetector, executor, grouping, writer, written_files
+from .hooks import autodetector, executor, grouping, one_command, writer, written_files
 from .running import at_once
 
-INSTALLED = (autodetector, executor, writer, written_files, checks, grouping, marks, quiet)
+INSTALLED = (autodetector, executor, writer, written_files, checks, grouping, marks, quiet, one_command)
 OF_A_REHEARSAL = "SAFEMIGRATIONS_REHEARSAL_TEMPLATES" in os.environ
 if OF_A_REHEARSAL:
     from .rehearsing import borrowed  # of the project's own tests in a rehearsal, and of nobody else

@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connections
 
 from safemigrations.checking.in_words import in_words
+from safemigrations.hooks.one_command import kept
 from safemigrations.running.denied import denied_in_words
 from safemigrations.running.lost import led_to, lost_in_words
 from safemigrations.running.settings import READABLE, settled
@@ -35,7 +36,7 @@ class Interruptible(BaseCommand):
         if os.environ.get("NO_COLOR") and not options.get("force_color"):
             options["no_color"] = True
         try:
-            with in_words(), denied_in_words(), lost_in_words(), readable(options.get("database")):
+            with kept(self), in_words(), denied_in_words(), lost_in_words(), readable(options.get("database")):
                 return super().execute(*args, **options)
         except Interrupted:
             raise  # the command has said what is left
