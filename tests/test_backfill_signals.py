@@ -21,6 +21,7 @@ from .contention import (
     AUTOVACUUM_OFTEN,
     Migrating,
     Told,
+    Worker,
     autovacuum,
     is_waiting_for_a_lock,
     until,
@@ -183,21 +184,32 @@ def test_an_autovacuum_of_the_table_slows_it_down(database, item):
             until(lambda: not off.slowly())
 
 
+def watcher(item: Any) -> int:
+    """The pid of the session that looks who waits."""
+    looks = "SELECT pid FROM pg_stat_activity WHERE query ~ 'FROM pg_stat_activity' AND pid <> pg_backend_pid()"
+    return int(until(lambda: item.execute(looks).fetchone())[0])
+
+
 def test_a_session_that_waits_makes_batches_smaller(database, item, connect):
-    """The batch of the first pass holds the user's rows for two seconds."""
+    """The first batch holds row 500 until the test lets it go on."""
     item.execute(
-        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN IF NEW.id % 500 = 0 THEN PERFORM pg_sleep(0.4); END IF; RETURN NEW; END $$"
+        "CREATE FUNCTION held() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " WHILE EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 500) LOOP"
+        " PERFORM pg_sleep(0.01); END LOOP; RETURN NEW; END $$"
     )
-    item.execute("CREATE TRIGGER slowly BEFORE UPDATE OF twin ON item FOR EACH ROW EXECUTE FUNCTION slowly()")
+    item.execute(
+        "CREATE TRIGGER held BEFORE UPDATE OF twin ON item FOR EACH ROW WHEN (NEW.id = 500) EXECUTE FUNCTION held()"
+    )
+    item.execute("SELECT pg_advisory_lock(500)")
     user, told = connect(), Told()
-    worker = Migrating(lambda c: run(c, told=told, BACKFILL_BATCH_SIZE=1000, BACKFILL_BATCH_SECONDS=5))
-
-    def waits() -> bool:
-        user.execute("UPDATE item SET note = 'y' WHERE id % 100 = 0")
-        return not worker.is_running or any("waited for one" in text for text in told.progressed)
-
-    until(waits)
+    worker = Migrating(lambda c: run(c, told=told, BACKFILL_BATCH_SIZE=1000))
+    is_held = "SELECT wait_event FROM pg_stat_activity WHERE pid = %s"
+    until(lambda: item.execute(is_held, [worker.pid]).fetchone() == ("PgSleep",))
+    waiting = Worker(lambda: user.execute("UPDATE item SET note = 'y' WHERE id = 500"))
+    until(lambda: is_waiting_for_a_lock(item, user.info.backend_pid))
+    until_it_has_looked_again(item, watcher(item))
+    item.execute("SELECT pg_advisory_unlock(500)")
+    waiting.result()
     worker.result()
     assert told.progressed == ["smaller batches: a session waited for a batch (BACKFILL_YIELD_TO_WAITERS)"]
     assert wrong(item) == 0
@@ -211,9 +223,7 @@ def test_waiters_can_be_left_out_of_account(database, item, connect, monkeypatch
         session = connect()
         waiting = Migrating(lambda _: session.execute("UPDATE item SET price = 2 WHERE id = 1"))
         until(lambda: is_waiting_for_a_lock(item, session.info.backend_pid))
-        looks = "SELECT pid FROM pg_stat_activity WHERE query ~ 'FROM pg_stat_activity' AND pid <> pg_backend_pid()"
-        (pid,) = until(lambda: item.execute(looks).fetchone())
-        until_it_has_looked_again(item, pid)
+        until_it_has_looked_again(item, watcher(item))
         assert not watching.had_waiters()
         cursor.execute("COMMIT")
         waiting.result()
