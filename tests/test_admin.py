@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from . import three_releases
 from .admin_site import ask, run, with_admin, with_users
-from .conftest import create_database, on_server
+from .conftest import create_database, drop_database
 from .project import Project
 
 PAGES = ["contractrow/", "backfill/", "knownrelease/", "decision/", "pastrun/"]
@@ -59,7 +59,7 @@ def copied(template: str) -> Iterator[str]:
     try:
         yield three_releases.dsn_of(name)
     finally:
-        on_server("DROP DATABASE {} WITH (FORCE)", name)
+        drop_database(name)
 
 
 @pytest.fixture

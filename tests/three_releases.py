@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from psycopg.conninfo import make_conninfo
 
-from .conftest import create_database, on_server
+from .conftest import create_database, drop_database
 from .project import Project
 
 MIGRATIONS = {
@@ -96,7 +96,7 @@ def new_database(template: str = "template1") -> Iterator[str]:
     try:
         yield name
     finally:
-        on_server("DROP DATABASE {} WITH (FORCE)", name)
+        drop_database(name)
 
 
 class Stages:

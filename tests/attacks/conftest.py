@@ -11,6 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from ..conftest import drop_left_databases
 from ..tried import tried
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def role() -> Iterator[Role]:
         return made[name]
 
     yield make
+    drop_left_databases()  # they hold what these roles own
     for name in reversed(made.values()):
         on_server(f'DROP ROLE "{name}"')
 
