@@ -214,6 +214,11 @@ NO_IDENTITY = (
     "can fill its rows. Nothing was changed. Type: ALTER TABLE shop_book REPLICA IDENTITY {}; Then run the same "
     "command again."
 )
+FILTERED = (
+    "The publication news chooses rows of shop_book by title, which its replica identity lacks, so PostgreSQL refuses "
+    "each UPDATE of it, and nothing can fill its rows. Nothing was changed. Type: ALTER TABLE shop_book REPLICA "
+    "IDENTITY FULL; Then run the same command again."
+)
 NEWS = "CREATE PUBLICATION news FOR TABLE shop_book; "
 NO_UPDATE = {
     "a rule": ("CREATE RULE frozen AS ON UPDATE TO shop_book DO INSTEAD NOTHING", RULE),
@@ -228,6 +233,7 @@ NO_UPDATE = {
         "CREATE PUBLICATION news FOR TABLES IN SCHEMA public; ALTER TABLE shop_book REPLICA IDENTITY NOTHING",
         NO_IDENTITY.format("DEFAULT"),
     ),
+    "a publication of some rows": ("CREATE PUBLICATION news FOR TABLE shop_book WHERE (title > 'A')", FILTERED),
 }
 
 
@@ -246,6 +252,38 @@ def test_a_table_whose_rows_nothing_can_fill(database, what):
     shop.migrate(RENAME, NOT_NULL)
     shop.contract()
     assert shop.execute("SELECT name || note FROM shop_book ORDER BY id") == ["Emmanone", "Persuasionnone"]
+
+
+def test_a_publication_that_leaves_out_what_identifies_a_row(database):
+    shop = Shop(database, book(("note", NOTE)))
+    shop.execute("INSERT INTO shop_book (title) VALUES ('Emma')")
+    shop.execute("CREATE PUBLICATION news FOR TABLE shop_book (title, note) WITH (publish = 'insert, update')")
+    before = snapshot(shop.connection)
+    with pytest.raises(StepFailed) as error:
+        shop.migrate(FILL)
+    assert str(error.value) == (
+        "The publication news leaves out id of shop_book, a part of its replica identity, so PostgreSQL refuses each "
+        "UPDATE of it, and nothing can fill its rows. Nothing was changed. Let news publish this too. Then run the "
+        "same command again."
+    )
+    assert difference(before, snapshot(shop.connection)) == {}
+    shop.execute("ALTER PUBLICATION news SET TABLE shop_book (id, title, note)")
+    shop.migrate(FILL)
+
+
+@pytest.mark.parametrize(
+    "publication",
+    [
+        "FOR TABLE shop_book WHERE (title > 'A') WITH (publish = 'insert')",
+        "FOR TABLE shop_book (title) WITH (publish = 'insert, truncate')",
+        "FOR TABLE shop_book WHERE (id > 3)",
+    ],
+)
+def test_a_publication_that_hinders_no_update(database, publication):
+    shop = Shop(database, book(("note", NOTE)))
+    shop.execute(f"INSERT INTO shop_book (title) VALUES ('Emma'); CREATE PUBLICATION news {publication}")
+    shop.migrate(FILL)
+    assert shop.execute("SELECT note FROM shop_book") == ["none"]
 
 
 FOREIGN = """
@@ -321,6 +359,11 @@ def test_rules_and_publications_that_let_rows_be_filled(database):
     [
         ("CREATE RULE frozen AS ON UPDATE TO part DO INSTEAD NOTHING", "The rule frozen of part does"),
         (f"{NEWS}ALTER TABLE part REPLICA IDENTITY NOTHING", "part is published by news and has no replica identity"),
+        (
+            "CREATE PUBLICATION news FOR TABLE shop_book WHERE (title > 'A') WITH (publish_via_partition_root)",
+            "The publication news chooses rows of part by title",
+        ),
+        ("CREATE PUBLICATION news FOR TABLE part (title)", "The publication news leaves out id of part"),
     ],
 )
 def test_a_partition_whose_rows_nothing_can_fill(database, sql, refusal):

@@ -42,6 +42,33 @@ def tables_without_identity() -> str:
     )
 
 
+def tables_published_in_part() -> str:
+    """The tables whose updates are published by a filter, or with columns, that don't fit the identity; those above.
+
+    A row is a name as OWN_NAME, the table and the publication, as in a statement, the columns that the filter reads
+    and the replica identity lacks, and the columns that this has and the publication leaves out.
+    https://www.postgresql.org/docs/current/logical-replication-row-filter.html#LOGICAL-REPLICATION-ROW-FILTER-RESTRICTIONS
+    https://www.postgresql.org/docs/current/logical-replication-col-lists.html
+    """
+    index = "CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END"
+    keys = f"SELECT unnest(i.indkey) FROM pg_index i WHERE i.indrelid = c.oid AND {index}"
+    identity = _columns("c.oid", f"(c.relreplident = 'f' OR attnum IN ({keys}))")
+    read = _columns("r.prrelid", "r.prqual::text ~ format(':varattno %s ', attnum)")
+    published = _columns("r.prrelid", "(r.prattrs IS NULL OR attnum = ANY (r.prattrs))")
+    above = "p.pubviaroot AND r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))"
+    found = (
+        f"SELECT c.oid, p.pubname, ARRAY({read} EXCEPT {identity}) AS read, ARRAY({identity} EXCEPT {published}) AS missing"
+        " FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid AND p.pubupdate"
+        f" JOIN pg_class c ON c.relkind = 'r' AND (c.oid = r.prrelid OR {above})"
+        " WHERE r.prqual IS NOT NULL OR r.prattrs IS NOT NULL"
+    )
+    return (
+        f"{_and_above(f'SELECT oid FROM ({found}) AS published')} SELECT {OWN_NAME}, f.oid::regclass::text,"
+        f" quote_ident(f.pubname), f.read, f.missing {TABLES} JOIN members m ON m.oid = c.oid"
+        f" JOIN ({found}) AS f ON f.oid = m.member WHERE f.read || f.missing <> '{{}}' ORDER BY c.oid, m.member"
+    )
+
+
 def foreign_tables() -> str:
     """The tables whose rows another server has, and those above them: a name as OWN_NAME, and the foreign table."""
     foreign = "SELECT oid FROM pg_class WHERE relkind = 'f'"
@@ -70,6 +97,13 @@ def _and_above(members: str, only: str = "") -> str:
 def _has_index(which: str, table: str = "c.oid") -> str:
     return (
         f"EXISTS (SELECT FROM pg_index i WHERE i.indrelid = {table} AND i.{which} AND i.indimmediate AND i.indisvalid)"
+    )
+
+
+def _columns(table: str, which: str) -> str:
+    return (
+        "SELECT quote_ident(attname) FROM pg_attribute"
+        f" WHERE attrelid = {table} AND attnum > 0 AND NOT attisdropped AND {which}"
     )
 
 

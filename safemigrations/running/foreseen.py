@@ -21,7 +21,13 @@ from ..plans.steps import Backfill, Step, tables_of
 from ..plans.triggers import makes_trigger
 from ..postgres.families import tables_that_inherit, tables_with_hidden_rows
 from ..postgres.names import Name
-from ..postgres.updates import foreign_tables, tables_with_rules, tables_without_identity, typed_tables
+from ..postgres.updates import (
+    foreign_tables,
+    tables_published_in_part,
+    tables_with_rules,
+    tables_without_identity,
+    typed_tables,
+)
 from .session import Session
 
 OF_COLUMNS = ("ADD COLUMN", "DROP COLUMN", "RENAME COLUMN")
@@ -128,6 +134,24 @@ def _refuse_without_identity(table: _Table, step: Step, lacking: str, publicatio
         )
 
 
+def _refuse_published_in_part(
+    table: _Table, step: Step, published: str, publication: str, read: list[str], left_out: list[str]
+) -> None:
+    if not (isinstance(step, Backfill) and table.is_named_by(step)):
+        return
+    refuses = "so PostgreSQL refuses each UPDATE of it, and nothing can fill its rows. Nothing was changed."
+    if read:
+        raise StepFailed(
+            f"The publication {publication} chooses rows of {published} by {', '.join(read)}, which its replica "
+            f"identity lacks, {refuses} Type: ALTER TABLE {published} REPLICA IDENTITY FULL; Then run the same command "
+            "again."
+        )
+    raise StepFailed(
+        f"The publication {publication} leaves out {', '.join(left_out)} of {published}, a part of its replica "
+        f"identity, {refuses} Let {publication} publish this too. Then run the same command again."
+    )
+
+
 def _refuse_foreign(table: _Table, step: Step, foreign: str) -> None:
     if (isinstance(step, Backfill) or makes_trigger(step)) and table.is_named_by(step):
         raise StepFailed(
@@ -150,6 +174,7 @@ PROPERTIES: list[tuple[str, Callable[..., None]]] = [
     (tables_that_inherit(), _refuse_family),
     (tables_with_rules(), _refuse_rules),
     (tables_without_identity(), _refuse_without_identity),
+    (tables_published_in_part(), _refuse_published_in_part),
     (foreign_tables(), _refuse_foreign),
     (typed_tables(), _refuse_typed),
 ]
