@@ -99,8 +99,13 @@ def of_role(name: str, says: str, *grants: str) -> Trouble:
 
 
 def of_session(setting: str, says: str = "a setting makes no difference") -> Trouble:
-    sql = f"DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET {setting}', current_database()); END$$"
-    return Trouble(setting, f"{says}|{setting.partition(' ')[0]} is ", sql)
+    """What this version of PostgreSQL doesn't know is no trouble."""
+    name = setting.partition(" ")[0]
+    sql = (
+        f"DO $$BEGIN IF current_setting('{name}', true) IS NOT NULL"
+        f" THEN EXECUTE format('ALTER DATABASE %I SET {setting}', current_database()); END IF; END$$"
+    )
+    return Trouble(setting, f"{says}|{name} is ", sql)
 
 
 def of_server(sqlstate: str, text: str) -> Trouble:
@@ -109,7 +114,7 @@ def of_server(sqlstate: str, text: str) -> Trouble:
 
 ALL = "GRANT ALL ON ALL TABLES IN SCHEMA public TO {0}"
 HALF_THERE = "ALTER TABLE safemigrations_{0} RENAME TO other; CREATE VIEW safemigrations_{0} AS SELECT 1 AS id"
-TIMEOUTS = ("idle_in_transaction_session_timeout", "idle_session_timeout", "lock_timeout")
+WAITS = ("idle_in_transaction_session", "idle_session", "lock", "statement", "transaction")
 NOT_OURS = [f"REVOKE ALL ON safemigrations_{table} FROM {{0}}" for table in OURS]
 DENIED = f"may not (read|use|write)|{REFUSED}|wasn't accepted"
 _ALL = (
@@ -144,7 +149,7 @@ _ALL = (
     of_session("default_transaction_read_only = on", f"are read-only|wasn't accepted|{REFUSED}"),
     of_session("search_path = nowhere", "No schema is there"),
     *map(of_session, ("standard_conforming_strings = off", "DateStyle = German", "transform_null_equals = on")),
-    *(of_session(f"{what} = 20", "connection to the server was lost") for what in TIMEOUTS),
+    *(of_session(f"{what}_timeout = 20", "connection to the server was lost|statement_timeout") for what in WAITS),
     *map(of_session, ("default_transaction_isolation = serializable", "session_replication_role = replica")),
     of_server("57P03", "the database system is starting up"),
     of_server("53300", "sorry, too many clients already"),
