@@ -131,16 +131,27 @@ def test_a_contract_is_refused_before_its_first_step(poor, dsn):
     assert catalog(project) == before
 
 
-def test_the_owner_may_lack_what_fills_rows_and_makes_triggers(database, other_connection):
+KINDS = {  # where the table item is the one that the step names, or a part of it
+    "item": "CREATE TABLE item (size int)",
+    "whole": "CREATE TABLE whole (size int) PARTITION BY LIST (size); CREATE TABLE item PARTITION OF whole DEFAULT;"
+    " ALTER TABLE whole OWNER TO pg_monitor",
+    "parent": "CREATE TABLE parent (size int); CREATE TABLE item () INHERITS (parent);"
+    " ALTER TABLE parent OWNER TO pg_monitor",
+}
+
+
+@pytest.mark.parametrize("table", KINDS)
+def test_the_owner_may_lack_what_fills_rows_and_makes_triggers(database, other_connection, table):
     """As of a log that nobody is to change."""
-    other_connection.execute("CREATE TABLE item (size int); ALTER TABLE item OWNER TO pg_monitor")
+    other_connection.execute(f"{KINDS[table]}; ALTER TABLE item OWNER TO pg_monitor")
     other_connection.execute("REVOKE ALL ON item FROM pg_monitor; GRANT INSERT, SELECT (size) ON item TO pg_monitor")
-    fill = Backfill(why="fill it", table='"item"', key=('"size"',), guard="TRUE", assign='"size" = 1')
-    trigger = Together(why="keep it", sql=("CREATE OR REPLACE TRIGGER ...",), locks={'"item"': Lock.ACCESS_EXCLUSIVE})
+    named = f'"{table}"'
+    fill = Backfill(why="fill it", table=named, key=('"size"',), guard="TRUE", assign='"size" = 1')
+    trigger = Together(why="keep it", sql=("CREATE OR REPLACE TRIGGER ...",), locks={named: Lock.ACCESS_EXCLUSIVE})
     with database.cursor() as cursor:
         cursor.execute("SET ROLE pg_monitor")
     for step, lacks in ((fill, "UPDATE"), (trigger, "TRIGGER")):
-        grant = f'GRANT {lacks} ON "item" TO "pg_monitor"'
+        grant = f'GRANT {lacks} ON item TO "pg_monitor"'
         assert list(Rights(Session(database)).lacking(step)) == [
             f"The role pg_monitor lacks {lacks} on the table item. Nothing was changed. Let its owner type: {grant}"
         ]
@@ -148,16 +159,17 @@ def test_the_owner_may_lack_what_fills_rows_and_makes_triggers(database, other_c
         assert list(Rights(Session(database)).lacking(step)) == []
 
 
-def test_what_a_step_names_belongs_to_another_role(database, other_connection):
+@pytest.mark.parametrize("table", KINDS)
+def test_what_a_step_names_belongs_to_another_role(database, other_connection, table):
     """The tables that it alters, the functions that it drops, and the tables of ours that it writes."""
     ensure_table(database, Contract)
     other_connection.execute(
-        "CREATE TABLE item (size int); CREATE TABLE django_migrations (id int);"
+        f"{KINDS[table]}; CREATE TABLE django_migrations (id int);"
         " CREATE FUNCTION \"it's\"() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
     )
     step = Together(
         why="take it back",
-        sql=('DROP FUNCTION IF EXISTS "it\'s"()', 'ALTER TABLE "item" DROP COLUMN IF EXISTS "size"'),
+        sql=('DROP FUNCTION IF EXISTS "it\'s"()', f'ALTER TABLE "{table}" DROP COLUMN IF EXISTS "size"'),
         locks={},
     )
     assert list(Rights(Session(database)).lacking(step)) == []

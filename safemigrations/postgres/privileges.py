@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .families import with_descendants
 from .names import Name, regclass
 from .values import literal, literals
 
@@ -48,24 +49,30 @@ def functions_of_others(names: Iterable[str], trusted: Iterable[str]) -> str:
     )
 
 
-def owner_of_another(table: str) -> str:
-    """The current role and the owner of the table, if the role isn't a member of the owner."""
+def owners_of_others(table: str) -> str:
+    """The table, its partitions and what inherits from it, if the current role isn't a member of the owner.
+
+    A row is its name as in a statement, the current role, and the owner.
+    """
     return (
-        "SELECT current_user::text, pg_get_userbyid(relowner)::text FROM pg_class"
-        f" WHERE oid = {regclass(table)} AND relkind IN ('r', 'p') AND NOT pg_has_role(relowner, 'USAGE')"
+        "SELECT oid::regclass::text, current_user::text, pg_get_userbyid(relowner)::text FROM pg_class"
+        f" WHERE oid IN ({with_descendants(table)}) AND relkind IN ('r', 'p') AND NOT pg_has_role(relowner, 'USAGE')"
+        " ORDER BY oid"
     )
 
 
 def privileges_lacking(table: str, needed: Iterable[str]) -> str:
-    """The current role, and which of these privileges it lacks on the table, as in GRANT; an owner may lack some, too.
+    """The same, where the role lacks one of these privileges, with those, as in GRANT; an owner may lack some, too.
 
     One on a single column counts: nobody knows yet which columns are meant.
     """
-    may = f"CASE what WHEN 'TRIGGER' THEN has_table_privilege({regclass(table)}, what)"
+    may = (
+        "CASE what WHEN 'TRIGGER' THEN has_table_privilege(relid, what) ELSE has_any_column_privilege(relid, what) END"
+    )
     return (
-        "SELECT current_user::text, string_agg(what, ', ' ORDER BY what)"
-        f" FROM unnest(ARRAY[{literals(needed)}]) AS what WHERE {regclass(table)} IS NOT NULL"
-        f" AND NOT {may} ELSE has_any_column_privilege({regclass(table)}, what) END HAVING count(*) > 0"
+        "SELECT relid::regclass::text, current_user::text, string_agg(what, ', ' ORDER BY what)"
+        f" FROM ({with_descendants(table)}) AS tables, unnest(ARRAY[{literals(needed)}]) AS what"
+        f" WHERE relid IS NOT NULL AND NOT {may} GROUP BY relid ORDER BY relid"
     )
 
 

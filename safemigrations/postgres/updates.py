@@ -57,7 +57,8 @@ def tables_published_in_part() -> str:
     published = _columns("r.prrelid", "(r.prattrs IS NULL OR attnum = ANY (r.prattrs))")
     above = "p.pubviaroot AND r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))"
     found = (
-        f"SELECT c.oid, p.pubname, ARRAY({read} EXCEPT {identity}) AS read, ARRAY({identity} EXCEPT {published}) AS missing"
+        f"SELECT c.oid, p.pubname, ARRAY({read} EXCEPT {identity}) AS read,"
+        f" ARRAY({identity} EXCEPT {published}) AS missing"
         " FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid AND p.pubupdate"
         f" JOIN pg_class c ON c.relkind = 'r' AND (c.oid = r.prrelid OR {above})"
         " WHERE r.prqual IS NOT NULL OR r.prattrs IS NOT NULL"

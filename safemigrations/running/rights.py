@@ -22,7 +22,7 @@ from ..postgres.privileges import (
     closed_to_own_tables,
     function_of_another,
     own_tables_of_another,
-    owner_of_another,
+    owners_of_others,
     privileges_lacking,
 )
 from .session import Session
@@ -49,10 +49,10 @@ class Rights:
     def lacking(self, step: Step) -> Iterator[str]:
         """A sentence for each right that the step needs and the role hasn't."""
         owned = _altered(step) if isinstance(step, OF_OWNERS) else ()
-        lacking = [_not_owned(table, *row) for table in owned for row in self._rows(owner_of_another(table))]
+        lacking = [_not_owned(*row) for table in owned for row in self._rows(owners_of_others(table))]
         lacking += [_closed(*row) for name in _made_beside(step) for row in self._rows(closed_schema(name))]
         for table, needed in _used(step):
-            lacking += [_not_granted(table, *row) for row in self._rows(privileges_lacking(table, needed))]
+            lacking += [_not_granted(*row) for row in self._rows(privileges_lacking(table, needed))]
         lacking += [_not_its_function(*row) for name in _dropped(step) for row in self._rows(function_of_another(name))]
         if lacking and step.is_needed(self.session):
             yield from lacking
@@ -116,7 +116,7 @@ def _made_beside(step: Step) -> Iterator[str]:
 
 def _not_owned(table: str, role: str, owner: str) -> str:
     return (
-        f"The table {Name(table).raw} belongs to the role {owner}, which {role} isn't a member of, and only its owner "
+        f"The table {table} belongs to the role {owner}, which {role} isn't a member of, and only its owner "
         f"may alter it. Nothing was changed. Migrate as {owner}, or let an administrator type: "
         f"GRANT {Name.of(owner)} TO {Name.of(role)}"
     )
@@ -124,7 +124,7 @@ def _not_owned(table: str, role: str, owner: str) -> str:
 
 def _not_granted(table: str, role: str, lacks: str) -> str:
     return (
-        f"The role {role} lacks {lacks} on the table {Name(table).raw}. Nothing was changed. Let its owner type: GRANT "
+        f"The role {role} lacks {lacks} on the table {table}. Nothing was changed. Let its owner type: GRANT "
         f"{lacks} ON {table} TO {Name.of(role)}"
     )
 
