@@ -43,7 +43,7 @@ def tables_without_identity() -> str:
 
 
 def tables_published_in_part() -> str:
-    """The tables whose updates are published by a filter, or with columns, that don't fit the identity; those above.
+    """The tables that are published by a filter, or with columns, that don't fit the replica identity; those above.
 
     A row is a name as OWN_NAME, the table and the publication, as in a statement, the columns that the filter reads
     and the replica identity lacks, and the columns that this has and the publication leaves out.
@@ -55,12 +55,12 @@ def tables_published_in_part() -> str:
     identity = _columns("c.oid", f"(c.relreplident = 'f' OR attnum IN ({keys}))")
     read = _columns("r.prrelid", "r.prqual::text ~ format(':varattno %s ', attnum)")
     published = _columns("r.prrelid", "(r.prattrs IS NULL OR attnum = ANY (r.prattrs))")
-    above = "p.pubviaroot AND r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))"
+    tables = "SELECT r.prrelid UNION SELECT relid FROM pg_partition_tree(r.prrelid) WHERE p.pubviaroot"
     found = (
         f"SELECT c.oid, p.pubname, ARRAY({read} EXCEPT {identity}) AS read,"
         f" ARRAY({identity} EXCEPT {published}) AS missing"
         " FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid AND p.pubupdate"
-        f" JOIN pg_class c ON c.relkind = 'r' AND (c.oid = r.prrelid OR {above})"
+        f" JOIN LATERAL ({tables}) AS t (oid) ON TRUE JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'r'"
         " WHERE r.prqual IS NOT NULL OR r.prattrs IS NOT NULL"
     )
     return (
