@@ -275,8 +275,12 @@ def test_a_unique_constraint_is_made_with_the_twin():
     build, add = TWINS.discover(Catalog(BY_NOTE, constraint, shape=BY_REMARK))
     assert isinstance(build, BuildIndex)
     assert (build.name, build.unique, build.for_constraint) == (name, True, True)
+    assert build.why == (
+        "item: index by_note, for what takes its place; until the next step, two rows can't exchange their values in "
+        "one transaction"
+    )
     assert add == AddUnique(
-        why=build.why,
+        why="item: index by_note, for what takes its place",
         table=ITEM,
         name=name,
         columns=('"id"', '"remark"'),

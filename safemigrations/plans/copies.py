@@ -62,6 +62,10 @@ class CopyIndexes(Question):
         return tuple(_copy(self.table, self.twin, index) for index in found)
 
 
+# What an index finds, it finds at once; only a constraint can wait for the end of the transaction.
+AT_ONCE = "; until the next step, two rows can't exchange their values in one transaction"
+
+
 class BuildCounterparts(Question):
     """Builds every index, unique and check constraint of columns once more for their twins, without blocking.
 
@@ -106,7 +110,7 @@ class BuildCounterparts(Question):
         why = f"{Name(self.table).raw}: index {index.name}, for what takes its place"
         done = unique_exists(self.table, copy) if kind == "u" else NEVER
         build = BuildIndex(
-            why=why,
+            why=f"{why}{AT_ONCE if deferrable else ''}",
             table=self.table,
             name=copy,
             definition=index.definition,
