@@ -15,7 +15,6 @@ from urllib.request import Request, urlopen
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count, Sum
-from django.utils.timezone import now
 from prometheus_client import CollectorRegistry, generate_latest, push_to_gateway
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -25,6 +24,7 @@ from ..contracts.table import OPEN, Contract
 from ..errors import StepFailed
 from ..running import ledger
 from ..running.backfill import progress as backfills
+from ..running.clock import server_time
 from ..running.storage import is_up_to_date
 from . import facts
 
@@ -74,7 +74,8 @@ class Metrics(Collector):
         counts = Counter(row.status for row in rows)
         for status in OPEN:
             self.gauges["rows"].add_metric([connection.alias, status.value], counts[status])
-        oldest = max(((now() - row.created_at).total_seconds() for row in rows), default=0)
+        at = server_time(connection)
+        oldest = max(((at - row.created_at).total_seconds() for row in rows), default=0)
         self.gauges["age"].add_metric([connection.alias], oldest)
 
     def _of_backfills(self, connection: BaseDatabaseWrapper) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils.timezone import now
 
 from .. import conf
 from ..data import Data
 from ..running.at_once import contracts_at_once
+from ..running.clock import server_time
 from . import quiet
 from .gate import Others, Row, Rules, Verdict, decide
 from .marks import own_mark
@@ -19,11 +19,12 @@ from .sessions import Seen, watch
 
 
 class Judgement(Data):
-    """The decision, the sessions that were seen, and the rules that were applied."""
+    """The decision, the sessions that were seen, the rules that were applied, and when, by the server's clock."""
 
     verdict: Verdict
     others: Others
     rules: Rules
+    at: datetime
 
 
 def rules(*, forced: bool, is_open: bool) -> Rules:
@@ -52,16 +53,16 @@ def judge(
     GATE_WATCH.
     """
     by = rules(forced=forced, is_open=contracts_at_once(connection))
-    known, others = names_known_to(connection), Others((), {}, {}, own_mark())
-    verdict = decide(rows, known, others, by, now())
+    known, others, at = names_known_to(connection), Others((), {}, {}, own_mark()), server_time(connection)
+    verdict = decide(rows, known, others, by, at)
     if not verdict.runs or by.is_open:
-        return Judgement(verdict, others, by)
+        return Judgement(verdict, others, by, at)
     others = Others((), quiet.remembered(connection) if by.quiet else {}, recorded(connection), own_mark())
 
     def says_no(seen: Sequence[Seen]) -> bool:
-        return not decide(rows, known, others.with_sessions(seen), by, now()).runs
+        return not decide(rows, known, others.with_sessions(seen), by, at).runs
 
     seconds = conf.gate_watch() if watching is None else watching
     seen = watch(connection, 0 if forced else seconds, says_no)
     others = others.with_sessions(seen)
-    return Judgement(decide(rows, known, others, by, now()), others, by)
+    return Judgement(decide(rows, known, others, by, at), others, by, at)

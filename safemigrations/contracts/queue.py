@@ -12,10 +12,10 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.utils.timezone import now
 
 from ..plans.steps import Plan, Step
 from ..plans.stored import to_json
+from ..running.clock import server_time
 from ..running.events import vocabulary as happened
 from ..running.events.event import on
 from ..running.readable import matching
@@ -52,7 +52,7 @@ def put(
             "status": Status.PENDING,
             "attempts": 0,
             "last_error": "",
-            "created_at": now(),
+            "created_at": server_time(connection),
             "started_at": None,
             "finished_at": None,
             "until": None,

@@ -8,7 +8,6 @@ from itertools import groupby
 from textwrap import indent
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils.timezone import now
 
 from ..durations import shown_age, shown_moment, shown_seconds
 from ..errors import to_type
@@ -59,7 +58,7 @@ class Refusing:
             case Why.UNFILLED:
                 return self._unfilled(wait.row.unfilled)
             case Why.YOUNG:
-                age, after = now() - row.created_at, self.judgement.rules.after
+                age, after = self.judgement.at - row.created_at, self.judgement.rules.after
                 return f"left {shown_age(age)} ago, and CONTRACT_AFTER is {shown_age(after)}"
             case Why.SESSIONS:
                 return f"sessions of a release that needs what would go:\n{self.sessions(wait.sessions)}"
@@ -105,7 +104,7 @@ class Refusing:
         return to_type(f"safemigrations contract {act} {number}", self.connection.alias)
 
     def _remembered(self, mark: str) -> str:
-        ago = now() - self.judgement.others.remembered[mark]
+        ago = self.judgement.at - self.judgement.others.remembered[mark]
         quiet = int(self.judgement.rules.quiet.total_seconds())
         return f"{self._release(mark)} connected {shown_age(ago)} ago; GATE_QUIET waits until it was away for {quiet} s"
 

@@ -15,6 +15,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils.timezone import now
 
 from .. import conf
+from ..running.clock import server_time
 from ..running.ledger import is_migrated
 from ..running.readable import Readable
 from ..running.storage import Own, ensure_table, has_table
@@ -78,11 +79,12 @@ def record(connection: BaseDatabaseWrapper) -> bool:
         "migrations": _by_app(_known_to(connection, migrations)),
         "squashes": _squashes(migrations),
         "tables": sorted(model._meta.db_table for model in used),
-        "last_seen": now(),
+        "last_seen": server_time(connection),
     }
     manager, own = Release._base_manager.using(connection.alias), own_mark()
     if not manager.filter(mark=own).update(**values):
-        manager.update_or_create(mark=own, defaults=values)
+        begun = {**values, "first_seen": values["last_seen"]}
+        manager.update_or_create(mark=own, defaults=values, create_defaults=begun)
     return True
 
 

@@ -9,6 +9,7 @@ first run of a database applies hundreds of migrations, each in a few millisecon
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from ..postgres.names import Name, regclass
 from ..postgres.sizes import size_of
 from ..postgres.statements import shortened
 from ..postgres.values import literal
+from .clock import ago
 from .noting import Notes, current
 from .run import sending
 from .storage import PATIENCE, Own, ensure_table, has_table
@@ -155,9 +157,9 @@ class Together(Sender):
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection, gave_up=not is_migrated(connection))
-        self.waiting, self.written_at = list[dict[str, str]](), time.monotonic()
+        self.waiting, self.written_at = list[Callable[[], dict[str, str]]](), time.monotonic()
 
-    def add(self, entry: dict[str, str]) -> None:
+    def add(self, entry: Callable[[], dict[str, str]]) -> None:
         self.waiting.append(entry)
         if time.monotonic() > self.written_at + 1:
             self.write()
@@ -165,7 +167,7 @@ class Together(Sender):
     def write(self) -> None:
         entries, self.waiting, self.written_at = self.waiting, [], time.monotonic()
         if entries:
-            self.trying(lambda: self.insert_entries(*entries))
+            self.trying(lambda: self.insert_entries(*(entry() for entry in entries)))
 
 
 _together: ContextVar[Together | None] = ContextVar("safemigrations_ledger_together", default=None)
@@ -189,17 +191,17 @@ class Writer(Notes, Sender):
     def __init__(self, connection: BaseDatabaseWrapper, about: About, others: Together | None = None) -> None:
         super().__init__(connection, gave_up=others.gave_up if others else not is_migrated(connection))
         self.about, self.others = about, others
-        self.key, self.started_at = uuid.uuid4(), now()
+        self.key, self.began = uuid.uuid4(), time.monotonic()
         self.begun = False
 
     def begin(self) -> None:
         self.trying(lambda: self._begin(Outcome.RUNNING))
 
     def _begin(self, outcome: Outcome, error: str = "") -> None:
-        self.insert_entries(self._entry(outcome, error))
+        self.insert_entries(self._entry(outcome, error, ended=time.monotonic()))
         self.begun = True
 
-    def _entry(self, outcome: Outcome, error: str) -> dict[str, str]:
+    def _entry(self, outcome: Outcome, error: str, *, ended: float) -> dict[str, str]:
         return {
             "key": literal(str(self.key)),
             "app_label": literal(self.about.app_label),
@@ -208,8 +210,8 @@ class Writer(Notes, Sender):
             "label": literal(self.about.label),
             "outcome": literal(outcome),
             "error": literal(error[:LONGEST]),
-            "started_at": literal(self.started_at.isoformat()),
-            "ended_at": "NULL" if outcome == Outcome.RUNNING else literal(now().isoformat()),
+            "started_at": ago(self.began),
+            "ended_at": "NULL" if outcome == Outcome.RUNNING else ago(ended),
             "mark": MARK,
             "role": "current_user",
             "digest": literal(self.about.digest),
@@ -222,7 +224,7 @@ class Writer(Notes, Sender):
         elif self.others is None:
             self.trying(lambda: self._begin(outcome, error))
         elif not self.gave_up:
-            self.others.add(self._entry(outcome, error))
+            self.others.add(functools.partial(self._entry, outcome, error, ended=time.monotonic()))
 
     def _end(self, outcome: Outcome, error: str) -> None:
         self.send(

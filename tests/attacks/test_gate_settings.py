@@ -43,7 +43,7 @@ def test_a_release_that_connected_a_moment_ago_is_waited_for(tmp_path, at):
     new.manage(*CONTRACT).check()
 
 
-def test_where_the_contractoutput_ofs_immediately_nobody_is_asked(tmp_path, at, session):
+def test_where_contracts_run_immediately_nobody_is_asked(tmp_path, at, session):
     new = with_settings(three_releases.tree(tmp_path, at("v2"), 2), CONTRACT="immediately", CONTRACT_AFTER=9999)
     session(new, 1)
     new.manage(*CONTRACT).check()

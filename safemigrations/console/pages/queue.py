@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils.timezone import now
 
 from ...contracts import deciding
 from ...contracts.table import HOLDING, OPEN, Status
 from ...errors import to_type
+from ...running.clock import server_time
 from .. import facts
 from ..models import ContractRow
 from .act import Act, PerhapsWithReason, WithReason
@@ -32,7 +32,7 @@ class Postponing(PerhapsWithReason):
 
 def postpone(connection: BaseDatabaseWrapper, number: int, answers: dict[str, Any], user: str) -> None:
     span = SPANS.get(answers["span"])
-    until = now() + span if span else None
+    until = server_time(connection) + span if span else None
     deciding.postpone(connection, [number], until=until, reason=answers["reason"], user=user)
 
 

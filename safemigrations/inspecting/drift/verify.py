@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from django.db import DatabaseError
-from django.utils.timezone import now
 
 from ... import conf
 from ...contracts import queue
@@ -14,6 +13,7 @@ from ...data import Data
 from ...durations import shown_age
 from ...errors import StepFailed, to_type
 from ...postgres.names import Name
+from ...running.clock import server_time
 from ...running.lost import raise_lost
 from ...running.settings import settled
 from ..edited import edited
@@ -98,9 +98,10 @@ def of_contracts(inspection: Inspection, known: Explained) -> Iterator[Line]:
     """Contracts that nobody runs, postpones or skips."""
     if inspection.older_than is None or not known.is_complete:
         return
+    at = server_time(inspection.connection)
     for row in queue.open_rows(inspection.connection):
-        waited = now() - row.created_at
-        if waited > inspection.older_than and not (row.until and row.until > now()):
+        waited = at - row.created_at
+        if waited > inspection.older_than and not (row.until and row.until > at):
             command = to_type(f"migrate {row.app_label} {row.migration} --contract --only", inspection.connection.alias)
             text = f"has waited for the contract for {shown_age(waited)}: {row.label}"
             yield Line("contract_old", Name.of(f"{row.app_label}.{row.migration}"), "", text, command=command)

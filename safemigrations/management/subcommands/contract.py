@@ -6,12 +6,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections
-from django.utils.timezone import now
 
 from safemigrations.contracts import deciding
 from safemigrations.contracts.table import Contract
 from safemigrations.durations import duration, moment, shown_moment
 from safemigrations.management import databases
+from safemigrations.running.clock import server_time
 from safemigrations.running.server import refuse_standby
 
 HELP = "Postpone or skip rows of the contract, or take that back."
@@ -54,7 +54,7 @@ def _changed(options: dict[str, Any]) -> list[Contract]:
     refuse_standby(connection)
     match options["action"]:
         case "postpone":
-            until = now() + options["span"] if options["span"] else options["until"]
+            until = server_time(connection) + options["span"] if options["span"] else options["until"]
             return deciding.postpone(connection, numbers, until=until, reason=reason)
         case "skip":
             return deciding.skip(connection, numbers, reason=reason)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from textwrap import indent
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
-from django.utils.timezone import now
 
 from safemigrations.contracts import queue, reversals
 from safemigrations.contracts.acts import Act, kept
@@ -24,6 +23,7 @@ from safemigrations.management import databases
 from safemigrations.running.backfill.progress import UNFINISHED
 from safemigrations.running.backfill.progress import Status as Filled
 from safemigrations.running.backfill.standing import Standing, standings
+from safemigrations.running.clock import server_time
 from safemigrations.running.server import refuse_unreadable
 
 HELP = "Print what is left for the contract in a database, what it waits for, and which backfills aren't finished."
@@ -47,17 +47,18 @@ class Line(Data):
     row: Contract
     acts: list[Act]
     answer: Answer | None  # of the gate; None: it may run
+    at: datetime  # by the server's clock
 
     @property
     def is_forgotten(self) -> bool:
         """Did nobody decide that it waits? A postponed row is forgotten again when its time has come."""
         row = self.row
-        over = row.until is not None and row.until <= now()
+        over = row.until is not None and row.until <= self.at
         return over if row.status == Status.POSTPONED else row.status != Status.SKIPPED
 
     @property
     def age(self) -> timedelta:
-        return now() - self.row.created_at
+        return self.at - self.row.created_at
 
     @property
     def waits_for(self) -> str:
@@ -156,7 +157,8 @@ def _lines(alias: str) -> list[Line]:
     connection = connections[alias]
     every, rows = list(kept(connection)), list(queue.rows(connection, status__in=HOLDING))
     found = answers(connection, rows) if rows else {}
-    return [Line(row, _acts_on(row, every), found.get(row.pk)) for row in rows]
+    at = server_time(connection)
+    return [Line(row, _acts_on(row, every), found.get(row.pk), at) for row in rows]
 
 
 def _acts_on(row: Contract, every: Sequence[Act]) -> list[Act]:
