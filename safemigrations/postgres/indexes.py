@@ -45,7 +45,8 @@ def one_null_indexes(table: str, column: str) -> str:
     return (
         "SELECT format('NULLS NOT DISTINCT of index %s', c.relname) FROM pg_index i"
         " JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_attribute a ON a.attrelid = i.indrelid"
-        " AND a.attnum = ANY (i.indkey) WHERE i.indisunique AND i.indnullsnotdistinct"
+        " AND a.attnum = ANY (i.indkey) WHERE i.indisunique"
+        " AND (to_jsonb(i) ->> 'indnullsnotdistinct')::boolean"  # PostgreSQL 14 has no such column
         f" AND i.indrelid = {regclass(table)} AND a.attname = {literal(column)}"
     )
 

@@ -117,7 +117,9 @@ def publications(tables: Iterable[str]) -> str:
         " JOIN pg_class c ON c.oid = to_regclass(wanted) JOIN pg_namespace n ON n.oid = c.relnamespace"
         " JOIN pg_publication_tables p ON p.schemaname = n.nspname AND p.tablename = c.relname"
         " WHERE NOT EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication b ON b.oid = r.prpubid"
-        " WHERE r.prrelid = c.oid AND b.pubname = p.pubname AND r.prattrs IS NOT NULL) GROUP BY wanted ORDER BY wanted"
+        " WHERE r.prrelid = c.oid AND b.pubname = p.pubname"
+        " AND to_jsonb(r) ->> 'prattrs' IS NOT NULL)"  # PostgreSQL 14 has no lists of columns
+        " GROUP BY wanted ORDER BY wanted"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from .families import OWN_NAME, TABLES
 
 IS_PARTITION = " JOIN pg_class k ON k.oid = h.inhrelid AND k.relispartition"
@@ -23,27 +25,32 @@ def tables_with_rules() -> str:
     )
 
 
-def tables_without_identity() -> str:
+def tables_without_identity(*, of_schemas: bool) -> str:
     """The tables whose updates are published, while nothing says which row was updated; and those above them.
+
+    `of_schemas`: can a publication be of all tables of a schema (PostgreSQL 15)?
 
     A row is a name as OWN_NAME, the table that lacks a replica identity, as in a statement, the publications, and
     whether its primary key can be the identity.
     https://www.postgresql.org/docs/current/logical-replication-publication.html#LOGICAL-REPLICATION-PUBLICATION-REPLICA-IDENTITY
     """
+    published = partial(_publications, of_schemas=of_schemas)
     lacking = (
         "SELECT c.oid FROM pg_class c WHERE c.relkind = 'r' AND c.relpersistence = 'p'"
         f" AND (c.relreplident = 'n' OR c.relreplident = 'd' AND NOT {_has_index('indisprimary')}"
-        f" OR c.relreplident = 'i' AND NOT {_has_index('indisreplident')}) AND EXISTS ({_publications('c.oid')})"
+        f" OR c.relreplident = 'i' AND NOT {_has_index('indisreplident')}) AND EXISTS ({published('c.oid')})"
     )
     return (
         f"{_and_above(lacking)} SELECT {OWN_NAME}, m.member::regclass::text,"
-        f" ARRAY({_publications('m.member')} ORDER BY 1), {_has_index('indisprimary', 'm.member')}"
+        f" ARRAY({published('m.member')} ORDER BY 1), {_has_index('indisprimary', 'm.member')}"
         f" {TABLES} JOIN members m ON m.oid = c.oid ORDER BY c.oid, m.member"
     )
 
 
 def tables_published_in_part() -> str:
     """The tables that are published by a filter, or with columns, that don't fit the replica identity; those above.
+
+    PostgreSQL 14 knows neither filters nor lists of columns, and not the query.
 
     A row is a name as OWN_NAME, the table and the publication, as in a statement, the columns that the filter reads
     and the replica identity lacks, and the columns that this has and the publication leaves out.
@@ -108,12 +115,15 @@ def _columns(table: str, which: str) -> str:
     )
 
 
-def _publications(table: str) -> str:
+def _publications(table: str, *, of_schemas: bool) -> str:
     """The names of those that publish the updates of a table: by itself, its schema, or what it is a partition of."""
     above = f"SELECT {table} UNION SELECT relid FROM pg_partition_ancestors({table})"
+    by_schema = (
+        " OR EXISTS (SELECT FROM pg_publication_namespace s JOIN pg_class k ON k.relnamespace = s.pnnspid"
+        f" WHERE s.pnpubid = p.oid AND k.oid IN ({above}))"
+    )
     return (
         "SELECT p.pubname::text FROM pg_publication p WHERE p.pubupdate AND (p.puballtables"
         f" OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid IN ({above}))"
-        " OR EXISTS (SELECT FROM pg_publication_namespace s JOIN pg_class k ON k.relnamespace = s.pnnspid"
-        f" WHERE s.pnpubid = p.oid AND k.oid IN ({above})))"
+        f"{by_schema if of_schemas else ''})"
     )

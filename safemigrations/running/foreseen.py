@@ -10,7 +10,7 @@ https://www.postgresql.org/docs/current/ddl-inherit.html#DDL-INHERIT-CAVEATS
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -28,6 +28,7 @@ from ..postgres.updates import (
     tables_without_identity,
     typed_tables,
 )
+from ..typed import server_version
 from .session import Session
 
 OF_COLUMNS = ("ADD COLUMN", "DROP COLUMN", "RENAME COLUMN")
@@ -67,7 +68,7 @@ class Foreseen:
     def __init__(self, session: Session) -> None:
         self.found = [
             (refuse, _Table(schema, name, visible), rest)
-            for query, refuse in PROPERTIES
+            for query, refuse in _properties(server_version(session.connection))
             for schema, name, visible, *rest in session.rows(query)
         ]
 
@@ -168,13 +169,16 @@ def _refuse_typed(table: _Table, step: Step, typed: str, type_: str) -> None:
         )
 
 
-# A query and what is asked about each step; a row of the query is the name of a table, and what the function is given.
-PROPERTIES: list[tuple[str, Callable[..., None]]] = [
-    (tables_with_hidden_rows(), _refuse_hidden),
-    (tables_that_inherit(), _refuse_family),
-    (tables_with_rules(), _refuse_rules),
-    (tables_without_identity(), _refuse_without_identity),
-    (tables_published_in_part(), _refuse_published_in_part),
-    (foreign_tables(), _refuse_foreign),
-    (typed_tables(), _refuse_typed),
-]
+def _properties(version: int) -> Iterator[tuple[str, Callable[..., None]]]:
+    """Each query with what is asked about each step.
+
+    A row of the query is the name of a table, and what the function is given.
+    """
+    yield tables_with_hidden_rows(), _refuse_hidden
+    yield tables_that_inherit(), _refuse_family
+    yield tables_with_rules(), _refuse_rules
+    yield tables_without_identity(of_schemas=version >= 150000), _refuse_without_identity
+    if version >= 150000:
+        yield tables_published_in_part(), _refuse_published_in_part
+    yield foreign_tables(), _refuse_foreign
+    yield typed_tables(), _refuse_typed
