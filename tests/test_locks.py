@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from io import StringIO
 from itertools import islice
 
 import psycopg
 import pytest
+from django.core.management.base import OutputWrapper
+from django.core.management.color import no_style
 from django.db import DatabaseError, OperationalError, transaction
 from django.test import override_settings
 
 from safemigrations.errors import LockNotAcquired
+from safemigrations.plans.copies import CopyIndexes
 from safemigrations.plans.steps import Statement, Together
 from safemigrations.postgres.lock import Lock
 from safemigrations.running import blockers, locks, patience, transactions
 from safemigrations.running.blockers import Blocker
 from safemigrations.running.patience import Attempt
+from safemigrations.running.report import ConsoleReport
 from safemigrations.running.runner import Runner
 from safemigrations.typed import server_version
 from tests.contention import (
@@ -318,6 +323,19 @@ def test_nobody_waits_long_for_a_step_among_short_transactions(database, dsn, it
         Migrating(lambda connection: Runner(connection, told).run((ADD,))).result()
     assert queries.worst < 0.05 + 0.25 + 0.1
     assert has_column(item)
+
+
+def test_a_wait_is_counted_once_where_a_step_becomes_others(database, item, other_connection):
+    """As where each index of a column is built for its twin, too."""
+    item.execute("CREATE INDEX prices ON item (price); ALTER TABLE item ADD twin int")
+    copy = CopyIndexes(why="item: every index of price", table='"item"', column="price", twin="twin")
+    report = ConsoleReport(OutputWrapper(StringIO()), no_style())
+    hold(other_connection, "SHARE UPDATE EXCLUSIVE")
+    migrating = Migrating(lambda connection: Runner(connection, report).run((copy,)))
+    until(lambda: report.summary.waits)
+    other_connection.rollback()
+    migrating.result()
+    assert list(report.summary.waits) == ["item: index prices for twin too"]
 
 
 @pytest.mark.usefixtures("own_server")

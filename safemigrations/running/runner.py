@@ -124,6 +124,7 @@ class Runner:
         else:
             detail = ""
             self._run(answer)
+            self.session.waited = 0.0  # each of these steps has told its own wait
         if step.told:
             report.tell(happened.StepDone(step, time.monotonic() - began, detail, self.session.waited))
 
