@@ -349,6 +349,19 @@ def test_autovacuum_yields_and_nobody_waits_for_that(database, dsn, item):
     assert has_column(item)
 
 
+@pytest.mark.usefixtures("own_server")
+def test_autovacuum_yields_to_a_role_that_may_not_see_that_it_is_one(database, item):
+    """Without pg_read_all_stats."""
+    item.execute("CREATE ROLE deploy; ALTER TABLE item OWNER TO deploy; GRANT CREATE ON SCHEMA public TO deploy")
+    with database.cursor() as cursor:
+        cursor.execute("SET ROLE deploy")
+    told = Told()
+    with autovacuum(item) as pid, override_settings(SAFEMIGRATIONS={"LOCK_RETRY_FOR": 20}):
+        Runner(database, told).run((ADD,))
+        assert (pid,) not in item.execute("SELECT pid FROM pg_locks WHERE relation = 'item'::regclass").fetchall()
+    assert has_column(item)
+
+
 @pytest.mark.usefixtures("every_wait_is_told", "own_server")
 def test_an_autovacuum_that_prevents_wraparound_is_named_and_waited_for(database, dsn, item):
     told = Told()

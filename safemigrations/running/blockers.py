@@ -16,6 +16,10 @@ from ..postgres.names import regclass
 LONG_TRANSACTION = 1.0  # seconds; nobody queues behind an older one
 SHOWN = 60  # characters of a query
 
+# A role without pg_read_all_stats doesn't see the type of other roles' sessions. An autovacuum has no role, and of the
+# sessions that have none it alone locks tables.
+UNSEEN_TYPE = "CASE WHEN a.pid IS NOT NULL AND a.usesysid IS NULL THEN 'autovacuum worker' END"
+
 # https://www.postgresql.org/docs/current/explicit-locking.html#TABLE-LOCK-COMPATIBILITY
 WEAKEST_CONFLICT = {
     Lock.ACCESS_SHARE: Lock.ACCESS_EXCLUSIVE,
@@ -100,7 +104,8 @@ def blockers(connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> list
             UNION SELECT h.inhrelid, w.modes FROM wanted w JOIN pg_inherits h ON h.inhparent = w.relation
         )
         SELECT DISTINCT ON (l.pid, l.virtualtransaction)
-            l.pid, coalesce(a.application_name, ''), coalesce(a.backend_type, ''), coalesce(a.state, ''),
+            l.pid, coalesce(a.application_name, ''), coalesce(a.backend_type, {UNSEEN_TYPE}, ''),
+            coalesce(a.state, ''),
             coalesce(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, x.prepared)), 0)::float,
             coalesce(a.query, quote_literal(x.gid), ''), l.virtualtransaction
         FROM wanted w
