@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -240,10 +241,27 @@ def test_an_old_snapshot_that_a_build_waits_for_is_named(item, other_connection)
     migrating.result()
 
 
-def gives_up():
+def gives_up(build=lambda connection: Runner(connection, Told()).run((INDEX,))):
     with override_settings(SAFEMIGRATIONS={"LOCK_RETRY_FOR": 0.5}), pytest.raises(LockNotAcquired) as caught:
-        Migrating(lambda connection: Runner(connection, Told()).run((INDEX,))).result()
+        Migrating(build).result()
     return str(caught.value).splitlines()
+
+
+@contextmanager
+def another_role(item, told):
+    """Builds the index as the owner of the table, who may not see what the sessions of other roles do."""
+    name = f"deploy_{item.info.dbname}"
+    item.execute(f"CREATE ROLE {name}; ALTER TABLE item OWNER TO {name}; GRANT CREATE ON SCHEMA public TO {name}")
+
+    def build(connection):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET ROLE {name}")
+        Runner(connection, told).run((INDEX,))
+
+    try:
+        yield build
+    finally:
+        item.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 def test_a_build_does_not_begin_behind_a_forgotten_prepared_transaction(item, other_connection):
@@ -278,6 +296,17 @@ def test_a_build_waits_for_long_writers_that_are_there_and_not_for_those_that_co
     until(lambda: item.execute(BUILDS, [migrating.pid]).fetchone())
     first.execute("COMMIT")
     migrating.result()
+
+
+def test_a_build_does_not_begin_behind_a_writer_of_whom_it_may_not_see_for_how_long_it_writes(item, other_connection):
+    with another_role(item, Told()) as deploy:
+        with other_connection.transaction():
+            other_connection.execute("UPDATE item SET price = 7 WHERE id = 1")
+            _, named, _ = gives_up(deploy)
+            assert named.startswith(f"  pid {other_connection.info.backend_pid} ")
+            assert indexes(item) == []
+        Migrating(deploy).result()
+        assert indexes(item) == [("item_price", True)]
 
 
 BUILDS = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND query LIKE 'CREATE INDEX CONCURRENTLY%%'"
@@ -397,19 +426,11 @@ def test_a_build_of_which_only_the_commit_is_missing_is_waited_for(item, other_c
 
 def test_a_build_of_another_role_is_waited_for_by_one_that_may_not_see_it(item, other_connection, connect, monkeypatch):
     monkeypatch.setattr(running_indexes, "POLL", 0.01)
-    name = f"deploy_{item.info.dbname}"
-    item.execute(f"CREATE ROLE {name}")
-    try:
-        item.execute(f"ALTER TABLE item OWNER TO {name}")
+    told = Told()
+    with another_role(item, told) as deploy:
         old_snapshot(other_connection)
-        builder, told = connect(), Told()
+        builder = connect()
         build = building(builder, item)
-
-        def deploy(connection):
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET ROLE {name}")
-            Runner(connection, told).run((INDEX,))
-
         migrating = Migrating(deploy)
         until(lambda: told.progressed)
         looked_often(item, migrating.pid)
@@ -418,8 +439,6 @@ def test_a_build_of_another_role_is_waited_for_by_one_that_may_not_see_it(item, 
         migrating.result()
         assert told.progressed == [f"pid {builder.info.backend_pid} is building this index already; waiting for it"]
         assert indexes(item) == [("item_price", True)]
-    finally:
-        item.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 def test_a_leftover_that_turns_out_to_be_an_index_behind_the_lock_is_left_alone(item, other_connection, monkeypatch):

@@ -54,6 +54,11 @@ class Blocker(Data):
         return self.is_autovacuum and "to prevent wraparound" in self.query
 
     @property
+    def is_hidden(self) -> bool:
+        """May this role not see what the session does, and since when? See UNSEEN_TYPE."""
+        return self.pid is not None and not self.backend
+
+    @property
     def is_long(self) -> bool:
         if self.is_autovacuum:
             return self.prevents_wraparound

@@ -67,11 +67,13 @@ def send_online(
 def wait_for_long_writers(session: Session, step: BuildIndex) -> None:
     """CONCURRENTLY begins with a wait for everybody who writes to the table; an index is INVALID meanwhile.
 
-    So a forgotten transaction is waited for before it, where giving up leaves nothing behind.
+    So a forgotten transaction is waited for before it, where giving up leaves nothing behind. Of one that this role may
+    not look at nobody knows how old it is: it counts as forgotten until it has ended.
     """
     wanted, there, waits = {step.table: Lock.SHARE}, None, Waits(step, session.report)
     for _ in locks.attempts(session.connection, wanted, waits):
-        long = {blocker.transaction for blocker in blockers(session.connection, wanted) if blocker.is_long}
+        found = blockers(session.connection, wanted)
+        long = {blocker.transaction for blocker in found if blocker.is_long or blocker.is_hidden}
         there = long if there is None else there & long  # those that come later CONCURRENTLY doesn't wait for, either
         if not there:
             waits.end(session)
