@@ -184,6 +184,15 @@ def test_an_autovacuum_of_the_table_slows_it_down(database, item):
             until(lambda: not off.slowly())
 
 
+def test_a_role_that_may_not_see_it_yields_to_an_autovacuum_too(database, item):
+    item.execute("INSERT INTO item (id, note) SELECT n, repeat('x', 500) FROM generate_series(10000, 40000) n")
+    item.execute("CREATE ROLE deploy; CREATE TABLE other (id int)")
+    with autovacuum(item), database.cursor() as cursor:
+        cursor.execute("SET ROLE deploy")
+        until(lambda: watch.reason_to_slow_down(database, '"item"'))
+        assert not watch.reason_to_slow_down(database, '"other"')
+
+
 def watcher(item: Any) -> int:
     """The pid of the session that looks who waits."""
     looks = "SELECT pid FROM pg_stat_activity WHERE query ~ 'FROM pg_stat_activity' AND pid <> pg_backend_pid()"

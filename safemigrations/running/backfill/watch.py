@@ -144,8 +144,11 @@ _ARCHIVER = """
     WHERE current_setting('archive_mode') <> 'off'
       AND (last_failed_time > coalesce(last_archived_time, '-infinity') OR queue > {files})
 """
+# An autovacuum is the one VACUUM of nobody. A role without those privileges sees only by its lock at which table it is.
 _AUTOVACUUM = (
-    "SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum v JOIN pg_stat_activity a USING (pid)"
-    " WHERE a.backend_type = 'autovacuum worker' AND v.relid IN"
-    " (SELECT {table} UNION ALL SELECT relid FROM pg_partition_tree({table})))"
+    "WITH family (relid) AS (SELECT {table}::oid UNION ALL SELECT relid FROM pg_partition_tree({table}))"
+    " SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum v JOIN pg_stat_activity a USING (pid)"
+    " WHERE a.usesysid IS NULL AND (v.relid IN (SELECT relid FROM family) OR v.relid IS NULL AND EXISTS"
+    " (SELECT FROM pg_locks l WHERE l.pid = v.pid AND l.locktype = 'relation' AND l.database = v.datid"
+    " AND l.mode = 'ShareUpdateExclusiveLock' AND l.relation IN (SELECT relid FROM family))))"
 )
