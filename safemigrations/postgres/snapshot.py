@@ -109,12 +109,12 @@ def prepared(connection: Any) -> Iterator[Any]:
     """A cursor whose statements are planned once in a session: planning takes longer than reading the catalog."""
     connection.ensure_connection()
     session = connection.connection
-    session.prepare_threshold = 0
+    before, session.prepare_threshold = session.prepare_threshold, 0
     try:
         with connection.Database.Cursor(session) as cursor:  # psycopg's own
             yield cursor
     finally:
-        session.prepare_threshold = None  # as Django has it
+        session.prepare_threshold = before
 
 
 def found(cursor: Any, query: LiteralString) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from django.db import DatabaseError, transaction
 
 from ..errors import StepFailed
 from ..plans.carried import Carried, Renamed
-from ..plans.claims import Claim, Claims, Kind
+from ..plans.claims import PARTS_OF_A_TABLE, Claim, Claims, Kind
 from ..plans.duplicates import duplicates
 from ..plans.indexes import BuildIndex
 from ..plans.steps import Backfill, Online, Plan, Proof, Question, Step, Trial, tables_of
@@ -36,7 +36,6 @@ from .run import sending
 from .session import Session
 
 OF_FOREIGN_KEYS = ("REFERENCES", "ON DELETE", "DROP CONSTRAINT")
-PARTS = (Kind.COLUMN, Kind.TWIN, Kind.CONSTRAINT)
 
 
 class Asking:
@@ -229,7 +228,7 @@ class Asking:
 
 
 def _is_named(claim: Claim, text: str) -> bool:
-    return _is_in(text, claim.table) and (claim.kind not in PARTS or _is_in(text, claim.name))
+    return _is_in(text, claim.table) and (claim.kind not in PARTS_OF_A_TABLE or _is_in(text, claim.name))
 
 
 def _is_in(text: str, name: str) -> bool:
