@@ -6,8 +6,11 @@ from collections.abc import Iterable
 
 from .values import literals
 
-# The server writes so in a definition for the schema of the session's own temporary tables.
-SCHEMA = "CASE WHEN {0}.relnamespace = pg_my_temp_schema() THEN 'pg_temp' ELSE {0}.relnamespace::regnamespace::text END"
+# The server writes so in a definition for the schema of the session's own temporary tables, since PostgreSQL 15.
+SCHEMA = (
+    "CASE WHEN {0}.relnamespace = pg_my_temp_schema() AND current_setting('server_version_num')::int >= 150000"
+    " THEN 'pg_temp' ELSE {0}.relnamespace::regnamespace::text END"
+)
 OTHERS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"  # schemas that aren't PostgreSQL's own
 OF_EXTENSION = (
     "EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{0}'::regclass AND e.objid = {1} AND e.deptype = 'e')"
