@@ -69,7 +69,8 @@ class Asking:
         """
         steps, before = self.current.of(tuple(plan)), tuple(self.changed)
         with self.session.ready():
-            self._collect(lambda: self._foreseen.refuse((*steps, *self.current.of(tuple(later)))))
+            foreseen = self._foreseen  # asks the catalog alone: an error there isn't one of the plan's
+            self._collect(lambda: foreseen.refuse((*steps, *self.current.of(tuple(later)))))
             self._ask_steps(steps, self.current.of(tuple(left)))
         if any(isinstance(step, Backfill) for step in steps):
             self.ask_for_own(*OF_BACKFILLS)

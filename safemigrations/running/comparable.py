@@ -55,5 +55,7 @@ def _answer(connection: Any, type_: str) -> bool:
     if there is None or there.info.transaction_status not in (IDLE, INTRANS):
         return False
     with there.cursor() as cursor:  # its own, so that it isn't among the queries that a test counts
-        ((_answers[key],),) = cursor.execute(EQUALITY, [type_]).fetchall()
-    return _answers[key]
+        ((found,),) = cursor.execute(EQUALITY, [type_]).fetchall()
+    if found:  # else the type may come yet, as with an extension
+        _answers[key] = found
+    return bool(found)
