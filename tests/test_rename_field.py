@@ -113,6 +113,7 @@ def test_the_plan(database):
     assert shop.plan(RENAME, backwards=True) == (
         "-- shop_book: name is called title again\n"
         'ALTER TABLE "shop_book" RENAME COLUMN "name" TO "title";\n'
+        "-- shop_book: what later migrations gave name goes to the column that stays (looked up when it is run)\n"
         "-- shop_book: drop column name and the trigger that kept it equal to title\n"
         'DROP TRIGGER IF EXISTS "zzz_safemig_3_shop_book_name_sync" ON "shop_book";\n'
         'DROP FUNCTION IF EXISTS "safemig_shop_book.name.sync"();\n'

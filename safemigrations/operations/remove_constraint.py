@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import cast
 
 from django.db.migrations.operations import RemoveConstraint
-from django.db.models import BaseConstraint, UniqueConstraint
+from django.db.models import BaseConstraint, CheckConstraint, UniqueConstraint
 
 from ..plans import constraints
 from ..plans.column import table_of
@@ -77,7 +77,9 @@ class RemoveConstraintLater(Change, RemoveConstraint):
             return ()
         if self.set_aside and _stands_in_the_way(constraint):
             again = (*make_way(table, name), *again)
-        return (constraints.drop(model, constraint, undo=again),)
+        of_twins = isinstance(constraint, CheckConstraint) and constraints.drop_check_of_twins(model, constraint)
+        drop = constraints.drop(model, constraint, undo=again)
+        return (drop, of_twins) if of_twins else (drop,)
 
 
 def _stands_in_the_way(constraint: BaseConstraint) -> bool:

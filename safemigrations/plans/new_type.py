@@ -195,7 +195,7 @@ def _take_over(table: Name, twins: list[Twin]) -> Iterator[str]:
     scope = _scope(table, twins)
     yield exchange_checks(table, scope)
     yield exchange_primary_key(table, scope)
-    yield exchange_indexes(table, scope)
+    yield exchange_indexes(table, scope, [twin.original.name for twin in twins])
     yield drop_unique(table, scope)
 
 

@@ -11,6 +11,7 @@ from functools import partial
 
 from ..postgres.blocks import drop_found, for_each, rename_found
 from ..postgres.columns import number_of
+from ..postgres.indexes import is_over
 from ..postgres.names import COPY, PREFIX, Name, copy_of, object_name, regclass
 from ..postgres.probe import Probe
 from ..postgres.triggers import mentions
@@ -161,13 +162,17 @@ def exchange_primary_key(table: str, scope: str) -> str:
     )
 
 
-def exchange_indexes(table: str, scope: str) -> str:
-    """An index and its copy exchange their names, those of partitions, too. A constraint's name goes with it."""
+def exchange_indexes(table: str, scope: str, columns: Sequence[str]) -> str:
+    """An index over the columns and its copy exchange their names, those of partitions, too. A constraint's name goes
+    with it.
+
+    An index over others has the name of one that a later release has replaced.
+    """
     copied = copy_of(scope, "o.relname")
     pairs = (
         "SELECT o.oid AS old, n.oid AS new FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid"
         f" JOIN pg_class n ON n.relnamespace = o.relnamespace AND n.relname = {copied}"
-        f" WHERE i.indrelid = {regclass(table)}"
+        f" WHERE i.indrelid = {regclass(table)} AND {is_over(columns)}"
     )
     of_partitions = (
         "SELECT a.indexrelid, b.indexrelid FROM pairs, pg_partition_tree(pairs.old) o JOIN pg_index a"

@@ -133,7 +133,7 @@ class TwoNames(Data):
             ),
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
             done=trigger.done.or_(self.over),
-            undo=(self._end(),),
+            undo=(self._move_additions(), self._end()),
             takes=(original.claim, original.claim.twin, twin.claim, self.claim),
         )
 

@@ -249,7 +249,7 @@ class Direction(Data):
             sql=(
                 *drop_of(conversion.trigger).statements,
                 exchange_checks(table, scope),
-                exchange_indexes(table, scope),
+                exchange_indexes(table, scope, [original.name]),
                 drop_leftovers(twin),
                 *(() if conversion.default else (move_default(original, twin),)),
                 name_not_null(twin, conversion.old.name),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .columns import number_of
 from .constraints import made_up
 from .names import Name, identifier, regclass
@@ -66,10 +68,16 @@ def indexes_of_columns(table: str, *columns: str) -> str:
         f" substr(pg_get_indexdef(c.oid), length({head}) + 1)"
         " FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid"
         " JOIN pg_namespace n ON n.oid = t.relnamespace"
-        f" WHERE t.oid = {regclass(table)} AND i.indisvalid AND EXISTS (SELECT FROM pg_attribute a"
-        f" WHERE a.attrelid = t.oid AND a.attname IN ({literals(columns)})"
+        f" WHERE t.oid = {regclass(table)} AND i.indisvalid AND {is_over(columns)} ORDER BY c.oid"
+    )
+
+
+def is_over(columns: Iterable[str]) -> str:
+    """Has the index `i`, a row of pg_index, one of the columns in its key, an expression or its condition?"""
+    return (
+        f"EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attname IN ({literals(columns)})"
         " AND (a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass"
-        " AND d.objid = c.oid AND d.refobjid = t.oid AND d.refobjsubid = a.attnum))) ORDER BY c.oid"
+        " AND d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum)))"
     )
 
 

@@ -122,8 +122,16 @@ def scope_of_copies(table: str, columns: Iterable[str]) -> str:
 
 def copy_of(scope: str, name: str) -> str:
     """name_of_copy() as SQL, of a name that only the catalog knows."""
-    text = f"convert_to({literal(f'{scope} ')} || {name}, 'UTF8')"
-    return f"({literal(COPY)} || left(encode(sha256({text}), 'hex'), 16))"
+    return _copy(f"{literal(f'{scope} ')} || {name}")
+
+
+def copy_over(table: str, column: str, name: str) -> str:
+    """The same of a name that is known, where only the catalog knows the column."""
+    return _copy(f"{literal(f'{table} ')} || {column} || {literal(f' {name}')}")
+
+
+def _copy(text: str) -> str:
+    return f"({literal(COPY)} || left(encode(sha256(convert_to({text}, 'UTF8')), 'hex'), 16))"
 
 
 def numbered(name: str, number: int) -> str:
