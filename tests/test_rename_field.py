@@ -17,6 +17,7 @@ from django.db.migrations import (
     AlterField,
     AlterOrderWithRespectTo,
     CreateModel,
+    Migration,
     RemoveConstraint,
     RemoveField,
     RemoveIndex,
@@ -49,6 +50,7 @@ from safemigrations.postgres.names import name_of_copy
 from safemigrations.running import proofs
 from safemigrations.running.session import Session
 
+from .cases import written as as_makemigrations_writes
 from .shop import (
     AWKWARD,
     CATCH_UP,
@@ -1126,3 +1128,21 @@ def test_a_function_that_takes_the_columns_in_their_order_is_named(database, sou
     ):
         shop.migrate(RENAME)
     assert difference(before, snapshot(connection)) == {}
+
+
+def test_what_follows_it_is_known_without_a_server():
+    def unique(field: str) -> UniqueConstraint:
+        return UniqueConstraint(fields=[field], nulls_distinct=False, name="book_unique")
+
+    state = ProjectState()
+    CreateModel("Book", [KEY, ("title", models.IntegerField())], {"constraints": [unique("title")]}).state_forwards(
+        "shop", state
+    )
+    migration = Migration("0002", "shop")
+    migration.operations = [  # type: ignore[misc]
+        RemoveConstraint("book", "book_unique"),
+        RenameField("book", "title", "name"),
+        AddConstraint("book", unique("name")),
+    ]
+    (found,) = as_makemigrations_writes(state, migration)
+    assert [type(operation) for operation in found.operations] == [FollowRename, ExpandRename, FollowRename]

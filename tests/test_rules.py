@@ -101,6 +101,11 @@ EXCLUSION = (
     "migrate takes the lock without queueing anybody. Where it can't, make a new table with the constraint, let a "
     "release write to both, copy the rows in batches, and let the next release read the new one."
 )
+COMPOSITE: list[Any] = [
+    ("pk", models.CompositePrimaryKey("title", "number")),
+    ("title", models.CharField(max_length=9)),
+    ("number", models.IntegerField()),
+]
 
 
 class Frozen(models.BaseConstraint):
@@ -252,6 +257,13 @@ UNSAFE: dict[str, tuple[Operation, tuple[Operation, ...], str, str, str]] = {
         (),
         "safemigrations.E050",
         renames("id", "number"),
+        "Do that: queries that group by the primary key accept no other column, so it can't have two names.",
+    ),
+    "rename of a field of the key": (
+        stock.RenameField("book", "number", "issue"),
+        (stock.CreateModel("Book", COMPOSITE),),
+        "safemigrations.E050",
+        renames("number", "issue"),
         "Do that: queries that group by the primary key accept no other column, so it can't have two names.",
     ),
     "rename of many to many": (

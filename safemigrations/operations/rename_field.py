@@ -242,7 +242,9 @@ def _of_many_to_many(what: str, operation: RenameField, field: Any, context: Con
 
 def no_second_name(operation: Any, new_name: str, field: Any, context: Context) -> str:
     """The reason why the column of a field can't have two names; empty if it can."""
-    if field.primary_key or is_of_composite_key(field.name, context.model_before(operation.model_name)):
+    # RenameField of Django writes the new name into the key of the state before, too: the two share its field.
+    of_key = (is_of_composite_key(name, context.model_before(operation.model_name)) for name in (field.name, new_name))
+    if field.primary_key or any(of_key):
         return "Do that: queries that group by the primary key accept no other column, so it can't have two names."
     if field.generated:
         return (
@@ -274,6 +276,7 @@ def _in_database(field: Any) -> Any:
 # An index or constraint of a renamed field stands in Meta under the field's new name: the autodetector removes and adds
 # it, although it is the same.
 
+NEWEST = 1_000_000  # a version of PostgreSQL, as psycopg says it, that has all that there is
 FOLLOWERS = (RemoveIndex, AddIndex, RemoveConstraint, AddConstraint, AlterUniqueTogether, AlterField)
 
 
@@ -336,10 +339,12 @@ def _is_same(one: Any, other: Any, renames: list[RenameField], context: Context)
         model.fields[rename.new_name] = field = model.fields[rename.new_name].clone()
         field.db_column = column
     aliases = [alias for alias in connections if connections[alias].vendor == "postgresql"] or list(connections)
+    connection = connections[aliases[0]].copy()
+    set_on(connection, pg_version=NEWEST)  # makemigrations works without a server, and both are spelled for the same
     key = context.app_label, renames[0].model_name_lower
     if isinstance(other, Field):
         after.models[key].fields[one], other = other, one
-    with connections[aliases[0]].schema_editor(collect_sql=True, atomic=False) as editor:
+    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
         return _sql_of(one, before.apps.get_model(*key), editor) == _sql_of(other, after.apps.get_model(*key), editor)
 
 
