@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.migrations import CreateModel
+from django.db.migrations import AlterField, CreateModel
 from django.db.models import Q, Value
 from django.test import override_settings
 
@@ -76,3 +76,27 @@ def test_rows_of_any_key_are_filled(shop, keys: Keys, style):
     with override_settings(SAFEMIGRATIONS={"BACKFILL_BATCH_SIZE": 7}):
         shop.deploy(Backfill("tag", {"state": Value("done")}, where=Q(state=None))).check()
     assert shop.count("state = 'done'", "shop_tag") == shop.count("TRUE", "shop_tag")
+
+
+RETYPED = {
+    "text": models.TextField(primary_key=True),
+    "shorter": models.CharField(max_length=29, primary_key=True),
+    "collated": models.CharField(max_length=30, primary_key=True, db_collation="C"),
+}
+
+
+@pytest.mark.parametrize("key", RETYPED)
+def test_a_key_that_one_table_points_at_twice_gets_another_type(shop, key):
+    near = models.ManyToManyField("shop.Word", related_name="+")
+    shop.deploy(CreateModel("Word", [("key", models.CharField(max_length=30, primary_key=True)), ("near", near)]))
+    shop.sql("INSERT INTO shop_word SELECT 'word ' || n FROM generate_series(1, 9) n")
+    both = "INSERT INTO shop_word_near (from_word_id, to_word_id) VALUES ('word {}', 'word {}')"
+    shop.sql(both.format(1, 2))
+    start = shop.catalog()
+    shop.deploy(AlterField("word", "key", RETYPED[key])).check()
+    shop.request(both.format(3, 4))
+    shop.contract().check()
+    shop.request(both.format(5, 6))
+    assert shop.count("to_word_id = 'word ' || right(from_word_id, 1)::int + 1", "shop_word_near") == 3
+    shop.migrate("0001").check()
+    shop.assert_unchanged(start)
