@@ -24,6 +24,7 @@ from ..plans.column import Column, bound
 from ..plans.foreign_key import ForeignKey, exchanged
 from ..plans.index_and_check import build_index, name_in
 from ..plans.indexes import BuildIndex, DropIndex
+from ..plans.narrowing import fits_again
 from ..plans.not_null import may_be_null
 from ..plans.steps import Plan, Proof, Statement, Together
 from ..plans.tables import when_parent_goes
@@ -199,7 +200,8 @@ def _alter_type(change: Alteration, old: Column, new: Column) -> Plan:
     forth = _type_statement(new, change.new.type, index, f"{new.name} becomes {change.new.type}")
     undo = _type_statement(old, change.old.type, back, f"{old.name} becomes {change.old.type} again")
     # Built ahead again after the exchange, which a run that was killed before it was recorded had done, it would stay.
-    return (*_ahead(index, forth.done), replace(forth, undo=(*_ahead(back, undo.done), undo)))
+    fits = fits_again(new, old, done=undo.done)
+    return (*_ahead(index, forth.done), replace(forth, undo=(*fits, *_ahead(back, undo.done), undo)))
 
 
 def _like_index(column: Column) -> BuildIndex | None:

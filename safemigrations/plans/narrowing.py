@@ -1,9 +1,10 @@
-"""Asks for nulls, and for values that don't fit the former type, before Django's own AlterField is taken back."""
+"""Asks for nulls, and for values that don't fit the former type, before an AlterField is taken back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..postgres.probe import NEVER, Probe
 from .casts import misfit
 from .column import Column
 from .steps import Proof
@@ -21,6 +22,11 @@ def narrowing(now: Column, before: Column) -> Iterator[Proof]:
             ),
             pages_of=now.table,
         )
+    yield from fits_again(now, before)
+
+
+def fits_again(now: Column, before: Column, *, done: Probe = NEVER) -> Iterator[Proof]:
+    keys, name = ", ".join(now.key), now.name
     if condition := misfit(now.type, before.type):
         yield Proof(
             why=f"{now.label}: every {name} fits into {before.type}",
@@ -30,4 +36,6 @@ def narrowing(now: Column, before: Column) -> Iterator[Proof]:
                 f"can't hold: {keys} {{rows}}. Nothing was changed. Fix them, then run the same command again."
             ),
             pages_of=now.table,
+            done=done,
+            works_on=(now.claim,),
         )

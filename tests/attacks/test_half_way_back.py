@@ -45,6 +45,11 @@ STOPS = [
         "UPDATE shop_book SET title = repeat('x', 300) WHERE id = 3",
     ),
     Release(
+        "an indexed text that doesn't fit any more",
+        [AlterField("book", "title", models.CharField(max_length=400, db_index=True))],
+        "UPDATE shop_book SET title = repeat('x', 300) WHERE id = 3",
+    ),
+    Release(
         "a number that the old type hasn't",
         [TEXT.operation, EXTRA],
         "UPDATE shop_book SET sheets = 'many' WHERE id = 3",

@@ -78,7 +78,7 @@ def test_rows_of_any_key_are_filled(shop, keys: Keys, style):
     assert shop.count("state = 'done'", "shop_tag") == shop.count("TRUE", "shop_tag")
 
 
-RETYPED = {
+RETYPED: dict[str, models.Field[Any, Any]] = {
     "text": models.TextField(primary_key=True),
     "shorter": models.CharField(max_length=29, primary_key=True),
     "collated": models.CharField(max_length=30, primary_key=True, db_collation="C"),
