@@ -10,7 +10,8 @@ from django.utils.timezone import now
 
 from .. import conf
 from ..errors import StepFailed, said_of
-from ..plans.steps import Plan
+from ..plans.claims import Claim
+from ..plans.steps import Plan, Step, Together
 from ..running import ledger
 from ..running.events import vocabulary as happened
 from ..running.events.event import on
@@ -65,9 +66,15 @@ def plans_of(connection: BaseDatabaseWrapper, chosen: Sequence[Contract]) -> lis
     dropped = [(row.pk, dropped_by(row.steps)) for row in (*over, *chosen)]
     gone = [[claim for pk, claims in dropped if pk > row.pk for claim in claims] for row in chosen]
     return [
-        tuple(step for step in row.steps if not any(claim.goes_with(later) for claim in step.works_on))
+        tuple(part for step in row.steps for part in _without(later, step))
         for row, later in zip(chosen, gone, strict=True)
     ]
+
+
+def _without(gone: Sequence[Claim], step: Step) -> Plan:
+    if not any(claim.goes_with(gone) for claim in step.works_on):
+        return (step,)
+    return step.remains if isinstance(step, Together) else ()
 
 
 def _refuse_unfilled(connection: BaseDatabaseWrapper, chosen: Iterable[Contract]) -> None:

@@ -96,12 +96,14 @@ class Together(Step):
     """Several statements that must take effect at the same moment, in one short transaction.
 
     `for_newer_snapshots`: whoever still reads the rows as they were before would read wrong values, so it comes later.
+    `remains`: what is left to do where the column that it works on is dropped anyhow, with its table.
     """
 
     sql: tuple[str, ...]
     locks: Mapping[str, Lock]
     lost: Probe = NEVER  # that a trigger which it made isn't there any more, or not as it was made
     for_newer_snapshots: bool = False
+    remains: tuple[Step, ...] = ()
 
     @property
     def statements(self) -> tuple[str, ...]:

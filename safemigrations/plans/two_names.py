@@ -243,6 +243,7 @@ class TwoNames(Data):
             locks={original.table: Lock.ACCESS_EXCLUSIVE},
             done=self.over,
             undo=(back,),
+            remains=(drop_of(self.trigger),),
             frees=(original.claim, self.claim),
             works_on=(twin.claim,),
         )

@@ -257,6 +257,7 @@ class Direction(Data):
             ),
             locks={table: Lock.ACCESS_EXCLUSIVE},
             done=self.over,
+            remains=(drop_of(conversion.trigger),),
             frees=(original.claim,),
             takes=(conversion.claim,),
             works_on=(twin.claim,),

@@ -10,13 +10,21 @@ from pathlib import Path
 
 import pytest
 from django.db import models
-from django.db.migrations import AddConstraint, AddIndex, AlterField, RemoveConstraint, RemoveIndex, RenameField
+from django.db.migrations import (
+    AddConstraint,
+    AddIndex,
+    AlterField,
+    DeleteModel,
+    RemoveConstraint,
+    RemoveIndex,
+    RenameField,
+)
 from django.db.migrations.operations.base import Operation
 from django.db.models import CheckConstraint, F, Index, Q, UniqueConstraint
 
 from ..snapshot import Snapshot
 from .deployment import Deployment, assert_same, deployment
-from .library import AUTHOR, BOOK, library
+from .library import AUTHOR, BOOK, FILLS, TWINS, Change, library
 
 INDEX, UNIQUE, CHECK = "book_index", "book_unique", "book_check"
 
@@ -146,3 +154,13 @@ def test_a_check_holds_again_after_the_way_back(shop):
     shop.migrate("0001").check()
     with pytest.raises(AssertionError, match=CHECK):
         shop.request("UPDATE shop_book SET pages = truth + 1 WHERE id = 1")
+
+
+@pytest.mark.parametrize("change", [*TWINS, *FILLS], ids=str)
+def test_a_model_goes_with_all_that_an_open_contract_has_on_its_table(books, change: Change):
+    books.deploy(change.operation).check()
+    books.deploy(DeleteModel("Book")).check()
+    books.contract().check()
+    found = books.catalog()
+    assert list(found["functions"]) == []
+    assert [name for name in found["tables"] if name.startswith("shop_")] == ["shop_author"]
