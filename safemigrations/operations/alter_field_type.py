@@ -162,7 +162,7 @@ class ExpandAlterField(Change, AlterField):
         if self.field.many_to_many:
             return ()
         exchanged = self._exchange(at, self._change(at)).columns
-        return tuple(carried(column.old, column.new, column.forth.or_null) for column in exchanged)
+        return tuple(carried(one.old, one.new, one.forth.or_null, one.back.or_null) for one in exchanged)
 
     def kept(self, at: Situation) -> tuple[Kept, ...]:
         if columns := self._two_columns(at):

@@ -13,22 +13,32 @@ from .column import Column
 class Carried(Data):
     """A column that is going to hold `value`: SQL over the value of `original`, {}.
 
-    Both have the same name if only the type changes.
+    Both have the same name if only the type changes. `value_back`: what `original` gets of the column on the way back.
     """
 
     original: Claim
     column: Claim
     value: str
+    value_back: str = ""
 
     @property
     def back(self) -> tuple[Carried, ...]:
         """The same on the way back; none where it isn't known what value was made of which."""
-        return (Carried(original=self.column, column=self.original, value="{}"),) if self.value == "{}" else ()
+        value = "{}" if self.value == "{}" else self.value_back
+        return (Carried(original=self.column, column=self.original, value=value),) if value else ()
 
 
-def carried(original: Column, column: Column, value: str = "{}") -> Carried:
-    collation = f" COLLATE {column.collation}" if column.collation else ""
-    return Carried(original=original.claim, column=column.claim, value=f"{value}{collation}")
+def carried(original: Column, column: Column, value: str = "{}", value_back: str = "") -> Carried:
+    return Carried(
+        original=original.claim,
+        column=column.claim,
+        value=_collated(value, column),
+        value_back=_collated(value_back, original) if value_back else "",
+    )
+
+
+def _collated(value: str, column: Column) -> str:
+    return f"{value} COLLATE {column.collation}" if column.collation else value
 
 
 class Renamed(Data):

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 from django.db import models
-from django.db.migrations import AddField, AlterField, RemoveConstraint, RemoveField, RenameModel
+from django.db.migrations import AddField, AlterField, CreateModel, RemoveConstraint, RemoveField, RenameModel
 from django.db.migrations.operations.base import Operation
 from django.test import override_settings
 
+from ..shop import KEY
 from ..snapshot import Snapshot
 from .deployment import Deployment
 from .library import BIGGER, COMPUTED, RENAMED, TEXT, UNIQUE, library
@@ -38,6 +39,12 @@ STOPS = [
         "a number that doesn't fit any more",
         [BIGGER.operation, EXTRA],
         "UPDATE shop_book SET pages = 1::bigint << 40 WHERE id = 3",
+    ),
+    Release(
+        "a number that doesn't fit any more after the contract",
+        [BIGGER.operation, EXTRA],
+        "UPDATE shop_book SET pages = 1::bigint << 40 WHERE id = 3",
+        contracted=True,
     ),
     Release(
         "a text that doesn't fit any more",
@@ -97,6 +104,23 @@ def test_what_stops_the_way_back_is_found_before_its_first_step(start, release: 
     back = start.migrate("0002")
     assert back.refused
     start.assert_unchanged(before)
+
+
+@pytest.mark.parametrize("contracted", [False, True])
+def test_a_type_that_changes_twice_stops_it_before_its_first_step(shop, contracted):
+    """The digits move to the other side of the point by way of a type that has room for both."""
+    before, after = (
+        models.DecimalField(max_digits=digits, decimal_places=places) for digits, places in ((10, 2), (9, 4))
+    )
+    shop.deploy(CreateModel("Invoice", [KEY, ("amount", before)])).check()
+    shop.deploy(AlterField("invoice", "amount", after)).check()
+    if contracted:
+        shop.contract().check()
+    shop.sql("INSERT INTO shop_invoice (amount) VALUES (1.2345)")
+    there = shop.catalog()
+    back = shop.migrate("0001")
+    assert "have a amount that numeric(10, 2) can't hold" in back.error
+    shop.assert_unchanged(there)
 
 
 # However it was stopped.
