@@ -12,7 +12,7 @@ from functools import partial
 from ..postgres.blocks import drop_found, for_each, rename_found
 from ..postgres.columns import number_of
 from ..postgres.indexes import is_over
-from ..postgres.names import COPY, PREFIX, Name, copy_of, object_name, regclass
+from ..postgres.names import COPY, PREFIX, Name, copy_of, object_name, regclass, temporary_name
 from ..postgres.probe import Probe
 from ..postgres.triggers import mentions
 from ..postgres.values import literal, pattern
@@ -166,9 +166,11 @@ def exchange_indexes(table: str, scope: str, columns: Sequence[str]) -> str:
     """An index over the columns and its copy exchange their names, those of partitions, too. A constraint's name goes
     with it.
 
-    An index over others has the name of one that a later release has replaced.
+    An index over others has the name of one that a later release has replaced, and has set aside until its contract.
     """
-    copied = copy_of(scope, "o.relname")
+    aside = temporary_name(Name(table).raw, "")
+    former = f"WHEN starts_with(o.relname, {literal(aside)}) THEN substr(o.relname, {len(aside) + 1})"
+    copied = copy_of(scope, f"CASE {former} ELSE o.relname END")
     pairs = (
         "SELECT o.oid AS old, n.oid AS new FROM pg_index i JOIN pg_class o ON o.oid = i.indexrelid"
         f" JOIN pg_class n ON n.relnamespace = o.relnamespace AND n.relname = {copied}"

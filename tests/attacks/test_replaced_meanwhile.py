@@ -139,6 +139,14 @@ def test_the_way_back_leads_to_the_start(shop, replaced: Replaced):
     shop.assert_unchanged(start)
 
 
+@pytest.mark.parametrize("replaced", [each for each in REPLACED if each.second is TEXT], ids=str)
+def test_so_does_it_after_the_contract_of_the_second_alone(shop, replaced: Replaced):
+    start = expanded(shop, replaced)
+    shop.migrate("0002", contract=True).check()
+    shop.migrate("0001").check()
+    shop.assert_unchanged(start)
+
+
 @pytest.mark.parametrize("second", [DECIMAL, RENAMED], ids=["another type", "a rename"])
 def test_a_check_that_is_gone_refuses_nobody(shop, second: Sequence[Operation]):
     expanded(shop, Replaced("no check", second, [RemoveConstraint("book", CHECK)]))
