@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from itertools import chain, product
+from itertools import chain, pairwise, product
 from typing import Any, NamedTuple
 
 import pytest
@@ -27,6 +27,7 @@ from django.db.models import Model
 from psycopg.conninfo import conninfo_to_dict
 
 from safemigrations.operations.base import Change, Situation
+from safemigrations.plans.claims import Claim
 from safemigrations.plans.copies import BuildCounterparts, CopyIndexes
 from safemigrations.plans.indexes import BuildIndex, DropIndex
 from safemigrations.plans.steps import Plan, Step
@@ -91,12 +92,22 @@ def forms_of_plans(case: Case) -> set[Any]:
 
 
 def forms_of_steps(case: Case) -> set[Any]:
-    """For each class of operations the kinds and locks of its steps, in either half: one by one, in no order."""
-    return {
+    """For each class of operations the kinds and locks of its steps, in either half: one by one, in no order.
+
+    And the classes of two that make something of one name in turn: the second may find what is the first's.
+    """
+    steps = {
         (type(one.operation), half, _form(step))
         for one in planned(case)
         for half, plan in (("expand", one.expand), ("contract", one.contract))
         for step in plan
+    }
+    return steps | {
+        (type(first.operation), type(second.operation), number, other)
+        for first, second in pairwise(planned(case))
+        for number, plan in enumerate((first.expand, first.contract))
+        for other, after in enumerate((second.expand, second.contract))
+        if _taken(plan) & _taken(after)
     }
 
 
@@ -162,6 +173,10 @@ def _to_the_server() -> BaseDatabaseWrapper:
 
 def steps_of(case: Case) -> int:
     return sum(len(one.expand) + len(one.contract) for one in planned(case))
+
+
+def _taken(plan: Plan) -> set[Claim]:
+    return {claim for step in plan for claim in step.takes}
 
 
 def _form(step: Step) -> tuple[Any, ...]:

@@ -58,10 +58,13 @@ class Twin(Data):
 
     @property
     def over(self) -> Probe:
-        """Is the exchange made, or is there nothing left with which it could be made?"""
+        """Is the exchange made, or is there nothing left with which it could be made?
+
+        A twin of another type is that of the next exchange, where one migration gives the column two types in turn.
+        """
         successor = self.successor
         there = column_is(self.table, successor.name, successor.type, successor.collation)
-        return self.former.exists.or_(there.unless(self.column.exists))
+        return self.former.exists.or_(there.unless(self._has_its_type))
 
     @property
     def value(self) -> str:
