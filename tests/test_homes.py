@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from .project import Project
 from .test_makemigrations import BOOK
@@ -95,3 +96,75 @@ def is_written_safely(project: Project) -> None:
     for safe in ("AddFieldWithDefault", "ExpandAlterField", "AlterFieldConcurrently"):
         assert f"        {safe}(\n" in text
     project.manage("check").check()
+
+
+# Models of two databases that point at each other.
+
+TWO = """
+class Router:
+    def allow_migrate(self, db, app_label, **hints):
+        return db == ("other" if app_label == "archive" else "default")
+"""
+AUTHOR = "class Author(models.Model):\n    id = models.AutoField(primary_key=True)\n    code = models.CharField()\n"
+LOAN = (
+    "class Loan(models.Model):\n    by = models.ForeignKey('shop.Author', models.CASCADE, db_constraint=False)\n"
+    "    readers = models.ManyToManyField('shop.Author', related_name='+', db_constraint=False)\n"
+)
+
+
+@pytest.fixture
+def two(tmp_path, dsn, two_databases):
+    other = make_conninfo(dsn, dbname=two_databases[1].settings_dict["NAME"])
+    project = Project(tmp_path, dsn, apps=("shop", "archive"), databases={"other": other})
+    project.write("routers.py", TWO)
+    project.set(DATABASE_ROUTERS=["routers.Router"])
+    project.write_models("shop", AUTHOR)
+    project.write_models("archive", LOAN)
+    project.manage("makemigrations").check()
+    for alias in ("default", "other"):
+        project.manage("migrate", "--database", alias).check()
+    return project
+
+
+def test_a_rename_that_another_database_would_have_to_follow_is_refused(two):
+    """The column author_id of archive_loan_readers is called after the model."""
+    two.write_models("shop", AUTHOR.replace("Author", "Person"))
+    two.write_models("archive", LOAN.replace("Author", "Person"))
+    two.manage("makemigrations", input="y\n").check()
+    refused = two.manage("check")
+    assert refused.returncode == 1
+    assert "renames columns of archive_loan_readers, too." in refused.stderr
+    assert "Your routers put that into another database" in refused.stderr
+
+
+def test_it_is_refused_before_anything_is_changed(two):
+    two.write_migration(
+        "shop",
+        "0002_person",
+        "from django.db import migrations\nfrom safemigrations.operations import ExpandRenameModel\n\n"
+        "class Migration(migrations.Migration):\n    atomic = False\n"
+        "    dependencies = [('shop', '0001_initial'), ('archive', '0001_initial')]\n"
+        "    operations = [ExpandRenameModel('Author', 'Person')]\n",
+    )
+    refused = two.manage("migrate", "shop")
+    assert refused.returncode == 1
+    assert "renames columns of archive_loan_readers, too. Your routers put that into another" in refused.stderr
+    assert two.sql("SELECT to_regclass('shop_person')::text, to_regclass('shop_author')::text") == [
+        (None, "shop_author")
+    ]
+
+
+def test_another_type_that_another_database_would_have_to_follow_is_refused(two):
+    two.write_models("shop", AUTHOR.replace("AutoField", "BigAutoField"))
+    two.manage("makemigrations").check()
+    refused = two.manage("check")
+    assert refused.returncode == 1
+    assert "archive.Loan.by, archive.Loan.readers points at it from another database" in refused.stderr
+
+
+def test_nothing_points_at_a_field_that_is_no_key(two):
+    """A many-to-many field points at the key of the model, and at no other field."""
+    two.write_models("shop", AUTHOR.replace("CharField()", "IntegerField(db_column='number')"))
+    two.manage("makemigrations").check()
+    two.manage("check").check()
+    assert "ExpandAlterField(" in two.read_migration("shop", two.migration_files("shop")[-1])

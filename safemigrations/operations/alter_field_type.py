@@ -25,6 +25,7 @@ from django.db import router
 from django.db.backends.base.schema import _related_non_m2m_objects  # type: ignore[attr-defined]
 from django.db.migrations.operations import AlterField, AlterModelTable, RenameModel
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState
 from django.db.migrations.utils import get_references
 from django.db.models import Field
 
@@ -44,6 +45,7 @@ from . import other_end
 from .alteration import Alteration, described, is_instant
 from .base import Change, Situation
 from .forms import alteration_at
+from .home import home_of
 from .parents import points_at_other_rows
 from .parts import Altered, Part
 from .rename_field import is_of_composite_key, no_second_name
@@ -269,6 +271,11 @@ def _refusal(operation: AlterField, change: Alteration, context: Context) -> str
             "The same release renames the table, and the view under its old name keeps the column as it is: do that in "
             "the release after the contract."
         )
+    if far := _in_another_database(operation, context):
+        return (
+            f"{far} points at it from another database, where this migration doesn't come: its column would keep the "
+            f"old type. {BESIDE}"
+        )
     if old.field.remote_field or new.field.remote_field:
         return BESIDE
     if change.renames_column:
@@ -329,14 +336,26 @@ BESIDE = (
 
 
 def _pointed_at(operation: AlterField, context: Context) -> str:
+    pointing = ", ".join(label for _, label in _pointing(operation, context))
+    return f"{pointing} points at it, and would have to become of its type. {BESIDE}" if pointing else ""
+
+
+def _in_another_database(operation: AlterField, context: Context) -> str:
+    home, pointing = home_of(context.model_before(operation.model_name)), _pointing(operation, context)
+    homes = [(home_of(model), label) for model, label in pointing] if home else []
+    return ", ".join(label for there, label in homes if home and there and there.alias != home.alias)
+
+
+def _pointing(operation: AlterField, context: Context) -> list[tuple[ModelState, str]]:
+    """The models whose fields point at the field, and what these fields are called."""
     key = context.app_label, operation.model_name.lower()
     field = context.before.models[key].fields[operation.name]
-    pointing = [
-        f"{model.app_label}.{model.name}.{name}"
+    return [
+        (model, f"{model.app_label}.{model.name}.{name}")
         for model, name, _, reference in get_references(context.before, key, (operation.name, field))
-        if reference.to
+        # A many-to-many field says of no field that it points at this one; it points at the key.
+        if reference.to and (field.primary_key or not model.fields[name].many_to_many)
     ]
-    return f"{', '.join(pointing)} points at it, and would have to become of its type. {BESIDE}" if pointing else ""
 
 
 def _notice(operation: AlterField, change: Alteration) -> str:

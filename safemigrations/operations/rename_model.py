@@ -23,12 +23,13 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
+from ..errors import StepFailed
 from ..plans import old_table_name, tables
 from ..plans.carried import Carried, Renamed
 from ..plans.steps import Plan
-from ..typed import forget_classes
+from ..typed import forget_classes, only_plans
 from .base import Change, Situation
-from .home import is_named_by_its_setting
+from .home import home_of, is_named_by_its_setting
 from .rule import Context, Finding, Rule
 
 
@@ -60,7 +61,15 @@ class ExpandRenameModel(Change, RenameModel):
         return at.old(self.old_name), at.new(self.new_name)
 
     def expand(self, at: Situation) -> Plan:
-        return old_table_name.expand(at.editor, old_table_name.renamed_with_model(*self._models(at)))
+        pairs = old_table_name.renamed_with_model(*self._models(at))
+        far = [] if only_plans(at.connection) else [one for one in pairs if not self._is_here(at, one[0])]
+        if far:
+            what = f"{RenameModel.describe(self)} renames columns of {old_table_name.labels(far)}, too"
+            raise StepFailed(f"{what}. {IN_ANOTHER_DATABASE} Nothing was changed.")
+        return old_table_name.expand(at.editor, pairs)
+
+    def _is_here(self, at: Situation, model: type[Model]) -> bool:
+        return self.allow_migrate_model(at.connection.alias, model)
 
     def carries(self, at: Situation) -> tuple[Carried, ...]:
         return old_table_name.carries(at.editor, old_table_name.renamed_with_model(*self._models(at)))
@@ -75,6 +84,10 @@ class ExpandRenameModel(Change, RenameModel):
         )
 
 
+IN_ANOTHER_DATABASE = (
+    "Your routers put that into another database, where this migration doesn't come. Keep the name of the model. Or, "
+    "in a release before, give the many-to-many field a through model, whose foreign key has that column as db_column."
+)
 KEEP_NAME = (
     "Keep the name {} in the class and in the setting; Python can have another one for it. Or see "
     "docs/rename_model.md, A swappable model."
@@ -125,6 +138,8 @@ def find(operation: RenameModel, context: Context) -> Finding | None:
         return Finding(f"{what} leaves the old name in the bases of {names}: InvalidBasesError in migrate.", (ours,))
     if not moved:
         return None
+    if far := _in_another_database(operation, context):
+        return Finding(f"{what} renames columns of {far}, too.", way_by_hand=IN_ANOTHER_DATABASE)
     cheaper = (
         f"Where only the class gets another name, db_table = '{old}' in the Meta of {operation.new_name} leaves the "
         "table alone, which costs nothing."
@@ -159,9 +174,20 @@ def _keeps_its_table(operation: RenameModel, context: Context) -> bool:
 
 def _moved(operation: RenameModel, context: Context) -> str:
     """The tables that are renamed, or that have a column which is renamed."""
+    return old_table_name.labels(_pairs(operation, context))
+
+
+def _in_another_database(operation: RenameModel, context: Context) -> str:
+    """Those of them that aren't where the model is."""
+    home = home_of(context.model_before(operation.old_name))
+    pairs = [(home_of(ModelState.from_model(pair[0])), pair) for pair in _pairs(operation, context)]
+    return old_table_name.labels(pair for there, pair in pairs if home and there and there.alias != home.alias)
+
+
+def _pairs(operation: RenameModel, context: Context) -> list[old_table_name.Pair]:
     old = context.before.apps.get_model(context.app_label, operation.old_name)
     new = context.after.apps.get_model(context.app_label, operation.new_name)
-    return old_table_name.labels(old_table_name.renamed_with_model(old, new))
+    return old_table_name.renamed_with_model(old, new)
 
 
 rule = Rule("safemigrations.E051", RenameModel, find)
