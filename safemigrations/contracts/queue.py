@@ -80,9 +80,13 @@ def holders(connection: BaseDatabaseWrapper) -> list[Holder]:
     """All open contracts, including those of a migration that was killed before it was recorded."""
     return [
         Holder(row.app_label, row.migration, row.label, held_by(row.steps), freed_by(row.steps))
-        for row in rows(connection, status__in=HOLDING)
+        for row in holding(connection)
     ]
 
 
+def holding(connection: BaseDatabaseWrapper, **filters: Any) -> models.QuerySet[Contract]:
+    return rows(connection, status__in=HOLDING, **filters)
+
+
 def waiting_steps(connection: BaseDatabaseWrapper) -> list[Step]:
-    return [step for row in rows(connection, status__in=HOLDING) for step in row.steps]
+    return [step for row in holding(connection) for step in row.steps]

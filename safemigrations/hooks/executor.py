@@ -38,7 +38,7 @@ from ..running.one_at_a_time import look
 from ..running.run import Run, current_run, running
 from ..running.watchdog import watching
 from ..typed import applied_state, migrate_all_backwards, set_on
-from . import around, freshness
+from . import around, freshness, squashed_away
 from .foreseeing import Foreseeing, is_unknown, refused_by_backfills
 from .kept_triggers import counted_on, lost, put_triggers_back, refuse_lost
 from .states import (
@@ -120,6 +120,8 @@ class MigrationExecutor(executor.MigrationExecutor):
     def _refuse_foreseen(self, plan: Plan, state: ProjectState | None) -> None:
         if not plan:
             return
+        if refusals := self._squashed_away(plan):
+            raise StepFailed("\n".join(refusals))
         foreseeing = self.foresee(plan, state)
         self.first = foreseeing.first
         current_run().before(foreseeing.ahead)
@@ -129,7 +131,10 @@ class MigrationExecutor(executor.MigrationExecutor):
     def refusals(self, plan: Plan) -> list[str]:
         """What is going to stop the plan, as far as that can be found before its first step."""
         gone = [] if _is_back(plan) else lost(self.connection, counted_on(self.connection, self.loader))
-        return [*refuse_lost(gone), *self.foresee(plan).refusals]
+        return [*refuse_lost(gone), *self._squashed_away(plan), *self.foresee(plan).refusals]
+
+    def _squashed_away(self, plan: Plan) -> list[str]:
+        return list(squashed_away.refusals(self.connection, [migration for migration, back in plan if back]))
 
     def foresee(self, plan: Plan, state: ProjectState | None = None) -> Foreseeing:
         """Asked about the plan, unless nothing in it has to be: its states take as long as applying them.
