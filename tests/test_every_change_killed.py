@@ -36,7 +36,7 @@ from .representatives import (
     forms_of_steps,
     representatives,
 )
-from .snapshot import snapshot
+from .snapshot import rows, snapshot
 from .tried import tried
 
 CHANGES = re.compile(r"\s*(ALTER|ANALYZE|COMMENT|CREATE|DELETE|DO|DROP|INSERT|UPDATE)\b")
@@ -123,6 +123,35 @@ def test_killed_on_the_way_back_it_arrives_where_it_was(release, connect):
         connection.close()
         release.expand()
         release.assert_is(expanded)
+    assert killer.survived
+
+
+@pytest.mark.parametrize("case", [case for case in ON_THE_WAY_BACK if not case.values_are_lost], ids=repr)
+def test_killed_on_the_way_back_after_the_contract_and_turned_round_nothing_is_lost(release, connect):
+    """Plain `migrate` brings back what was expanded, so going back arrives where it began, and the contract ends."""
+    start = snapshot(connection)
+    release.expand()
+    release.contract()
+    contracted = snapshot(connection)
+    release.back()
+    there = rows(connection)
+    release.expand()
+    release.contract()
+    killer = Killer(connect)
+    for _ in range(200):
+        killer.killed = False
+        with connection.execute_wrapper(killer), contextlib.suppress(DatabaseError, InterfaceError, CommandError):
+            release.back()
+        if not killer.killed:
+            break
+        connection.close()
+        release.expand()
+        release.back()
+        release.assert_is(start)
+        assert rows(connection) == there
+        release.expand()
+        release.contract()
+        release.assert_is(contracted)
     assert killer.survived
 
 

@@ -57,9 +57,15 @@ def steps_of(placed: Placed, run: Run) -> Iterator[Step]:
 
 def steps_back_of(placed: Placed, run: Run) -> Iterator[Step]:
     """The steps that take the migration's operations back; nothing is sent."""
-    for operation, at in placed:
+    for operation, at in changes_back(placed, run):
+        yield from operation.way_back(at)
+
+
+def changes_back(placed: Placed, run: Run) -> Iterator[tuple[Change, Situation]]:
+    """The operations that have plans, in the order in which they are taken back."""
+    for operation, at in reversed(list(placed)):
         if isinstance(operation, Change) and operation.has_plans(at, run):
-            yield from operation.way_back(at)
+            yield operation, at
 
 
 def _with_states(

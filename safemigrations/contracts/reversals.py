@@ -38,10 +38,12 @@ class Reversal(Readable):
     migration = models.CharField(max_length=255)
     record = models.BigIntegerField()  # its row in django_migrations: one that is applied anew has another
     temporary = models.JSONField(default=list)  # the objects of ours that were there before
+    expanded = models.JSONField(null=True)  # the operations of which nothing is contracted any more
+    is_expanding = models.BooleanField(default=False, db_default=False)  # is one on its way from contracted to there?
     back_to = models.CharField(max_length=255)  # what `migrate` is given to go on
     began_at = models.DateTimeField(default=now)
 
-    forms: ClassVar[Mapping[str, type]] = {"temporary": list}
+    forms: ClassVar[Mapping[str, type]] = {"temporary": list, "expanded": list}
 
     class Meta(Own):
         apps = Apps()
@@ -82,10 +84,35 @@ def begin(connection: BaseDatabaseWrapper, migration: Migration, *, back_to: str
         return  # only what it replaces is recorded
     ensure_table(connection, Reversal)
     if not any((one.app_label, one.migration) == key for one in begun(connection)):
-        values = {"record": record.pk, "back_to": back_to, "temporary": _temporary(connection)}
+        values = {"record": record.pk, "back_to": back_to, "temporary": _temporary(connection), "expanded": []}
+        values["is_expanding"] = False
         Reversal._base_manager.using(connection.alias).update_or_create(
             app_label=key[0], migration=key[1], defaults=values
         )
+
+
+def expanded(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> list[str]:
+    """The operations that have come back from contracted to expanded, or further."""
+    return [each for one in begun(connection) if _key(one) == (app_label, migration) for each in one.expanded or ()]
+
+
+def begin_to_expand(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> None:
+    for one in begun(connection):
+        if _key(one) == (app_label, migration):
+            one.is_expanding = True
+            one.save(using=connection.alias, update_fields=["is_expanding"])
+
+
+def note_expanded(connection: BaseDatabaseWrapper, app_label: str, migration: str, operation: str) -> None:
+    for one in begun(connection):
+        if _key(one) == (app_label, migration):
+            one.expanded, one.is_expanding = [*(one.expanded or ()), operation], False
+            one.temporary = _temporary(connection)  # they belong to what is expanded
+            one.save(using=connection.alias, update_fields=["expanded", "is_expanding", "temporary"])
+
+
+def _key(one: Reversal) -> Key:
+    return one.app_label, one.migration
 
 
 def refused(connection: BaseDatabaseWrapper, half_way: Collection[Key]) -> Iterator[str]:
@@ -105,16 +132,19 @@ def end(connection: BaseDatabaseWrapper, migration: Migration) -> None:
     found.filter(app_label=migration.app_label, migration=migration.name).delete()
 
 
-def turn_round(connection: BaseDatabaseWrapper, migration: Migration, report: Report) -> None:
-    """Turn a half reversed migration into a half applied one.
+def remove_what_it_made(connection: BaseDatabaseWrapper, migration: Migration, report: Report) -> None:
+    """Remove what the way back made for itself: one of its checks would reject what the new release may write.
 
-    Objects that the way back made for itself go first: one of its checks would reject what the new release may write.
+    On the way from contracted to expanded it makes what is needed there.
     """
-    key = migration.app_label, migration.name
     for reversal in begun(connection):
-        if (reversal.app_label, reversal.migration) == key:
+        if _key(reversal) == (migration.app_label, migration.name) and not reversal.is_expanding:
             made = [each for each in _temporary(connection) if list(each) not in reversal.temporary]
             Runner(connection, report).run(removal(made))
+
+
+def turn_round(connection: BaseDatabaseWrapper, migration: Migration) -> None:
+    """Turn a half reversed migration, of which nothing is contracted any more, into a half applied one."""
     recorder = MigrationRecorder(connection)
     with transaction.atomic(using=connection.alias):
         for name in names_of(migration):

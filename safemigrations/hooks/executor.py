@@ -19,6 +19,7 @@ from ..checking.conflicts import Conflict, conflict
 from ..checking.left_backfills import fills_at_once
 from ..checking.of_migration import (
     Placed,
+    changes_back,
     created_by,
     models_touched,
     steps_back_of,
@@ -203,7 +204,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             around.note_faked(self.connection, migration)
             return apply(state, migration, fake, fake_initial)
         if (migration.app_label, migration.name) in self.half_way:
-            loaded().reversals.turn_round(self.connection, migration, run.report)
+            self._turn_round(migration, state, run)
         run.created.update(created_by(migration, run.created))
         with (
             running(run),
@@ -219,6 +220,13 @@ class MigrationExecutor(executor.MigrationExecutor):
         self._record_backfills(migration)
         run.changed |= bool(migration.operations)
         return state
+
+    def _turn_round(self, migration: Migration, state: ProjectState, run: Run) -> None:
+        reversals = loaded().reversals
+        reversals.remove_what_it_made(self.connection, migration, run.report)
+        for operation, at in changes_back(Placed(migration, state, self.connection), run):
+            operation.take_back_to_expanded(at, run)
+        reversals.turn_round(self.connection, migration)
 
     def unapply_migration(self, state: ProjectState, migration: Migration, fake: bool = False) -> ProjectState:
         with around.told(self.connection, migration, "backwards", fake=fake):

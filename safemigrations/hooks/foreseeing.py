@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
 
@@ -15,7 +15,7 @@ from django.db.migrations.state import ProjectState
 
 from ..checking.conflicts import conflict, held_later
 from ..checking.left_backfills import Filling, filled_too_early, fills_at_once, taken_from_a_backfill
-from ..checking.of_migration import Placed, created_by, unwrapped
+from ..checking.of_migration import Placed, changes_back, created_by, unwrapped
 from ..contracts import loaded
 from ..contracts.held import Holder
 from ..contracts.on_disk import Key
@@ -49,6 +49,7 @@ class Foreseeing:
         self.coming: list[Holder] = []
         self.left: list[Filling] = loaded().unfinished.backfills(connection)
         self.left_behind = LeftBehind(connection)
+        self.half_way: Collection[Key] = ()
         self.first: Placed | None = None  # of the first migration; keeping the states of all would take too much memory
 
     @property
@@ -65,8 +66,9 @@ class Foreseeing:
         ahead: Ahead = self.asking.ahead
         return ahead
 
-    def refuse_to_turn_round(self, half_way: Iterable[Key]) -> None:
+    def refuse_to_turn_round(self, half_way: Collection[Key]) -> None:
         """`half_way`: what was taken back in part, and is going to be applied again."""
+        self.half_way = half_way
         for refusal in loaded().reversals.refused(self.connection, half_way):
             self.asking.refuse(refusal)
 
@@ -77,6 +79,8 @@ class Foreseeing:
             self.run.migration = migration
             placed = self._placed(migration, state)
             self.run.fills_at_once = fills_at_once(placed)
+            if (migration.app_label, migration.name) in self.half_way:
+                self._ask_to_turn_round(placed)
             self._refuse_what_is_held(placed)
             self._refuse_what_backfills_need(placed)
             for operation, at in placed:
@@ -84,6 +88,12 @@ class Foreseeing:
                     self._ask(operation, at)
         for refusal in self.left_behind.refusals:
             self.asking.refuse(refusal)
+
+    def _ask_to_turn_round(self, placed: Placed) -> None:
+        for operation, at in changes_back(placed, self.run):
+            plan = operation.way_back_to_expanded(at)
+            self.left_behind.know(plan)
+            self.asking.ask(plan)
 
     def _refuse_what_is_held(self, placed: Placed) -> None:
         holders = [*self.open_ones, *self.coming]

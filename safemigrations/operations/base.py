@@ -244,7 +244,8 @@ class Change(SeparateDatabaseAndState):
         filled = [step for step in (*self.expand(at), *self.contract(at)) if isinstance(step, Backfill)]
         for step in filled:
             loaded().backfills.begin_to_take_back(at.connection, step, replaces=at.replaced)
-        loaded().Runner(at.connection, run.report, at.after.apps).run(plan)
+        self.take_back_to_expanded(at, run)
+        loaded().Runner(at.connection, run.report, at.after.apps).run(reverse(self.expand(at)))
         run.at_the_end_of_the_way_back(lambda: self._forget(at, filled))
         self._left(at).delete()
 
@@ -255,8 +256,21 @@ class Change(SeparateDatabaseAndState):
 
     def way_back(self, at: Situation) -> Plan:
         """The plan of the way back, whether the contract waits, is done in part, or ran without waiting."""
-        expand = reverse(self.expand(at))
-        return expand if self._left(at).filter(attempts=0).exists() else reverse(self.contract(at)) + expand
+        return (*self.way_back_to_expanded(at), *reverse(self.expand(at)))
+
+    def way_back_to_expanded(self, at: Situation) -> Plan:
+        """The part of it that takes back what the contract has done."""
+        known = loaded().reversals.expanded(at.connection, at.app_label, at.migration_name)
+        is_expanded = self.identity in known or self._left(at).filter(attempts=0).exists()
+        return () if is_expanded else reverse(self.contract(at))
+
+    def take_back_to_expanded(self, at: Situation, run: Run) -> None:
+        """The second half would lose what the contract left, or collide with it, if it was done without the first."""
+        if plan := self.way_back_to_expanded(at):
+            reversals, of = loaded().reversals, (at.connection, at.app_label, at.migration_name)
+            reversals.begin_to_expand(*of)
+            loaded().Runner(at.connection, run.report, at.after.apps).run(plan)
+            reversals.note_expanded(*of, self.identity)
 
     def _left(self, at: Situation) -> Any:
         """The open rows of the queue that belong to this operation."""
