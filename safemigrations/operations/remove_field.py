@@ -31,6 +31,7 @@ from ..postgres.columns import column_missing
 from ..postgres.dependents import dependents_of_column
 from ..postgres.indexes import unique_index_on
 from ..postgres.lock import Lock
+from ..postgres.names import Name
 from ..postgres.triggers import functions_naming
 from ..postgres.values import literal
 from ..typed import compose, field_of, through
@@ -142,7 +143,8 @@ class RemoveFieldLater(Change, RemoveField):
             return ()
         column = self._column(at)
         if self.with_model:
-            return _drop_foreign_key(column)
+            key_without = at.new(self.model_name)._meta.pk.column if field.primary_key else ""
+            return _drop_foreign_key(column, str(key_without))
         return (_no_function_names(column), column.drop(undo=self._add_again(at, column)))
 
     def _add_again(self, at: Situation, column: Column) -> Plan:
@@ -190,20 +192,25 @@ def _free_parents(column: Column) -> Plan:
     )
 
 
-def _drop_foreign_key(column: Column) -> Plan:
+def _drop_foreign_key(column: Column, key_without: str) -> Plan:
     """The column goes with its table. Its foreign key goes first, so that tables which point at each other can go."""
     if not column.has_foreign_key:
         return ()
-    return (ForeignKey(column).drop(undo=_with_the_table_again(column)),)
+    return (ForeignKey(column).drop(undo=_with_the_table_again(column, key_without)),)
 
 
-def _with_the_table_again(column: Column) -> Plan:
-    """If the contract has dropped the table, too, it is created again, empty and without the column."""
+def _with_the_table_again(column: Column, key_without: str) -> Plan:
+    """If the contract has dropped the table, too, it is created again, empty and without the column.
+
+    `key_without`: where the field is the key, the column of the one that Django makes up without it.
+    """
     with column.editor.connection.schema_editor(collect_sql=True, atomic=False) as collecting:
         collecting.add_field(column.model, column.field)
+    is_made_up = column.field.primary_key and key_without != column.name
+    without = [f"ALTER TABLE {column.table} DROP COLUMN IF EXISTS {Name.of(key_without)}"] if is_made_up else []
     again = Together(
         why=f"{column.label}: add column {column.name} again",
-        sql=tuple(sql.rstrip(";") for sql in collecting.collected_sql),
+        sql=(*without, *(sql.rstrip(";") for sql in collecting.collected_sql)),
         locks={column.parent: Lock.SHARE_ROW_EXCLUSIVE, column.table: Lock.ACCESS_EXCLUSIVE},
         done=column.exists,
     )

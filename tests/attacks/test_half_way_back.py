@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 from django.db import models
-from django.db.migrations import AddField, AlterField, CreateModel, RemoveConstraint, RemoveField, RenameModel
+from django.db.migrations import (
+    AddField,
+    AlterField,
+    CreateModel,
+    DeleteModel,
+    RemoveConstraint,
+    RemoveField,
+    RenameModel,
+)
 from django.db.migrations.operations.base import Operation
 from django.test import override_settings
 
@@ -251,3 +259,22 @@ def test_a_lock_that_nobody_gives_stops_the_way_back_and_there_is_a_way_on(start
     assert back.refused
     start.migrate().check()
     start.assert_unchanged(before)
+
+
+# A model whose key is a foreign key of another name than that of the key that Django makes up without it.
+
+
+@pytest.mark.parametrize("is_child", [True, False])
+@pytest.mark.parametrize("with_parent", [True, False])
+def test_a_deleted_model_with_a_link_for_its_key_comes_back_empty(shop, is_child, with_parent):
+    """Without its link the table is created again with the key that Django makes up."""
+    link = models.OneToOneField("shop.person", models.CASCADE, parent_link=is_child, primary_key=True)
+    bases = ("shop.person",) if is_child else (models.Model,)
+    person = CreateModel("Person", [KEY, ("name", models.TextField())])
+    shop.deploy(person, CreateModel("Rider", [("human", link), ("bike", models.TextField())], bases=bases)).check()
+    start = shop.catalog()
+    parent = [DeleteModel("Person")] if with_parent else []
+    shop.deploy(RemoveField("rider", "human"), DeleteModel("Rider"), *parent).check()
+    shop.contract().check()
+    shop.migrate("0001").check()
+    shop.assert_unchanged(start)
