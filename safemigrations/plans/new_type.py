@@ -206,7 +206,7 @@ def _scope(table: Name, twins: list[Twin]) -> str:
 def _likes(twins: list[Twin]) -> str:
     """A query for the indexes for LIKE that another type has no use for."""
     queries = filter(None, (twin.former_like_index for twin in twins))
-    return " UNION ".join(f"({query})" for query in queries)  # one begins with WITH
+    return " UNION ".join(f"SELECT * FROM ({query}) AS found" for query in queries)  # one begins with WITH
 
 
 def _exchange_names(twin: Twin) -> Iterator[str]:
