@@ -13,6 +13,7 @@ import re
 import signal
 import time
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -72,14 +73,20 @@ class Killer:
     def until_it_arrives(self, act: Any) -> int:
         """Run the same thing again and again; how often it was killed."""
         self.survived.clear()
-        for number in range(200):
+        number = sum(1 for _ in self.each_kill(act))
+        act()
+        return number
+
+    def each_kill(self, act: Any) -> Iterator[None]:
+        """Run it until it is killed no more; after each kill it is the caller's turn."""
+        for _ in range(200):
             self.killed = False
             with connection.execute_wrapper(self), contextlib.suppress(DatabaseError, InterfaceError, CommandError):
                 act()
             if not self.killed:
-                act()
-                return number
+                return
             connection.close()
+            yield
         raise AssertionError("It never arrives.")
 
 
@@ -114,13 +121,7 @@ def test_killed_on_the_way_back_it_arrives_where_it_was(release, connect):
     release.expand()
     expanded = snapshot(connection)
     killer = Killer(connect)
-    for _ in range(200):
-        killer.killed = False
-        with connection.execute_wrapper(killer), contextlib.suppress(DatabaseError, InterfaceError, CommandError):
-            release.back()
-        if not killer.killed:
-            break
-        connection.close()
+    for _ in killer.each_kill(release.back):
         release.expand()
         release.assert_is(expanded)
     assert killer.survived
@@ -138,13 +139,7 @@ def test_killed_on_the_way_back_after_the_contract_and_turned_round_nothing_is_l
     release.expand()
     release.contract()
     killer = Killer(connect)
-    for _ in range(200):
-        killer.killed = False
-        with connection.execute_wrapper(killer), contextlib.suppress(DatabaseError, InterfaceError, CommandError):
-            release.back()
-        if not killer.killed:
-            break
-        connection.close()
+    for _ in killer.each_kill(release.back):
         release.expand()
         release.back()
         release.assert_is(start)

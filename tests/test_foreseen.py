@@ -376,6 +376,24 @@ def test_a_partition_whose_rows_nothing_can_fill(database, sql, refusal):
         shop.migrate(FILL)
 
 
+def test_no_question_is_compiled(database):
+    """Where there are publications, PostgreSQL expects the questions to take long: compiling one takes a second."""
+    asked = []
+
+    def ask(execute, sql, *rest):
+        if "pg_publication" in sql:
+            asked.append(database.connection.execute("SHOW jit").fetchone()[0])
+        return execute(sql, *rest)
+
+    shop = Shop(database, book(("note", NOTE)))
+    shop.execute(NEWS)
+    with database.execute_wrapper(ask):
+        refuse_foreseen(database, ())
+        shop.migrate(FILL)
+    assert len(asked) > 2
+    assert {*asked} == {"off"}
+
+
 def test_a_plan_is_made_only_where_a_table_has_such_a_thing(database):
     """To make one takes as long as applying it, in a large project."""
     shop = Shop(database, book())

@@ -59,7 +59,10 @@ def refuse_foreseen(connection: BaseDatabaseWrapper, plan: Iterable[Step]) -> No
     """Raises StepFailed, which says what to do. If no table has such a property, the plan isn't even built."""
     if connection.vendor != "postgresql":
         return
-    Foreseen(Session(connection)).refuse(plan)
+    session = Session(connection)
+    with session.ready():
+        foreseen = Foreseen(session)
+    foreseen.refuse(plan)
 
 
 class Foreseen:

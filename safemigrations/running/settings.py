@@ -42,6 +42,7 @@ STEADY: Mapping[str, str] = {
     "extra_float_digits": "'1'",
     "xmloption": "'content'",
     "session_replication_role": "'origin'",
+    "jit": "'off'",  # it takes a second to compile a question about the catalog that takes a millisecond
     "default_transaction_isolation": "'read committed'",
     "default_transaction_deferrable": "'off'",
     "lock_timeout": "'0'",
