@@ -83,7 +83,7 @@ def begin(connection: BaseDatabaseWrapper, migration: Migration, *, back_to: str
     if (record := MigrationRecorder(connection).applied_migrations().get(key)) is None:
         return  # only what it replaces is recorded
     ensure_table(connection, Reversal)
-    if not any((one.app_label, one.migration) == key for one in begun(connection)):
+    if not _of(connection, *key):
         values = {"record": record.pk, "back_to": back_to, "temporary": _temporary(connection), "expanded": []}
         values["is_expanding"] = False
         Reversal._base_manager.using(connection.alias).update_or_create(
@@ -93,26 +93,25 @@ def begin(connection: BaseDatabaseWrapper, migration: Migration, *, back_to: str
 
 def expanded(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> list[str]:
     """The operations that have come back from contracted to expanded, or further."""
-    return [each for one in begun(connection) if _key(one) == (app_label, migration) for each in one.expanded or ()]
+    return [each for one in _of(connection, app_label, migration) for each in one.expanded or ()]
 
 
 def begin_to_expand(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> None:
-    for one in begun(connection):
-        if _key(one) == (app_label, migration):
-            one.is_expanding = True
-            one.save(using=connection.alias, update_fields=["is_expanding"])
+    for one in _of(connection, app_label, migration):
+        one.is_expanding = True
+        one.save(using=connection.alias, update_fields=["is_expanding"])
 
 
 def note_expanded(connection: BaseDatabaseWrapper, app_label: str, migration: str, operation: str) -> None:
-    for one in begun(connection):
-        if _key(one) == (app_label, migration):
-            one.expanded, one.is_expanding = [*(one.expanded or ()), operation], False
-            one.temporary = _temporary(connection)  # they belong to what is expanded
-            one.save(using=connection.alias, update_fields=["expanded", "is_expanding", "temporary"])
+    for one in _of(connection, app_label, migration):
+        one.expanded, one.is_expanding = [*(one.expanded or ()), operation], False
+        one.temporary = _temporary(connection)  # they belong to what is expanded
+        one.save(using=connection.alias, update_fields=["expanded", "is_expanding", "temporary"])
 
 
-def _key(one: Reversal) -> Key:
-    return one.app_label, one.migration
+def _of(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> list[Reversal]:
+    """That of this migration, if its way back has begun and not ended."""
+    return [one for one in begun(connection) if (one.app_label, one.migration) == (app_label, migration)]
 
 
 def refused(connection: BaseDatabaseWrapper, half_way: Collection[Key]) -> Iterator[str]:
@@ -137,8 +136,8 @@ def remove_what_it_made(connection: BaseDatabaseWrapper, migration: Migration, r
 
     On the way from contracted to expanded it makes what is needed there.
     """
-    for reversal in begun(connection):
-        if _key(reversal) == (migration.app_label, migration.name) and not reversal.is_expanding:
+    for reversal in _of(connection, migration.app_label, migration.name):
+        if not reversal.is_expanding:
             made = [each for each in _temporary(connection) if list(each) not in reversal.temporary]
             Runner(connection, report).run(removal(made))
 
