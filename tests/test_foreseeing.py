@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from django.db import models
 from django.db.migrations import (
@@ -28,7 +30,7 @@ from safemigrations.operations import (
     ExpandRenameModel,
     MoveModelIn,
 )
-from safemigrations.plans import claims
+from safemigrations.plans import claims, steps
 from safemigrations.plans.carried import Renamed
 from safemigrations.plans.steps import Proof
 from safemigrations.postgres.columns import column_exists
@@ -257,12 +259,55 @@ def test_each_name_is_the_current_one():
     current = CurrentNames()
     for old, new in (("a", "spare"), ("b", "a"), ("spare", "b"), ('"s"."old"', '"s"."new"')):
         current.add(Renamed(old=claims.table(old), new=claims.table(new)))
-    said = """SELECT "a"."b", 'a', '"b"'::regclass FROM "a", "b", "s"."a", "s"."new", "new", "ab" x"""
-    now = """SELECT "b"."b", 'a', '"a"'::regclass FROM "b", "a", "s"."a", "s"."old", "new", "ab" x"""
+    said = """SELECT "a"."b", 'a', '"b"'::regclass FROM "a" JOIN "b" ON "s"."a" = "s"."new"."x" FROM "new", "ab" x"""
+    now = """SELECT "b"."b", 'a', '"a"'::regclass FROM "b" JOIN "a" ON "s"."a" = "s"."old"."x" FROM "new", "ab" x"""
     assert current.of(said) == now
     step = Proof(why='of "a"', query=column_exists('"a"', "id"), failure='"a"', takes=(claims.column("a", "id"),))
     asked = Proof(why='of "a"', query=column_exists('"b"', "id"), failure='"a"', takes=(claims.column("b", "id"),))
     assert current.of(step) == asked
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        'SELECT "a", "a" || x FROM "t" WHERE "a" IS NULL',
+        '"t"."y" IS DISTINCT FROM "a"',
+        """EXTRACT('year' FROM "a" AT TIME ZONE 'UTC') > 1""",
+        'substring("a" from "a")',
+        'UPDATE "t" SET "a" = 1',
+    ],
+)
+def test_a_column_may_be_called_like_the_table(expression):
+    current = CurrentNames()
+    current.add(Renamed(old=claims.table("old"), new=claims.table("a")))
+    assert current.of(expression) == expression
+    filled = steps.Backfill(why="", table='"a"', key=('"a"',), guard=expression, sets=('"a"',))
+    assert current.of(filled) == replace(filled, table='"old"')
+
+
+@pytest.fixture
+def notes(dsn, tmp_path):
+    """A table is called like a column of another one."""
+    with deployment(tmp_path, dsn) as made:
+        made.deploy(CreateModel("Tag", [KEY], {"db_table": "note"})).check()
+        yield library(made)
+
+
+@pytest.mark.parametrize("model", ["author", "tag"])
+@pytest.mark.parametrize("rename", [ExpandAlterModelTable, AlterModelTable])
+def test_rows_are_asked_where_a_table_is_going_to_be_called_like_their_column(notes, model, rename):
+    notes.sql(SAME)
+    notes.write(rename(model, "code"), stock=True)
+    notes.write(UNIQUE.operation)
+    assert refused(notes) == DUPLICATES
+
+
+@pytest.mark.parametrize("rename", [ExpandAlterModelTable, AlterModelTable])
+def test_the_column_is_asked_and_not_the_one_that_is_called_like_the_table_now(notes, rename):
+    notes.sql("UPDATE shop_book SET note = 'same'")
+    notes.write(rename("tag", "code"), stock=True)
+    notes.write(UNIQUE.operation)
+    notes.migrate().check()
 
 
 def test_values_that_have_no_other_type_are_found_before_the_first_migration(books):

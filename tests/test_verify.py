@@ -26,10 +26,14 @@ from django.db.models.functions import Lower, Upper
 
 from safemigrations.inspecting.drift import inspection
 from safemigrations.inspecting.drift.expected import expected
+from safemigrations.inspecting.drift.explained import told_by
 from safemigrations.inspecting.drift.inspection import Inspection
 from safemigrations.inspecting.drift.line import Line
 from safemigrations.inspecting.drift.verify import find
 from safemigrations.inspecting.drift.wanted import wanted
+from safemigrations.plans.steps import Statement
+from safemigrations.postgres.lock import Lock
+from safemigrations.postgres.names import Name
 from safemigrations.running.session import Session
 from safemigrations.typed import applied_state
 
@@ -556,6 +560,13 @@ def assert_nobody_waits(connect: Connect, line: Line) -> None:
     session.execute("SELECT count(*) FROM shop_book JOIN shop_author a ON a.id = author_id")
     session.execute("UPDATE shop_author SET name = name")
     session.execute("UPDATE shop_book SET pages = pages")
+
+
+@pytest.mark.parametrize(("table", "name", "is_held"), [("a", "kept", False), ("a", "at_k", True), ("b", "at_k", False)])
+def test_a_contract_holds_an_index_by_its_statements_and_not_by_its_sentences(table, name, is_held):
+    drop = Statement(why="a: the index kept for k goes", sql='DROP INDEX "at_k"', locks={'"a"': Lock.ACCESS_EXCLUSIVE})
+    missing = Line("index_missing", Name.of(table), name, text="")
+    assert told_by((drop,)).is_held(missing) == is_held
 
 
 def test_nothing_is_drift_where_nothing_was_done(database):

@@ -20,6 +20,8 @@ from ..postgres.probe import NEVER, Probe
 from ..postgres.triggers import fired_by_update
 from .claims import Claim, Claims, Kind
 
+FOR_PEOPLE = frozenset({"why", "failure"})  # fields of steps that are sentences
+
 
 class Database(Protocol):
     """What a plan may ask; a session answers, or a test."""
@@ -217,7 +219,7 @@ class Backfill(Step):
     guard: str
     assign: str = ""
     function: RowFunction | None = None
-    sets: tuple[str, ...] = ()  # quoted columns that change; empty: the one that `about` or `assign` names
+    sets: tuple[str, ...] = ()  # quoted columns that change; empty: the one that `works_on` or `assign` names
     clears: bool = True  # does a row that was filled stop matching the guard?
     can_wait: bool = False  # both releases can live with unfilled rows, so `migrate` may leave a large table for later
     known_by: str = ""  # the guard in the words of an earlier version, by which one that is running is found
@@ -298,6 +300,23 @@ def tables_of(step: Step) -> list[str]:
 def tables_read(step: Step) -> list[str]:
     """Every table that the step names, including the one that a proof reads some pages at a time."""
     return [*tables_of(step), *filter(None, [getattr(step, "pages_of", "")])]
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text in a step or a plan that PostgreSQL is sent, or that names something: no sentences for people."""
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for part in value.items():
+                yield from texts_of(part)
+        case tuple() | list():
+            for part in value:
+                yield from texts_of(part)
+        case Data():
+            for name in value.field_names():
+                if name not in FOR_PEOPLE:
+                    yield from texts_of(getattr(value, name))
 
 
 def nested(plan: Iterable[Step]) -> Iterator[Step]:

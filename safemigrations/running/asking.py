@@ -20,7 +20,7 @@ from ..plans.carried import Carried, Renamed
 from ..plans.claims import PARTS_OF_A_TABLE, Claim, Claims, Kind
 from ..plans.duplicates import duplicates
 from ..plans.indexes import BuildIndex
-from ..plans.steps import Backfill, Online, Plan, Proof, Question, Step, Trial, tables_of
+from ..plans.steps import Backfill, Online, Plan, Proof, Question, Step, Trial, tables_of, texts_of
 from ..postgres.names import Name
 from .ahead import Ahead
 from .backfill.table import columns_set
@@ -170,7 +170,7 @@ class Asking:
             case Online():
                 return step.violators
             case Trial() | Question():
-                return repr(step)
+                return " ".join(texts_of(step))
             case BuildIndex(unique=True) if self.asks_for_duplicates:
                 return f"{step.table} {step.definition}"
         return ""

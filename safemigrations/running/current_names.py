@@ -10,9 +10,14 @@ from typing import Any
 from ..data import Data
 from ..plans.carried import Renamed
 from ..plans.claims import Claim, Kind
+from ..plans.steps import FOR_PEOPLE
 from ..postgres.names import Name
 
-FOR_PEOPLE = {"why", "failure"}  # fields whose sentences have the names that the tables will have
+OF_TABLES = {"table", "pages_of"}  # fields that hold a table as it stands in a statement
+# A quoted name is that of a table after these, within a literal, and before the dot of its column. Elsewhere it is
+# a column, which may be called like a table.
+BEFORE_TABLE = r"(?:from|join|update|only|into|table|on|references|exists|analyze|view) |'"
+BEFORE_COLUMN = r"distinct from |extract\([^()]* from |(?:substring|trim|overlay|position)\([^()]* from "
 
 
 class CurrentNames:
@@ -36,22 +41,41 @@ class CurrentNames:
             case tuple():
                 return tuple(map(self.of, value))
             case Mapping():
-                return {self.of(name): self.of(one) for name, one in value.items()}
+                return {self._of_table(table): self.of(one) for table, one in value.items()}
             case Data():
-                names = {*value.field_names()} - FOR_PEOPLE
-                return replace(value, **{name: self.of(getattr(value, name)) for name in names})  # type: ignore[type-var]
+                return self._of_data(value)
         return value
+
+    def _of_data(self, data: Any) -> Any:
+        """Sentences for people have the names that the tables will have."""
+        fields = {name: getattr(data, name) for name in {*data.field_names()} - FOR_PEOPLE}
+        now = {name: (self._of_table if name in OF_TABLES else self.of)(value) for name, value in fields.items()}
+        return replace(data, **now)
 
     def _of_claim(self, claim: Claim) -> Claim:
         now = self.now.get(Claim(Kind.TABLE, claim.table, schema=claim.schema))
         return replace(claim, table=now.table, schema=now.schema) if now else claim
 
+    def _of_table(self, table: str) -> str:
+        return type(table)(self._names.get(table, table))
+
     def _of_text(self, text: str) -> str:
         """In one go, because two tables may exchange their names."""
-        names = {str(_name(one)): str(_name(now)) for one, now in self.now.items()}
+        names = self._names
         either = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-        found = re.sub(rf'(?<![."])(?:{either})(?!")', lambda match: names[match[0]], text)
+        as_table = rf'({BEFORE_TABLE})({either})(?!")|(?<![."])({either})(?=\.)'
+        found = re.sub(rf"{BEFORE_COLUMN}|{as_table}", lambda match: _replaced(match, names), text, flags=re.IGNORECASE)
         return text if found == text else type(text)(found)  # a Name or a Probe stays one
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """By the name that the table will have, as it stands in a statement."""
+        return {str(_name(one)): str(_name(now)) for one, now in self.now.items()}
+
+
+def _replaced(match: re.Match[str], names: Mapping[str, str]) -> str:
+    before, table = match[1] or "", match[2] or match[3]
+    return f"{before}{names.get(table, table)}" if table else match[0]
 
 
 def _name(table: Claim) -> Name:

@@ -17,8 +17,8 @@ from ...data import Data
 from ...hooks.kept_triggers import Lost
 from ...plans import claims
 from ...plans.claims import Claim
-from ...plans.steps import Plan, nested, tables_of
-from ...plans.stored import from_json, to_json
+from ...plans.steps import Plan, nested, tables_of, texts_of
+from ...plans.stored import from_json
 from ...postgres.names import COPY, Name
 from ...running.backfill import progress
 from ...running.backfill.table import columns_set
@@ -38,7 +38,7 @@ class Explained(Data):
 
     def is_held(self, line: Line) -> bool:
         claimed = any(claim.is_in(self.held) or claim.goes_with(self.freed) for claim in _claims_of(line))
-        return claimed or (line.is_of_part and self._is_spelled(line.name))
+        return claimed or (line.is_of_part and self._is_spelled(line.table, line.name))
 
     def as_needed(self, line: Line) -> Line:
         """The line with its repair. A missing column whose values an open contract needs isn't just added again."""
@@ -50,15 +50,18 @@ class Explained(Data):
         """By the migration; not where that only works on a column of before."""
         return all(one.is_added for one in self.lost if one.place == (line.table.raw, line.name))
 
-    def _is_spelled(self, name: str) -> bool:
+    def _is_spelled(self, table: Name, name: str) -> bool:
         """Does a step contain the name? Some steps find an index or a constraint by a list of possible names."""
         spelled = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
-        return any(map(spelled.search, self.texts))
+        return self._is_about(table) and any(map(spelled.search, self.texts))
+
+    def _is_about(self, table: Name) -> bool:
+        return any(table.raw == one.raw for one in self.tables)
 
     def mentions(self, table: Name, name: str) -> bool:
         """Is an object of ours needed by one of them? Copies of indexes are known by what they are of."""
         if name.startswith(COPY):
-            return any(table.raw == one.raw for one in self.tables)
+            return self._is_about(table)
         return any(name in text for text in self.texts)
 
 
@@ -81,34 +84,26 @@ def _claims_of(line: Line) -> Iterator[Claim]:
 def explained(connection: BaseDatabaseWrapper) -> Explained:
     found = Explained(set(), set(), set(), [], reversals.begun(connection))
     for row in queue.rows(connection, status__in=HOLDING):
-        _hold(found, from_json(row.plan), row.plan)  # nothing of it is run, so its signature doesn't matter
+        _hold(found, from_json(row.plan))  # nothing of it is run, so its signature doesn't matter
     for backfill in progress.rows(connection, status__in=progress.UNFINISHED):
         step = backfill.backfill
         found.held.update(claims.column(step.table, name) for name in columns_set(step))
-        _hold(found, (step,), backfill.step)
+        _hold(found, (step,))
     return found
 
 
 def told_by(plan: Plan) -> Explained:
     """What this plan holds, frees and mentions."""
     found = Explained(set(), set(), set(), [])
-    _hold(found, plan, to_json(plan))
+    _hold(found, plan)
     return found
 
 
-def _hold(found: Explained, plan: Plan, stored: Any) -> None:
+def _hold(found: Explained, plan: Plan) -> None:
     found.held.update(claim for step in plan for claim in (*step.takes, *step.frees, *step.works_on))
     found.freed.update(claim for step in plan for claim in step.frees)
     found.tables.update(Name(table) for step in nested(plan) for table in tables_of(step))
-    found.texts.extend(_texts(stored))
-
-
-def _texts(stored: Any) -> Iterator[str]:
-    if isinstance(stored, str):
-        yield stored
-    elif isinstance(stored, list | dict):
-        for item in stored.values() if isinstance(stored, dict) else stored:
-            yield from _texts(item)
+    found.texts.extend(texts_of(plan))
 
 
 SAID = {"column_default": "default", "column_null": "null", "column_collation": "collate"}  # in one statement with it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...plans.steps import Backfill, Step
+from ...plans.steps import Backfill, Step, texts_of
 from ...postgres.names import Name
 from .table import columns_set
 
@@ -23,7 +23,7 @@ def _needs(one: Backfill, other: Backfill) -> bool:
 
 def is_about(plan: Iterable[Step], backfill: Backfill) -> bool:
     """Does the plan name a column that the backfill fills?"""
-    return _is_named(backfill, repr([*plan]))
+    return _is_named(backfill, " ".join(texts_of([*plan])))
 
 
 def _is_named(backfill: Backfill, text: str) -> bool:
