@@ -132,6 +132,7 @@ def test_killed_on_the_way_back_after_the_contract_and_turned_round_nothing_is_l
     """Plain `migrate` brings back what was expanded, so going back arrives where it began, and the contract ends."""
     start = snapshot(connection)
     release.expand()
+    expanded, left = snapshot(connection), len(queue.open_rows(connection))
     release.contract()
     contracted = snapshot(connection)
     release.back()
@@ -141,6 +142,10 @@ def test_killed_on_the_way_back_after_the_contract_and_turned_round_nothing_is_l
     killer = Killer(connect)
     for _ in killer.each_kill(release.back):
         release.expand()
+        if len(queue.open_rows(connection)) == left:
+            # Each release finds its names; an index may have the name of its twin until the contract.
+            differs = release.differs(expanded, snapshot(connection))
+            assert [what for what in differs if not what.startswith("indexes ")] == []
         release.back()
         release.assert_is(start)
         assert rows(connection) == there

@@ -562,7 +562,9 @@ def assert_nobody_waits(connect: Connect, line: Line) -> None:
     session.execute("UPDATE shop_book SET pages = pages")
 
 
-@pytest.mark.parametrize(("table", "name", "is_held"), [("a", "kept", False), ("a", "at_k", True), ("b", "at_k", False)])
+@pytest.mark.parametrize(
+    ("table", "name", "is_held"), [("a", "kept", False), ("a", "at_k", True), ("b", "at_k", False)]
+)
 def test_a_contract_holds_an_index_by_its_statements_and_not_by_its_sentences(table, name, is_held):
     drop = Statement(why="a: the index kept for k goes", sql='DROP INDEX "at_k"', locks={'"a"': Lock.ACCESS_EXCLUSIVE})
     missing = Line("index_missing", Name.of(table), name, text="")

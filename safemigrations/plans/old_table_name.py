@@ -79,9 +79,12 @@ class Move(Data):
     @property
     def columns(self) -> list[tuple[Name, Name]]:
         """Old and new names of the columns that are renamed."""
+        return [(old, new) for old, new in self._all_columns if old != new]
+
+    @property
+    def _all_columns(self) -> list[tuple[Name, Name]]:
         pairs = zip(self.before._meta.local_concrete_fields, self.after._meta.local_concrete_fields, strict=True)
-        names = [(Name.from_django(str(old.column)), Name.from_django(str(new.column))) for old, new in pairs]
-        return [(old, new) for old, new in names if old != new]
+        return [(Name.from_django(str(old.column)), Name.from_django(str(new.column))) for old, new in pairs]
 
     def plan(self) -> Plan:
         if moves_to_another_schema(self.old, self.new):
@@ -141,6 +144,7 @@ class Move(Data):
                 sql=f"DROP VIEW IF EXISTS {self.old}",
                 locks={self.old: Lock.ACCESS_EXCLUSIVE},
                 done=is_marked_view(self.old).negated(),
+                undo=(self._view_again(),),
                 takes=(claims.table(self.new),),
                 frees=(claims.table(self.old),),
                 works_on=(self.claim,),
@@ -157,6 +161,22 @@ class Move(Data):
             undo=(self._names_of_columns_back(),),
             takes=(claims.table(self.old),),
             works_on=(self.claim,),
+        )
+
+    def _view_again(self) -> Together:
+        """Whoever migrates forwards again from half way finds both names. A view can't keep row-level security that
+        has come meanwhile and is lost behind it: then only the way back to its end is left.
+        """
+        columns = ", ".join(f"{new} AS {old}" for old, new in self._all_columns)
+        return Together(
+            why=f"{self.label}: a view has the old names again",
+            sql=(
+                f"CREATE VIEW {self.old} AS SELECT {columns} FROM {self.aside} {VIEW_ALIAS}",
+                f"COMMENT ON VIEW {self.old} IS {literal(VIEW_MARK)}",
+                *_like_the_table(self.old, self.aside),
+            ),
+            locks={},
+            done=table_exists(self.old).or_(no_row(row_security_lost_behind_a_view(self.aside)).negated()),
         )
 
     def _names_of_columns_back(self) -> Together:
