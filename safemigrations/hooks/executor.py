@@ -224,8 +224,12 @@ class MigrationExecutor(executor.MigrationExecutor):
     def _turn_round(self, migration: Migration, state: ProjectState, run: Run) -> None:
         reversals = loaded().reversals
         reversals.remove_what_it_made(self.connection, migration, run.report)
-        for operation, at in changes_back(Placed(migration, state, self.connection), run):
-            operation.take_back_to_expanded(at, run)
+        back = list(changes_back(Placed(migration, state, self.connection), run))
+        for number, (operation, at) in enumerate(back, start=1):
+            if operation.is_in_the_way(at, of=back[number:]):
+                operation.take_back(at, run)
+            else:
+                operation.take_back_to_expanded(at, run)
         reversals.turn_round(self.connection, migration)
 
     def unapply_migration(self, state: ProjectState, migration: Migration, fake: bool = False) -> ProjectState:

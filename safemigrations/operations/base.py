@@ -6,7 +6,7 @@ other tools know it for what it is) and two plans. Subclasses say which; nothing
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from inspect import signature
 from typing import Any, ClassVar
 
@@ -23,8 +23,8 @@ from ..contracts.held import freed_by
 from ..data import Data
 from ..errors import NeedsAutocommit
 from ..plans.carried import Carried, Renamed
-from ..plans.claims import Claim, Claims
-from ..plans.steps import Backfill, Plan, Proof, Statement, Step, reverse
+from ..plans.claims import Claim, Claims, Kind
+from ..plans.steps import Backfill, Plan, Proof, Statement, Step, reverse, tables_of
 from ..plans.triggers import Kept
 from ..running.at_once import contracts_at_once
 from ..running.preview import lines_of, preview
@@ -182,7 +182,7 @@ class Change(SeparateDatabaseAndState):
         elif schema_editor.collect_sql:
             self._print(at, reverse(self.contract(at)) + reverse(self.expand(at)), ())
         else:
-            self._take_back(at, run)
+            self.take_back(at, run)
 
     def _refuse_rows(self, at: Situation, state: ProjectState) -> None:
         """Refuse to run without the app on a table with rows; `state` is that of the database now."""
@@ -237,7 +237,7 @@ class Change(SeparateDatabaseAndState):
             loaded().queue.put(at.connection, **self._row(at), label=self.contract_label(at), plan=later)
             run.freed.update(freed_by(later))
 
-    def _take_back(self, at: Situation, run: Run) -> None:
+    def take_back(self, at: Situation, run: Run) -> None:
         plan = self.way_back(at)
         self._refuse_inside_transaction(at, plan)
         _send_deferred(at.editor)
@@ -271,6 +271,19 @@ class Change(SeparateDatabaseAndState):
             reversals.begin_to_expand(*of)
             loaded().Runner(at.connection, run.report, at.after.apps).run(plan)
             reversals.note_expanded(*of, self.identity)
+
+    def is_in_the_way(self, at: Situation, *, of: Iterable[tuple[Change, Situation]]) -> bool:
+        """Has it made nothing but indexes and constraints, on a table on which one of these changes is contracted?
+
+        They come before it in the migration. On the way back its indexes are gone before one of these brings the former
+        columns back; otherwise they would stay with a column that isn't theirs any more.
+        """
+        plan = self.expand(at)
+        kinds = {claim.kind for step in plan for claim in step.takes}
+        if not kinds or kinds - {Kind.INDEX, Kind.CONSTRAINT} or any(isinstance(step, Backfill) for step in plan):
+            return False
+        tables = {table for step in plan for table in tables_of(step)}
+        return any(tables & {*tables_of(step)} for one, where in of for step in one.way_back_to_expanded(where))
 
     def _left(self, at: Situation) -> Any:
         """The open rows of the queue that belong to this operation."""
