@@ -20,7 +20,7 @@ from django.db.migrations.exceptions import InvalidBasesError
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from ..contracts.held import Holder
+from ..contracts.held import Holder, freed_by_all
 from ..operations.alter_field import AlterFieldConcurrently
 from ..operations.alter_field_type import ExpandAlterField
 from ..operations.base import Change
@@ -61,7 +61,7 @@ class Refusing:
         with contextlib.suppress(NeedsServer, InvalidBasesError):
             self.holders += self.last
         self.run.created |= created_by(migration, self.run.created)
-        self.run.freed = {claim for holder in self.holders for claim in holder.frees}
+        self.run.freed = freed_by_all(self.holders)
         connection = _home(migration, state)
         if connection:
             # A child whose parent the same release deletes can't be rendered from nothing.

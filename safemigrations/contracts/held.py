@@ -1,6 +1,6 @@
 """What a contract holds until it has run: a migration that takes or changes it has to wait for that.
 
-Else a column of the same name would count as already added, and the contract would drop it.
+Otherwise a column of the same name would count as already added, and the contract would drop it.
 """
 
 from __future__ import annotations
@@ -68,6 +68,10 @@ def kept_by(plan: Plan) -> frozenset[Claim]:
 def freed_by(plan: Plan) -> frozenset[Claim]:
     """Everything that is gone after the plan has run."""
     return frozenset(claim for step in plan for claim in step.frees)
+
+
+def freed_by_all(holders: Iterable[Holder]) -> set[Claim]:
+    return {claim for holder in holders for claim in holder.frees}
 
 
 def dropped_by(plan: Plan) -> list[Claim]:

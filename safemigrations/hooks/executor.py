@@ -29,6 +29,7 @@ from ..checking.of_migration import (
     unwrapped,
 )
 from ..contracts import loaded
+from ..contracts.held import freed_by_all
 from ..errors import StepFailed
 from ..operations.base import Change
 from ..running.at_once import contracts_at_once
@@ -103,7 +104,9 @@ class MigrationExecutor(executor.MigrationExecutor):
         return state
 
     def _keep_what_contracts_count_on(self, targets: Any, plan: Plan | None, run: Run) -> Plan | None:
-        """Their triggers, and the columns of these. On the way back nothing of it is missed."""
+        """Put back the triggers on which open contracts count. Refuse if somebody dropped their columns; a way back
+        doesn't need them.
+        """
         found = counted_on(self.connection, self.loader)
         if gone := lost(self.connection, found):
             plan = self.migration_plan(targets) if plan is None else plan
@@ -138,7 +141,8 @@ class MigrationExecutor(executor.MigrationExecutor):
         return list(squashed_away.refusals(self.connection, [migration for migration, back in plan if back]))
 
     def foresee(self, plan: Plan, state: ProjectState | None = None) -> Foreseeing:
-        """Asked about the plan, unless nothing in it has to be: its states take as long as applying them.
+        """Foresee what stops the plan. Rendering its states takes as long as applying it, so that is done only where
+        something has to be asked.
 
         `state` is the one that the database has, where it is known.
         """
@@ -215,7 +219,7 @@ class MigrationExecutor(executor.MigrationExecutor):
                 return apply(state, migration, fake, fake_initial)
             run.touched |= models_touched(migration, state)
             refuse_public_tables(self.connection, str(migration), stock_tables(migration, state, self.connection))
-            self._make_room(migration, state, run)
+            self._refuse_what_is_in_the_way(migration, state, run)
             state = self._guarded(migration, state, lambda state: apply(state, migration, fake, fake_initial))
         self._record_backfills(migration)
         run.changed |= bool(migration.operations)
@@ -287,7 +291,7 @@ class MigrationExecutor(executor.MigrationExecutor):
             run.fresh = False
             freshness.mark_finished(self.connection)
 
-    def _make_room(self, migration: Migration, state: ProjectState, run: Run) -> None:
+    def _refuse_what_is_in_the_way(self, migration: Migration, state: ProjectState, run: Run) -> None:
         """Refuse the migration if what it changes is held by a contract, needed by a backfill, or foreseen to fail."""
         placed = self._placed(migration, state)
         found = self._conflict(placed, run)
@@ -311,7 +315,7 @@ class MigrationExecutor(executor.MigrationExecutor):
 
     def _conflict(self, placed: Placed, run: Run) -> Conflict | None:
         holders = loaded().queue.holders(self.connection)
-        run.freed = {claim for holder in holders for claim in holder.frees}
+        run.freed = freed_by_all(holders)
         return conflict(placed, run, holders)
 
     def _guarded(

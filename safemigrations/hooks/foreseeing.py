@@ -17,7 +17,7 @@ from ..checking.conflicts import conflict, held_later
 from ..checking.left_backfills import Filling, filled_too_early, fills_at_once, taken_from_a_backfill
 from ..checking.of_migration import Placed, changes_back, created_by, unwrapped
 from ..contracts import loaded
-from ..contracts.held import Holder
+from ..contracts.held import Holder, freed_by_all
 from ..contracts.on_disk import Key
 from ..operations.base import Change, Situation
 from ..plans.carried import Carried
@@ -97,7 +97,7 @@ class Foreseeing:
 
     def _refuse_what_is_held(self, placed: Placed) -> None:
         holders = [*self.open_ones, *self.coming]
-        self.run.freed = {claim for holder in holders for claim in holder.frees}
+        self.run.freed = freed_by_all(holders)
         if found := conflict(placed, self.run, holders):
             found = replace(found, is_coming=found.holder in self.coming)
             self.asking.refuse(found.explain(self.connection))
