@@ -127,7 +127,11 @@ def test_killed_on_the_way_back_it_arrives_where_it_was(release, connect):
     assert killer.survived
 
 
-@pytest.mark.parametrize("case", [case for case in ON_THE_WAY_BACK if not case.values_are_lost], ids=repr)
+# The last one gets the time when its column is added again.
+LOST = {case.name for case in ON_THE_WAY_BACK if case.values_are_lost} | {"remove_field_auto_now_add"}
+
+
+@pytest.mark.parametrize("case", [case for case in ON_THE_WAY_BACK if case.name not in LOST], ids=repr)
 def test_killed_on_the_way_back_after_the_contract_and_turned_round_nothing_is_lost(release, connect):
     """Plain `migrate` brings back what was expanded, so going back arrives where it began, and the contract ends."""
     start = snapshot(connection)
@@ -143,9 +147,9 @@ def test_killed_on_the_way_back_after_the_contract_and_turned_round_nothing_is_l
     for _ in killer.each_kill(release.back):
         release.expand()
         if len(queue.open_rows(connection)) == left:
-            # Each release finds its names; an index may have the name of its twin until the contract.
+            # Each release finds its names; indexes and constraints may have those of their twins until the contract.
             differs = release.differs(expanded, snapshot(connection))
-            assert [what for what in differs if not what.startswith("indexes ")] == []
+            assert [what for what in differs if not what.startswith(("constraints ", "indexes "))] == []
         release.back()
         release.assert_is(start)
         assert rows(connection) == there
