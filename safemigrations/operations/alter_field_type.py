@@ -29,6 +29,7 @@ from django.db.migrations.state import ModelState
 from django.db.migrations.utils import get_references
 from django.db.models import Field
 
+from ..data import Data
 from ..plans import old_table_name
 from ..plans.carried import Carried, Renamed, carried
 from ..plans.casts import Cast, cast, cut_off, numeric_of_both, parse
@@ -216,8 +217,8 @@ def find(part: Part, context: Context) -> Finding | None:
     if not change.rewrites or points_at_other_rows(whole, context):
         return None
     harm = f"AlterField {operation.name} of {operation.model_name} {_harm(whole.change)}"
-    if reason := _refusal(whole.operation, whole.change, context):
-        return Finding(harm, way_by_hand=reason, options=(_own_column(whole, context),) if OWN_COLUMN in reason else ())
+    if refusal := _refusal(whole, context):
+        return Finding(harm, way_by_hand=refusal.reason, options=refusal.options)
     if others := _others(change):
         return Finding(harm, way_by_hand=f"It also {others}: do that in the release before.")
     safe = ExpandAlterField(operation.model_name, operation.name, operation.field, operation.preserve_default)
@@ -244,28 +245,60 @@ def _harm(change: Alteration) -> str:
 # What is refused.
 
 
-def _refusal(operation: AlterField, change: Alteration, context: Context) -> str:
-    """The reason why two releases can't live with the change; empty if they can."""
-    old, new = change.old, change.new
-    if change.changes_identity and change.changes_type and not change.has_wider_type:
+class Refusal(Data):
+    """Why two releases can't live with the change, and what somebody may write into models.py so that they can."""
+
+    reason: str
+    options: tuple[Option, ...] = ()
+
+
+def _refusal(whole: Altered, context: Context) -> Refusal | None:
+    operation, change = whole.operation, whole.change
+    if reason := _of_identity(change) or _of_column(operation, change, context):
+        return Refusal(reason)
+    if not change.retypes:
+        return None
+    if reason := _of_new_type(operation, change, context):
+        return Refusal(reason)
+    if change.renames_column:
+        reason = _pointed_at(operation, context)
+        return Refusal(reason) if reason else None
+    if change.has_wider_type:
+        return None
+    if reason := _of_exchange(operation, change, context):
+        return Refusal(reason)
+    return _needs_own_column(whole, context)
+
+
+def _of_identity(change: Alteration) -> str:
+    if not change.changes_identity:
+        return ""
+    if change.changes_type and not change.has_wider_type:
         return (
             "A key of another kind is another key, for every row that points at it. Add a field beside it that is "
             "unique, let what points at the old key follow in releases of their own, or keep the key. Or decide that "
             "the table is small, with allow_unsafe on the migration."
         )
-    if change.changes_identity:
-        return (
-            "One of the two releases inserts rows without a number. First let a release number its rows itself; then "
-            "decide with allow_unsafe on the migration: the change is instant. Do nothing else to the field with it."
-        )
-    if change.renames_column and (reason := no_second_name(operation, operation.name, old.field, context)):
+    return (
+        "One of the two releases inserts rows without a number. First let a release number its rows itself; then "
+        "decide with allow_unsafe on the migration: the change is instant. Do nothing else to the field with it."
+    )
+
+
+def _of_column(operation: AlterField, change: Alteration, context: Context) -> str:
+    """What is refused whether or not the column gets another type."""
+    field = change.old.field
+    if change.renames_column and (reason := no_second_name(operation, operation.name, field, context)):
         return reason
     if is_of_composite_key(operation.name, context.model_before(operation.model_name)):
         return BESIDE
-    if change.tightens_null and change.removes_unique and (reason := fills_twice(operation, was_unique=True)):
-        return reason
-    if not change.retypes:
-        return ""
+    if change.tightens_null and change.removes_unique:
+        return fills_twice(operation, was_unique=True)
+    return ""
+
+
+def _of_new_type(operation: AlterField, change: Alteration, context: Context) -> str:
+    """What is refused whether or not the new type has a column of its own."""
     if any(_renames_table(label, other, operation, context) for label, other in context.release):
         return (
             "The same release renames the table, and the view under its old name keeps the column as it is: do that in "
@@ -276,38 +309,36 @@ def _refusal(operation: AlterField, change: Alteration, context: Context) -> str
             f"{far} points at it from another database, where this migration doesn't come: its column would keep the "
             f"old type. {BESIDE}"
         )
-    if old.field.remote_field or new.field.remote_field:
-        return BESIDE
-    if change.renames_column:
-        return _pointed_at(operation, context)
-    if change.has_wider_type:
-        return ""
-    if both := numeric_of_both(old.type, new.type):
+    return BESIDE if change.old.field.remote_field or change.new.field.remote_field else ""
+
+
+def _of_exchange(operation: AlterField, change: Alteration, context: Context) -> str:
+    """What is refused where a column of the new type would take the place of the old one."""
+    if both := numeric_of_both(change.old.type, change.new.type):
         return (
             f"First give it max_digits={both[0]} and decimal_places={both[1]}, which holds the values of both releases;"
             " and then, in the release after the contract, the digits that it shall have."
         )
-    if old.field.primary_key:
-        return BESIDE
-    if pointed_at := _pointed_at(operation, context):
-        return pointed_at
-    return (
-        f"No column can be of both types while two releases run. {OWN_COLUMN}: write {operation.name} = "
-        f'...(db_column="{_column_of_type(operation, change)}") in models.py and make the migration again. Each '
+    return BESIDE if change.old.field.primary_key else _pointed_at(operation, context)
+
+
+def _needs_own_column(whole: Altered, context: Context) -> Refusal:
+    operation = whole.operation
+    column = _column_of_type(operation, whole.change)
+    reason = (
+        "No column can be of both types while two releases run. Give the new type a column of its own: write "
+        f'{operation.name} = ...(db_column="{column}") in models.py and make the migration again. Each '
         "release then has the type that it knows, and a trigger makes the one from the other until the contract. Or "
         "decide that the table is small, with allow_unsafe on the migration."
     )
-
-
-OWN_COLUMN = "Give the new type a column of its own"
+    return Refusal(reason, (_own_column(operation, column, context),))
 
 
 def _column_of_type(operation: AlterField, change: Alteration) -> str:
     return f"{operation.name}_{parse(change.new.type)[0].split()[0].strip('[]')}"
 
 
-def _own_column(whole: Altered, context: Context) -> Option:
-    operation, column = whole.operation, _column_of_type(whole.operation, whole.change)
+def _own_column(operation: AlterField, column: str, context: Context) -> Option:
     wanted: Any = context.model_after(operation.model_name).fields[operation.name]
     # On the way to a foreign key the operation is that of a plain column.
     field = (operation.field if bool(operation.field.remote_field) == bool(wanted.remote_field) else wanted).clone()
