@@ -175,34 +175,44 @@ def find(operation: AddField, context: Context) -> Finding | None:
     kind = defaults.kind(field)
     if kind in (DefaultKind.NONE, DefaultKind.PYTHON) or (field.null and kind is not DefaultKind.VOLATILE):
         return None
-    replacement = (AddFieldWithDefault(operation.model_name, operation.name, field, operation.preserve_default),)
     if kind is DefaultKind.VOLATILE and field.has_db_default():
-        return Finding(
-            f"{what} has a volatile db_default: PostgreSQL rewrites the whole table while nobody can read or write.",
-            replacement,
-        )
+        harm = f"{what} has a volatile db_default: PostgreSQL rewrites the whole table while nobody can read or write."
+        return Finding(harm, _replacement(operation))
     if field.has_db_default() and not field.unique:
         return None  # instant; its index and constraints are AddFieldConcurrently's
     if field.unique and kind is DefaultKind.INSTANT:
-        return Finding(
-            f"{what} is unique and has one default: the second row, and the second one that the old release "
-            "inserts, fails.",
-            way_by_hand=(
-                "Give the field a default that differs for each row (uuid.uuid4, a function), or make it nullable "
-                "in this release and NOT NULL in the next."
-            ),
-        )
-    if field.null:
-        return Finding(
-            f"{what} gives every row that is there the value of one call, and none to those that the old release "
-            "inserts.",
-            replacement,
-            level="note",
-        )
+        return _same_value_twice(what)
+    return _one_call_for_all(what, operation) if field.null else _drops_default(what, operation)
+
+
+def _replacement(operation: AddField) -> tuple[AddFieldWithDefault]:
+    return (AddFieldWithDefault(operation.model_name, operation.name, operation.field, operation.preserve_default),)
+
+
+def _same_value_twice(what: str) -> Finding:
+    return Finding(
+        f"{what} is unique and has one default: the second row, and the second one that the old release "
+        "inserts, fails.",
+        way_by_hand=(
+            "Give the field a default that differs for each row (uuid.uuid4, a function), or make it nullable "
+            "in this release and NOT NULL in the next."
+        ),
+    )
+
+
+def _one_call_for_all(what: str, operation: AddField) -> Finding:
+    return Finding(
+        f"{what} gives every row that is there the value of one call, and none to those that the old release inserts.",
+        _replacement(operation),
+        level="note",
+    )
+
+
+def _drops_default(what: str, operation: AddField) -> Finding:
     return Finding(
         f"{what} drops its default at once: the old release inserts rows without {operation.name} "
         "and fails on NOT NULL.",
-        replacement,
+        _replacement(operation),
     )
 
 

@@ -46,13 +46,6 @@ def unique_constraint(
     over.
     """
     name, label = identifier(name), Name(table).raw
-    exists = unique_exists(table, name)
-    drop = Statement(
-        why=f"{label}: drop unique constraint {name}",
-        sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {Name.of(name)}",
-        locks={table: Lock.ACCESS_EXCLUSIVE},
-        done=constraint_missing(table, name),
-    )
     add = AddUnique(
         why=f"{label}: ({', '.join(Name(column).raw for column in columns)}) is unique",
         table=table,
@@ -61,23 +54,21 @@ def unique_constraint(
         deferrable=deferrable,
         nulls_distinct=nulls_distinct,
         tablespace=tablespace,
-        done=exists,
-        undo=(drop,),
+        done=unique_exists(table, name),
+        undo=(_drop(table, name, "unique constraint"),),
     )
-    return (
-        BuildIndex(
-            why=f"{label}: unique index {name}",
-            table=table,
-            name=name,
-            definition=add.definition,
-            unique=True,
-            for_constraint=True,
-            done=exists,
-            takes=(claims.index(table, name),),
-            undo=(DropIndex(why=f"{label}: drop index {name}", table=table, name=name),),
-        ),
-        add,
+    build = BuildIndex(
+        why=f"{label}: unique index {name}",
+        table=table,
+        name=name,
+        definition=add.definition,
+        unique=True,
+        for_constraint=True,
+        done=add.done,
+        takes=(claims.index(table, name),),
+        undo=(DropIndex(why=f"{label}: drop index {name}", table=table, name=name),),
     )
+    return build, add
 
 
 def check_constraint(
@@ -90,14 +81,7 @@ def check_constraint(
 ) -> Plan:
     """A check added NOT VALID, behind a short lock, then validated online; `add` is the statement that does both."""
     name, label = identifier(name), Name(table).raw
-    quoted = Name.of(name)
-    drop = Statement(
-        why=f"{label}: drop check {name}",
-        sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quoted}",
-        locks={table: Lock.ACCESS_EXCLUSIVE},
-        done=constraint_missing(table, name, kind="c"),
-        works_on=works_on,
-    )
+    drop = _drop(table, name, "check", kind="c", works_on=works_on)
     return (
         Statement(
             why=f"{label}: check {name} holds for new rows",
@@ -109,11 +93,21 @@ def check_constraint(
         ),
         Online(
             why=f"{label}: check {name} holds for every row (checked without blocking)",
-            sql=f"ALTER TABLE {table} VALIDATE CONSTRAINT {quoted}",
+            sql=f"ALTER TABLE {table} VALIDATE CONSTRAINT {Name.of(name)}",
             locks={table: Lock.SHARE_UPDATE_EXCLUSIVE},
             done=constraint_exists(table, name, validated=True, kind="c"),
             on_failure=(drop,),
             violators=violators,
             works_on=works_on,
         ),
+    )
+
+
+def _drop(table: str, name: str, what: str, *, kind: str = "", works_on: Claims = ()) -> Statement:
+    return Statement(
+        why=f"{Name(table).raw}: drop {what} {name}",
+        sql=f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {Name.of(name)}",
+        locks={table: Lock.ACCESS_EXCLUSIVE},
+        done=constraint_missing(table, name, kind=kind),
+        works_on=works_on,
     )

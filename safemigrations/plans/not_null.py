@@ -39,53 +39,82 @@ def not_null(column: Column) -> Plan:
     NOT NULL ... NOT VALID, which is validated likewise and needs no check, and so one strong lock less.
     https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-SET-DROP-NOT-NULL
     """
-    check = temporary_name(column.label, column.name, "not_null")
-    quoted, own = Name.of(check), Name.of(object_name(column.label, column.name, "not_null"))
-    already, since_18 = column_not_null(column.table, column.name), is_server(18)
-    is_begun_before_18 = constraint_exists(column.table, check)
-    needs_check = since_18.negated().or_(is_begun_before_18)
-    begun = is_begun_before_18.or_(_forbids_null(column))
+    return (_forbid_new(column), _validate(column), _set(column))
+
+
+def _forbid_new(column: Column) -> Statement:
+    begun = _is_begun_before_18(column).or_(_forbids_null(column))
+    change = f"ADD CONSTRAINT {_own(column)} NOT NULL {column.quoted} NOT VALID"
+    return column.alter(
+        f"{column.name} can't be null from now on",
+        f"ADD CONSTRAINT {Name.of(_check(column))} CHECK ({column.quoted} IS NOT NULL) NOT VALID",
+        done=_is_set(column).or_(begun),
+        undo=_back(column),
+        instead=Instead(when=is_server(18), sql=f"ALTER TABLE {column.table} {change}"),
+    )
+
+
+def _validate(column: Column) -> Online:
+    check = _check(column)
+    return Online(
+        why=f"{column.label}: no row has {column.name} null (checked without blocking)",
+        sql=f"ALTER TABLE {column.table} VALIDATE CONSTRAINT {Name.of(check)}",
+        locks={column.table: Lock.SHARE_UPDATE_EXCLUSIVE},
+        done=_is_set(column).or_(constraint_exists(column.table, check, validated=True)),
+        on_failure=_back(column),
+        violators=f"SELECT {', '.join(column.key)} FROM {column.table} WHERE {column.quoted} IS NULL",
+        works_on=(column.claim,),
+        instead=Instead(
+            when=is_server(18).unless(_is_begun_before_18(column)),
+            sql=f"ALTER TABLE {column.table} VALIDATE CONSTRAINT {_own(column)}",
+        ),
+    )
+
+
+def _set(column: Column) -> Together:
+    return Together(
+        why=f"{column.label}: {column.name} NOT NULL, without a scan",
+        sql=(
+            f"ALTER TABLE {column.table} ALTER COLUMN {column.quoted} SET NOT NULL",
+            f"ALTER TABLE {column.table} DROP CONSTRAINT IF EXISTS {Name.of(_check(column))}",
+        ),
+        locks={column.table: Lock.ACCESS_EXCLUSIVE},
+        done=_is_set(column).unless(_is_begun_before_18(column)),
+        works_on=(column.claim,),
+        only_where=_needs_check(column),
+    )
+
+
+def _back(column: Column) -> tuple[Statement, Statement]:
+    check = _check(column)
     drop = column.alter(
         f"drop the check behind {column.name} NOT NULL",
-        f"DROP CONSTRAINT IF EXISTS {quoted}",
+        f"DROP CONSTRAINT IF EXISTS {Name.of(check)}",
         done=constraint_missing(column.table, check),
-        only_where=needs_check,
+        only_where=_needs_check(column),
     )
-    back = (drop, column.drop_not_null())
-    change = f"ADD CONSTRAINT {own} NOT NULL {column.quoted} NOT VALID"
-    return (
-        column.alter(
-            f"{column.name} can't be null from now on",
-            f"ADD CONSTRAINT {quoted} CHECK ({column.quoted} IS NOT NULL) NOT VALID",
-            done=already.or_(begun),
-            undo=back,
-            instead=Instead(when=since_18, sql=f"ALTER TABLE {column.table} {change}"),
-        ),
-        Online(
-            why=f"{column.label}: no row has {column.name} null (checked without blocking)",
-            sql=f"ALTER TABLE {column.table} VALIDATE CONSTRAINT {quoted}",
-            locks={column.table: Lock.SHARE_UPDATE_EXCLUSIVE},
-            done=already.or_(constraint_exists(column.table, check, validated=True)),
-            on_failure=back,
-            violators=f"SELECT {', '.join(column.key)} FROM {column.table} WHERE {column.quoted} IS NULL",
-            works_on=(column.claim,),
-            instead=Instead(
-                when=since_18.unless(is_begun_before_18),
-                sql=f"ALTER TABLE {column.table} VALIDATE CONSTRAINT {own}",
-            ),
-        ),
-        Together(
-            why=f"{column.label}: {column.name} NOT NULL, without a scan",
-            sql=(
-                f"ALTER TABLE {column.table} ALTER COLUMN {column.quoted} SET NOT NULL",
-                f"ALTER TABLE {column.table} DROP CONSTRAINT IF EXISTS {quoted}",
-            ),
-            locks={column.table: Lock.ACCESS_EXCLUSIVE},
-            done=already.unless(is_begun_before_18),
-            works_on=(column.claim,),
-            only_where=needs_check,
-        ),
-    )
+    return drop, column.drop_not_null()
+
+
+def _check(column: Column) -> str:
+    return temporary_name(column.label, column.name, "not_null")
+
+
+def _own(column: Column) -> Name:
+    """The constraint that stays, on PostgreSQL 18."""
+    return Name.of(object_name(column.label, column.name, "not_null"))
+
+
+def _is_set(column: Column) -> Probe:
+    return column_not_null(column.table, column.name)
+
+
+def _is_begun_before_18(column: Column) -> Probe:
+    return constraint_exists(column.table, _check(column))
+
+
+def _needs_check(column: Column) -> Probe:
+    return is_server(18).negated().or_(_is_begun_before_18(column))
 
 
 def _forbids_null(column: Column) -> Probe:

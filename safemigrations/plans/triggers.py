@@ -49,64 +49,84 @@ def as_here(*names: str) -> str:
 SYNCS_TWO_TYPES, FILLS_NULL, SYNCS_TWO_NAMES, FILLS_NEW, SYNCS_NEW_TYPE = "1", "2", "3", "4", "5"
 
 
-def _trigger(
-    column: Column,
-    *,
-    why: str,
-    role: str,
-    rank: str,
-    operation: str,
-    condition: str,
-    body: str,
-    original: Column | None = None,
-    computes: bool = False,
-    names_columns: bool = False,
-) -> Together:
-    """`original`: the column is a twin of it. Then the trigger also fires for replication and loaders.
+class _Trigger(Data):
+    """A trigger that sets `column` before a row is written, and its function.
 
-    `names_columns`: the body has a query with bare names, which PL/pgSQL could take for a variable of its own.
+    `original`: the column is a twin of it. Then the trigger also fires for replication and loaders.
 
     `computes`: with all rows in sight, and in the words of the session that makes the trigger.
-    """
-    # Not at the top: without libpq it can't be imported, and on SQLite it takes 57 ms with psycopg.
-    from .trigger_sql import FunctionSql, TriggerSql
 
-    name = temporary_name(rank, column.label, column.name, role, prefix=LAST)
-    trigger = Name.of(name)
-    # Each table has its own names of triggers, but functions share those of a schema: "_" would give the same name for
-    # order_item.code and order.item_code.
-    function = f"{_function(column, role)}()"
-    sees = f" SET row_security TO off{as_here('TimeZone', *AS_TEXT)}" if computes else ""
-    first = "\n#variable_conflict use_column\n" if names_columns else " "
-    source = f"{first}BEGIN {body} RETURN NEW; END; "
-    compiled = {
-        "pgid": trigger,
-        "table": column.table,
-        "when": "BEFORE",
-        "operation": operation,
-        "condition": condition,
-        "func": dollar_quoted(source) + sees,
-        "execute": function,
-    }
-    always = original is not None
-    enable = (f"ALTER TABLE {column.table} ENABLE ALWAYS TRIGGER {trigger}",) if always else ()
-    drop = Together(
-        why=f"{column.label}: drop the trigger that {why}",
-        sql=(
-            f"DROP TRIGGER IF EXISTS {trigger} ON {column.table}",
-            f"DROP FUNCTION IF EXISTS {function}",
-        ),
-        locks={column.table: Lock.ACCESS_EXCLUSIVE},
-        done=trigger_missing(column.table, name),
-    )
-    return Together(
-        why=f"{column.label}: a trigger {why}",
-        sql=(str(FunctionSql(**compiled)), str(TriggerSql(**compiled)), *enable),
-        locks={column.table: Lock.SHARE_ROW_EXCLUSIVE},
-        done=trigger_between(column.table, name, original.quoted, column.quoted) if original else NEVER,
-        undo=(drop,),
-        lost=column.exists.unless(trigger_works(column.table, name, source, always=always)),
-    )
+    `names_columns`: the body has a query with bare names, which PL/pgSQL could take for a variable of its own.
+    """
+
+    column: Column
+    why: str
+    role: str
+    rank: str
+    operation: str
+    condition: str
+    body: str
+    original: Column | None = None
+    computes: bool = False
+    names_columns: bool = False
+
+    @property
+    def name(self) -> str:
+        return temporary_name(self.rank, self.column.label, self.column.name, self.role, prefix=LAST)
+
+    @property
+    def function(self) -> str:
+        # Each table has its own names of triggers, but functions share those of a schema: "_" would give the same name
+        # for order_item.code and order.item_code.
+        return f"{_function(self.column, self.role)}()"
+
+    @property
+    def source(self) -> str:
+        first = "\n#variable_conflict use_column\n" if self.names_columns else " "
+        return f"{first}BEGIN {self.body} RETURN NEW; END; "
+
+    def create(self) -> Together:
+        column, original = self.column, self.original
+        works = trigger_works(column.table, self.name, self.source, always=original is not None)
+        is_done = trigger_between(column.table, self.name, original.quoted, column.quoted) if original else NEVER
+        return Together(
+            why=f"{column.label}: a trigger {self.why}",
+            sql=self._sql(),
+            locks={column.table: Lock.SHARE_ROW_EXCLUSIVE},
+            done=is_done,
+            undo=(self._drop(),),
+            lost=column.exists.unless(works),
+        )
+
+    def _sql(self) -> tuple[str, ...]:
+        # Not at the top: without libpq it can't be imported, and on SQLite it takes 57 ms with psycopg.
+        from .trigger_sql import FunctionSql, TriggerSql
+
+        table, trigger = self.column.table, Name.of(self.name)
+        sees = f" SET row_security TO off{as_here('TimeZone', *AS_TEXT)}" if self.computes else ""
+        compiled = {
+            "pgid": trigger,
+            "table": table,
+            "when": "BEFORE",
+            "operation": self.operation,
+            "condition": self.condition,
+            "func": dollar_quoted(self.source) + sees,
+            "execute": self.function,
+        }
+        enable = (f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}",) if self.original else ()
+        return (str(FunctionSql(**compiled)), str(TriggerSql(**compiled)), *enable)
+
+    def _drop(self) -> Together:
+        table = self.column.table
+        return Together(
+            why=f"{self.column.label}: drop the trigger that {self.why}",
+            sql=(
+                f"DROP TRIGGER IF EXISTS {Name.of(self.name)} ON {table}",
+                f"DROP FUNCTION IF EXISTS {self.function}",
+            ),
+            locks={table: Lock.ACCESS_EXCLUSIVE},
+            done=trigger_missing(table, self.name),
+        )
 
 
 def fill_null(
@@ -114,10 +134,10 @@ def fill_null(
 ) -> Together:
     """Rows that the old release writes get a value; `marker`, a column, remembers which rows they are.
 
-    Where there is no value for a row (`may_fail`: it is too long, or there are two of it) the row stays as it is. So it
-    does where the value is computed from what the writer may not read, be it that a policy hides it: then the backfill
-    fills it. The old release knows nothing of the column, and its writes must not fail because of it. The contract
-    names the rows that stay without a value.
+    Where there is no value for a row (`may_fail`), the row stays as it is: the value is too long, there are two of
+    them, or the writer may not read what it is computed from. The backfill fills such a row. The old release knows
+    nothing of the column, and its writes must not fail because of it. The contract names the rows that stay without a
+    value.
     """
     also = f" NEW.{marker} := TRUE;" if marker else ""
     fill = f"NEW.{column.quoted} := {value};{also}"
@@ -125,7 +145,7 @@ def fill_null(
     if is_checked:
         check = f"SELECT {column.check_condition} FROM (SELECT NEW.*) AS safemig_row"
         fill += f" IF ({check}) IS FALSE THEN NEW.{column.quoted} := NULL; END IF;"
-    return _trigger(
+    trigger = _Trigger(
         column,
         why=f"fills {column.name} of rows that the old release {'writes' if on_update else 'inserts'}",
         role="fill",
@@ -136,11 +156,12 @@ def fill_null(
         computes=may_fail,
         names_columns=is_checked,
     )
+    return trigger.create()
 
 
 def unmark_on_update(column: Column, marker: Name) -> Together:
     """Forgets that a row has a value that stands in, when the new release gives it a value of its own."""
-    return _trigger(
+    trigger = _Trigger(
         column,
         why=f"notes that the new release has set {column.name}",
         role="unmark",
@@ -149,6 +170,7 @@ def unmark_on_update(column: Column, marker: Name) -> Together:
         condition=f"OLD.{marker} AND NEW.{column.quoted} IS DISTINCT FROM OLD.{column.quoted}",
         body=f"NEW.{marker} := NULL;",
     )
+    return trigger.create()
 
 
 def sync_two_names(original: Column, twin: Column, *, default: str = "") -> Together:
@@ -167,7 +189,7 @@ def sync_two_names(original: Column, twin: Column, *, default: str = "") -> Toge
     new_a, old_a = f"NEW.{original.quoted}", f"OLD.{original.quoted}"
     new_b, old_b = f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
     from_original, from_twin = f"{new_b} := {new_a};", f"{new_a} := {new_b};"
-    return _trigger(
+    trigger = _Trigger(
         twin,
         why=f"keeps {original.name} and {twin.name} equal while two releases run",
         role="sync",
@@ -181,6 +203,7 @@ def sync_two_names(original: Column, twin: Column, *, default: str = "") -> Toge
         ),
         original=original,
     )
+    return trigger.create()
 
 
 def _given(value: str, default: str) -> str:
@@ -203,7 +226,7 @@ def sync_two_types(
     new_a, old_a = f"NEW.{original.quoted}", f"OLD.{original.quoted}"
     new_b, old_b = f"NEW.{twin.quoted}", f"OLD.{twin.quoted}"
     from_original, from_twin = f"{new_b} := {to_twin(new_a)};", f"{new_a} := {to_original(new_b)};"
-    return _trigger(
+    trigger = _Trigger(
         twin,
         why=f"keeps {original.name} and {twin.name} the same in two types while two releases run",
         role="convert",
@@ -217,6 +240,7 @@ def sync_two_types(
         ),
         original=original,
     )
+    return trigger.create()
 
 
 def conversion(
@@ -272,7 +296,7 @@ def sync_new_type(original: Column, twin: Column, cast: Cast) -> Together:
     ENABLE ALWAYS for the same reason as in sync_two_names().
     """
     value = cast.or_null.replace("{}", f"NEW.{original.quoted}")
-    return _trigger(
+    trigger = _Trigger(
         twin,
         why=f"keeps {twin.name} what {original.name} is while two releases run",
         role="follow",
@@ -282,6 +306,7 @@ def sync_new_type(original: Column, twin: Column, cast: Cast) -> Together:
         body=f"NEW.{twin.quoted} := {value};",
         original=original,
     )
+    return trigger.create()
 
 
 class Kept(Data):
