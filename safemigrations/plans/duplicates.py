@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ..postgres.names import Name
+from .copies import SHAPE
 from .indexes import BuildIndex
 from .steps import Database
 
-SHAPE, INDEX = '"safemig_shape"', '"safemig_shape_0"'
+INDEX = Name.of(f"{SHAPE.raw}_0")
 
 
 def duplicates(database: Database, step: BuildIndex) -> str:

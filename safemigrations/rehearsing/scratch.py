@@ -16,6 +16,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ..postgres.names import Name
 from ..running.another import another_connection
 
 LONGEST = 63  # bytes of a name
@@ -57,7 +58,7 @@ class Scratch:
 
     def _copy_real(self, name: str, template: str) -> None:
         try:
-            self._create(self.alias, name, f"TEMPLATE {_quoted(template)}{self._strategy(template)}")
+            self._create(self.alias, name, f"TEMPLATE {Name.of(template)}{self._strategy(template)}")
         except DatabaseError as error:
             raise CommandError(
                 f"--template: {error}\nPostgreSQL copies a database to which nobody is connected. "
@@ -70,7 +71,7 @@ class Scratch:
         source = of or self.base
         names = {alias: f"{name}_{self.number}" for alias, name in self.base.items()}
         for alias, name in self._distinct(names):
-            self._create(alias, name, f"TEMPLATE {_quoted(source[alias])}{self._strategy(source[alias])}")
+            self._create(alias, name, f"TEMPLATE {Name.of(source[alias])}{self._strategy(source[alias])}")
         return names
 
     def drop(self, names: Names) -> None:
@@ -127,10 +128,10 @@ class Scratch:
 
     def _create(self, alias: str, name: str, how: str) -> None:
         self.stack.callback(self._drop, alias, name)
-        _on_server(connections[alias], f"CREATE DATABASE {_quoted(name)} {how}")
+        _on_server(connections[alias], f"CREATE DATABASE {Name.of(name)} {how}")
 
     def _drop(self, alias: str, name: str) -> None:
-        _on_server(connections[alias], f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
+        _on_server(connections[alias], f"DROP DATABASE IF EXISTS {Name.of(name)} WITH (FORCE)")
 
     def _strategy(self, name: str) -> str:
         with self.connection._nodb_cursor() as cursor:
@@ -152,10 +153,6 @@ def _name(connection: BaseDatabaseWrapper, key: str) -> str:
     while len(test.encode()) > LONGEST - len(ending) - len("_99_run_gw99"):
         test = test[:-1]
     return f"{test}{ending}"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _on_server(connection: BaseDatabaseWrapper, statement: str) -> None:

@@ -8,7 +8,7 @@ from ...plans.steps import Step, Together
 from ...plans.temporary import removal
 from ...postgres import left_over
 from ...postgres.lock import Lock
-from ...postgres.names import Name
+from ...postgres.names import PREFIX, Name
 from ...postgres.temporary import NOT_NULL, temporary_objects
 from ...running.of_tenant import is_here
 from ...running.session import Session
@@ -25,7 +25,7 @@ def left_overs(session: Session, explained: Explained) -> Iterator[Line]:
     for found in session.rows(temporary_objects()):
         kind, table, name, _ = found
         place = Name(table)
-        is_ours = kind != NOT_NULL and name.startswith("safemig_") and _is_of_this_queue(session, place, others)
+        is_ours = kind != NOT_NULL and name.startswith(PREFIX) and _is_of_this_queue(session, place, others)
         if is_ours and not explained.mentions(place, name):
             yield _line(place, name, kind, removal([found]))
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from django.db import DatabaseError, transaction
 
 from ...data import Data
-from ...postgres.names import regclass
+from ...postgres.names import Name, regclass
 from ...postgres.sizes import size_of
 from ...postgres.values import literals
 from ...running.lost import raise_lost
@@ -20,7 +20,7 @@ from ...running.session import Session
 from .facts import Size
 
 PATIENCE = "1s"  # for one question
-QUOTED = re.compile(r'"((?:[^"]|"")+)"')
+QUOTED = re.compile(r'"(?:[^"]|"")+"')
 TUPLE = 16  # bytes of an entry of an index beside its columns: header, pointer, alignment
 FILL = 0.9  # of a page of a new B-tree
 UNKNOWN_WIDTH = 16  # bytes of an expression, and of a column without statistics
@@ -72,7 +72,7 @@ class Asked:
 
     def width(self, table: str, definition: str) -> int:
         """Bytes of the columns that the definition of an index names, in an average row."""
-        names = [name.replace('""', '"') for name in QUOTED.findall(definition.partition(" WHERE ")[0])]
+        names = [Name(name).raw for name in QUOTED.findall(definition.partition(" WHERE ")[0])]
         found = self.rows(
             f"SELECT sum(coalesce(avg_width, {UNKNOWN_WIDTH})) FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid"
             " JOIN pg_namespace n ON n.oid = relnamespace LEFT JOIN pg_stats s ON s.schemaname = n.nspname"
