@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeGuard
 
 from django.db import migrations
 from django.db.migrations import Migration
@@ -14,6 +13,7 @@ from django.db.migrations.state import ProjectState
 from ..operations.base import Change
 from ..operations.rename_model import rename_bases
 from ..operations.rule import Context, Level
+from ..operations.split import is_split
 from ..operations.written import written
 from ..typed import forget_classes, without_classes
 from . import baseline, catalogue, disk, handwritten, rules, suspects
@@ -144,11 +144,11 @@ def _all_of_migration(
             yield from _said(migration, index, by_hand.read(index, operation), unread)
         model_name = rules.model_named_by(operation)
         known = bool(model_name) and model_name.lower() not in created
-        kept = before.clone() if known or _is_split(operation) else before
+        kept = before.clone() if known or is_split(operation) else before
         if type(operation) is migrations.RenameModel:  # else nothing after it could be judged
             rename_bases(operation, migration.app_label, before)
         operation.state_forwards(migration.app_label, before)
-        if _is_split(operation):
+        if is_split(operation):
             yield from _of_database_half(migration, index, operation, kept, created)
         if known:
             context = Context(migration.app_label, kept, before, release, start)
@@ -159,10 +159,6 @@ def _all_of_migration(
 def _index_of(operation: Operation, migration: Migration) -> int | None:
     """The index of an operation in its migration; None for one that stands inside another operation."""
     return next((number for number, each in enumerate(migration.operations) if each is operation), None)
-
-
-def _is_split(operation: Operation) -> TypeGuard[migrations.SeparateDatabaseAndState]:
-    return isinstance(operation, migrations.SeparateDatabaseAndState) and not isinstance(operation, Change)
 
 
 def _of_database_half(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import Any
 
 from django.db import migrations, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -16,6 +16,7 @@ from django.db.migrations.state import ProjectState
 from ..operations.base import Change, Situation
 from ..operations.home import is_made_by_migrations
 from ..operations.move_model import MoveModelIn
+from ..operations.split import is_split
 from ..plans.steps import Step
 from ..plans.tables import db_table_of
 from ..postgres.names import Name
@@ -74,20 +75,16 @@ def _with_states(
     for operation in operations:
         after = state.clone()
         operation.state_forwards(app_label, after)
-        if _wraps(operation):  # its database half goes through states of its own
+        if is_split(operation):  # its database half goes through states of its own
             yield from _with_states(operation.database_operations, app_label, state)
         else:
             yield operation, state, after
         state = after
 
 
-def _wraps(operation: Operation) -> TypeGuard[SeparateDatabaseAndState]:
-    return isinstance(operation, SeparateDatabaseAndState) and not isinstance(operation, Change)
-
-
 def unwrapped(migration: Migration) -> Iterator[Any]:
     for operation in migration.operations:
-        yield from operation.database_operations if _wraps(operation) else (operation,)
+        yield from operation.database_operations if is_split(operation) else (operation,)
 
 
 def created_by(migration: Migration, before: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -148,7 +145,7 @@ def _each(operations: Any) -> Iterator[Any]:
     A table that only the state half mentions was changed in some other way.
     """
     for operation in operations:
-        if _wraps(operation):
+        if is_split(operation):
             yield from _each([*operation.database_operations, *operation.state_operations])
         else:
             yield operation

@@ -43,11 +43,9 @@ class Metrics(Collector):
             "up": _gauge("up", "1 where the tables of safemigrations could be read.", ()),
             "rows": _gauge("contract_open_rows", "Rows that are left for the contract.", ("status",)),
             "age": _gauge("contract_oldest_age_seconds", "Age of the oldest of these rows.", ()),
-            "share": _gauge(
-                "backfill_progress_ratio", "How far a backfill is: 0 to 1.", ("backfill", "label", "status")
-            ),
-            "filled": _gauge("backfill_filled_rows", "Rows that it has filled.", ("backfill", "label", "status")),
-            "rate": _gauge("backfill_rows_per_second", "On average since it began.", ("backfill", "label", "status")),
+            "share": _gauge("backfill_progress_ratio", "How far a backfill is: 0 to 1.", OF_BACKFILL),
+            "filled": _gauge("backfill_filled_rows", "Rows that it has filled.", OF_BACKFILL),
+            "rate": _gauge("backfill_rows_per_second", "On average since it began.", OF_BACKFILL),
         }
         self.waited = _counter("lock_wait_seconds", "Seconds that steps have waited for locks.", ())
         self.failures = _counter("failures", "Migrations, contracts and backfills that failed.", ("direction",))

@@ -16,7 +16,18 @@ from ..plans.claims import Claim, Kind
 from ..plans.steps import Plan, nested, tables_of
 
 
-class Holder(Data):
+class Left:
+    """Something that a migration has left for later."""
+
+    app_label: str
+    migration: str
+
+    def is_left_by(self, migration: Migration) -> bool:
+        """Was it left by the migration, or by a migration that was squashed into it?"""
+        return self.app_label == migration.app_label and self.migration in names_of(migration)
+
+
+class Holder(Left, Data):
     """A contract that has not run yet."""
 
     app_label: str
@@ -35,10 +46,6 @@ class Holder(Data):
     def how_to_migrate(self, alias: str) -> str:
         """The command that goes as far as its migration."""
         return to_type(f"migrate {self.app_label} {self.migration}", alias)
-
-    def is_left_by(self, migration: Migration) -> bool:
-        """Was it left by the migration, or by a migration that was squashed into it?"""
-        return self.app_label == migration.app_label and self.migration in names_of(migration)
 
 
 def names_of(migration: Migration) -> set[str]:

@@ -19,10 +19,10 @@ from ..running.backfill.order import is_about, order_matters
 from ..running.backfill.progress import does
 from ..running.backfill.table import fetch
 from ..running.run import Run
-from .held import held_by, names_of
+from .held import Left, held_by
 
 
-class Unfinished(Data):
+class Unfinished(Left, Data):
     """A backfill that isn't finished."""
 
     number: int
@@ -35,10 +35,6 @@ class Unfinished(Data):
 
     def __str__(self) -> str:
         return self.label
-
-    def is_left_by(self, migration: Migration) -> bool:
-        """By the migration itself, or by one that was squashed into it."""
-        return self.app_label == migration.app_label and self.migration in names_of(migration)
 
     def is_in(self, plan: Iterable[Step]) -> bool:
         """Does the plan itself run or continue this backfill?"""

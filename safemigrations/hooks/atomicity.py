@@ -17,6 +17,7 @@ from django.db.migrations.operations.models import IndexOperation
 from ..operations.base import Change
 from ..operations.forms import alteration_in
 from ..operations.rule import Context
+from ..operations.split import is_split
 from ..plans.column import bound
 from ..typed import set_on
 
@@ -30,7 +31,7 @@ def needs_a_transaction(operation: Operation) -> bool:
 
 def is_ours(operation: Operation) -> bool:
     """Does the operation send only our steps, which can be run again?"""
-    if isinstance(operation, operations.SeparateDatabaseAndState) and not isinstance(operation, Change):
+    if is_split(operation):
         return bool(operation.database_operations) and all(map(is_ours, operation.database_operations))
     return isinstance(operation, Change)
 

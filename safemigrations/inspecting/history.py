@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils.timezone import is_aware, localtime
 
 from ..data import Data
+from ..durations import shown_moment
 from ..running.ledger import Direction, Entry, Noted, Outcome, entries, steps
 from . import amounts
 
@@ -34,7 +34,7 @@ class Told(Data):
         outcome = "" if entry.outcome == Outcome.FAKED else time
         what = f"{entry}  {entry.label}" if entry.label else str(entry)
         way = "" if entry.direction == Direction.FORWARDS else f"{entry.direction} "
-        head = f"{_moment(entry.started_at)}  {what}  {way}{entry.outcome}{outcome}, by {entry.role}{release}"
+        head = f"{shown_moment(entry.started_at)}  {what}  {way}{entry.outcome}{outcome}, by {entry.role}{release}"
         error = [f"    {entry.error.splitlines()[0]}"] if entry.error else []
         shown = [step for step in self.steps if step.seconds >= BRIEF]
         more = len(self.steps) - len(shown)
@@ -67,10 +67,6 @@ def told(connection: BaseDatabaseWrapper, *, app_label: str = "", last: int = 0)
     for step in steps(connection, entry__in=[entry.key for entry in shown]):
         of[step.entry].append(step)
     return [Told(entry, of[entry.key]) for entry in shown], len(found) - len(shown)
-
-
-def _moment(moment: datetime) -> str:
-    return f"{localtime(moment) if is_aware(moment) else moment:%Y-%m-%d %H:%M}"
 
 
 def step_line(step: Noted) -> str:

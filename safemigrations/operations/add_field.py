@@ -26,7 +26,7 @@ from ..plans.steps import Plan, Statement, Together
 from ..postgres.lock import Lock
 from ..postgres.tables import table_exists, table_missing
 from ..typed import through
-from .add_field_with_default import field_with_default, has_column, one_value_proof, parent_proof
+from .add_field_with_default import column_with_default, has_column, one_value_proof, parent_proof
 from .base import Change, Situation
 from .rule import Context, Finding, Rule
 
@@ -64,11 +64,8 @@ class AddFieldConcurrently(Change, AddField):
     def contract_label(self, at: Situation) -> str:
         if self.field.many_to_many:
             return f"let the foreign keys of {self._through(at)._meta.db_table} keep their parents"
-        column = self._column(at)
+        column = column_with_default(at, self)
         return f"let the foreign key of {column.name} of {column.label} keep its parents"
-
-    def _column(self, at: Situation) -> Column:
-        return Column(at.editor, at.new(self.model_name), field_with_default(at, self))
 
     def _through(self, at: Situation) -> type[Model]:
         return through(at.new(self.model_name)._meta.get_field(self.name))
@@ -76,7 +73,7 @@ class AddFieldConcurrently(Change, AddField):
     def expand(self, at: Situation) -> Plan:
         if self.field.many_to_many:
             return self._expand_through_table(at)
-        column = self._column(at)
+        column = column_with_default(at, self)
         return (
             *one_value_proof(self, column),
             *parent_proof(self, column),
@@ -109,7 +106,7 @@ class AddFieldConcurrently(Change, AddField):
 
     def contract(self, at: Situation) -> Plan:
         if not self.field.many_to_many:
-            column = self._column(at)
+            column = column_with_default(at, self)
             return ForeignKey(column).own() if column.has_foreign_key and not ForeignKey(column).on_delete else ()
         model = self._through(at)
         if not model._meta.auto_created:

@@ -27,7 +27,7 @@ from ..plans.foreign_key import ForeignKey
 from ..plans.not_null import not_null
 from ..plans.steps import Plan
 from ..plans.triggers import Kept
-from .add_field_with_default import field_with_default, has_column
+from .add_field_with_default import column_with_default, has_column
 from .base import FILLS, Change, Situation
 from .filling import Answer, Filling, is_function, path_of, row_function
 from .rule import Context, Finding, Rule
@@ -108,11 +108,8 @@ class AddFieldNullableThenBackfill(Change, AddField):
             return path_of(self.backfill)
         return "" if self.preserve_default else path_of(self.field.default)
 
-    def _column(self, at: Situation) -> Column:
-        return Column(at.editor, at.new(self.model_name), field_with_default(at, self))
-
     def _filling(self, at: Situation) -> Filling:
-        column = self._column(at)
+        column = column_with_default(at, self)
         filling = Filling(at=at, column=column, value=self.backfill, meanwhile=self.meanwhile)
         refuse_many(column.model, column.field, self.meanwhile if self._is_python else self.backfill)
         if not self._is_python:
@@ -122,11 +119,11 @@ class AddFieldNullableThenBackfill(Change, AddField):
         return replace(filling, function=function)
 
     def contract_label(self, at: Situation) -> str:
-        column = self._column(at)
+        column = column_with_default(at, self)
         return f"forbid null in {column.name} of {column.label}, after filling the rows that are left"
 
     def expand(self, at: Situation) -> Plan:
-        column, filling = self._column(at), self._filling(at)
+        column, filling = column_with_default(at, self), self._filling(at)
         return (
             *column.add(f"add column {column.name}, still nullable", null=True),
             *self._foreign_key(column),
@@ -149,7 +146,7 @@ class AddFieldNullableThenBackfill(Change, AddField):
         return (*column.indexes(), *ForeignKey(column).of_expand(null=True)) if column.has_foreign_key else ()
 
     def contract(self, at: Situation) -> Plan:
-        column, filling = self._column(at), self._filling(at)
+        column, filling = column_with_default(at, self), self._filling(at)
         return (
             filling.fill(f"fill {column.name} of the rows that the old release inserted last"),
             *not_null(column),

@@ -34,12 +34,13 @@ from .base import Change, Situation
 from .rule import Context, Finding, Rule
 
 
-def field_with_default(at: Situation, operation: AddField | AlterField) -> Any:
-    """The field as the state after the operation has it, with the one-off default that the operation may have."""
-    field = copy.copy(field_of(at.new(operation.model_name), operation.name))
+def column_with_default(at: Situation, operation: AddField | AlterField) -> Column:
+    """The column as the state after the operation has it, with the one-off default that the operation may have."""
+    model = at.new(operation.model_name)
+    field = copy.copy(field_of(model, operation.name))
     field.__dict__.pop("_get_default", None)  # cached of the default before
     field.default = operation.field.default
-    return field
+    return Column(at.editor, model, field)
 
 
 class AddFieldWithDefault(Change, AddField):
@@ -64,17 +65,14 @@ class AddFieldWithDefault(Change, AddField):
     def identity(self) -> str:
         return f"AddFieldWithDefault({self.model_name_lower}.{self.name_lower})"
 
-    def _column(self, at: Situation) -> Column:
-        return Column(at.editor, at.new(self.model_name), field_with_default(at, self))
-
     def contract_label(self, at: Situation) -> str:
-        column = self._column(at)
+        column = column_with_default(at, self)
         parts = ["add the foreign key"] if column.has_foreign_key else []
         parts += [] if self.field.has_db_default() else ["drop the database default"]
         return f"{' and '.join(parts)} of {column.name} of {column.label}"
 
     def expand(self, at: Situation) -> Plan:
-        column = self._column(at)
+        column = column_with_default(at, self)
         add = self._volatile(column) if defaults.kind(column.field) is DefaultKind.VOLATILE else self._instant(column)
         return (
             *one_value_proof(self, column),
@@ -113,7 +111,7 @@ class AddFieldWithDefault(Change, AddField):
         )
 
     def contract(self, at: Situation) -> Plan:
-        column = self._column(at)
+        column = column_with_default(at, self)
         if self.field.has_db_default():
             return ForeignKey(column).own()
         default = defaults.sql(at.connection, column.field)

@@ -14,6 +14,7 @@ from django.db.models import Field
 
 from ..data import Data
 from ..plans.casts import is_wider, parse, text_of
+from ..plans.column import has_foreign_key
 from .relied_on import Relied
 
 
@@ -26,7 +27,7 @@ class Form(Data):
 
     @property
     def has_foreign_key(self) -> bool:
-        return bool(self.field.remote_field) and bool(getattr(self.field, "db_constraint", False))
+        return has_foreign_key(self.field)
 
     @property
     def on_delete(self) -> str:

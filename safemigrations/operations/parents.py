@@ -27,12 +27,12 @@ def are_same_rows(context: Context, old: str, new: str) -> bool:
 
 
 def _table(state: ProjectState, label: str) -> str:
-    model = state.models.get(tuple(label.split(".")))
-    return db_table_of(model) if model else default_name(*label.split("."))
+    model = state.models.get(resolve_relation(label))
+    return db_table_of(model) if model else default_name(*resolve_relation(label))
 
 
 def _lineage(state: ProjectState, label: str) -> set[str]:
-    model = state.models.get(tuple(label.split(".")))
+    model = state.models.get(resolve_relation(label))
     bases = [base for base in model.bases if isinstance(base, str)] if model else []
     return {label}.union(*(_lineage(state, base) for base in bases))
 
@@ -77,7 +77,7 @@ def links(context: Context, old: str, new: str, *, one_to_one: bool = False) -> 
     One of the new model counts only if it is unique. With `one_to_one` every one has to be unique.
     """
     for label, to, is_of_new in ((new, old, True), (old, new, False)):
-        model = context.before.models.get(tuple(label.split(".")))
+        model = context.before.models.get(resolve_relation(label))
         for name, field in model.fields.items() if model else ():
             if _points_at(field, model, to) and (field.unique or not (is_of_new or one_to_one)):
                 yield _link(model, name, field, is_of_new)

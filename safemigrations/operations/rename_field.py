@@ -27,7 +27,7 @@ from django.db.migrations.operations import (
 )
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
-from django.db.migrations.utils import get_references
+from django.db.migrations.utils import get_references, resolve_relation
 from django.db.models import Field
 
 from ..plans import old_table_name
@@ -192,8 +192,8 @@ def _key_of_child(operation: RenameField, old: Any, new: Any, context: Context) 
     """What models.py says of the key that Django makes for a child of a model; it is called after that model."""
     if not (old.auto_created and old.remote_field):
         return ""
-    label, name = new.remote_field.model.split(".")
-    parent = f"{label}.{context.after.models[label, name.lower()].name}"
+    label, name = resolve_relation(new.remote_field.model)
+    parent = f"{label}.{context.after.models[label, name].name}"
     return (
         f'{operation.new_name} = models.OneToOneField("{parent}", models.CASCADE, parent_link=True, '
         f'primary_key=True, db_column="{old.column}")'

@@ -25,7 +25,7 @@ from ..plans.expressions import refuse_many
 from ..plans.not_null import not_null
 from ..plans.steps import Plan, Proof
 from ..plans.triggers import Kept
-from .add_field_with_default import field_with_default
+from .add_field_with_default import column_with_default
 from .alteration import Alteration, refuse_besides
 from .backfill import Backfill
 from .base import FILLS, Change, Situation
@@ -107,7 +107,7 @@ class SetNotNullLater(Change, AlterField):
 
     def _column(self, at: Situation) -> Column:
         self.refuse(alteration_at(at, self.model_name, self.name))
-        return Column(at.editor, at.new(self.model_name), field_with_default(at, self))
+        return column_with_default(at, self)
 
     def _filling(self, at: Situation) -> Filling:
         column = self._column(at)

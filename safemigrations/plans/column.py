@@ -53,6 +53,11 @@ def key_of(model: type[Model]) -> tuple[Name, ...]:
     return tuple(Name.from_django(field.column) for field in fields)
 
 
+def has_foreign_key(field: Any) -> bool:
+    """Does the column of the field have a foreign key in the database?"""
+    return bool(field.remote_field) and bool(getattr(field, "db_constraint", False))
+
+
 class Column(Data):
     """A field's column, as the model of some state describes it."""
 
@@ -170,7 +175,7 @@ class Column(Data):
 
     @property
     def has_foreign_key(self) -> bool:
-        return bool(self.field.remote_field) and bool(getattr(self.field, "db_constraint", False))
+        return has_foreign_key(self.field)
 
     def parent_locks(self, lock: Lock) -> dict[str, Lock]:
         """The lock on the table at which a foreign key points; it is taken first, as DELETE of a parent does."""

@@ -11,14 +11,14 @@ from typing import Any
 
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.operations import RenameField, RenameModel, RunPython, RunSQL, SeparateDatabaseAndState
+from django.db.migrations.operations import RenameField, RenameModel, RunPython, RunSQL
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 from ..checking.source import Source
 from ..data import Data
-from ..operations.base import Change
 from ..operations.move_model import MoveModel, MoveModelIn, MoveModelOut
+from ..operations.split import is_split
 from ..plans.tables import db_table_of, db_tables_through
 
 
@@ -115,7 +115,7 @@ def _is_known(migration: Migration, old: Collection[str]) -> bool:
 
 def _parts(operation: Any) -> Iterator[Operation]:
     """The operations inside one that a person combined, for the database and for the state, one by one."""
-    wraps = isinstance(operation, SeparateDatabaseAndState) and not isinstance(operation, Change | MoveModelOut)
+    wraps = is_split(operation) and not isinstance(operation, MoveModelOut)
     if not wraps:
         yield operation
     database = operation.database_operations if wraps else ()

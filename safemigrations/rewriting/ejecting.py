@@ -17,6 +17,7 @@ from django.db.migrations.operations.base import Operation
 from ..hooks.atomicity import is_ours, is_state_only
 from ..operations import Backfill, MoveModelIn, MoveModelOut
 from ..operations.base import Change
+from ..operations.split import is_split
 from .elements import Element
 from .file import CannotRewrite, Content, MigrationFile
 from .fixing import Fix, Written
@@ -51,7 +52,7 @@ BY_EXPRESSIONS = """\
 
 
 def has_ours(operation: Operation) -> bool:
-    if isinstance(operation, migrations.SeparateDatabaseAndState) and not isinstance(operation, Change):
+    if is_split(operation):
         return any(map(has_ours, operation.database_operations))
     return isinstance(operation, Change)
 

@@ -27,8 +27,8 @@ from ..checking.same_release import ATTRIBUTE
 from ..data import Data
 from ..hooks.atomicity import Group, group_for, is_ours, is_state_only
 from ..hooks.writer import why_not_atomic
-from ..operations.base import Change
 from ..operations.rule import Context
+from ..operations.split import is_split
 from ..typed import without_classes
 from . import by_hand
 from .backfills import Filled, instead_of
@@ -284,10 +284,9 @@ def _reason(part: list[Piece]) -> str:
     return why_not_atomic(operations) if any(map(is_ours, operations)) else by_hand.CONCURRENTLY
 
 
-def _inner(operation: Any) -> list[Operation]:
+def _inner(operation: Operation) -> list[Operation]:
     """What is sent to the database."""
-    split = isinstance(operation, migrations.SeparateDatabaseAndState) and not isinstance(operation, Change)
-    return list(operation.database_operations) if split else [operation]
+    return list(operation.database_operations) if is_split(operation) else [operation]
 
 
 def states_before(history: History, keys: Iterable[Key]) -> Iterator[tuple[Migration, ProjectState]]:

@@ -9,7 +9,6 @@ from typing import Any
 from django.db import DatabaseError, migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
-from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -22,6 +21,7 @@ from ...contracts.table import Contract
 from ...hooks.executor import MigrationExecutor
 from ...hooks.states import states_along
 from ...operations.base import Change, Situation
+from ...operations.split import is_split
 from ...plans.steps import Plan
 from ...plans.work import Work
 from ...running.at_once import contracts_at_once
@@ -184,6 +184,6 @@ class _OneMigration:
 
 def _parts(operation: Operation) -> int:
     """How many operations the database half of it is."""
-    if isinstance(operation, SeparateDatabaseAndState) and not isinstance(operation, Change):
+    if is_split(operation):
         return sum(map(_parts, operation.database_operations))
     return 1

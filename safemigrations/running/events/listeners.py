@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +14,6 @@ from . import logs, spans
 from .event import Event, on, place
 
 IN_TRANSACTION = 2  # of libpq's PQtransactionStatus: neither failed nor lost
-Hear = Callable[[Event, dict[str, Any]], None]
 
 
 def told(event: Event) -> dict[str, Any]:
