@@ -89,7 +89,7 @@ class Exchange(Data):
     @property
     def kept(self) -> tuple[Kept, ...]:
         """From the exchange on the former originals are the twins."""
-        return tuple(Kept(_follow(twin), twin.successor, twin.former, adds=False) for twin in self.twins)
+        return tuple(Kept(_trigger_back(twin), twin.successor, twin.former, adds=False) for twin in self.twins)
 
     def contract(self) -> Plan:
         """The former originals go. On the way back they are made again as twins, and all is as before the contract."""
@@ -163,24 +163,24 @@ class Exchange(Data):
     def _statements(self) -> Iterator[str]:
         twins, tables = self.twins, self._by_table()
         for twin in twins:
-            yield from _let_go(twin)
+            yield from _stop_syncing(twin)
         for table, together in tables.items():
             yield from _take_over(table, together)
         for twin in twins:
             yield from _exchange_names(twin)
         for twin in twins:
             yield from _rename_foreign_key(twin, FK_SUFFIX if self.backwards else FK_ANEW)
-        for trigger in map(_follow, self.twins):
+        for trigger in map(_trigger_back, self.twins):
             yield from trigger.statements
         yield forget_plans(tables)
 
 
-def _follow(twin: Twin) -> Together:
+def _trigger_back(twin: Twin) -> Together:
     """The trigger that keeps the former original what the new column is."""
     return sync_new_type(twin.successor, twin.former, twin.back)
 
 
-def _let_go(twin: Twin) -> Iterator[str]:
+def _stop_syncing(twin: Twin) -> Iterator[str]:
     """Drop the objects that keep twin and original equal."""
     yield from drop_of(twin.trigger).statements
     if twin.cast.misfit:

@@ -58,24 +58,24 @@ def _alter(column: Column, change: str, *values: str) -> str:
     return f"EXECUTE format({', '.join([literal(pattern(start) + change), *values])});"
 
 
-def carry(one: Column, other: Column) -> str:
+def carry(original: Column, twin: Column) -> str:
     """Carries over comment, statistics target and options, storage and privileges."""
-    comment = f"COMMENT ON COLUMN {other.table}.{other.quoted} IS "
-    grant = f"({other.quoted}) ON {other.table} TO "
+    comment = f"COMMENT ON COLUMN {twin.table}.{twin.quoted} IS "
+    grant = f"({twin.quoted}) ON {twin.table} TO "
     return for_each(
         "SELECT a.*, col_description(a.attrelid, a.attnum) AS comment,"
-        f" a.attstorage <> t.typstorage AND ({_may_be_compressed(other)}) AS stored, {STORAGE} AS storage,"
-        f" CASE WHEN ({_may_be_compressed(other)}) THEN {COMPRESSION} END AS compression,"
+        f" a.attstorage <> t.typstorage AND ({_may_be_compressed(twin)}) AS stored, {STORAGE} AS storage,"
+        f" CASE WHEN ({_may_be_compressed(twin)}) THEN {COMPRESSION} END AS compression,"
         " ARRAY(SELECT format('GRANT %s %s%s%s', privilege_type,"
         f" {literal(grant)}, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,"
         " CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) FROM aclexplode(a.attacl)) AS grants"
-        f" FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE {_attribute_of(one)}",
+        f" FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE {_attribute_of(original)}",
         f"IF found.comment IS NOT NULL THEN EXECUTE format({literal(pattern(comment) + '%L')}, found.comment); END IF;"
-        f" IF found.attstattarget >= 0 THEN {_alter(other, 'SET STATISTICS %s', 'found.attstattarget')} END IF;"
+        f" IF found.attstattarget >= 0 THEN {_alter(twin, 'SET STATISTICS %s', 'found.attstattarget')} END IF;"
         " IF found.attoptions IS NOT NULL THEN"
-        f" {_alter(other, 'SET (%s)', 'array_to_string(found.attoptions, $$, $$)')} END IF;"
-        f" IF found.stored THEN {_alter(other, 'SET STORAGE %s', 'found.storage')} END IF;"
-        f" IF found.compression IS NOT NULL THEN {_alter(other, 'SET COMPRESSION %s', 'found.compression')} END IF;"
+        f" {_alter(twin, 'SET (%s)', 'array_to_string(found.attoptions, $$, $$)')} END IF;"
+        f" IF found.stored THEN {_alter(twin, 'SET STORAGE %s', 'found.storage')} END IF;"
+        f" IF found.compression IS NOT NULL THEN {_alter(twin, 'SET COMPRESSION %s', 'found.compression')} END IF;"
         " FOR i IN 1 .. cardinality(found.grants) LOOP EXECUTE found.grants[i]; END LOOP;",
     )
 
@@ -85,13 +85,13 @@ def _may_be_compressed(column: Column) -> str:
     return f"{of_type} WHERE {_attribute_of(column)}"
 
 
-def carry_comment_of_foreign_key(one: Column, other: Column) -> str:
+def carry_comment_of_foreign_key(original: Column, twin: Column) -> str:
     return for_each(
         f"SELECT n.conname, {_comment_on('k')} AS comment FROM pg_constraint k JOIN pg_constraint n USING (conrelid)"
-        f" WHERE conrelid = {regclass(one.table)} AND k.contype = 'f' AND n.contype = 'f'"
-        f" AND k.conkey = ARRAY[{number_of(one.name, 'conrelid')}]"
-        f" AND n.conkey = ARRAY[{number_of(other.name, 'conrelid')}]",
-        _comment(table=one.table),
+        f" WHERE conrelid = {regclass(original.table)} AND k.contype = 'f' AND n.contype = 'f'"
+        f" AND k.conkey = ARRAY[{number_of(original.name, 'conrelid')}]"
+        f" AND n.conkey = ARRAY[{number_of(twin.name, 'conrelid')}]",
+        _comment(table=original.table),
     )
 
 
@@ -244,7 +244,7 @@ def _sequences(column: Column, kind: str) -> str:
     )
 
 
-def move_identity(one: Column, other: Column) -> str:
+def move_identity(original: Column, twin: Column) -> str:
     """Another sequence takes over name, position and privileges.
 
     The sequence of an identity can't change its column.
@@ -262,28 +262,28 @@ def move_identity(one: Column, other: Column) -> str:
         " WHERE grantee <> c.relowner)"
     )
     return for_each(
-        f"SELECT n.nspname, c.relname, {identity} AS identity, {grants} AS grants {_sequences(one, 'i')}",
+        f"SELECT n.nspname, c.relname, {identity} AS identity, {grants} AS grants {_sequences(original, 'i')}",
         "EXECUTE format('SELECT last_value, is_called FROM %I.%I', found.nspname, found.relname) INTO place;"
-        f" {_alter(one, 'DROP IDENTITY')} {_alter(other, '%s', 'found.identity')}"
+        f" {_alter(original, 'DROP IDENTITY')} {_alter(twin, '%s', 'found.identity')}"
         " PERFORM setval(format('%I.%I', found.nspname, found.relname)::regclass, place.last_value, place.is_called);"
         " FOR i IN 1 .. cardinality(found.grants) LOOP EXECUTE found.grants[i]; END LOOP;",
         declare="place record; ",
     )
 
 
-def move_default(one: Column, other: Column) -> str:
+def move_default(original: Column, twin: Column) -> str:
     return for_each(
         "SELECT pg_get_expr(d.adbin, d.adrelid) AS expression FROM pg_attribute a JOIN pg_attrdef d"
-        f" ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE {_attribute_of(one)}",
-        f"{_alter(other, 'SET DEFAULT %s', 'found.expression')} {_alter(one, 'DROP DEFAULT')}",
+        f" ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE {_attribute_of(original)}",
+        f"{_alter(twin, 'SET DEFAULT %s', 'found.expression')} {_alter(original, 'DROP DEFAULT')}",
     )
 
 
-def move_sequence(one: Column, other: Column) -> str:
+def move_sequence(original: Column, twin: Column) -> str:
     """Moves the sequence of a serial column, as Django made them before 4.1."""
     return for_each(
-        f"SELECT n.nspname, c.relname {_sequences(one, 'a')}",
-        f"{_alter_sequence(f'AS {other.type}')} {_alter_sequence(f'OWNED BY {other.table}.{other.quoted}')}",
+        f"SELECT n.nspname, c.relname {_sequences(original, 'a')}",
+        f"{_alter_sequence(f'AS {twin.type}')} {_alter_sequence(f'OWNED BY {twin.table}.{twin.quoted}')}",
     )
 
 
@@ -292,18 +292,18 @@ def _alter_sequence(change: str) -> str:
     return f"EXECUTE format({literal(start + pattern(change))}, found.nspname, found.relname);"
 
 
-def rename_not_null(one: Column, other: Column) -> str:
+def rename_not_null(original: Column, twin: Column) -> str:
     """NOT NULL has a name since PostgreSQL 18."""
     number = partial("(SELECT a.attnum FROM pg_attribute a WHERE {})".format)
     of = "{0}.conrelid = {1} AND {0}.contype = 'n' AND {0}.conkey = ARRAY[{2}]"
-    table = regclass(one.table)
+    table = regclass(original.table)
     return for_each(
         f"SELECT k.conname AS old, n.conname AS new, {_comment_on('k')} AS comment"
         " FROM pg_constraint k, pg_constraint n"
-        f" WHERE {of.format('k', table, number(_attribute_of(one)))}"
-        f" AND {of.format('n', table, number(_attribute_of(other)))}",
-        f"{_alter(one, 'DROP NOT NULL')} {rename_found(one.table, 'found.old', name='found.new')}"
-        f" {_comment('found.old', one.table)}",
+        f" WHERE {of.format('k', table, number(_attribute_of(original)))}"
+        f" AND {of.format('n', table, number(_attribute_of(twin)))}",
+        f"{_alter(original, 'DROP NOT NULL')} {rename_found(original.table, 'found.old', name='found.new')}"
+        f" {_comment('found.old', original.table)}",
     )
 
 

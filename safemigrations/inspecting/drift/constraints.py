@@ -8,7 +8,7 @@ from dataclasses import replace
 from . import repairs
 from .both import Both
 from .line import Line
-from .pairs import counterpart, is_ours, paired
+from .pairs import in_its_place, is_ours, paired
 from .repairs import Repair
 from .shape import Constraint
 
@@ -31,7 +31,7 @@ class OfConstraints(Both):
                 yield self._of("constraint_unknown", text, repairs.drop_constraint(self.table, one.name), one)
 
     def _without(self, want: Constraint, others: list[Constraint]) -> Line:
-        other = counterpart(want, others)
+        other = in_its_place(want, others)
         if not other:
             text = f"{want.noun} {want.name} ({self._shown(want)}) is missing"
             repair = repairs.add_constraint(self.table, want, self.parent(want))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from . import repairs
 from .both import Both
 from .line import Line
-from .pairs import counterpart, is_ours, paired
+from .pairs import in_its_place, is_ours, paired
 from .repairs import Repair
 from .shape import Index
 
@@ -21,7 +21,7 @@ class OfIndexes(Both):
             yield from self._same_index(want, one)
         kept = [one for _, one in same]
         for want in wanted:
-            other = counterpart(want, others)
+            other = in_its_place(want, others)
             if other:
                 others.remove(other)
                 kept.append(other)

@@ -39,8 +39,8 @@ def same_but_for_nulls(want: Part, one: Part) -> bool:
     return want.name == one.name and said[0] != said[1] and bare[0] == bare[1] and want.rest == one.rest
 
 
-def counterpart(want: Part, others: Sequence[Part]) -> Part | None:
-    """The object in its place: one with its name, or one over the same columns."""
+def in_its_place(want: Part, others: Sequence[Part]) -> Part | None:
+    """The object in the place of the wanted one: one with its name, or one over the same columns."""
     named = (one for one in others if one.name == want.name)
     alike = (one for one in others if _alike(want, one))
     return next(named, None) or next(alike, None)
