@@ -11,8 +11,8 @@ class Data:
     """Makes every subclass a dataclass that compares and prints as usual.
 
     A class becomes a dataclass when its first value is made, because most commands make none, and compiling the methods
-    of all classes took half of the time in which this package is imported. That nobody assigns to a field the type
-    checker sees to, except where the class says frozen=False.
+    of all classes took half of the time in which this package is imported. The type checker refuses an assignment to a
+    field, except where the class says frozen=False.
     """
 
     def __init_subclass__(cls, *, frozen: bool = True) -> None:

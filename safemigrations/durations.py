@@ -21,7 +21,7 @@ def duration(text: str) -> timedelta:
 
 
 def moment(text: str) -> datetime:
-    """In the time zone of the project, unless it says another one."""
+    """A moment in the time zone of the project, unless the text says another one."""
     try:
         day = parse_date(text)
         found = datetime(day.year, day.month, day.day) if day else parse_datetime(text)
@@ -52,5 +52,5 @@ def shown_left(seconds: float) -> str:
 
 
 def shown_moment(moment: datetime) -> str:
-    """In the time zone of the project."""
+    """The moment in the time zone of the project."""
     return f"{localtime(moment) if is_aware(moment) else moment:%Y-%m-%d %H:%M}"

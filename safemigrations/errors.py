@@ -24,7 +24,7 @@ def to_type(command: str, alias: str | None) -> str:
 
 
 def _schema(command: str, alias: str | None) -> str:
-    """With django-tenants each schema has numbers and migrations of its own."""
+    """The option --schema: with django-tenants each schema has numbers and migrations of its own."""
     schema = schema_of(connections[alias]) if alias and not command.startswith("sqlmigrate") else None
     return f" --schema {schema}" if schema else ""
 

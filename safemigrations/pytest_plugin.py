@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionfinish() -> None:
-    """Before whoever started the server stops it."""
+    """Drop the templates before whoever started the server stops it."""
     if testing := sys.modules.get("safemigrations.testing"):
         testing.drop_templates()
 

@@ -208,7 +208,7 @@ def _drop(outside: BaseDatabaseWrapper, name: str) -> None:
 
 
 def _on_server(outside: BaseDatabaseWrapper, statement: str) -> None:
-    """On a connection that isn't Django's: when the tests are over, pytest-django lets nobody connect."""
+    """Send it on a connection that isn't Django's: when the tests are over, pytest-django lets nobody connect."""
     where = {**outside.get_connection_params(), "dbname": "postgres"}
     with psycopg.connect(**where, autocommit=True) as connection:
         connection.execute(statement)

@@ -41,7 +41,7 @@ def without_classes(state: ProjectState) -> ProjectState:
 
 
 def forget_classes(state: ProjectState) -> None:
-    """Else each later change of the state renders all that is related anew, which takes longer than all the rest."""
+    """Without this each later change of the state would render all related models anew, which takes longest."""
     state.__dict__.pop("apps", None)
 
 
@@ -102,7 +102,7 @@ def compose(connection: Any, sql: Any, params: Any) -> str:
 
 
 def server_version(connection: Any) -> int:
-    """As server_version_num of PostgreSQL: 180001 for 18.1."""
+    """The version as server_version_num of PostgreSQL has it: 180001 for 18.1."""
     return int(connection.pg_version)
 
 

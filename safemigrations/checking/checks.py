@@ -49,7 +49,7 @@ def _holding(variable: ContextVar[bool], value: bool) -> Iterator[None]:
 
 
 def silenced() -> contextlib.AbstractContextManager[None]:
-    """For commands that must work although a migration is unsafe."""
+    """Keep the checks silent, for commands that must work although a migration is unsafe."""
     return _holding(_silent, True)
 
 

@@ -12,7 +12,7 @@ SHOWN = 20
 
 
 def sentence(unread: Sequence[Unread]) -> str:
-    """Such as "2 statements and 1 function not understood."; empty where all was."""
+    """A sentence such as "2 statements and 1 function not understood."; empty where all were understood."""
     counts = Counter(one.what for one in unread)
     parts = [f"{number} {what}{'s' if number > 1 else ''}" for what, number in sorted(counts.items(), reverse=True)]
     return f"{' and '.join(parts)} not understood." if parts else ""

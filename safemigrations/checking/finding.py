@@ -37,11 +37,11 @@ class LintFinding(Data):
         return asdict(self)
 
     def as_message(self) -> CheckMessage:
-        """As `check` shows it: with its level and its hint."""
+        """The message of `check`, with its level and its hint."""
         return KINDS[self.level](f"{self.file}:{self.line}: {self.message}", hint=self.hint, id=self.id)
 
     def as_line(self) -> CheckMessage:
-        """As every other command shows it: a warning on one line, and the command goes on."""
+        """The message of every other command: a warning on one line, after which the command goes on."""
         line = self.message.partition("\n")[0]
         return Warning(f"{self.file}:{self.line}: {line}", id=self.id)
 

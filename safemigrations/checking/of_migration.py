@@ -165,7 +165,7 @@ def _alters_a_key(operation: Any) -> bool:
 
 
 def _pointing_at(keys: set[tuple[str, str]], state: ProjectState) -> set[tuple[str, str]]:
-    """Also those that point at a key which points itself, as the key of a child does."""
+    """The models that point at these keys, or at a key that points at one of them, as the key of a child does."""
     found, last = set[tuple[str, str]](), keys
     while last:
         named = {key: [field for field, to in _relations(key, state) if to in last] for key in state.models}

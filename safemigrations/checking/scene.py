@@ -88,7 +88,7 @@ class Scene:
         self.renamed[app_label, new.lower()] = self.renamed.get((app_label, old.lower()), old.lower())
 
     def model(self, app_label: str, name: str) -> ModelState | None:
-        """As it was before the migration, which may have given it another name meanwhile."""
+        """The model as it was before the migration, which may have given it another name meanwhile."""
         now = name.lower()
         found: ModelState | None = self.state.models.get((app_label, self.renamed.get((app_label, now), now)))
         return found

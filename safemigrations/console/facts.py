@@ -87,7 +87,7 @@ class Working(Data):
 
 
 def working(connection: BaseDatabaseWrapper, rows: Sequence[AbstractProgress]) -> dict[int, Working]:
-    """By their number; three queries for all of them."""
+    """The facts of each backfill, by its number; three queries for all of them."""
     sums = _sums(connection, rows)
     owners = _owners(connection, rows)
     found = {}

@@ -32,7 +32,7 @@ def ready(request: HttpRequest, databases: Collection[str] = ()) -> JsonResponse
 @login_not_required
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For Prometheus, with METRICS_TOKEN as its bearer token, and for staff who may see the contract queue."""
+    """The metrics for Prometheus, with METRICS_TOKEN as its bearer token, and for staff who may see the queue."""
     if not (_has_token(request) or _may_see(request)):
         raise PermissionDenied
     if not HAS_CLIENT:

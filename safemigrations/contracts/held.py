@@ -1,6 +1,6 @@
 """What a contract holds until it has run: a migration that takes or changes it has to wait for that.
 
-Otherwise a column of the same name would count as already added, and the contract would drop it.
+Without this a column of the same name would count as already added, and the contract would drop it.
 """
 
 from __future__ import annotations

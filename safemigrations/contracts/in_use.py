@@ -1,6 +1,6 @@
 """What a contract would drop under a model of the running code: it stops, and says which.
 
-Such as a model for reports that isn't managed, or one that has taken the table over in another app. The code may also
+It may be a model for reports that isn't managed, or one that has taken the table over in another app. The code may also
 be ahead of the database. Then a model that isn't there yet, or a field that comes back, is no reason to stop.
 """
 

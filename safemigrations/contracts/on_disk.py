@@ -68,7 +68,7 @@ def _listed(package: str) -> list[tuple[str, list[str]]]:
 
 
 def _found(module: str) -> ModuleSpec | None:
-    """As importlib.util.find_spec, which would import the packages around it."""
+    """What importlib.util.find_spec finds, without an import of the packages around the module."""
     around, _, _ = module.rpartition(".")
     if around in sys.modules:
         path = getattr(sys.modules[around], "__path__", None)

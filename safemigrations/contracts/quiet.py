@@ -42,7 +42,7 @@ def note(connection: BaseDatabaseWrapper, **signal: Any) -> None:
 
 
 def _table(connection: BaseDatabaseWrapper) -> str:
-    """With django-tenants that of the public schema: a process serves every tenant, and connects in one schema."""
+    """The table; with django-tenants the public schema's: a process serves every tenant, and connects in one schema."""
     return Name.of(TABLE, "" if schema_of(connection) is None else public_schema())
 
 

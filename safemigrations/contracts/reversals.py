@@ -110,7 +110,7 @@ def note_expanded(connection: BaseDatabaseWrapper, app_label: str, migration: st
 
 
 def _of(connection: BaseDatabaseWrapper, app_label: str, migration: str) -> list[Reversal]:
-    """That of this migration, if its way back has begun and not ended."""
+    """The reversal of this migration, if its way back has begun and not ended."""
     return [one for one in begun(connection) if (one.app_label, one.migration) == (app_label, migration)]
 
 

@@ -49,7 +49,7 @@ def way_back(executor: MigrationExecutor, release: Release) -> WayBack:
 
 
 def release_called(connection: BaseDatabaseWrapper, name: str) -> Release:
-    """By its mark, or by the label that the team gave it."""
+    """The release with this mark, or with this label, which the team gave it."""
     releases = recorded(connection)
     found = [release for release in releases.values() if name in (release.mark, release.label)]
     if len(found) > 1:

@@ -21,7 +21,7 @@ from ..postgres.names import Name
 
 
 class Trigger(Data):
-    """As postgres/left_over.py finds it; `columns` are those that its function reads or writes."""
+    """A trigger that postgres/left_over.py has found; `columns` are those that its function reads or writes."""
 
     schema: str
     table: str
@@ -41,7 +41,7 @@ class Trigger(Data):
 
 
 class LeftBehind:
-    """Those that neither an open contract nor a migration of the run knows."""
+    """The triggers that neither an open contract nor a migration of the run knows."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection, self.session = connection, loaded().Session(connection)
@@ -61,7 +61,7 @@ class LeftBehind:
         self.touched += claims if self.triggers else ()
 
     def _is_made_by(self, step: Step, trigger: Trigger) -> bool:
-        """And not by one that has the same name, and is between other columns."""
+        """Does this step make the trigger, and not one of the same name between other columns?"""
         if not (makes_trigger(step) and trigger.is_named_by(step)):
             return False
         return not step.done or bool(self.session.rows(step.done))

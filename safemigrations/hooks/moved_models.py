@@ -1,4 +1,4 @@
-"""A model that moves to another app: one that is deleted in the one app and made anew in the other, with its fields.
+"""A model that moves to another app: it is deleted in one app and created in another one, with the same fields.
 
 Nobody but a person knows whether it is the same. Django asks nothing, drops the table and makes an empty one. So the
 model is first moved in Python alone, before Django compares the two states; what is left is what differs besides.
@@ -147,7 +147,7 @@ def _are_alike(old: ModelState, new: ModelState) -> bool:
 
 
 def _names_of_bases(model: ModelState) -> list[str]:
-    """Without the app: the model that it is a proxy of may move with it."""
+    """The names without the app: the model that it is a proxy of may move with it."""
     return [base.lower().rpartition(".")[2] if isinstance(base, str) else str(base) for base in model.bases]
 
 

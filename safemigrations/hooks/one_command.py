@@ -31,7 +31,7 @@ def kept(command: Any) -> Iterator[None]:
 
 
 def install() -> None:
-    """For Django's own commands; ours do it themselves."""
+    """Let Django's own commands do this; ours do it themselves."""
     for command in (check.Command, makemigrations.Command):
         _keeping(command)
 

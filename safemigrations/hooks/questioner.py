@@ -241,7 +241,7 @@ class Interactive(InteractiveMigrationQuestioner):
 
 
 class Silent(NonInteractiveMigrationQuestioner):
-    """With --noinput: an answer that could lose data is never made up."""
+    """The questioner of --noinput: an answer that could lose data is never made up."""
 
     def ask_auto_now_add_addition(self, field_name: str, model_name: str) -> Any:
         return timezone.now

@@ -1,7 +1,7 @@
 """On the way back, operations with an open contract that a squash has merged into others.
 
-squashmigrations makes one CreateModel of a model and of what was done to it later. Who takes back such a squash drops
-the table, and not the functions of our triggers. The contract would stay open, for a table that is made anew.
+squashmigrations makes one CreateModel of a model and of what was done to it later. Whoever takes back such a squash
+drops the table, and not the functions of our triggers. The contract would stay open, for a table that is made anew.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def planned(connection: BaseDatabaseWrapper, wanted: Targets) -> PlanFacts:
 
 
 def with_contracts(connection: BaseDatabaseWrapper, plan: PlanFacts) -> PlanFacts:
-    """The same with what is left for the contract."""
+    """The plan, together with what is left for the contract."""
     rows = queue.open_rows(connection) if connection.vendor == "postgresql" else []
     found = [*plan.migrations, *Planning(connection).contracts(rows)]
     return PlanFacts(plan.database, found, plan.notes, plan.refused)
@@ -58,7 +58,7 @@ def describing(describe: Describe, plan: PlanFacts) -> Describe:
 
 
 def _below(plan: PlanFacts) -> Iterator[str]:
-    """For each operation, in the order in which Django lists them."""
+    """The lines below each operation, in the order in which Django lists the operations."""
     for migration in plan.migrations:
         for operation in migration.operations:
             last = operation is migration.operations[-1]

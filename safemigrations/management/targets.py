@@ -10,7 +10,7 @@ from safemigrations.management import names
 
 
 def targets(executor: MigrationExecutor, options: Mapping[str, Any]) -> list[Any]:
-    """As Django finds them; those of `label zero` have no name."""
+    """The targets, found as Django does; those of `label zero` have no name."""
     label, name = options["app_label"], options["migration_name"]
     names.refuse_several_leaves(executor.loader)
     names.refuse_unknown(executor.loader, label, name)

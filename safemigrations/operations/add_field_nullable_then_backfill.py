@@ -140,8 +140,8 @@ class AddFieldNullableThenBackfill(Change, AddField):
         return self._filling(at).kept(adds=True)
 
     def _foreign_key(self, column: Column) -> Plan:
-        """Before rows are filled, as a parent may be deleted meanwhile. After its index, which finds the rows of a
-        parent.
+        """The foreign key comes before rows are filled, as a parent may be deleted meanwhile. It comes after its index,
+        which finds the rows of a parent.
         """
         return (*column.indexes(), *ForeignKey(column).of_expand(null=True)) if column.has_foreign_key else ()
 

@@ -138,7 +138,8 @@ class ExpandAlterField(Change, AlterField):
             )
 
     def reworks(self, at: Situation) -> Claims:
-        """Nor does a type change while a view has the table's old name, or while an open contract works on the column.
+        """Claims of the columns that are exchanged: no type changes while a view has the table's old name, or while an
+        open contract works on the column.
 
         What an exchange makes again is as the new release has it. An open contract may still hold it as the old
         release needs it: null is allowed, or the foreign key lets go.

@@ -147,7 +147,7 @@ class MoveModelIn(Change):
         return at.before.apps.get_model(self.from_app, self.name), at.new(self.name)
 
     def is_migrated_here(self, at: Situation) -> bool:
-        """Also a proxy and an unmanaged model, which have a content type although Django makes no table for them."""
+        """A proxy or an unmanaged model counts, too: it has a content type although Django makes no table for it."""
         model = self.migrated_model(at)
         if _has_table(model):
             return super().is_migrated_here(at)

@@ -38,7 +38,7 @@ class Relied(Data):
 
     @property
     def is_made_anew_with_it(self) -> bool:
-        """The same for its own table alone, whoever changes the type."""
+        """Does a rebuild of anything of its own table take longer than the column itself, whoever changes the type?"""
         model = self.state.models[self.key]
         return (
             (self._is_ordered_anew and self._is_indexed(model))

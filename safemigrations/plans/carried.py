@@ -23,7 +23,7 @@ class Carried(Data):
 
     @property
     def back(self) -> tuple[Carried, ...]:
-        """The same on the way back; none where it isn't known what value was made of which."""
+        """The column of the way back; none where it isn't known which value was made of which."""
         value = "{}" if self.value == "{}" else self.value_back
         return (Carried(original=self.column, column=self.original, value=value),) if value else ()
 

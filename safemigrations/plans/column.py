@@ -76,7 +76,7 @@ class Column(Data):
 
     @property
     def name(self) -> str:
-        """As the catalog has it."""
+        """The name as the catalog has it."""
         return self.quoted.raw
 
     @property
@@ -144,7 +144,7 @@ class Column(Data):
 
     @property
     def is_added(self) -> Probe:
-        """By this step, and not by one of before whose file somebody has edited since."""
+        """Has this step added the column, and not an earlier one whose file somebody has edited since?"""
         return column_is(self.table, self.name, self.type, self.collation)
 
     def is_added_with(self, default: str) -> Probe:

@@ -103,7 +103,7 @@ class Moved(Data):
         return f"UPDATE django_content_type SET app_label = {literal(app_label)} WHERE id = theirs;"
 
     def _copy_permissions(self) -> str:
-        """From `source` to `target`, with those who have them."""
+        """Copies the permissions from `source` to `target`, with those who have them."""
         return " ".join(
             [
                 "FOR found IN SELECT * FROM auth_permission WHERE content_type_id = source LOOP",

@@ -98,7 +98,10 @@ class BuildCounterparts(Question):
                 yield from self._copy_of(database, index)
 
     def _is_of_theirs(self, index: Index) -> bool:
-        """Also one that another column's twin has, by which the new release finds rows; none of what goes anyhow."""
+        """Did people make the index, or does the new release use it to find rows, by the twin of another column?
+
+        Our other indexes go anyhow.
+        """
         others = index.definition
         for _, twin in self.twins:
             others = others.replace(twin, "")

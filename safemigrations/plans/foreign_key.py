@@ -62,7 +62,7 @@ class ForeignKey(Data):
 
     @property
     def name(self) -> str:
-        """As the catalog has it."""
+        """The name as the catalog has it."""
         return self.quoted.raw
 
     @property

@@ -32,7 +32,7 @@ class BuildIndex(Step):
     definition: str
     unique: bool = False
     analyze: bool = False  # PostgreSQL gathers statistics of an expression only by ANALYZE
-    for_constraint: bool = False  # an AddUnique takes it over; of a partitioned table, it also sees to building it
+    for_constraint: bool = False  # an AddUnique takes it over; on a partitioned table AddUnique builds it
 
     transactional: ClassVar[bool] = False
 
@@ -90,7 +90,7 @@ class AddUnique(Step):
 
     @property
     def definition(self) -> str:
-        """Of the index, after the table's name."""
+        """The text of CREATE INDEX after the table's name."""
         place = f" TABLESPACE {self.tablespace}" if self.tablespace else ""
         return f"({', '.join(self.columns)}){self.nulls_distinct}{place}"
 

@@ -126,7 +126,7 @@ class Twin(Data):
         )
 
     def values_stay_unique(self) -> Plan:
-        """To citext, and to some collations, values are the same that differ by case or accent."""
+        """Proofs for citext, and for some collations, to which values are the same that differ by case or accent."""
         column, other = self.original, self.successor
         to_citext = text_of(other.type) == "citext" and text_of(column.type) != other.type
         if not (to_citext or (other.collation and other.collation != column.collation)):
@@ -157,7 +157,7 @@ class Twin(Data):
         return self.cast.misfit.replace("{}", self.original.quoted)
 
     def sequence_fits(self) -> Plan:
-        """Else the next row would be refused, and the exchange, too."""
+        """Without this PostgreSQL would refuse the next row, and the exchange."""
         column, type_ = self.original, self.successor.type
         if not self.cast.misfit or not self.may_have_sequence:
             return ()
@@ -245,7 +245,7 @@ class Twin(Data):
     # It becomes fit to take the place of the original.
 
     def stays_fitting(self) -> Plan:
-        """Until the exchange makes the type say so: what was written in between would be lost with it."""
+        """A check that holds until the exchange: a value that was written before it, and doesn't fit, would be lost."""
         if not self.cast.misfit:
             return ()
         column = self.original

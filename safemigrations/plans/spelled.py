@@ -45,7 +45,7 @@ ARRAY = r"(?i)\s+array\s*(\[\d+\])?$"
 
 
 def spelled(type_: str) -> str:
-    """As Django spells its own types, with `varchar` for `character varying`; others as they are."""
+    """The type as Django spells its own, with `varchar` for `character varying`; other types stay as they are."""
     found = re.fullmatch(TYPE, re.sub(ARRAY, "[]", type_.strip()))
     if not found:
         return type_

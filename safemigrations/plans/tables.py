@@ -31,7 +31,8 @@ def through_tables(model: type[Model]) -> list[type[Model]]:
 def foreign_keys(editor: BaseDatabaseSchemaEditor, model: type[Model], state: ProjectState) -> list[Column]:
     """The columns of the model's table and its through tables that have a foreign key in the database.
 
-    Of a child whose link to its parent was removed before it, Django makes one up; the parent may be gone by then.
+    If the link of a child to its parent was removed before the child, Django makes one up; the parent may be gone by
+    then.
     """
     found = [
         Column(editor, each, field)
@@ -108,7 +109,7 @@ def drop(editor: BaseDatabaseSchemaEditor, why: str, model: type[Model], state: 
 
 
 def _no_function_uses(tables: list[Name]) -> Proof:
-    """By the contract, as the same release may give a trigger that uses the table another function."""
+    """The contract asks this, as the same release may give a trigger that uses the table another function."""
     return Proof(
         why=f"{tables[-1].raw}: no function of your triggers uses it",
         query=functions_using(tables),

@@ -218,7 +218,7 @@ def sync_two_types(
     to_original: Callable[[str], str],
     default: str = "",
 ) -> Together:
-    """As sync_two_names(), for columns of two types: what either release writes, the other finds in its own type.
+    """Whatever either release writes, the other finds in its own type; sync_two_names() does that for one type.
 
     `to_twin` and `to_original` give SQL for a value of the one column from SQL for a value of the other, NULL where
     there is none. So the two may stay different, and an UPDATE that changes neither must leave both alone.
@@ -285,7 +285,7 @@ def conversion_name(one: Column, other: Column) -> Name:
 
 
 def _function(column: Column, role: str) -> Name:
-    """With the schema in the name: a function of this name is in the first schema of the search_path."""
+    """The function's name, with the table's schema in it: the function is in the first schema of the search_path."""
     table = ".".join(filter(None, (column.table.schema, column.table.raw)))
     return Name.of(temporary_name(table, column.name, role, between="."))
 

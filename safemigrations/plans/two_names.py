@@ -280,7 +280,7 @@ def _rename(one: Column, other: Column) -> str:
 
 
 def _rename_foreign_key(column: Column) -> tuple[str, ...]:
-    """To the name that Django gives it; only the catalog knows its present name."""
+    """Rename it to the name that Django gives it; only the catalog knows its present name."""
     if not column.has_foreign_key:
         return ()
     name = ForeignKey(column).name

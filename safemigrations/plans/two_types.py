@@ -369,7 +369,7 @@ class TwoTypes(Data):
         )
 
     def _stays_unique(self, forwards: Direction) -> Plan:
-        """Else PostgreSQL couldn't build the unique index of the twin."""
+        """Without this PostgreSQL couldn't build the unique index of the twin."""
         original, twin = self.old, self.new
         if not (original.field.unique and twin.field.unique):
             return ()

@@ -106,7 +106,7 @@ def constraints_of_field(table: str, columns: Iterable[str], kind: str, *, names
 
 
 def made_up(found: str, names: Iterable[str], pattern: str) -> str:
-    """Of these the one with a name that Django or PostgreSQL makes up; one of Meta may have come in its place.
+    """A query for those of the found names that Django or PostgreSQL makes up, and people don't give in Meta.
 
     A table or a column that was renamed since keeps a name that nobody can compute, but can recognise.
     """

@@ -43,7 +43,7 @@ def users_of_table(table: str, *, also_dropped: Iterable[str] = (), but_on_delet
 
 
 def _depends_on(table: str, column: str) -> str:
-    """To follow `FROM pg_depend d JOIN ...`: what depends on this column."""
+    """SQL that follows `FROM pg_depend d JOIN ...`: what depends on this column."""
     return (
         " JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
         f" WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = {regclass(table)}"

@@ -35,7 +35,7 @@ class Name(str):
     schema: str  # raw; empty where the search_path finds it
 
     def __new__(cls, text: str) -> Self:
-        """Of the text of a statement: "Order", "library"."Order" or, as format('%I.%I') has it, library.item."""
+        """A name as a statement has it: "Order", "library"."Order" or, as format('%I.%I') has it, library.item."""
         spelled, schema, raw = _read(text)
         name = super().__new__(cls, spelled)
         name.schema, name.raw = schema, raw
@@ -43,12 +43,12 @@ class Name(str):
 
     @classmethod
     def of(cls, raw: str, schema: str = "") -> Self:
-        """Of names as the catalog has them."""
+        """A name from its parts as the catalog has them."""
         return cls(_quoted(schema, raw))
 
     @classmethod
     def from_django(cls, name: str) -> Self:
-        """Of a db_table, a db_column, the name of an index or of a constraint.
+        """A name from a db_table, a db_column, the name of an index or of a constraint.
 
         Django puts quotes around it, unless it has them already, and doubles none: in a db_column `a""b` is the column
         a"b, and a db_table with its schema is `"library"."Order"`.
@@ -57,12 +57,12 @@ class Name(str):
 
     @property
     def in_django(self) -> str:
-        """As a db_column has it: see from_django()."""
+        """The name as a db_column has it: see from_django()."""
         return self[1:-1]
 
     @property
     def bare(self) -> Name:
-        """Without its schema."""
+        """The name without its schema."""
         return Name.of(self.raw)
 
     def beside(self, raw: str) -> Name:
@@ -72,7 +72,7 @@ class Name(str):
 
 @lru_cache(maxsize=4096)  # plans name the same tables and columns thousands of times
 def _read(text: str) -> tuple[str, str, str]:
-    """As it stands in a statement; its schema and itself, raw."""
+    """The name as it stands in a statement; its schema and itself, raw."""
     found = NAME.fullmatch(text)
     schema, raw = map(_raw, found.groups("") if found else ("", text))
     return _quoted(schema, raw), schema, raw
@@ -126,7 +126,7 @@ def copy_of(scope: str, name: str) -> str:
 
 
 def copy_over(table: str, column: str, name: str) -> str:
-    """The same of a name that is known, where only the catalog knows the column."""
+    """name_of_copy() as SQL, of a name that is known, where only the catalog knows the column."""
     return _copy(f"{literal(f'{table} ')} || {column} || {literal(f' {name}')}")
 
 

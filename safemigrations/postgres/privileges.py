@@ -62,7 +62,7 @@ def owners_of_others(table: str) -> str:
 
 
 def privileges_lacking(table: str, needed: Iterable[str]) -> str:
-    """The same, where the role lacks one of these privileges, with those, as in GRANT; an owner may lack some, too.
+    """The tables on which the role lacks some of these privileges, and which these are. An owner may lack some, too.
 
     One on a single column counts: nobody knows yet which columns are meant.
     """

@@ -18,7 +18,7 @@ OF_EXTENSION = (
 
 
 def oids(tables: Iterable[str]) -> str:
-    """Of tables as they stand in a statement: the name, the oid or null, relkind, and the tablespace or ''."""
+    """A query for each of these tables: the name as given, the oid or null, relkind, and the tablespace or ''."""
     return (
         "SELECT name, c.oid, c.relkind::text, coalesce(s.spcname, '')"
         f" FROM unnest(ARRAY[{literals(tables)}]::text[]) AS name"

@@ -133,7 +133,7 @@ def difference(before: Snapshot, after: Snapshot) -> dict[str, tuple[Any, Any]]:
 
 
 def nameless(before: Snapshot) -> Snapshot:
-    """The same with constraints and indexes named by what they are."""
+    """The snapshot with constraints and indexes named by what they are."""
     indexes = {re.sub(r" INDEX .* ON ", " ON ", details[0]): details[1:] for details in before["indexes"].values()}
     constraints = {
         f"{name.partition('.')[0]} {details[1]}": [*details[:5], *details[6:]]

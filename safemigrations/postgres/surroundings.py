@@ -22,7 +22,7 @@ def where_and_who() -> str:
 
 
 def free_connections() -> str:
-    """Of the server, the role and the database: how many connections each still has for this role, and its limit.
+    """Asks the server, the role and the database how many connections each still has for this role, and its limit.
 
     Nothing limits a superuser but the server. https://www.postgresql.org/docs/current/runtime-config-connection.html
     """

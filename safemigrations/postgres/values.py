@@ -43,5 +43,5 @@ def differ(first: str, second: str) -> str:
 
 
 def differ_in_0_1_0(first: str, second: str) -> str:
-    """The same in the words of version 0.1.0, by which the backfills that it began are found."""
+    """differ() in the words of version 0.1.0, by which the backfills that it began are found."""
     return f"ROW({first})::record OPERATOR(pg_catalog.*<>) ROW({second})::record"

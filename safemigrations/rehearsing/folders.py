@@ -49,7 +49,7 @@ def _is_left(folder: Path) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """With what its repository knows of the worktree in it."""
+    """Remove the folder, and what its repository knows of the worktree in it."""
     tree = str(folder / TREE)
     subprocess.run(["git", "-C", tree, "worktree", "remove", "--force", tree], capture_output=True)
     shutil.rmtree(folder)

@@ -23,7 +23,7 @@ class Names:
         return self._models.get(str(model._meta.label_lower), str(model._meta.label_lower))
 
     def column(self, field: Any) -> str:
-        """Of an attribute; "shop.order.total_id" is known as the key says."""
+        """The name of the column of a field, which is known by its attribute, such as "shop.order.total_id"."""
         return self._columns.get(f"{field.model._meta.label_lower}.{field.attname}", str(field.attname))
 
 

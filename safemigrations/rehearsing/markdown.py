@@ -23,5 +23,5 @@ def _row(phase: Phase) -> str:
 
 
 def _finding(finding: Finding) -> str:
-    """As at a terminal, in a fence: what PostgreSQL says may look like Markdown."""
+    """The lines of a terminal, in a fence: what PostgreSQL says may look like Markdown."""
     return "\n".join(["```", *described(finding), "```"])

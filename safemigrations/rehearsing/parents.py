@@ -48,7 +48,7 @@ class Parents(Writing):
                 yield [self.names.model(model), str(row.pk), field.name, self.names.model(parent), str(of.pk)]
 
     def delete_parent(self, family: Family) -> bool:
-        """Of a child that is its own or the other release's; a relation that is protected goes first."""
+        """Delete the parent of a child that either release made; a child that protects its parent goes first."""
         child, pk, name, parent, parent_pk = family
         model, known = self.known[parent], self.known.get(child)
         with self.request(model, "delete() of a parent"):

@@ -111,7 +111,7 @@ class Processes:
         return ended
 
     def _start(self, command: list[str], names: Mapping[str, str], pass_fds: list[int]) -> subprocess.Popen[bytes]:
-        """In a group of its own: Ctrl-C is for the rehearsal, which ends them all."""
+        """Start the process in a group of its own: Ctrl-C is for the rehearsal, which ends them all."""
         process = subprocess.Popen(
             command,
             cwd=self.release.folder,

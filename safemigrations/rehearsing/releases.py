@@ -35,7 +35,7 @@ class Release(Data):
     settings: str
 
     def environment(self, names: Mapping[str, str]) -> dict[str, str]:
-        """For a process of it on the scratch databases of these names."""
+        """The environment of a process of this release on the scratch databases of these names."""
         return {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "safemigrations.rehearsing.settings",
@@ -106,7 +106,7 @@ def _is_installed(path: Path) -> bool:
 
 
 def _path(top: Path, tree: Path) -> tuple[str, ...]:
-    """The same path in another tree."""
+    """Python's path, with the folders of this tree replaced by those of another tree."""
     entries = _own_path(top)
     moved = (tree / entry.relative_to(top) if entry.is_relative_to(top) else entry for entry in entries)
     return tuple(map(str, moved))

@@ -131,7 +131,7 @@ class Rows:
             self.depth -= 1
 
     def create_parent(self, model: Any) -> Any:
-        """The same; what else its save() raises says that rows of the model can't be made up, and nothing more."""
+        """Create a row for others to point at. An error of the project's own save() means that none can be made."""
         try:
             return self.create(model)
         except (DatabaseError, NoValue):

@@ -61,7 +61,7 @@ def described(finding: Finding) -> Iterator[str]:
 
 
 def phases_of(finding: Finding) -> list[str]:
-    """In their order."""
+    """The phases in which the finding came up, in their order."""
     found = [phase for request in finding.requests for phase in request.phases]
     return list(dict.fromkeys(found or [finding.phase]))
 

@@ -46,7 +46,7 @@ class Numbers:
         self.name, self.count = name, itertools.count(start)
 
     def value(self, field: Any) -> Any:
-        """For a field that is no relation."""
+        """A value for a field that is no relation."""
         number = next(self.count)
         if field.null and not number % 3:
             return None

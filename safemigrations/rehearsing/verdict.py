@@ -33,7 +33,7 @@ class Verdict:
         self.repeated: set[str] = set()  # unique constraints that values repeat by chance
 
     def note(self, phase: Phase, failures: Iterable[Failure]) -> None:
-        """Also counts them in their phase."""
+        """Note the failures that may be the fault of the change, and count them in their phase."""
         for failure in failures:
             if phase.name in QUIET[failure.release]:
                 self._measure(failure)
@@ -174,7 +174,7 @@ def _is_quiet(phase: Phase) -> bool:
 
 
 def _add(phase: Phase, failure: Failure, sign: int) -> None:
-    """Or take it out again, with -1."""
+    """Count the failure in the phase, or take it out again with -1."""
     phase.add((when, 0, sign * count, 0.0) for when, _, count, _ in errors_of(failure.began, failure.at))
     if failure.kind == LOST:
         phase.lost += sign * failure.count
@@ -199,7 +199,10 @@ def cause_of(failure: Failure, touched: Iterable[Touched]) -> Touched | None:
 
 
 def best(touched: Iterable[Touched], words: set[str], model: str, *, table: str = "") -> Touched | None:
-    """By points: an object of that name, a column, a table, the model, and SQL or a function that names them."""
+    """The operation that has most to do with these words.
+
+    It gets points for an object of that name, a column, a table, the model, and SQL or a function that names them.
+    """
 
     def points(one: Touched) -> int:
         return (

@@ -49,7 +49,7 @@ class Client:
         self.traffic: Any = None
 
     def serve(self) -> None:
-        """Until the rehearsal has gone."""
+        """Answer requests until the rehearsal has gone."""
         while True:
             method, arguments = receive(self.channel)
             try:
@@ -91,7 +91,7 @@ class Client:
     def prepare(
         self, names: dict[str, str], alias: str, release: str, number: int, known_as: list[dict[str, str]], plan: Any
     ) -> None:
-        """Before the first request; `plan` are the models that it has to do with."""
+        """Make ready before the first request; `plan` are the models that the process has to do with."""
         self._connect(names)
         requests = Requests(release)
         connections[alias].execute_wrappers.append(requests.timed)

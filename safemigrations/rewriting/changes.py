@@ -12,7 +12,7 @@ from .fixing import Written
 
 
 def diff(files: Iterable[Written]) -> str:
-    """As git and patch take it."""
+    """The difference as git and patch take it."""
     return "".join(line for file in files for line in _lines(file))
 
 

@@ -34,7 +34,7 @@ def _names_given(node: ast.stmt) -> set[str]:
 
 
 def _bound(alias: ast.alias) -> str:
-    """With its dots: `import a.b` and `import a.c` are two."""
+    """The name that an import binds, with its dots: `import a.b` and `import a.c` are two."""
     return alias.asname or alias.name
 
 
@@ -72,7 +72,7 @@ def _removals(tree: ast.Module, places: Places, gone: set[str]) -> Iterator[Edit
 
 
 def _whole(node: ast.stmt, places: Places) -> Edit:
-    """With its decorators, and with the comments and the empty lines above it."""
+    """Remove the statement with its decorators, and with the comments and the empty lines above it."""
     first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
     if not isinstance(node, Import):
         while first > 1 and places.lines[first - 2].startswith("#"):

@@ -79,7 +79,7 @@ class Ejector:
         return Fix(self.migration.app_label, self.migration.name, self.file.name, files, self.changes, [])
 
     def _is_atomic(self) -> bool:
-        """Again, where nothing but ours was the reason against it. A Backfill stays apart from the schema."""
+        """Is it atomic again, as only our operations spoke against it? A Backfill stays apart from the schema."""
         operations = self.migration.operations
         only_ours = all(is_ours(each) or is_state_only(each) for each in operations)
         return self.migration.atomic or (only_ours and not any(isinstance(each, Backfill) for each in operations))
@@ -138,7 +138,7 @@ def _arguments(code: str) -> dict[str, str]:
 
 
 def _without_ours(text: str) -> str:
-    """Without an import of everything, of which nobody can say what it was for."""
+    """The file without an import of everything, of which nobody can say what it was for."""
     places = Places(text)
     ours = [
         node

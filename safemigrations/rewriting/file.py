@@ -128,7 +128,7 @@ class MigrationFile:
         yield Edit(at, at, f"    {name} = {value}{remark}\n\n")
 
     def _listed(self, keys: Keys) -> str:
-        """With the quotes that the file has for its dependencies."""
+        """The keys as a list, with the quotes that the file has for its dependencies."""
         there = self._value("dependencies")
         quote = "'" if there is not None and "'" in self.places.of(there) else '"'
         return f"[{', '.join(f'({quote}{label}{quote}, {quote}{name}{quote})' for label, name in keys)}]"
@@ -140,7 +140,7 @@ class MigrationFile:
         return line
 
     def _without(self, statement: ast.stmt) -> Edit:
-        """Without the statement, and the empty line below it."""
+        """The edit that removes the statement and the empty line below it."""
         last = statement.end_lineno or statement.lineno
         last += not self.places.lines[last].strip()
         return Edit(self.places.line_start(statement.lineno), self.places.after_line(last), "")

@@ -37,7 +37,7 @@ class Leaving(Data):
 
 
 def leaving(labels: Iterable[str]) -> Leaving:
-    """Of these apps, or of all that are checked."""
+    """The fixes of these apps, or of all that are checked, and why other migrations stay."""
     history, chosen, result = History(), set(labels) or set(disk.labels()), Leaving()
     used = [connection for connection in _databases() if _is_used(connection)]
     for migration, state in _with_states(history):

@@ -24,7 +24,7 @@ class Spelled(Data):
 
 
 def spelled(new: Operation, old: Operation, code: str, indent: str) -> Spelled:
-    """As the old one was spelled, where nothing but its name changes."""
+    """The new operation, spelled as the old one was where nothing but its name changes."""
     written, imports = OperationWriter(new, indentation=0).serialize()
     if renamed := _renamed(new, old, code):
         return Spelled(renamed, {_import(new)})
@@ -33,7 +33,7 @@ def spelled(new: Operation, old: Operation, code: str, indent: str) -> Spelled:
 
 
 def name_of(operation: Operation) -> str:
-    """As migration files name it."""
+    """The operation's name in migration files."""
     name = type(operation).__name__
     return f"migrations.{name}" if type(operation).__module__.startswith(DJANGO) else name
 

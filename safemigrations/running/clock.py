@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 def server_time(connection: BaseDatabaseWrapper) -> datetime:
-    """Without a time zone where the project uses none, as values of a DateTimeField."""
+    """The server's time, without a time zone where the project uses none, as values of a DateTimeField."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         (found,) = cursor.fetchone()

@@ -262,7 +262,7 @@ class Writer(Notes, Sender):
 
 
 def statement_of(step: Step) -> str:
-    """As it stands in the ledger."""
+    """The statements of the step as they stand in the ledger."""
     return shortened("; ".join(step.statements))
 
 

@@ -1,4 +1,4 @@
-"""With django-tenants, keeps every step in the schema of its tenant.
+"""Keeps every step in the schema of its tenant, where django-tenants is installed.
 
 The search_path is the tenant's schema, then the public one. So a name that the tenant's schema lacks, such as that of
 a table that a killed run has dropped already, would be found in the public one wherever an app is in both.

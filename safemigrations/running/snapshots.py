@@ -22,7 +22,10 @@ MOST = 1.0
 
 
 def wait_for_older_ones(session: Session, step: Step) -> None:
-    """Until each transaction that has a snapshot now has ended. Raises LockNotAcquired after LOCK_RETRY_FOR seconds."""
+    """Wait until each transaction that has a snapshot now has ended.
+
+    Raises LockNotAcquired after LOCK_RETRY_FOR seconds.
+    """
     waits, began = Waits(step, session.report), time.monotonic()
     there, seconds = _holders(session), 0.0
     while there:

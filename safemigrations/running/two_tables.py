@@ -72,7 +72,7 @@ class Pair:
     """Two tables, and who uses them beside the session of the step."""
 
     def __init__(self, connection: BaseDatabaseWrapper, locks: Mapping[str, Lock]) -> None:
-        """Also take the lock that lets the step go past those who wait for more."""
+        """Take the lock that lets the step go past those who wait for more."""
         oids = ", ".join(f"{regclass(table)}::oid::bigint" for table in locks)
         with connection.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {', '.join(locks)} IN ROW EXCLUSIVE MODE NOWAIT")

@@ -18,7 +18,7 @@ def as_json(report: Report) -> str:
 
 
 def from_top(report: Report) -> list[LintFinding]:
-    """With their files as the repository names them, wherever in it manage.py is."""
+    """The findings, with their files named from the top of the repository, wherever in it manage.py is."""
     top, here = branch.top(), Path.cwd().resolve()
     return [replace(finding, file=_relative(here / finding.file, top)) for finding in report.everything]
 
@@ -75,6 +75,6 @@ def _quality(finding: LintFinding) -> dict[str, Any]:
 
 
 def fingerprint(finding: LintFinding) -> str:
-    """The same as long as the finding is, wherever in its file that moves."""
+    """A hash that stays the same while the finding does, wherever in its file the finding moves."""
     what = f"{finding.app_label}.{finding.migration} {finding.operation} {finding.id} {finding.message}"
     return hashlib.sha256(what.encode()).hexdigest()

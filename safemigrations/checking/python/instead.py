@@ -9,7 +9,7 @@ from .chains import Chain
 
 
 def of_update(chain: Chain) -> str:
-    """Of `....update(a=1)`."""
+    """What to write instead of `....update(a=1)`."""
     call = chain.calls[-1][1]
     assert call is not None
     values = {word.arg: ast.unparse(word.value) for word in call.keywords if word.arg}
@@ -17,7 +17,7 @@ def of_update(chain: Chain) -> str:
 
 
 def of_loop(chain: Chain, loop: ast.For) -> str:
-    """Of a loop that sets attributes of each row and saves it."""
+    """What to write instead of a loop that sets attributes of each row and saves it."""
     row = loop.target.id if isinstance(loop.target, ast.Name) else "row"
     assigned = {
         target.attr: ast.unparse(node.value)

@@ -49,7 +49,7 @@ def over_rows(loop: ast.For) -> list[ast.For]:
 
 
 def names_in(target: ast.expr) -> list[str]:
-    """Of a loop; empty where it unpacks more than a row of names."""
+    """The names that a loop gives its values; empty where it unpacks more than a row of names."""
     parts = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
     names = [each.id for each in parts if isinstance(each, ast.Name)]
     return names if len(names) == len(parts) else []

@@ -126,7 +126,7 @@ class FunctionReader(Rows):
         self.known = after if elsewhere is False else self.wider(self.known, after)
 
     def _body(self, statements: list[ast.stmt]) -> None:
-        """As far as it is done on PostgreSQL."""
+        """Read the statements that are done on PostgreSQL."""
         for statement in statements:
             self.visit(statement)
             if isinstance(statement, ast.If) and outside.is_elsewhere(statement.test) is False and _leaves(statement):

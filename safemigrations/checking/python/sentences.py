@@ -68,7 +68,7 @@ def one_by_one(found: Chain) -> Hazard:
 
 
 def many_at_once(found: Chain, elsewhere: str = "") -> Hazard:
-    """Of update() and delete()."""
+    """The hazard of update() and of delete(), which change many rows in one statement."""
     few = "; nothing here says that these are few" if found.is_filtered else ""
     return Hazard(
         ROWS,

@@ -258,7 +258,7 @@ def _is_kept(command: Any, old: str, new: str) -> bool:
 
 
 def type_of(name: Any) -> str:
-    """As Django spells it: "varchar(50)"; PostgreSQL's own names of integers are turned into SQL's."""
+    """The type as Django spells it: "varchar(50)"; PostgreSQL's own names of integers are turned into SQL's."""
     text = str(RawStream()(name)).lower()
     return text.replace("character varying", "varchar").replace("pg_catalog.", "")
 

@@ -13,11 +13,13 @@ CAST_TO_NAME = ("quote_ident", "quote_literal", "quote_nullable")
 
 
 class Unknown(Exception):
-    """Only the run says what it is."""
+    """Only the run says what the text is."""
 
 
 def text_of(query: str) -> tuple[str, bool] | None:
-    """Of an expression of PL/pgSQL, and whether it has variables; None where the run decides more than names."""
+    """The text that an expression of PL/pgSQL gives, and whether it has variables; None where the run decides more than
+    names.
+    """
     try:
         (statement,) = parse_sql(query if query.upper().startswith("SELECT") else f"SELECT {query}")
         expression = statement.stmt.targetList[0].val

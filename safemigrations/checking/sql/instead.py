@@ -137,7 +137,7 @@ def _operation(node: ast.A_Expr, table: Table) -> str:
 
 
 def _joined(node: ast.A_Expr, table: Table) -> str:
-    """In SQL a null makes the whole null, and Concat takes it for an empty text."""
+    """Concat, where no part can be null: in SQL a null makes the whole null, and Concat takes it for an empty text."""
     if not _is_filled(node, table):
         raise NotTranslatable
     return f"Concat({_wrapped(node.lexpr, table)}, {_wrapped(node.rexpr, table)}{_output_field(node, table)})"

@@ -1,4 +1,4 @@
-"""From the text of a RunSQL to statements, one by one; those of a DO block too."""
+"""Splits the text of a RunSQL into statements, also those of a DO block."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def _new_enum(node: Any, scene: Scene) -> Iterator[Effect]:
 
 
 def _grant(node: Any, scene: Scene) -> Iterator[Effect]:
-    """And REVOKE."""
+    """The effects of GRANT and of REVOKE."""
     if node.is_grant or node.objtype.name != "OBJECT_TABLE":
         return
     if node.targtype.name == "ACL_TARGET_ALL_IN_SCHEMA":
@@ -284,7 +284,7 @@ def _change(node: Any, scene: Scene) -> Iterator[Effect]:
 
 
 def _is_one_row(node: Any, scene: Scene) -> bool:
-    """Or as many as the statement lists."""
+    """Does the condition find one row, or as many rows as the statement lists?"""
     found = scene.table(node.relation.relname)
     columns = set(_compared(node.whereClause, _lists_of_values(node)))
     return found.is_unique(columns) if found else "id" in columns

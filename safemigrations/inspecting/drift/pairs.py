@@ -13,7 +13,9 @@ Part = TypeVar("Part", Index, Constraint)
 
 
 def paired(expected: Sequence[Part], found: Sequence[Part]) -> tuple[list[tuple[Part, Part]], list[Part], list[Part]]:
-    """The same objects in pairs, matched by name first; the expected ones that are missing; the unexpected ones."""
+    """Three lists: the objects that are in both, in pairs, matched by name first; those that are missing; those that
+    nobody expects.
+    """
     same, left = list[tuple[Part, Part]](), list(found)
     wanted = list(expected)
     by_name: Callable[[Part, Part], bool] = lambda want, one: want.name == one.name and want.what == one.what  # noqa: E731

@@ -18,7 +18,7 @@ Keys = Collection[tuple[str, str]]  # (app label, model)
 
 
 def by_migrations(connection: BaseDatabaseWrapper, state: ProjectState, keys: Keys) -> Drift:
-    """Of a run whose migrations changed these models and led to this state."""
+    """The drift after a run whose migrations changed these models and led to this state."""
     inspection = Inspection(connection, state=state, tables=())
     inspection.tables = tables_of_models(wanted(connection.alias, state, inspection.apps), keys)
     return find(inspection)
@@ -29,7 +29,7 @@ def by_steps(connection: BaseDatabaseWrapper, steps: Iterable[Step]) -> Drift:
 
 
 def tables_of_models(models: Wanted, keys: Keys) -> set[Name]:
-    """Also the many-to-many tables, whose columns are called as the models are."""
+    """The tables of these models, and their many-to-many tables, whose columns are called as the models are."""
     return {name for name, model in models.items() if any(_key(one) in keys for one in _called_by(model))}
 
 

@@ -16,7 +16,7 @@ Wanted = dict[Name, type[Model]]  # many-to-many tables included
 
 
 def wanted(alias: str, state: ProjectState, labels: Container[str]) -> Wanted:
-    """Of these apps. Apps without migrations are nothing that migrations say."""
+    """The tables that the models of these apps want. Migrations say nothing of apps without migrations."""
     models = state.apps.get_models(include_auto_created=True)
     found = (model for model in models if model._meta.app_label in labels and _has_table(alias, model))
     return {table_of(model): model for model in found}

@@ -86,7 +86,9 @@ class OfSteps:
 
 
 def _disk(work: Work, size: Size, built: int | None) -> int | None:
-    """At most: an index is sorted on disk before it is written, and every row that is filled leaves its old version."""
+    """Bytes at most: an index is sorted on disk before it is written, and every row that is filled leaves its old
+    version.
+    """
     if built is not None:
         return 2 * built
     return size.bytes if work in (Work.FILLS, Work.COMPUTES) else None

@@ -150,7 +150,10 @@ class Times:
 def _from(
     noted: Sequence[ledger.Noted], work: Work, amount: Amount, source: Source, factors: tuple[float, float]
 ) -> Expected | None:
-    """By what the last of them took together. How large an index was counts where it is known of all of them."""
+    """The time to expect from what the last of the noted steps took together.
+
+    The size of an index counts where it is known of all of them.
+    """
     last = noted[:LAST]
     amounts = [Amount(one.rows or 0, one.bytes or 0, one.built, one.filled) for one in last]
     if not all(each.built for each in (amount, *amounts)):

@@ -25,7 +25,7 @@ class Remark(Data):
 
     @classmethod
     def of_refusal(cls, name: str, text: str) -> Self:
-        """Of a sentence by which a run refuses: what was found, that nothing was changed, what to do."""
+        """The remark made of a run's refusal, which says what was found, that nothing was changed, and what to do."""
         found, _, do = text.partition(NOTHING_WAS_CHANGED)
         return cls(name, Severity.REFUSE, found.strip(), do.strip())
 

@@ -21,7 +21,7 @@ KEEPS = "It retains the WAL that a migration writes, until the disk is full."
 
 
 def lag(session: Session) -> Iterator[Remark]:
-    """By the limits at which backfills wait; and slots that nobody reads, whatever they retain."""
+    """Replicas beyond the limits at which backfills wait; and slots that nobody reads, whatever they retain."""
     seconds, gigabytes = conf.backfill_replica_lag(), conf.backfill_retained_wal()
     for replica, behind in session.rows(replicas_behind(seconds)) if seconds else ():
         yield Remark(
@@ -89,6 +89,6 @@ def _what(first: Sequence[AllowsMore]) -> str:
 
 
 def _raw(table: str) -> str:
-    """For people."""
+    """The name of the table, for people."""
     name = Name(table)
     return ".".join(filter(None, [name.schema, name.raw]))

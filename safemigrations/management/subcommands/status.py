@@ -162,7 +162,7 @@ def _lines(alias: str) -> list[Line]:
 
 
 def _acts_on(row: Contract, every: Sequence[Act]) -> list[Act]:
-    """Also those from before it was adopted, under the names that it had then."""
+    """What people decided about the row, also before it was adopted, under the names that it had then."""
     names, found = {f"{row.app_label}.{row.migration}"}, list[Act]()
     for act in reversed([act for act in every if act.operation == row.operation]):
         if act.details.get("migration") in names:

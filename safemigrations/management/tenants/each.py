@@ -17,7 +17,9 @@ Handle = Callable[[dict[str, Any]], None]
 
 
 def in_schemas(command: BaseCommand, options: dict[str, Any], handle: Handle) -> None:
-    """In the one that --schema names or that is chosen, else in all; one that fails doesn't keep the others."""
+    """Run the command in the schema that --schema names or that is chosen, else in all; one that fails doesn't keep the
+    others.
+    """
     alias, only, failed = get_tenant_database_alias(), options["schema"], list[Failure]()
     if options["database"] not in (alias, [], [alias]) or (only is None and schemas.is_chosen(alias)):
         handle(options)

@@ -96,7 +96,7 @@ class Batch:
         """Called with the number of filled rows, to commit something together with them."""
 
     def _steps_aside(self) -> bool:
-        """After a lock wasn't free: does this worker leave the batch to another?"""
+        """Does this worker leave the batch to another after a lock wasn't free?"""
         return False
 
 

@@ -81,7 +81,7 @@ class ComputedRows(Rows):
         return written, [list(key) for key, *_ in values if key not in done]
 
     def _versions(self, part: str, where: str) -> dict[tuple[str, ...], tuple[Any, str]]:
-        """For each row to fill: by its key as text, the key as the database gives it and the version of the row."""
+        """The rows to fill: by the key of each as text, the key as the database gives it, and the row's version."""
         query = (
             f"SELECT {texts(self.step.key)}, xmin::text, {self.columns} FROM {self.target(part)}"
             f" WHERE {where} AND {self.step.guard}"
@@ -123,7 +123,7 @@ class ComputedRows(Rows):
         return {name: self._prepared_value(instance, name, value) for name, value in values.items()}
 
     def _prepared_value(self, instance: Model | KeyAlone, name: str, value: Any) -> Any:
-        """As the database takes it. Raises StepFailed for what the column can't hold."""
+        """The value as the database takes it. Raises StepFailed for what the column can't hold."""
         field = field_of(self.model, name)
         if self.function.many and field not in self.model._meta.local_concrete_fields:
             raise StepFailed(

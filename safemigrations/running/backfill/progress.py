@@ -102,7 +102,7 @@ class Progress(Readable, AbstractProgress):
         db_table = "safemigrations_backfill"
 
     def copied(self) -> Progress:
-        """The same row for another thread, which refreshes its own."""
+        """A copy of the row for another thread, which refreshes its own."""
         values = {field.attname: getattr(self, field.attname) for field in self._meta.concrete_fields}
         return Progress.from_db(self._state.db, list(values), list(values.values()))
 
@@ -246,7 +246,7 @@ def totals(connection: BaseDatabaseWrapper, progress: Progress) -> tuple[int, in
 
 
 def totals_with(progress: Progress, there: Sequence[Section]) -> tuple[int, int]:
-    """The same, with sections that were read already."""
+    """The totals() of a backfill, from sections that were read already."""
     return _totals(progress, sum(section.visited for section in there), sum(section.filled for section in there))
 
 

@@ -59,7 +59,7 @@ class Standing(Data):
 
 
 def standings(connection: BaseDatabaseWrapper, **filters: Any) -> list[Standing]:
-    """Of the backfills that match, oldest first; as many queries for many as for one."""
+    """Where the backfills stand that match, oldest first; as many queries for many as for one."""
     rows = list(store.rows(connection, **filters))
     if not rows:
         return []

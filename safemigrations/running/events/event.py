@@ -49,7 +49,7 @@ def at(**known: Any) -> Iterator[None]:
 
 
 def on(connection: BaseDatabaseWrapper, **known: Any) -> AbstractContextManager[None]:
-    """The same, on a database and in the schema that is chosen there."""
+    """What happens meanwhile happens on this database, in the schema that is chosen there."""
     return at(database=connection.alias, schema=schema_of(connection) or "", **known)
 
 
@@ -60,7 +60,7 @@ class Event(Data):
 
     @classmethod
     def name(cls) -> str:
-        """That of its signal: step_done for StepDone."""
+        """The name of its signal: step_done for StepDone."""
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
     @classmethod

@@ -30,7 +30,7 @@ def _line(event: Event, data: dict[str, Any]) -> str:
 
 
 def without_queries(data: dict[str, Any]) -> dict[str, Any]:
-    """The same without statements of other sessions."""
+    """The data without statements of other sessions."""
     found = dict(data)
     if "blockers" in data:
         found["blockers"] = [_without_query(session) for session in data["blockers"]]
