@@ -17,15 +17,7 @@ from dataclasses import replace
 from ..data import Data
 from ..postgres.lock import Lock
 from ..postgres.names import Name, scope_of_copies, temporary_name
-from ..typed import create_fk_sql
-from .casts import Cast
-from .column import Column
-from .copies import BuildCounterparts
-from .foreign_key import FK_SUFFIX, ForeignKey
-from .index_and_check import name_in
-from .new_type_twin import Twin
-from .steps import Plan, Step, Together
-from .takeover import (
+from ..postgres.takeover import (
     carry_comment_of_foreign_key,
     drop_unique,
     exchange_checks,
@@ -37,8 +29,16 @@ from .takeover import (
     move_sequence,
     rename_foreign_key,
     rename_not_null,
-    try_types,
 )
+from ..typed import create_fk_sql
+from .casts import Cast
+from .column import Column
+from .copies import BuildCounterparts
+from .foreign_key import FK_SUFFIX, ForeignKey
+from .index_and_check import name_in
+from .new_type_twin import Twin
+from .steps import Plan, Step, Together
+from .takeover import try_types
 from .triggers import Kept, drop_of, sync_new_type
 
 FK_ANEW = "_fk"  # BaseDatabaseSchemaEditor._alter_field() gives it to a foreign key that it makes again
@@ -186,7 +186,7 @@ def _stop_syncing(twin: Twin) -> Iterator[str]:
     if twin.cast.misfit:
         yield f"ALTER TABLE {twin.table} DROP CONSTRAINT IF EXISTS {Name.of(twin.fits)}"
     if twin.original.has_foreign_key:
-        yield carry_comment_of_foreign_key(twin.original, twin.column)
+        yield carry_comment_of_foreign_key(twin.table, twin.original.name, twin.column.name)
         yield ForeignKey(twin.original).drop().sql
 
 
@@ -213,11 +213,11 @@ def _exchange_names(twin: Twin) -> Iterator[str]:
     table, successor, former = twin.table, twin.successor, twin.former
     yield f"ALTER TABLE {table} RENAME COLUMN {twin.original.quoted} TO {former.quoted}"
     yield f"ALTER TABLE {table} RENAME COLUMN {twin.column.quoted} TO {successor.quoted}"
-    yield move_default(former, successor)
+    yield move_default(table, former.name, successor.name)
     if twin.may_have_sequence:
-        yield move_identity(former, successor)
-        yield move_sequence(former, successor)
-    yield rename_not_null(former, successor)
+        yield move_identity(table, former.name, successor.name)
+        yield move_sequence(table, former.name, successor.name, successor.type)
+    yield rename_not_null(table, former.name, successor.name)
     yield f"ALTER TABLE {table} ALTER COLUMN {former.quoted} DROP NOT NULL"
 
 
@@ -225,7 +225,7 @@ def _rename_foreign_key(twin: Twin, suffix: str) -> Iterator[str]:
     if twin.column.has_foreign_key:
         column = twin.successor
         reference = create_fk_sql(column.editor, column.model, column.field, suffix)
-        yield rename_foreign_key(twin.column, name_in(reference).raw)
+        yield rename_foreign_key(twin.table, ForeignKey(twin.column).name, name_in(reference).raw)
 
 
 # The column that a twin is.

@@ -19,6 +19,7 @@ from ..postgres.indexes import index_of_field
 from ..postgres.lock import Lock
 from ..postgres.names import Name, name_of_copy, temporary_name
 from ..postgres.probe import Probe
+from ..postgres.takeover import carry
 from ..postgres.values import differ, differ_in_0_1_0
 from ..typed import like_index_sql
 from . import claims
@@ -29,7 +30,6 @@ from .foreign_key import ForeignKey
 from .index_and_check import build_index, check_constraint, name_in
 from .not_null import not_null
 from .steps import Backfill, Plan, Proof, Together
-from .takeover import carry
 from .triggers import drop_of, sync_new_type
 
 
@@ -186,7 +186,7 @@ class Twin(Data):
         add = f"ALTER TABLE {column.table} ADD COLUMN {column.quoted} {column.definition(null=True)}"
         return Together(
             why=f"{column.label}: add column {column.name}, and a trigger that keeps it what {original.name} is",
-            sql=(add, carry(original, column), *trigger.sql),
+            sql=(add, carry(column.table, original.name, column.name), *trigger.sql),
             locks={column.table: Lock.ACCESS_EXCLUSIVE},
             done=trigger.done.and_(self._has_its_type).or_(self.over),
             undo=(*self._drop_foreign_key(), self.end()),

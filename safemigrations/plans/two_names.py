@@ -19,8 +19,9 @@ from ..postgres.columns import column_missing, default_of
 from ..postgres.constraints import foreign_keys
 from ..postgres.dependents import dependents_of_column, watchers_of_column
 from ..postgres.lock import Lock
-from ..postgres.names import Name, regclass
+from ..postgres.names import Name
 from ..postgres.probe import Probe, said_if
+from ..postgres.takeover import carry_grants, refuse_another_type
 from ..postgres.triggers import functions_in_order, functions_naming
 from ..postgres.values import differ, differ_in_0_1_0, literal
 from .carried import Carried, carried
@@ -127,8 +128,8 @@ class TwoNames(Data):
             sql=(
                 add,
                 *([default] if self._default else []),
-                _same_type(original, twin),
-                _same_grants(original, twin),
+                refuse_another_type(self.table, original.name, twin.name),
+                carry_grants(self.table, original.name, twin.name),
                 *trigger.sql,
             ),
             locks={self.table: Lock.ACCESS_EXCLUSIVE},
@@ -247,32 +248,6 @@ class TwoNames(Data):
             frees=(original.claim, self.claim),
             works_on=(twin.claim,),
         )
-
-
-def _same_type(original: Column, twin: Column) -> str:
-    """A column that somebody altered by hand may hold what its twin couldn't, and the trigger would fail."""
-    there = f"o.attrelid = {regclass(original.table)} AND o.attname = {literal(original.name)}"
-    beside = f"t.attrelid = o.attrelid AND t.attname = {literal(twin.name)}"
-    differing = "(o.atttypid, o.atttypmod, o.attcollation) <> (t.atttypid, t.atttypmod, t.attcollation)"
-    return for_each(
-        "SELECT o.attname, format_type(o.atttypid, o.atttypmod) AS here,"
-        " format_type(t.atttypid, t.atttypmod) AS there FROM pg_attribute o, pg_attribute t"
-        f" WHERE {there} AND {beside} AND {differing}",
-        "RAISE EXCEPTION 'column % is %, or of another collation, and in the migrations it is %',"
-        " found.attname, found.here, found.there;",
-    )
-
-
-def _same_grants(original: Column, twin: Column) -> str:
-    """Privileges that a role has on the column alone."""
-    column = f"attrelid = {regclass(original.table)} AND attname = {literal(original.name)}"
-    return for_each(
-        f"SELECT privilege_type, is_grantable, grantee FROM pg_attribute, aclexplode(attacl) WHERE {column}",
-        "EXECUTE format('GRANT %s (%I) ON %s TO %s%s', found.privilege_type,"
-        f" {literal(twin.name)}, {literal(original.table)},"
-        " CASE WHEN found.grantee = 0 THEN 'PUBLIC' ELSE found.grantee::regrole::text END,"
-        " CASE WHEN found.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);",
-    )
 
 
 def _rename(one: Column, other: Column) -> str:

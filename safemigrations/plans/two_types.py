@@ -21,6 +21,14 @@ from ..postgres.indexes import index_of_field, one_null_indexes
 from ..postgres.lock import Lock
 from ..postgres.names import scope_of_copies
 from ..postgres.probe import Probe, said_if
+from ..postgres.takeover import (
+    carry,
+    drop_leftovers,
+    exchange_checks,
+    exchange_indexes,
+    move_default,
+    name_not_null,
+)
 from ..postgres.triggers import functions_naming
 from ..postgres.values import differ
 from .carried import Carried, carried
@@ -32,7 +40,7 @@ from .foreign_key import ForeignKey
 from .indexes import BuildIndex
 from .not_null import not_null
 from .steps import Backfill, Plan, Proof, Together
-from .takeover import carry, drop_leftovers, exchange_checks, exchange_indexes, move_default, name_not_null, try_types
+from .takeover import try_types
 from .triggers import Kept, conversion, conversion_name, drop_of, sync_two_types
 from .two_names import there_already
 
@@ -133,7 +141,7 @@ class Direction(Data):
             sql=(
                 f"{alter}ADD COLUMN {twin.quoted} {twin.definition(null=True)}",
                 *([default] if self.conversion.default else []),  # in ADD COLUMN: that of the existing rows, too
-                carry(original, twin),
+                carry(twin.table, original.name, twin.name),
                 f"{alter}ALTER COLUMN {original.quoted} DROP NOT NULL",
                 *trigger.sql,
             ),
@@ -250,9 +258,9 @@ class Direction(Data):
                 *drop_of(conversion.trigger).statements,
                 exchange_checks(table, scope),
                 exchange_indexes(table, scope, [original.name]),
-                drop_leftovers(twin),
-                *(() if conversion.default else (move_default(original, twin),)),
-                name_not_null(twin, conversion.old.name),
+                drop_leftovers(table, twin.name),
+                *(() if conversion.default else (move_default(table, original.name, twin.name),)),
+                name_not_null(table, twin.name, conversion.old.name),
                 f"ALTER TABLE {table} DROP COLUMN {original.quoted}",
             ),
             locks={table: Lock.ACCESS_EXCLUSIVE},
