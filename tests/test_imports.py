@@ -38,6 +38,12 @@ def test_an_operation_plans_without_what_runs_plans():
     assert [path for path in planners if any(room(module) == "running" for module in imports(path))] == []
 
 
+def test_only_postgres_makes_questions_of_text():
+    """And the reader of stored plans, of the text that postgres/ has made."""
+    makers = [path for path in modules() if path.parts[0] != "postgres" and "Probe(" in (PACKAGE / path).read_text()]
+    assert list(map(str, makers)) == ["plans/stored.py"]
+
+
 TABLES = {
     "safemigrations.contracts.table",
     "safemigrations.contracts.queue",

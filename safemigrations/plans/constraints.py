@@ -14,9 +14,9 @@ from django.db.models.expressions import Col
 from django.db.models.sql import Query
 
 from ..postgres.blocks import drop_found, for_each
-from ..postgres.constraints import constraint_exists, constraint_missing
+from ..postgres.constraints import checks_of_twins, constraint_exists, constraint_missing
 from ..postgres.lock import Lock
-from ..postgres.names import Name, copy_over, regclass
+from ..postgres.names import Name
 from ..postgres.probe import NEVER, Probe
 from ..typed import check_sql, column_of, condition_sql
 from . import claims
@@ -84,15 +84,12 @@ def drop(model: type[Model], constraint: BaseConstraint, *, undo: Plan = ()) -> 
 def drop_check_of_twins(model: type[Model], constraint: CheckConstraint) -> Step:
     """Drop what stands in for the check on the columns of new types: it would refuse the same rows, and stay."""
     table, name = table_of(model), name_of(constraint).raw
-    found = (
-        "SELECT k.conname FROM pg_attribute a JOIN pg_constraint k ON k.conrelid = a.attrelid AND k.contype = 'c'"
-        f" AND k.conname = {copy_over(table, 'a.attname', name)} WHERE a.attrelid = {regclass(table)}"
-    )
+    found = checks_of_twins(table, name)
     return Statement(
         why=f"{table.raw}: drop what stands in for check {name} on a column that gets another type",
         sql=for_each(found, drop_found(table)),
         locks={table: Lock.ACCESS_EXCLUSIVE},
-        only_where=Probe(found),
+        only_where=found,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from .names import regclass
 from .probe import Probe, no_row
-from .values import literal
+from .values import literal, literals
 
 
 def _attribute(table: str, column: str, condition: str = "") -> Probe:
@@ -90,6 +91,14 @@ def columns_of(table: str) -> str:
     return (
         f"SELECT attname FROM pg_attribute WHERE attrelid = {regclass(table)} AND attnum > 0 AND NOT attisdropped"
         " ORDER BY attnum"
+    )
+
+
+def types_of(table: str, columns: Iterable[str]) -> str:
+    """The columns among these that the table has, each with its type as pg_type calls it."""
+    return (
+        "SELECT attname, typname FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
+        f" WHERE attrelid = {regclass(table)} AND attname IN ({literals(columns)})"
     )
 
 

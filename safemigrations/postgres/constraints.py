@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .columns import number_of
-from .names import identifier, regclass
+from .names import copy_over, identifier, regclass
 from .probe import Probe, no_row
 from .values import literal, literals
 
@@ -32,6 +32,14 @@ def constraint_missing_everywhere(table: str, name: str) -> Probe:
     """Do the table and its partitions all lack a constraint of this name?"""
     parts = f"SELECT {regclass(table)}::oid UNION SELECT relid::oid FROM pg_partition_tree({regclass(table)})"
     return no_row(f"SELECT FROM pg_constraint WHERE conname = {literal(identifier(name))} AND conrelid IN ({parts})")
+
+
+def checks_of_twins(table: str, name: str) -> Probe:
+    """The names of the checks that stand in for this one on columns that get another type; also a query for them."""
+    return Probe(
+        "SELECT k.conname FROM pg_attribute a JOIN pg_constraint k ON k.conrelid = a.attrelid AND k.contype = 'c'"
+        f" AND k.conname = {copy_over(table, 'a.attname', name)} WHERE a.attrelid = {regclass(table)}"
+    )
 
 
 def unique_exists(table: str, name: str) -> Probe:

@@ -29,6 +29,17 @@ def unique_index_on(table: str, column: str) -> Probe:
     )
 
 
+def index_on(table: str, columns: Iterable[str]) -> Probe:
+    """Does an index have one of these columns in its key, an expression or its condition?"""
+    names = literals(columns) or "NULL"
+    return Probe(
+        "SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"
+        f" WHERE i.indrelid = {regclass(table)} AND a.attname IN ({names})"
+        " AND (a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_depend d WHERE d.objid = i.indexrelid"
+        " AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))"
+    )
+
+
 def index_of_field(table: str, column: str, *, name: str) -> str:
     """The b-tree index over this column alone, not unique, that isn't one of Meta.indexes; for LIKE if so named."""
     like = name.endswith("_like")

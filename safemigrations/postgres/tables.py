@@ -79,6 +79,15 @@ def partitions(table: str) -> str:
     )
 
 
+def partitions_with_rows(table: str) -> str:
+    """The partitions of a table, of every level, that have rows of their own: names as in a statement."""
+    return (
+        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_partition_tree("
+        f"{regclass(table)}) t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n"
+        " ON n.oid = c.relnamespace WHERE t.isleaf AND c.relkind = 'r' AND t.level > 0 ORDER BY c.oid"
+    )
+
+
 # A view that stands where a table stood.
 
 

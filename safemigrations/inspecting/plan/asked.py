@@ -12,8 +12,7 @@ from django.db import DatabaseError, transaction
 
 from ...data import Data
 from ...postgres.names import Name, regclass
-from ...postgres.sizes import size_of
-from ...postgres.values import literals
+from ...postgres.sizes import size_of, width_of
 from ...running.lost import raise_lost
 from ...running.run import sending
 from ...running.session import Session
@@ -73,12 +72,7 @@ class Asked:
     def width(self, table: str, definition: str) -> int:
         """Bytes of the columns that the definition of an index names, in an average row."""
         names = [Name(name).raw for name in QUOTED.findall(definition.partition(" WHERE ")[0])]
-        found = self.rows(
-            f"SELECT sum(coalesce(avg_width, {UNKNOWN_WIDTH})) FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid"
-            " JOIN pg_namespace n ON n.oid = relnamespace LEFT JOIN pg_stats s ON s.schemaname = n.nspname"
-            " AND s.tablename = c.relname AND s.attname = a.attname"
-            f" WHERE attrelid = {regclass(table)} AND a.attname IN ({literals(names) or 'NULL'})"
-        )
+        found = self.rows(width_of(table, names, unknown=UNKNOWN_WIDTH))
         return int(str(found[0][0] or UNKNOWN_WIDTH)) if found else UNKNOWN_WIDTH
 
     def size_of_index(self, table: str, definition: str) -> int | None:

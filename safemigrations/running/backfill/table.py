@@ -12,8 +12,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ...data import Data
 from ...errors import StepFailed, to_type
 from ...plans.steps import Backfill
-from ...postgres.names import Name, regclass
-from ...postgres.tables import is_table
+from ...postgres.columns import types_of
+from ...postgres.indexes import index_on
+from ...postgres.names import Name
+from ...postgres.sizes import counts_of
+from ...postgres.tables import is_table, partitions_with_rows
 from ...postgres.values import literals
 
 Key = list[str]  # of one row: each column's value as PostgreSQL writes it; casting it back is PostgreSQL's business
@@ -66,12 +69,7 @@ def parts_of(connection: BaseDatabaseWrapper, step: Backfill) -> list[Part]:
 def leaves(connection: BaseDatabaseWrapper, step: Backfill) -> list[str]:
     if Name(step.table).schema:  # partitions get the table's name as their alias, and an alias can't be qualified
         return [step.table]
-    query = (
-        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_partition_tree("
-        f"{regclass(step.table)}) t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n"
-        " ON n.oid = c.relnamespace WHERE t.isleaf AND c.relkind = 'r' AND t.level > 0 ORDER BY c.oid"
-    )
-    return [name for (name,) in fetch(connection, query)] or [step.table]
+    return [name for (name,) in fetch(connection, partitions_with_rows(step.table))] or [step.table]
 
 
 class Estimated(Data):
@@ -84,11 +82,7 @@ class Estimated(Data):
 
 
 def estimated(connection: BaseDatabaseWrapper, name: str) -> Estimated:
-    ((partitioned, tuples, counted, pages),) = fetch(
-        connection,
-        "SELECT relkind = 'p', reltuples::float, relpages, pg_relation_size(oid) / current_setting('block_size')::int"
-        f" FROM pg_class WHERE oid = {regclass(name)}",
-    )
+    ((partitioned, tuples, counted, pages),) = fetch(connection, counts_of(name))
     # The planner estimates so, too: the count may be old, but a page holds as many rows as it did then.
     density = tuples / counted if tuples > 0 and counted else 50.0
     rows = max(0, int(tuples)) if partitioned else int(pages * density)
@@ -156,24 +150,13 @@ def _residue(connection: BaseDatabaseWrapper, step: Backfill, name: str, *, by_k
 
 def _types_of(connection: BaseDatabaseWrapper, table: str, key: tuple[str, ...]) -> list[str]:
     columns = [Name(column).raw for column in key]
-    query = (
-        "SELECT attname, typname FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
-        f" WHERE attrelid = {regclass(table)} AND attname IN ({literals(columns)})"
-    )
-    types = dict(fetch(connection, query))
+    types = dict(fetch(connection, types_of(table, columns)))
     return [types.get(column, "") for column in columns]
 
 
 def is_indexed(connection: BaseDatabaseWrapper, name: str, columns: list[str]) -> bool:
     """Does an index have one of these columns? Then no update of it is HOT."""
-    names = literals(columns) or "NULL"
-    query = (
-        f"SELECT 1 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid"
-        f" WHERE i.indrelid = {regclass(name)} AND a.attname IN ({names})"
-        " AND (a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_depend d WHERE d.objid = i.indexrelid"
-        " AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))"
-    )
-    return bool(fetch(connection, query))
+    return bool(fetch(connection, index_on(name, columns)))
 
 
 def condition(key: tuple[str, ...], keys: list[Key]) -> str:
