@@ -119,7 +119,7 @@ class AddFieldWithDefault(Change, AddField):
 
 
 def one_value_proof(operation: AddField, column: Column) -> Plan:
-    """Before anything is touched: a unique column can't have the same value in every row."""
+    """A proof before anything is touched: a unique column can't have the same value in every row."""
     field, kind = column.field, defaults.kind(column.field)
     is_none = field.has_default() and field.default is None
     if not field.unique or is_none or kind in (DefaultKind.VOLATILE, DefaultKind.NONE):

@@ -45,7 +45,7 @@ class Part(Altered):
 
 
 class Way:
-    """From the old form of a field to the new one; `reached` is the form after the parts so far."""
+    """The way from the old form of a field to the new one; `reached` is the form after the parts so far."""
 
     def __init__(self, whole: Altered, form_of: Callable[[Field[Any, Any]], Form]) -> None:
         self.whole, self.form_of = whole, form_of

@@ -171,7 +171,7 @@ def _baked(field: Any) -> Any:
 
 @cache
 def literals_of(model: Any) -> dict[str, list[Any]]:
-    """For each field the values to which its check constraints compare it, and the values next to them."""
+    """The values to which check constraints compare each field, and the values next to them."""
     collected: dict[str, list[Any]] = {}
     for constraint in model._meta.constraints:
         if isinstance(constraint, CheckConstraint):

@@ -138,7 +138,7 @@ def _arguments(code: str) -> dict[str, str]:
 
 
 def _without_ours(text: str) -> str:
-    """The file without an import of everything, of which nobody can say what it was for."""
+    """The file without an import of all our operations, of which nobody can say what it was for."""
     places = Places(text)
     ours = [
         node
