@@ -183,6 +183,7 @@ def test_which_type_is_the_wider_one(old, new, wider):
 
 # The exact plan.
 
+ITS_TYPE = "-- pages of shop_book: of the type that the migrations say (looked up when it is run)"
 NOTHING_STUCK = "-- shop_book: nothing of yours keeps pages from getting another type (looked up when it is run)"
 INDEXES_FIT = "-- shop_book: every index and check constraint of pages means something for bigint"
 SQL_LATER = ("--   ALTER", "--   DROP")
@@ -194,10 +195,12 @@ def test_the_plan(database):
     plan = shop.plan(BIGGER)
     whys = [line for line in plan.splitlines() if line.startswith("-- ") and not line.startswith(SQL_LATER)]
     assert whys == [
+        ITS_TYPE,
         NOTHING_STUCK,
         INDEXES_FIT,
         "-- shop_book: add column safemig_pages_new, and a trigger that keeps it what pages is",
         "-- shop_book: copy pages to safemig_pages_new",
+        ITS_TYPE,
         NOTHING_STUCK,
         INDEXES_FIT,
         "-- shop_book: index by_pages, for what takes its place",
@@ -234,6 +237,7 @@ def test_the_plan_of_a_narrower_type_waits_for_the_contract(database):
     plan = shop.plan(alter("title", varchar(50)))
     first, _, later = plan.partition("-- Left for the contract:")
     assert first == (
+        "-- title of shop_book: of the type that the migrations say (looked up when it is run)\n"
         "-- shop_book: nothing of yours keeps title from getting another type"
         " (looked up when it is run)\n"
         "-- shop_book: every title fits into varchar(50) (looked up when it is run)\n"

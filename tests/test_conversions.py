@@ -412,6 +412,7 @@ def test_awkward_names(database, table, column):
     assert difference(nameless(before), nameless(snapshot(connection))) == {}
 
 
+ITS_TYPE = "-- code of shop_book: of the type that the migrations say (looked up when it is run)"
 NOTHING_STUCK = "-- shop_book: nothing of yours keeps code from getting another type (looked up when it is run)"
 
 
@@ -419,6 +420,7 @@ def test_what_the_plan_prints(database):
     shop = Shop(database, book(("code", text())))
     now, _, _ = shop.plan(TO_NUMBER).partition("-- Left for the contract:")
     assert [line for line in now.splitlines() if line.startswith("-- ")] == [
+        ITS_TYPE,
         NOTHING_STUCK,
         "-- shop_book: a function that makes a number (integer) from a code (varchar(40))",
         "-- shop_book: a function that makes a code (varchar(40)) from a number (integer)",

@@ -7,6 +7,7 @@ the stock operations do in one blocking statement is taken apart here into steps
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -21,6 +22,7 @@ from ..postgres.columns import (
     column_missing,
     column_nullable,
     column_stores,
+    type_unlike,
 )
 from ..postgres.lock import Lock
 from ..postgres.names import Name, object_name
@@ -32,7 +34,7 @@ from .claims import Claim, Claims
 from .defaults import DefaultKind
 from .index_and_check import build_index, check_constraint, name_in, unique_constraint
 from .spelled import spelled
-from .steps import Online, Plan, Statement, Together
+from .steps import Online, Plan, Proof, Statement, Together
 
 
 def bound(field: Field[Any, Any], name: str) -> Any:
@@ -56,6 +58,21 @@ def key_of(model: type[Model]) -> tuple[Name, ...]:
 def has_foreign_key(field: Any) -> bool:
     """Does the column of the field have a foreign key in the database?"""
     return bool(field.remote_field) and bool(getattr(field, "db_constraint", False))
+
+
+def have_their_types(columns: Sequence[Column], *, done: Probe) -> Proof:
+    """A column that somebody altered by hand can't be compared with its twin: every write would fail."""
+    names = ", ".join(f"{column.name} of {column.label}" for column in columns)
+    return Proof(
+        why=f"{names}: of the type that the migrations say",
+        query=" UNION ".join(type_unlike(column.table, column.name, column.type) for column in columns),
+        failure=(
+            "Somebody has given a column another type than the migrations say. No trigger can keep it equal to one of "
+            "a further type: {rows}. Nothing was changed. Give it the type of the migrations (safemigrations verify "
+            "--sql prints the statement), then run the same command again."
+        ),
+        done=done,
+    )
 
 
 class Column(Data):

@@ -13,10 +13,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import reduce
 
 from ..data import Data
 from ..postgres.lock import Lock
 from ..postgres.names import Name, scope_of_copies, temporary_name
+from ..postgres.probe import Probe
 from ..postgres.takeover import (
     carry_comment_of_foreign_key,
     drop_unique,
@@ -32,7 +34,7 @@ from ..postgres.takeover import (
 )
 from ..typed import create_fk_sql
 from .casts import Cast
-from .column import Column
+from .column import Column, have_their_types
 from .copies import BuildCounterparts
 from .foreign_key import FK_SUFFIX, ForeignKey
 from .index_and_check import name_in
@@ -100,7 +102,9 @@ class Exchange(Data):
     def proofs(self) -> Plan:
         """Questions that are asked before anything is changed."""
         twins = self.twins
+        all_over = reduce(Probe.and_, (twin.over for twin in twins))  # if only some are, it was done by hand
         return (
+            have_their_types([twin.original for twin in twins], done=all_over),
             *(twin.nothing_stuck(twins) for twin in twins),
             *self._indexes_fit(),
             *(step for twin in twins for step in twin.every_value_fits()),

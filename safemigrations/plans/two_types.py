@@ -34,7 +34,7 @@ from ..postgres.values import differ
 from .carried import Carried, carried
 from .casts import Cast, assigned, misfit
 from .claims import Claim
-from .column import Column
+from .column import Column, have_their_types
 from .copies import BuildCounterparts
 from .foreign_key import ForeignKey
 from .indexes import BuildIndex
@@ -312,6 +312,7 @@ class TwoTypes(Data):
         fits = try_types(((self.old, self.new),), but=forwards.like_index, done=over)
         functions = self._conversion.functions()
         return (
+            have_their_types([self.old], done=over),
             self._unwatched(over),
             fits,
             *functions,

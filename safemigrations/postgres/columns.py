@@ -76,6 +76,19 @@ def column_is(table: str, column: str, type_: str, collation: str = "") -> Probe
     return _attribute(table, column, f" AND {right_type} AND a.attcollation = {right_collation}")
 
 
+def type_unlike(table: str, column: str, type_: str) -> str:
+    """The type of a column for people, if it isn't this one; limits and collation don't count.
+
+    record_image_ne() compares no two types, not even a domain and the type that it is of.
+    """
+    wanted = f"to_regtype({literal(type_)})"
+    return (
+        f"SELECT format('%I of %s is %s instead of %s', a.attname, a.attrelid::regclass, format_type(a.atttypid, -1),"
+        f" {wanted}) FROM pg_attribute a WHERE a.attrelid = {regclass(table)} AND a.attname = {literal(column)}"
+        f" AND NOT a.attisdropped AND a.atttypid <> {wanted}"
+    )
+
+
 def column_stores(table: str, column: str, value: str) -> Probe:
     """Do the rows that were there before the column have this value in it, or none that is stored for all of them?
 

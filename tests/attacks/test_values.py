@@ -134,6 +134,39 @@ def test_where_null_would_be_another_value_it_is_refused(shop, by_hand, operatio
     shop.assert_unchanged(before)
 
 
+@pytest.mark.parametrize("to", [models.BigIntegerField(), models.SmallIntegerField(), models.TextField(db_column="m")])
+@pytest.mark.parametrize("here", ["real", "numeric", "text", "a_number"])
+def test_a_column_of_another_type_than_the_migrations_say_gets_no_twin(shop, here, to):
+    """Each write would compare values of two types, which PostgreSQL refuses."""
+    item(shop, "3", n=models.IntegerField())
+    shop.sql("CREATE DOMAIN a_number AS integer CHECK (VALUE > 0)")
+    shop.sql(f"ALTER TABLE shop_item ALTER n TYPE {here}")
+    before = shop.catalog()
+    assert (
+        f"n of shop_item is {here} instead of integer. Nothing was changed."
+        in shop.deploy(AlterField("item", "n", to)).error
+    )
+    shop.assert_unchanged(before)
+    shop.sql("ALTER TABLE shop_item ALTER n TYPE integer USING n::text::integer")
+    shop.migrate().check()
+    shop.contract().check()
+
+
+@pytest.mark.parametrize("altered", ["shop_author ALTER id", "shop_book ALTER author_id"])
+def test_one_column_of_a_key_that_has_its_new_type_already_stops_the_change(shop, altered):
+    author = CreateModel("Author", [("id", models.AutoField(primary_key=True))])
+    by = models.ForeignKey("shop.author", models.CASCADE)
+    shop.deploy(author, CreateModel("Book", [KEY, ("author", by)])).check()
+    shop.sql(f"ALTER TABLE {altered} TYPE bigint")
+    before = shop.catalog()
+    change = AlterField("author", "id", models.BigAutoField(primary_key=True))
+    assert "is bigint instead of integer. Nothing was changed." in shop.deploy(change).error
+    shop.assert_unchanged(before)
+    shop.sql(f"ALTER TABLE {altered} TYPE integer")
+    shop.migrate().check()
+    shop.contract().check()
+
+
 @pytest.mark.parametrize("name", ["zzzz", "ändern"])
 @pytest.mark.parametrize(
     ("operation", "column"),
