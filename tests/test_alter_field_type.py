@@ -691,6 +691,7 @@ def test_the_sequence_keeps_position_options_and_privileges(database):
         shop.model("Author").objects.create(name="x")
     shop.execute("ALTER SEQUENCE shop_author_id_seq INCREMENT 5 CACHE 7 CYCLE")
     shop.execute("GRANT USAGE ON SEQUENCE shop_author_id_seq TO PUBLIC")
+    shop.execute("COMMENT ON SEQUENCE shop_author_id_seq IS 'by hand'")
     before = snapshot(connection)
     shop.migrate(KEYS)
     shop.contract()
@@ -698,6 +699,7 @@ def test_the_sequence_keeps_position_options_and_privileges(database):
     assert (old[0], new[0]) == ("integer", "bigint")
     assert [*old[1:3], *old[4:]] == [*new[1:3], *new[4:]]
     assert shop.execute("SELECT relacl::text LIKE '%=U/%' FROM pg_class WHERE relname = 'shop_author_id_seq'") == [True]
+    assert shop.execute("SELECT obj_description('shop_author_id_seq'::regclass, 'pg_class')") == ["by hand"]
     shop.back()
     assert difference(before, snapshot(connection)) == {}
     assert shop.model("Author").objects.create(name="next").pk > 3

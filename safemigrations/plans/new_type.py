@@ -220,7 +220,7 @@ def _exchange_names(twin: Twin) -> Iterator[str]:
     yield move_default(table, former.name, successor.name)
     if twin.may_have_sequence:
         yield move_identity(table, former.name, successor.name)
-        yield move_sequence(table, former.name, successor.name, successor.type)
+    yield move_sequence(table, former.name, successor.name, successor.type if twin.may_have_sequence else "")
     yield rename_not_null(table, former.name, successor.name)
     yield f"ALTER TABLE {table} ALTER COLUMN {former.quoted} DROP NOT NULL"
 

@@ -249,7 +249,7 @@ def _sequences(table: str, column: str, kind: str) -> str:
 
 
 def move_identity(table: str, original: str, twin: str) -> str:
-    """Another sequence takes over name, position and privileges.
+    """Another sequence takes over name, position, comment and privileges.
 
     The sequence of an identity can't change its column.
     """
@@ -266,10 +266,13 @@ def move_identity(table: str, original: str, twin: str) -> str:
         " WHERE grantee <> c.relowner)"
     )
     return for_each(
-        f"SELECT n.nspname, c.relname, {identity} AS identity, {grants} AS grants {_sequences(table, original, 'i')}",
+        f"SELECT n.nspname, c.relname, {identity} AS identity, {grants} AS grants,"
+        f" obj_description(c.oid, 'pg_class') AS comment {_sequences(table, original, 'i')}",
         "EXECUTE format('SELECT last_value, is_called FROM %I.%I', found.nspname, found.relname) INTO place;"
         f" {_alter(table, original, 'DROP IDENTITY')} {_alter(table, twin, '%s', 'found.identity')}"
         " PERFORM setval(format('%I.%I', found.nspname, found.relname)::regclass, place.last_value, place.is_called);"
+        " IF found.comment IS NOT NULL THEN EXECUTE format('COMMENT ON SEQUENCE %I.%I IS %L', found.nspname,"
+        " found.relname, found.comment); END IF;"
         " FOR i IN 1 .. cardinality(found.grants) LOOP EXECUTE found.grants[i]; END LOOP;",
         declare="place record; ",
     )
@@ -284,10 +287,14 @@ def move_default(table: str, original: str, twin: str) -> str:
 
 
 def move_sequence(table: str, original: str, twin: str, type_: str) -> str:
-    """Moves the sequence of a serial column, as Django made them before 4.1; `type_` is the twin's."""
+    """Moves the sequence of a serial column, as Django made them before 4.1, or one that people gave the column.
+
+    `type_`: the twin's, which becomes that of the sequence; empty for a twin that no sequence can have the type of.
+    """
+    owned = _alter_sequence(f"OWNED BY {table}.{Name.of(twin)}")
     return for_each(
         f"SELECT n.nspname, c.relname {_sequences(table, original, 'a')}",
-        f"{_alter_sequence(f'AS {type_}')} {_alter_sequence(f'OWNED BY {table}.{Name.of(twin)}')}",
+        f"{_alter_sequence(f'AS {type_}')} {owned}" if type_ else owned,
     )
 
 

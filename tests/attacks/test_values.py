@@ -167,6 +167,17 @@ def test_one_column_of_a_key_that_has_its_new_type_already_stops_the_change(shop
     shop.contract().check()
 
 
+def test_the_numbers_in_a_text_stay_its_own(shop):
+    item(shop, "'C0'", n=models.CharField(max_length=20))
+    shop.sql("CREATE SEQUENCE numbers OWNED BY shop_item.n")
+    shop.sql("ALTER TABLE shop_item ALTER n SET DEFAULT 'C' || nextval('numbers')")
+    shop.deploy(AlterField("item", "n", models.CharField(max_length=10))).check()
+    shop.contract().check()
+    shop.sql("INSERT INTO shop_item DEFAULT VALUES")
+    assert shop.sql("SELECT n FROM shop_item ORDER BY id") == ["C0", "C1"]
+    assert shop.sql("SELECT pg_get_serial_sequence('shop_item', 'n')") == ["public.numbers"]
+
+
 @pytest.mark.parametrize("name", ["zzzz", "ändern"])
 @pytest.mark.parametrize(
     ("operation", "column"),
