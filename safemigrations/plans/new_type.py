@@ -29,6 +29,7 @@ from ..postgres.takeover import (
     move_default,
     move_identity,
     move_sequence,
+    name_not_null,
     rename_foreign_key,
     rename_not_null,
 )
@@ -222,6 +223,8 @@ def _exchange_names(twin: Twin) -> Iterator[str]:
         yield move_identity(table, former.name, successor.name)
     yield move_sequence(table, former.name, successor.name, successor.type if twin.may_have_sequence else "")
     yield rename_not_null(table, former.name, successor.name)
+    # People let the original be null.
+    yield name_not_null(table, successor.name, successor.name, former=twin.column.name)
     yield f"ALTER TABLE {table} ALTER COLUMN {former.quoted} DROP NOT NULL"
 
 

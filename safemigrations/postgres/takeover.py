@@ -318,13 +318,17 @@ def rename_not_null(table: str, original: str, twin: str) -> str:
     )
 
 
-def name_not_null(table: str, column: str, name: str) -> str:
-    """Gives NOT NULL the name that it has for a column of this name; renaming the column doesn't change it."""
+def name_not_null(table: str, column: str, name: str, *, former: str = "") -> str:
+    """Gives NOT NULL the name that it has for a column of this name; renaming the column doesn't change it.
+
+    With `former`, only where it still has its name for a column of that one.
+    """
+    where = f" AND k.conname = {literal(object_name(Name(table).raw, former, 'not_null'))}" if former else ""
     wanted = literal(object_name(Name(table).raw, name, "not_null"))
     return for_each(
         "SELECT k.conname FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid"
         f" AND k.conkey = ARRAY[a.attnum] WHERE {_attribute_of(table, column)} AND k.contype = 'n'"
-        f" AND k.conname <> {wanted}",
+        f" AND k.conname <> {wanted}{where}",
         rename_found(table, wanted),
     )
 

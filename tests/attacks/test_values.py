@@ -178,6 +178,15 @@ def test_the_numbers_in_a_text_stay_its_own(shop):
     assert shop.sql("SELECT pg_get_serial_sequence('shop_item', 'n')") == ["public.numbers"]
 
 
+def test_a_column_that_people_let_be_null_changes_its_type_a_second_time(shop):
+    item(shop, "3", n=models.IntegerField())
+    shop.sql("ALTER TABLE shop_item ALTER n DROP NOT NULL")
+    shop.deploy(AlterField("item", "n", models.BigIntegerField())).check()
+    shop.migrate("0001").check()
+    shop.migrate().check()
+    shop.contract().check()
+
+
 @pytest.mark.parametrize("name", ["zzzz", "ändern"])
 @pytest.mark.parametrize(
     ("operation", "column"),
