@@ -108,3 +108,46 @@ OTHERS = {
 @pytest.mark.parametrize("what", OTHERS)
 def test_what_is_no_succession(what):
     assert found(*OTHERS[what]) == []
+
+
+OF_CUSTOMERS = """class Customer(models.Model):
+    name = models.CharField(max_length=40)
+
+
+class Guest(Customer):
+    room = models.IntegerField()
+
+
+class Bill(models.Model):
+    customer = models.ForeignKey(Customer, models.CASCADE)
+"""
+OF_CLIENTS = """class Client(models.Model):
+    name = models.CharField(max_length=40)
+
+
+class Guest(Client):
+    client_ptr = models.OneToOneField(
+        Client, models.CASCADE, parent_link=True, primary_key=True, db_column="customer_ptr_id"
+    )
+    room = models.IntegerField()
+
+
+class Bill(models.Model):
+    client = models.ForeignKey(Client, models.CASCADE, db_column="customer_id", related_name="bills")
+"""
+
+
+def test_relations_take_over_columns_while_their_model_gets_another_name(tmp_path, dsn):
+    project = Project(tmp_path, dsn)
+    project.write_models("shop", OF_CUSTOMERS)
+    project.manage("makemigrations").check()
+    project.manage("migrate").check()
+    project.sql("INSERT INTO shop_customer (name) VALUES ('a'); INSERT INTO shop_bill (customer_id) VALUES (1)")
+    project.write_models("shop", OF_CLIENTS)
+    project.manage("makemigrations", input="y\ny\ny\n").check()
+    project.manage("check").check()
+    project.manage("migrate").check()
+    project.manage("makemigrations", "--check").check()
+    project.manage("migrate", "--contract", "--noinput").check()
+    assert project.sql("SELECT customer_id FROM shop_bill") == [(1,)]
+    project.manage("migrate", "shop", "0001").check()

@@ -30,7 +30,7 @@ from .keys_first import wait_for_keys
 from .moved_models import Move, moves, moves_under_another_name
 from .new_keys import let_go
 from .new_tables import name_new_tables
-from .one_column import Succession, successions
+from .one_column import Succession, follow_each_other, successions
 from .through_models import Adoption, adoptions, have_one_table
 
 UNDECIDED = (
@@ -156,6 +156,7 @@ class SafeMigrationsMixin(MigrationAutodetector):
             fields=self.renamed_fields,
             existing=self.from_state.models.keys(),
         )
+        follow_each_other(self.generated_operations, self.kept)
         wait_for_keys(self.generated_operations, self.from_state, self.to_state)
         stock._sort_migrations()
 

@@ -7,15 +7,17 @@ left is an AlterField as any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from django.db.migrations.autodetector import OperationDependency
 from django.db.migrations.operations import AlterField, RenameField
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 from ..data import Data
 from ..plans.column import bound
+from ..typed import set_on
 
 
 class Succession(Data):
@@ -72,3 +74,27 @@ def _described(field: Any) -> tuple[Any, ...]:
     """The field without its name. If only the name changes, Django asks itself whether the field was renamed."""
     _, path, args, kwargs = field.deconstruct()
     return path, args, {name: value for name, value in kwargs.items() if name != "db_column"}
+
+
+def follow_each_other(operations: Mapping[str, list[Any]], kept: Iterable[Any]) -> None:
+    """Let the rename in Python wait for the operation that keeps the column, and what alters the new field for both.
+
+    Where a relation takes over the column, and its target is renamed in the same release, some of them wait for that.
+    """
+    kinds = OperationDependency.Type
+    for each in kept:
+        if not isinstance(each, Succession):
+            continue
+        key = (each.app_label, each.model_name)
+        renamed = RenameField(each.model_name, each.old_name, each.new_name).deconstruct()
+        for operation in operations.get(each.app_label, ()):
+            if operation.deconstruct() == renamed:
+                needed = OperationDependency(*key, each.old_name, kinds.ALTER)
+            elif isinstance(operation, AlterField) and (operation.model_name_lower, operation.name) == (
+                each.model_name,
+                each.new_name,
+            ):
+                needed = OperationDependency(*key, each.new_name, kinds.CREATE)
+            else:
+                continue
+            set_on(operation, _auto_deps=[*operation._auto_deps, needed])
