@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safemigrations.plans.steps import Step
-from safemigrations.running.blockers import Blocker
+from safemigrations.running.locking.blockers import Blocker
 from safemigrations.running.run import Report
 
 PATIENCE = 60.0  # seconds after which a condition is taken as never coming

@@ -17,9 +17,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 import django
 
 import safemigrations
-from safemigrations.running.blockers import Blocker
 from safemigrations.running.events import vocabulary
 from safemigrations.running.events.event import Event, Place
+from safemigrations.running.locking.blockers import Blocker
 
 SCHEMA = Path(safemigrations.__file__).parent / "events.schema.json"
 PAGE = SCHEMA.parents[1] / "docs" / "events.md"

@@ -17,13 +17,13 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from safemigrations.checking.conflicts import conflict
-from safemigrations.checking.of_migration import Placed, steps_back_of, steps_of
 from safemigrations.contracts import carrying_out, queue
 from safemigrations.errors import StepFailed
 from safemigrations.hooks.writer import MigrationWriter
 from safemigrations.operations.base import Change
+from safemigrations.operations.of_migration import Placed, steps_back_of, steps_of
 from safemigrations.operations.written import written
-from safemigrations.running.foreseen import refuse_foreseen
+from safemigrations.running.foreseeing.foreseen import refuse_foreseen
 from safemigrations.running.run import Report, Run, running
 from safemigrations.typed import server_version
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from safemigrations.checking.of_migration import situations
 from safemigrations.operations.base import Change
+from safemigrations.operations.of_migration import situations
 from safemigrations.plans import claims
 from safemigrations.plans.claims import Claim, Kind
 from safemigrations.plans.indexes import DropIndex

@@ -22,10 +22,10 @@ from safemigrations.plans.steps import Statement, Step
 from safemigrations.postgres.lock import Lock
 from safemigrations.running.backfill import progress, tasks
 from safemigrations.running.backfill.progress import Status
-from safemigrations.running.blockers import Blocker
 from safemigrations.running.events import vocabulary
 from safemigrations.running.events.event import Event
 from safemigrations.running.events.listeners import tell
+from safemigrations.running.locking.blockers import Blocker
 from safemigrations.running.run import Report
 from safemigrations.running.runner import Runner
 

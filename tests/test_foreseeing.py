@@ -34,7 +34,7 @@ from safemigrations.plans import claims, steps
 from safemigrations.plans.carried import Renamed
 from safemigrations.plans.steps import Proof
 from safemigrations.postgres.columns import column_exists
-from safemigrations.running.current_names import CurrentNames
+from safemigrations.running.foreseeing.current_names import CurrentNames
 from safemigrations.running.run import Run
 
 from .attacks.deployment import Deployment, deployment

@@ -24,7 +24,7 @@ from safemigrations.operations import (
 )
 from safemigrations.postgres.snapshot import difference, snapshot
 from safemigrations.running.backfill import control
-from safemigrations.running.foreseen import refuse_foreseen
+from safemigrations.running.foreseeing.foreseen import refuse_foreseen
 from safemigrations.running.run import Report
 
 from .shop import KEY, Shop, book

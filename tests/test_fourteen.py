@@ -8,7 +8,7 @@ from safemigrations.errors import StepFailed
 from safemigrations.plans.steps import Backfill
 from safemigrations.postgres.indexes import one_null_indexes
 from safemigrations.postgres.surroundings import publications
-from safemigrations.running.foreseen import refuse_foreseen
+from safemigrations.running.foreseeing.foreseen import refuse_foreseen
 from safemigrations.running.session import Session
 
 LATER = "indnullsnotdistinct", "prattrs", "prqual", "pnnspid"  # columns that came with PostgreSQL 15

@@ -17,11 +17,12 @@ from safemigrations.errors import LockNotAcquired
 from safemigrations.plans.copies import CopyIndexes
 from safemigrations.plans.steps import Statement, Together
 from safemigrations.postgres.lock import Lock
-from safemigrations.running import blockers, locks, patience, transactions
-from safemigrations.running.blockers import Blocker
-from safemigrations.running.patience import Attempt
-from safemigrations.running.report import ConsoleReport
+from safemigrations.running import transactions
+from safemigrations.running.locking import blockers, locks, patience
+from safemigrations.running.locking.blockers import Blocker
+from safemigrations.running.locking.patience import Attempt
 from safemigrations.running.runner import Runner
+from safemigrations.running.telling.report import ConsoleReport
 from safemigrations.typed import server_version
 from tests.contention import (
     AT_WORK,

@@ -17,10 +17,10 @@ from django.test import override_settings
 
 from safemigrations.checking import rules
 from safemigrations.checking.left_backfills import taken_from_a_backfill
-from safemigrations.checking.of_migration import Placed
 from safemigrations.errors import StepFailed
 from safemigrations.operations import MoveModelIn, MoveModelOut
 from safemigrations.operations.move_model import MoveModel
+from safemigrations.operations.of_migration import Placed
 from safemigrations.operations.rule import Context
 from safemigrations.plans import claims
 from safemigrations.plans.claims import Claim

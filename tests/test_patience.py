@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from safemigrations.running.blockers import Blocker
-from safemigrations.running.patience import GROWS_AFTER, Attempt, Patience
+from safemigrations.running.locking.blockers import Blocker
+from safemigrations.running.locking.patience import GROWS_AFTER, Attempt, Patience
 
 NOWAIT = Attempt(None)
 

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from safemigrations.contracts.table import Contract
 from safemigrations.inspecting.preflight import asked, others
 from safemigrations.inspecting.preflight.remark import Remark, Severity
-from safemigrations.running.ahead import Ahead
+from safemigrations.running.foreseeing.ahead import Ahead
 from safemigrations.running.session import Session
 from safemigrations.running.storage import ensure_table
 from testproject.postgres import DEFAULT_VERSION, embedded, replica

@@ -27,8 +27,8 @@ from safemigrations.operations import (
 from safemigrations.plans import defaults
 from safemigrations.plans.defaults import DefaultKind
 from safemigrations.postgres.lock import Lock
-from safemigrations.running import locks
-from safemigrations.running.blockers import blockers
+from safemigrations.running.locking import locks
+from safemigrations.running.locking.blockers import blockers
 
 from .project import Project
 from .shop import KEY, Shop, assert_is_read_back, book, file_of

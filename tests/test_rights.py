@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from safemigrations.contracts.table import Contract
 from safemigrations.plans.steps import Backfill, Together
 from safemigrations.postgres.lock import Lock
-from safemigrations.running.rights import Rights
+from safemigrations.running.foreseeing.rights import Rights
 from safemigrations.running.session import Session
 from safemigrations.running.storage import ensure_table
 from tests.project import Project

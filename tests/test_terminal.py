@@ -15,11 +15,11 @@ import pytest
 from django.core.management.base import OutputWrapper
 from django.core.management.color import no_style
 
-from safemigrations.running.blockers import Blocker
 from safemigrations.running.events import vocabulary as happened
-from safemigrations.running.last_line import Moment, drawn
-from safemigrations.running.report import ConsoleReport, waiting
-from safemigrations.running.terminal import last_line
+from safemigrations.running.locking.blockers import Blocker
+from safemigrations.running.telling.last_line import Moment, drawn
+from safemigrations.running.telling.report import ConsoleReport, waiting
+from safemigrations.running.telling.terminal import last_line
 
 from .contention import Worker, until
 from .project import Project, Result, Running
@@ -181,7 +181,7 @@ def test_a_long_label_leaves_the_times_in_their_column():
 
 def test_a_wait_that_nobody_tells_any_more_is_over(monkeypatch):
     now = 1000.0
-    monkeypatch.setattr("safemigrations.running.report.time.monotonic", lambda: now)
+    monkeypatch.setattr("safemigrations.running.telling.report.time.monotonic", lambda: now)
     who = Blocker(12, "psql", "b", "active", 3.0, "SELECT 'secret'")
     say = waiting([who, who], 61.0)
     assert say() == "waiting 1 min 1 s, tries again for 8 min 59 s: pid 12 (psql, active for 3 s) and 1 more"

@@ -9,9 +9,9 @@ from django.db import OperationalError, transaction
 from psycopg.pq import TransactionStatus
 
 from safemigrations.postgres.lock import Lock
-from safemigrations.running import locks, two_tables
 from safemigrations.running.another import another_connection
-from safemigrations.running.patience import Attempt
+from safemigrations.running.locking import locks, two_tables
+from safemigrations.running.locking.patience import Attempt
 from tests.contention import Migrating, Worker, is_waiting_for_a_lock, until, until_it_has_looked_again
 
 BOTH = {'"item"': Lock.SHARE_ROW_EXCLUSIVE, '"child"': Lock.SHARE_ROW_EXCLUSIVE}

@@ -13,10 +13,10 @@ from django.db import DatabaseError, DataError, connection, models
 from django.db.migrations import AddField, CreateModel, Migration
 from django.test import override_settings
 
-from safemigrations.checking.of_migration import models_touched
 from safemigrations.errors import StepFailed
 from safemigrations.inspecting.drift import verify
 from safemigrations.operations import AddFieldWithDefault
+from safemigrations.operations.of_migration import models_touched
 from safemigrations.running.run import hint_of_drift
 from safemigrations.typed import set_on
 

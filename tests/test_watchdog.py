@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from safemigrations.errors import KeptOthersWaiting
-from safemigrations.running.watchdog import Watchdog
+from safemigrations.running.locking.watchdog import Watchdog
 from tests.contention import Worker, is_waiting_for_a_lock, traffic, until
 from tests.test_executor import APPLIED, INITIAL, MODELS, columns, write
 

@@ -12,11 +12,11 @@ from ..contracts.held import Holder, freed_by, held_by, holder_of, kept_by
 from ..data import Data
 from ..errors import NOTHING_WAS_CHANGED, to_type
 from ..operations.base import Change, Situation
+from ..operations.of_migration import Placed
 from ..plans.claims import Claim, Kind
 from ..plans.steps import Plan
 from ..plans.stock_claims import taken_by
 from ..running.run import Run
-from .of_migration import Placed
 
 
 class Conflict(Data):

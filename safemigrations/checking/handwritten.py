@@ -14,7 +14,8 @@ from django.db.migrations.state import ProjectState
 
 from ..operations.base import Change
 from ..plans.tables import db_table_of, default_name
-from . import contrib, grammar, split
+from . import contrib, grammar
+from . import state_only as split
 from .hazard import Hazard, NotUnderstood
 from .python import reader
 from .rules import model_named_by

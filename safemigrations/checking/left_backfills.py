@@ -12,6 +12,7 @@ from django.db.migrations.operations.base import Operation
 
 from ..operations.base import Change, Situation
 from ..operations.move_model import MoveModelIn
+from ..operations.of_migration import Placed, unwrapped
 from ..plans import claims
 from ..plans.claims import Claim, Kind
 from ..plans.steps import Backfill, Plan
@@ -19,7 +20,6 @@ from ..plans.stock_claims import taken_by
 from ..running.backfill.order import is_about
 from ..running.backfill.table import columns_set
 from ..running.run import Run
-from .of_migration import Placed, unwrapped
 
 
 class Needing(Protocol):

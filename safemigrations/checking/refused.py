@@ -28,12 +28,12 @@ from ..operations.drop_default import DropDefaultLater
 from ..operations.filling import is_expression
 from ..operations.forms import alteration_in
 from ..operations.home import home_of
+from ..operations.of_migration import Placed, created_by, unwrapped
 from ..operations.rule import Context
 from ..operations.set_not_null import SetNotNullLater
 from ..running.run import Run
 from ..typed import set_on, without_classes
 from .conflicts import conflict, left_by
-from .of_migration import Placed, created_by, unwrapped
 
 Said = tuple[Operation, str]
 

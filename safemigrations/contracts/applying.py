@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..running import ledger
-from ..running.asking import Asking
 from ..running.backfill import progress as backfills
-from ..running.report import ConsoleReport
+from ..running.foreseeing.asking import Asking
 from ..running.runner import Runner
 from ..running.session import Session
+from ..running.telling.report import ConsoleReport
 from . import acts, carrying_out, queue, releases, reversals, unfinished
 from .finishing import finish_open
 

@@ -15,13 +15,13 @@ from ..plans.steps import Plan, Step, Together
 from ..running import ledger
 from ..running.events import vocabulary as happened
 from ..running.events.event import on
-from ..running.foreseen import refuse_foreseen
+from ..running.foreseeing.foreseen import refuse_foreseen
+from ..running.foreseeing.rights import refuse_without_rights
+from ..running.locking.watchdog import watching
 from ..running.own_tables import refuse_others
-from ..running.rights import refuse_without_rights
 from ..running.run import Report
 from ..running.runner import Runner
 from ..running.session import Session
-from ..running.watchdog import watching
 from . import reversals, unfinished
 from .held import dropped_by
 from .in_use import refuse_used

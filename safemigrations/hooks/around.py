@@ -12,9 +12,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 
 from .. import conf
-from ..checking.of_migration import fits_a_transaction
 from ..contracts import loaded
 from ..errors import NOTHING_WAS_CHANGED, StepFailed, said_of
+from ..operations.of_migration import fits_a_transaction
 from ..running.events import vocabulary as happened
 from ..running.events.event import on
 from ..running.run import Run, current_run, hint_of_drift

@@ -17,7 +17,11 @@ from django.db.migrations.state import ProjectState
 
 from ..checking.conflicts import Conflict, conflict
 from ..checking.left_backfills import fills_at_once
-from ..checking.of_migration import (
+from ..contracts import loaded
+from ..contracts.held import freed_by_all
+from ..errors import StepFailed
+from ..operations.base import Change
+from ..operations.of_migration import (
     Placed,
     changes_back,
     created_by,
@@ -28,17 +32,13 @@ from ..checking.of_migration import (
     tables_locked_by,
     unwrapped,
 )
-from ..contracts import loaded
-from ..contracts.held import freed_by_all
-from ..errors import StepFailed
-from ..operations.base import Change
 from ..running.at_once import contracts_at_once
-from ..running.foreseen import refuse_foreseen
-from ..running.guard import Guard
+from ..running.foreseeing.foreseen import refuse_foreseen
+from ..running.locking.guard import Guard
+from ..running.locking.watchdog import watching
 from ..running.of_tenant import refuse_public_tables
 from ..running.one_at_a_time import look
 from ..running.run import Run, current_run, running
-from ..running.watchdog import watching
 from ..typed import applied_state, migrate_all_backwards, set_on
 from . import around, freshness, squashed_away
 from .foreseeing import Foreseeing, is_unknown, refused_by_backfills

@@ -15,11 +15,11 @@ from django.db.migrations.state import ProjectState
 
 from ..checking.conflicts import conflict, held_later
 from ..checking.left_backfills import Filling, filled_too_early, fills_at_once, taken_from_a_backfill
-from ..checking.of_migration import Placed, changes_back, created_by, unwrapped
 from ..contracts import loaded
 from ..contracts.held import Holder, freed_by_all
 from ..contracts.on_disk import Key
 from ..operations.base import Change, Situation
+from ..operations.of_migration import Placed, changes_back, created_by, unwrapped
 from ..plans.carried import Carried
 from ..plans.column import Column
 from ..plans.narrowing import narrowing
@@ -27,13 +27,13 @@ from ..plans.steps import Backfill, Proof
 from ..plans.steps import Plan as Steps
 from ..plans.stock_claims import taken_by
 from ..postgres.privileges import is_all_its_own
-from ..running.ahead import Ahead
+from ..running.foreseeing.ahead import Ahead
 from ..running.own_tables import OF_CONTRACTS, OF_WAYS_BACK
 from ..running.run import Run
 from ..typed import field_of, field_should_be_altered
-from .left_behind import LeftBehind
 from .stock_names import carried_by_stock, fields_of, renamed_by_stock
 from .stock_steps import stock_steps
+from .triggers_of_stopped_runs import LeftBehind
 
 Planned = Iterable[tuple[Migration, ProjectState]]
 

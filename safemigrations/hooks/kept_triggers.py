@@ -14,11 +14,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 
-from ..checking.of_migration import situations
 from ..contracts import loaded
 from ..data import Data
 from ..errors import NOTHING_WAS_CHANGED, to_type
 from ..operations.base import Change
+from ..operations.of_migration import situations
 from ..plans.column import Column
 from ..plans.triggers import Kept, put_back
 from ..postgres.columns import column_missing

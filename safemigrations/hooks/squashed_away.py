@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 
-from ..checking.of_migration import unwrapped
 from ..contracts import loaded
 from ..errors import to_type
 from ..operations.base import Change
+from ..operations.of_migration import unwrapped
 
 
 def refusals(connection: BaseDatabaseWrapper, migrations: Iterable[Migration]) -> Iterator[str]:

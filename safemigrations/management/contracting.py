@@ -27,8 +27,8 @@ from safemigrations.inspecting.plan.facts import MigrationFacts, PlanFacts
 from safemigrations.inspecting.plan.planning import Planning
 from safemigrations.management import verifying, warning
 from safemigrations.management.planning import refuse_risk
-from safemigrations.running.ahead import Ahead
 from safemigrations.running.events.vocabulary import ContractRefused
+from safemigrations.running.foreseeing.ahead import Ahead
 from safemigrations.running.own_tables import refuse_others
 from safemigrations.running.run import Report
 from safemigrations.running.server import refuse_unreadable

@@ -17,8 +17,8 @@ from safemigrations.errors import to_type
 from safemigrations.hooks.executor import MigrationExecutor
 from safemigrations.management import back_arguments, json_lines
 from safemigrations.running.a_run import a_run
-from safemigrations.running.ahead import Ahead
-from safemigrations.running.blockers import Blocker
+from safemigrations.running.foreseeing.ahead import Ahead
+from safemigrations.running.locking.blockers import Blocker
 from safemigrations.running.one_at_a_time import one_at_a_time
 from safemigrations.running.run import Report, Run, current_run, running
 from safemigrations.running.server import refuse_unreadable, refuse_unusable

@@ -8,7 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from safemigrations.errors import to_type
 from safemigrations.inspecting.preflight import asked
 from safemigrations.management.undecided import say_undecided
-from safemigrations.running.ahead import Ahead
+from safemigrations.running.foreseeing.ahead import Ahead
 
 AT_MOST = 4  # lines
 

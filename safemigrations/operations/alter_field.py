@@ -37,7 +37,7 @@ from ..postgres.names import Name, object_name, temporary_name
 from ..postgres.probe import NEVER, Probe, no_row
 from ..postgres.values import literal
 from ..typed import field_indexes_sql, like_index_sql
-from . import alter_many_to_many, another_parent
+from . import alter_many_to_many, foreign_key_to_another_model
 from .alter_unique_together import no_duplicates
 from .alteration import Alteration, described
 from .base import Change, Situation
@@ -366,7 +366,7 @@ def _of_part(part: Part, context: Context) -> Finding | None:
     operation, change = part.operation, part.change
     is_of_another_rule = not change.rewrites and (change.tightens_null or change.drops_default)
     if not is_of_another_rule and points_at_other_rows(part.whole, context):
-        return another_parent.finding(part.whole, context)
+        return foreign_key_to_another_model.finding(part.whole, context)
     if change.rewrites or change.tightens_null or change.drops_default or not (harm := _harm(change)):
         return None
     safe = AlterFieldConcurrently(operation.model_name, operation.name, operation.field, operation.preserve_default)

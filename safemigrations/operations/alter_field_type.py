@@ -30,7 +30,7 @@ from django.db.migrations.utils import get_references
 from django.db.models import Field
 
 from ..data import Data
-from ..plans import old_table_name
+from ..plans import end_of_many_to_many, old_table_name
 from ..plans.carried import Carried, Renamed, carried
 from ..plans.casts import Cast, cast, cut_off, numeric_of_both, parse
 from ..plans.claims import Claim, Claims
@@ -42,7 +42,6 @@ from ..plans.two_names import TwoNames
 from ..plans.two_parents import TwoParents
 from ..plans.two_types import TwoTypes
 from ..typed import field_of
-from . import other_end
 from .alteration import Alteration, described, is_instant
 from .base import Change, Situation
 from .forms import alteration_at
@@ -102,7 +101,7 @@ class ExpandAlterField(Change, AlterField):
     def _two_columns(self, at: Situation) -> TwoColumns | None:
         """The two columns, if each release has one of its own."""
         if self.field.many_to_many:
-            return other_end.two_columns(at.editor, *self._fields(at), using=self.using, back=self.back)
+            return end_of_many_to_many.two_columns(at.editor, *self._fields(at), using=self.using, back=self.back)
         change = self._change(at)
         if not change.renames_column:
             return None

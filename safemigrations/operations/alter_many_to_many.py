@@ -3,7 +3,7 @@
 Such a field has a table, and no column. Django leaves the table alone, renames it, or fails. PostgreSQL renames a table
 in an instant, but the old release names it in every query. So a view has the old name until the contract.
 
-Where the field points at another model: another_end.py.
+Where the field points at another model: many_to_many_to_another_model.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.db.migrations.operations import AlterField
 from django.db.migrations.utils import resolve_relation
 
 from ..plans.old_table_name import OTHER_SCHEMA, moves_to_another_schema
-from . import another_end
+from . import many_to_many_to_another_model
 from .alter_field_type import ExpandAlterField
 from .rule import Context, Finding
 
@@ -37,11 +37,11 @@ def find(operation: AlterField, context: Context) -> Finding | None:
     if new.remote_field.through:
         return None  # the table is that of a model, whose foreign key changes
     if _target(old, context) != _target(new, context):
-        return another_end.find(operation, context)
+        return many_to_many_to_another_model.find(operation, context)
     # A relation of somebody else (TaggableManager) has no table of its own.
     if getattr(old, "db_table", None) == getattr(new, "db_table", None):
         return None
-    names = [another_end.table(field, operation, context) for field in (old, new)]
+    names = [many_to_many_to_another_model.table(field, operation, context) for field in (old, new)]
     if moves_to_another_schema(*names):
         return Finding(f"{what} fails in PostgreSQL.", way_by_hand=OTHER_SCHEMA)
     if names[0] == names[1]:

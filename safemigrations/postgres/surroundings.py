@@ -45,7 +45,7 @@ def free_connections() -> str:
 
 
 def old_transactions(seconds: float, but_for: str) -> str:
-    """Sessions of this database whose transaction is older, as running/blockers.py takes them, the oldest first.
+    """Sessions of this database whose transaction is older (see running/locking/blockers.py), the oldest first.
 
     `but_for` is a query for the pids that don't count. The end of a wait for us is no matter of an autovacuum.
     """

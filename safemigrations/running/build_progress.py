@@ -14,8 +14,8 @@ from ..errors import LockNotAcquired
 from ..plans.indexes import BuildIndex
 from ..postgres.lock import Lock
 from .another import another_connection
-from .blockers import Blocker, blockers, session_of
 from .events import vocabulary as happened
+from .locking.blockers import Blocker, blockers, session_of
 from .run import Report
 from .session import Session
 

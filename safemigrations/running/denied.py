@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.db import DatabaseError
 
 from ..errors import StepFailed
-from .locks import QUERY_CANCELED, sqlstate
+from .locking.locks import QUERY_CANCELED, sqlstate
 from .lost import first_line
 
 WHAT_TO_DO = {

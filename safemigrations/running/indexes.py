@@ -15,10 +15,10 @@ from ..errors import LockNotAcquired, StepFailed, to_type
 from ..plans.indexes import BuildIndex, DropIndex
 from ..postgres.indexes import index_exists, index_state
 from ..postgres.lock import Lock
-from . import locks
-from .blockers import blockers
 from .build_progress import BuildProgress
 from .events import vocabulary as happened
+from .locking import locks
+from .locking.blockers import blockers
 from .online import send_online, wait_for_long_writers
 from .run import INDEX_IS_GONE, TABLE_IS_GONE
 from .session import Session

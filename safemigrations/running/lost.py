@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from django.db import Error, InterfaceError, OperationalError
 
 from ..errors import StepFailed
-from .locks import sqlstate
+from .locking.locks import sqlstate
 
 ENDED = ("08", "57P0")  # connection exceptions; a shutdown, a crash, an administrator, a session idle for too long
 TIMED_OUT = ("25P03", "25P04")  # idle_in_transaction_session_timeout and transaction_timeout end the session, too

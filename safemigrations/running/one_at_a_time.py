@@ -21,7 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..errors import StepFailed
 from ..typed import server_version, tenant_of
 from .another import another_connection
-from .blockers import Blocker, session_of
+from .locking.blockers import Blocker, session_of
 from .lost import lost_in_words, reason
 from .of_tenant import refuse_lost_schema
 from .pooler import refuse_pooler

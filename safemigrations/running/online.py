@@ -12,9 +12,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..plans.indexes import BuildIndex
 from ..plans.steps import Online, Step
 from ..postgres.lock import Lock
-from . import locks
-from .blockers import LONG_TRANSACTION, Blocker, blockers
 from .events import vocabulary as happened
+from .locking import locks
+from .locking.blockers import LONG_TRANSACTION, Blocker, blockers
 from .proofs import Contradicted, contradictions
 from .session import Session
 from .transactions import Waits

@@ -19,12 +19,12 @@ from ..data import Data
 from ..errors import to_type
 from ..plans.claims import Claim
 from ..plans.steps import Step
-from .ahead import Ahead
-from .blockers import Blocker
 from .events import listeners
 from .events import vocabulary as happened
 from .events.event import Event
-from .locks import sqlstate
+from .foreseeing.ahead import Ahead
+from .locking.blockers import Blocker
+from .locking.locks import sqlstate
 from .lost import is_lost, reason
 from .settings import INSUFFICIENT_PRIVILEGE
 

@@ -23,13 +23,13 @@ from . import noting
 from .backfill.fill import fill
 from .events import vocabulary as happened
 from .indexes import build_index, drop_index
+from .locking.snapshots import wait_for_older_ones
 from .of_tenant import lacking, refuse_the_public_one, seeing_only_its_own
 from .one_at_a_time import look
 from .online import online
 from .proofs import Contradicted, proof, trial
 from .run import Report, current_run, explain, sending
 from .session import Session
-from .snapshots import wait_for_older_ones
 from .transactions import add_unique, statement
 
 

@@ -16,7 +16,7 @@ from django.db.backends.signals import connection_created
 
 from ..errors import StepFailed
 from ..postgres.values import literal
-from .locks import sqlstate
+from .locking.locks import sqlstate
 
 INSUFFICIENT_PRIVILEGE = "42501"
 

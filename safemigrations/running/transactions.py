@@ -11,10 +11,11 @@ from ..plans.indexes import AddUnique
 from ..plans.steps import Statement, Step, Together
 from ..plans.work import label_of
 from ..postgres.lock import Lock
-from . import locks, noting
-from .blockers import Blocker
+from . import noting
 from .events import vocabulary as happened
-from .planted import refuse_planted
+from .foreseeing.planted import refuse_planted
+from .locking import locks
+from .locking.blockers import Blocker
 from .run import Report
 from .session import Session
 

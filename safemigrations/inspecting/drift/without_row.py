@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
 
-from ...checking.of_migration import situations
 from ...contracts import queue
 from ...contracts.held import names_of
 from ...contracts.table import Contract
 from ...errors import to_type
 from ...hooks.states import name_before
 from ...operations.base import Change
+from ...operations.of_migration import situations
 from ...plans.steps import Plan
 from ...postgres.names import Name
 from ...running.storage import has_table

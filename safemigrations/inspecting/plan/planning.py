@@ -13,7 +13,6 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from ...checking.handwritten import texts_of
-from ...checking.of_migration import created_by, situations
 from ...checking.scene import Scene
 from ...contracts.carrying_out import plans_of
 from ...contracts.going import losses
@@ -21,6 +20,7 @@ from ...contracts.table import Contract
 from ...hooks.executor import MigrationExecutor
 from ...hooks.states import states_along
 from ...operations.base import Change, Situation
+from ...operations.of_migration import created_by, situations
 from ...operations.split import is_split
 from ...plans.steps import Plan
 from ...plans.work import Work

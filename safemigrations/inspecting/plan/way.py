@@ -12,7 +12,7 @@ from django.db.migrations.operations.base import Operation
 from ...operations.base import Change, Situation
 from ...plans.work import Work
 from ...postgres.lock import Lock
-from ...running.blockers import Blocker, blockers
+from ...running.locking.blockers import Blocker, blockers
 from ...running.online import old_snapshots
 from .facts import StepFacts
 

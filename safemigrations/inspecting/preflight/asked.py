@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ...running.ahead import Ahead
+from ...running.foreseeing.ahead import Ahead
 from ...running.session import Session
 from . import disk, others, replication, session
 from .remark import Remark, Severity

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 from ...postgres.surroundings import data_directory, size_of_tables
-from ...running.ahead import Ahead
+from ...running.foreseeing.ahead import Ahead
 from ...running.session import Session
 from .remark import Remark, Severity
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...postgres.names import Name
 from ...postgres.surroundings import event_triggers, hidden_sessions, old_transactions, prepared_transactions
-from ...running.blockers import Blocker
+from ...running.locking.blockers import Blocker
 from ...running.one_at_a_time import OWN, holders_of
 from ...running.session import Session
 from .remark import Remark, Severity

@@ -13,7 +13,7 @@ from ...postgres.surroundings import (
     slots_without_reader,
     subscriptions,
 )
-from ...running.ahead import Ahead, AllowsMore
+from ...running.foreseeing.ahead import Ahead, AllowsMore
 from ...running.session import Session
 from .remark import Remark, Severity
 

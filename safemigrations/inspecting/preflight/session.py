@@ -10,7 +10,7 @@ from ... import conf
 from ...errors import StepFailed
 from ...postgres.names import Name
 from ...postgres.surroundings import free_connections, timeouts, where_and_who
-from ...running.ahead import Ahead
+from ...running.foreseeing.ahead import Ahead
 from ...running.one_at_a_time import refuse_lost_session, second_connection
 from ...running.own_tables import open_to_others
 from ...running.pooler import is_pooled, refuse_pooler

@@ -19,13 +19,13 @@ from safemigrations.management import databases, json_lines, warning
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.management.subcommands import SUBCOMMANDS
 from safemigrations.running.a_run import a_run
-from safemigrations.running.ahead import Ahead
 from safemigrations.running.backfill import control, tasks
 from safemigrations.running.backfill.progress import Status
 from safemigrations.running.backfill.standing import Standing, standings
-from safemigrations.running.report import ConsoleReport
+from safemigrations.running.foreseeing.ahead import Ahead
 from safemigrations.running.run import Report
 from safemigrations.running.server import refuse_schemaless, refuse_standby, refuse_unusable
+from safemigrations.running.telling.report import ConsoleReport
 
 if apps.is_installed("django_tenants"):
     from safemigrations.management.tenants.each import in_schemas

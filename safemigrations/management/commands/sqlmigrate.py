@@ -11,7 +11,7 @@ from django.db import connections
 from safemigrations.inspecting.plan import as_comments
 from safemigrations.management.interruptible import Interruptible
 from safemigrations.running.preview import briefly, telling_facts
-from safemigrations.running.report import EACH_STEP
+from safemigrations.running.telling.report import EACH_STEP
 
 
 class Command(Interruptible, sqlmigrate.Command):

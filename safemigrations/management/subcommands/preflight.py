@@ -17,8 +17,8 @@ from safemigrations.inspecting.preflight import asked
 from safemigrations.inspecting.preflight.remark import Remark, Severity
 from safemigrations.management import databases
 from safemigrations.management.targets import targets
-from safemigrations.running.ahead import Ahead
-from safemigrations.running.asking import Asking
+from safemigrations.running.foreseeing.ahead import Ahead
+from safemigrations.running.foreseeing.asking import Asking
 from safemigrations.running.session import Session
 
 HELP = "Ask what would stop or slow down the next migrate, or with --contract the next contract."

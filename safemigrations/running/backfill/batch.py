@@ -13,7 +13,7 @@ from django.db import DatabaseError, transaction
 
 from ... import conf
 from ...errors import LockNotAcquired
-from .. import locks
+from ..locking import locks
 from ..lost import first_line
 from .failures import TooManyLocked, is_rejection
 from .filler import Filler

@@ -21,7 +21,7 @@ from .. import ledger, noting
 from ..a_run import PARENT
 from ..events import vocabulary as happened
 from ..events.event import on, place
-from ..foreseen import refuse_foreseen
+from ..foreseeing.foreseen import refuse_foreseen
 from ..lost import is_lost
 from ..own_tables import refuse_others
 from ..pooler import refuse_pooler

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import StepFailed
-from .. import locks
+from ..locking import locks
 
 
 class Stopped(StepFailed):

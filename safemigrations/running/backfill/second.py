@@ -24,7 +24,7 @@ from ...postgres.values import literal
 from ...typed import follow
 from ..events.event import Event
 from ..events.vocabulary import StepProgress
-from ..locks import QUERY_CANCELED, sqlstate
+from ..locking.locks import QUERY_CANCELED, sqlstate
 from ..lost import first_line
 from .table import fetch
 from .watch import Watch

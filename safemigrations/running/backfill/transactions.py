@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ... import conf
 from ...typed import server_version
-from .. import locks
+from ..locking import locks
 from .table import fetch
 
 NONE: Mapping[str, str] = {}

@@ -16,7 +16,7 @@ from django.db.models import F
 
 from ...errors import to_type
 from ...postgres.names import Name
-from .. import locks
+from ..locking import locks
 from . import progress as store
 from .failures import Stopped
 from .filler import Filler

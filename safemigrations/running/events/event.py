@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...data import Data
 from ...typed import schema_of
-from ..blockers import Blocker
+from ..locking.blockers import Blocker
 
 
 class Place(Data):

@@ -10,7 +10,7 @@ from ...durations import shown_left
 from ...plans.steps import Backfill, Step
 from ...plans.work import table_of
 from ...postgres.names import Name
-from ..blockers import Blocker
+from ..locking.blockers import Blocker
 from .event import Event
 
 # A run.

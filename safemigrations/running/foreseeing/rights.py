@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..errors import StepFailed
-from ..plans.claims import Kind
-from ..plans.indexes import AddUnique, BuildIndex, DropIndex
-from ..plans.steps import Backfill, Online, Question, Statement, Step, Together, tables_of
-from ..plans.triggers import makes_trigger
-from ..postgres.names import Name
-from ..postgres.privileges import (
+from ...errors import StepFailed
+from ...plans.claims import Kind
+from ...plans.indexes import AddUnique, BuildIndex, DropIndex
+from ...plans.steps import Backfill, Online, Question, Statement, Step, Together, tables_of
+from ...plans.triggers import makes_trigger
+from ...postgres.names import Name
+from ...postgres.privileges import (
     closed_schema,
     closed_to_own_tables,
     function_of_another,
@@ -25,7 +25,7 @@ from ..postgres.privileges import (
     owners_of_others,
     privileges_lacking,
 )
-from .session import Session
+from ..session import Session
 
 OF_OWNERS = (AddUnique, BuildIndex, DropIndex, Online, Statement, Together)
 MAKES = (

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import time
 
-from .. import conf
-from ..errors import LockNotAcquired
-from ..plans.steps import Step
+from ... import conf
+from ...errors import LockNotAcquired
+from ...plans.steps import Step
+from ..session import Session
+from ..transactions import Waits
 from .blockers import Blocker
-from .session import Session
-from .transactions import Waits
 
 REST = 0.05  # seconds between two looks; later a tenth of the wait, as each looks at all locks of the server
 MOST = 1.0

@@ -14,22 +14,22 @@ from collections.abc import Callable, Iterable, Iterator
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..data import Data
-from ..errors import StepFailed
-from ..plans.claims import Kind
-from ..plans.steps import Backfill, Step, tables_of
-from ..plans.triggers import makes_trigger
-from ..postgres.families import tables_that_inherit, tables_with_hidden_rows
-from ..postgres.names import Name
-from ..postgres.updates import (
+from ...data import Data
+from ...errors import StepFailed
+from ...plans.claims import Kind
+from ...plans.steps import Backfill, Step, tables_of
+from ...plans.triggers import makes_trigger
+from ...postgres.families import tables_that_inherit, tables_with_hidden_rows
+from ...postgres.names import Name
+from ...postgres.updates import (
     foreign_tables,
     tables_published_in_part,
     tables_with_rules,
     tables_without_identity,
     typed_tables,
 )
-from ..typed import server_version
-from .session import Session
+from ...typed import server_version
+from ..session import Session
 
 OF_COLUMNS = ("ADD COLUMN", "DROP COLUMN", "RENAME COLUMN")
 

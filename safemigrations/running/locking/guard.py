@@ -9,18 +9,18 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .. import conf
-from ..errors import LockNotAcquired
-from ..plans.steps import Nothing
-from ..postgres.lock import Lock
-from ..postgres.names import Name
-from ..postgres.statements import as_text, ends_transactions, may_wait_for_a_table, names_in, shortened
-from ..typed import set_on
+from ... import conf
+from ...errors import LockNotAcquired
+from ...plans.steps import Nothing
+from ...postgres.lock import Lock
+from ...postgres.names import Name
+from ...postgres.statements import as_text, ends_transactions, may_wait_for_a_table, names_in, shortened
+from ...typed import set_on
+from ..run import Report, is_sending, sending
+from ..transactions import Waits
 from . import locks
 from .blockers import blockers
 from .patience import Attempt
-from .run import Report, is_sending, sending
-from .transactions import Waits
 
 A_MOMENT = 0.005  # seconds; a statement that isn't LOCK knows no NOWAIT
 IS_WAITED_FOR = (

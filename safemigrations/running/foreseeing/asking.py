@@ -15,25 +15,25 @@ from functools import cached_property
 
 from django.db import DatabaseError, transaction
 
-from ..errors import StepFailed
-from ..plans.carried import Carried, Renamed
-from ..plans.claims import PARTS_OF_A_TABLE, Claim, Claims, Kind
-from ..plans.duplicates import duplicates
-from ..plans.indexes import BuildIndex
-from ..plans.steps import Backfill, Online, Plan, Proof, Question, Step, Trial, tables_of, texts_of
-from ..postgres.names import Name
+from ...errors import StepFailed
+from ...plans.carried import Carried, Renamed
+from ...plans.claims import PARTS_OF_A_TABLE, Claim, Claims, Kind
+from ...plans.duplicates import duplicates
+from ...plans.indexes import BuildIndex
+from ...plans.steps import Backfill, Online, Plan, Proof, Question, Step, Trial, tables_of, texts_of
+from ...postgres.names import Name
+from ..backfill.table import columns_set
+from ..lost import raise_lost
+from ..own_tables import OF_BACKFILLS, refuse_others
+from ..proofs import contradictions, proof, trial
+from ..run import sending
+from ..session import Session
 from .ahead import Ahead
-from .backfill.table import columns_set
 from .current_names import CurrentNames
 from .foreseen import Foreseen
 from .future_columns import FutureColumns
-from .lost import raise_lost
-from .own_tables import OF_BACKFILLS, refuse_others
 from .planted import refuse_planted
-from .proofs import contradictions, proof, trial
 from .rights import Rights
-from .run import sending
-from .session import Session
 
 OF_FOREIGN_KEYS = ("REFERENCES", "ON DELETE", "DROP CONSTRAINT")
 

@@ -13,14 +13,14 @@ from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from ..operations.base import Change, Situation
-from ..operations.home import is_made_by_migrations
-from ..operations.move_model import MoveModelIn
-from ..operations.split import is_split
 from ..plans.steps import Step
 from ..plans.tables import db_table_of
 from ..postgres.names import Name
 from ..running.run import Run
+from .base import Change, Situation
+from .home import is_made_by_migrations
+from .move_model import MoveModelIn
+from .split import is_split
 
 
 def situations(

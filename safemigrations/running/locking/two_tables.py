@@ -23,11 +23,11 @@ from typing import Self
 from django.db import DatabaseError, Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..data import Data
-from ..postgres.lock import Lock
-from ..postgres.names import regclass
-from ..postgres.values import dollar_quoted, literals
-from .another import another_connection
+from ...data import Data
+from ...postgres.lock import Lock
+from ...postgres.names import regclass
+from ...postgres.values import dollar_quoted, literals
+from ..another import another_connection
 from .blockers import conflicting
 
 LOOKS_FOR = 2.0  # seconds; nobody waits meanwhile

@@ -21,12 +21,12 @@ from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from .. import conf
-from ..errors import LockNotAcquired
-from ..postgres.lock import Lock
-from ..postgres.names import regclass
-from ..postgres.values import literal
-from ..typed import server_version
+from ... import conf
+from ...errors import LockNotAcquired
+from ...postgres.lock import Lock
+from ...postgres.names import regclass
+from ...postgres.values import literal
+from ...typed import server_version
 from . import two_tables
 from .blockers import Blocker, blockers
 from .patience import Attempt, Patience

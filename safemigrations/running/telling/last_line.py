@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from django.core.management.base import OutputWrapper
 
-from ..data import Data
+from ...data import Data
 
 BAR = 30  # characters
 LABEL = 12  # characters that the rest leaves to the label

@@ -12,7 +12,7 @@ import itertools
 from collections import deque
 from collections.abc import Collection, Sequence
 
-from ..data import Data
+from ...data import Data
 from .blockers import Blocker
 
 FIRST = 0.3  # seconds that NOWAIT is tried at least

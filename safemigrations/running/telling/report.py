@@ -15,17 +15,17 @@ from functools import cached_property
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
 
-from .. import conf
-from ..durations import shown_left
-from ..plans.steps import Nothing, Proof, Question, Step, Trial
-from ..plans.work import label_of
-from .blockers import Blocker
-from .events.event import Event
+from ... import conf
+from ...durations import shown_left
+from ...plans.steps import Nothing, Proof, Question, Step, Trial
+from ...plans.work import label_of
+from ..events.event import Event
+from ..locking.blockers import Blocker
+from ..run import GONE, Report
+from ..transactions import TELL_EVERY
 from .last_line import LastLine, Moment
-from .run import GONE, Report
 from .summary import Summary
 from .terminal import last_line
-from .transactions import TELL_EVERY
 
 WIDTH = 78  # of the column that says what; times stand behind it
 METER_EVERY = 10.0  # seconds between two lines about how far something is, where there is no terminal

@@ -9,8 +9,8 @@ from typing import Self
 
 from django.db.migrations import Migration
 
-from ..data import Data
-from ..plans.steps import Backfill, Step, tables_read
+from ...data import Data
+from ...plans.steps import Backfill, Step, tables_read
 
 NAME = r'(?:"(?:[^"]|"")+")'
 # Rows that come after these a subscriber refuses whose table is as it was before.

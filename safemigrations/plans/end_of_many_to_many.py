@@ -9,11 +9,11 @@ from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-from ..plans.column import Column
-from ..plans.two_names import TwoNames
-from ..plans.two_parents import TwoParents
-from ..plans.two_types import TwoTypes
 from ..typed import through
+from .column import Column
+from .two_names import TwoNames
+from .two_parents import TwoParents
+from .two_types import TwoTypes
 
 
 def two_columns(

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .. import conf
-from ..data import Data
-from ..postgres.lock import Lock
-from ..postgres.masking import masked
-from ..postgres.names import regclass
+from ... import conf
+from ...data import Data
+from ...postgres.lock import Lock
+from ...postgres.masking import masked
+from ...postgres.names import regclass
 
 LONG_TRANSACTION = 1.0  # seconds; nobody queues behind an older one
 SHOWN = 60  # characters of a query

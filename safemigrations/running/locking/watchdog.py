@@ -18,11 +18,11 @@ from typing import Any, Self
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ..data import Data
-from ..errors import KeptOthersWaiting
-from ..postgres.names import Name
-from ..postgres.statements import as_text, may_wait_for_a_table, shortened
-from .another import another_connection
+from ...data import Data
+from ...errors import KeptOthersWaiting
+from ...postgres.names import Name
+from ...postgres.statements import as_text, may_wait_for_a_table, shortened
+from ..another import another_connection
 
 LOOKS = 10  # during the time that somebody may wait
 REMEMBERED = 50  # statements of a transaction

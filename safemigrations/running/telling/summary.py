@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from .events import vocabulary as happened
-from .events.event import Event
+from ..events import vocabulary as happened
+from ..events.event import Event
 
 
 class Summary:

@@ -13,11 +13,11 @@ from typing import Any
 from django.db.migrations.operations import AlterField
 from django.db.migrations.utils import resolve_relation
 
+from ..plans.end_of_many_to_many import NO_COLUMN_OF_ITS_OWN
 from ..plans.tables import db_table_of, db_tables_through
 from ..postgres.names import Name
 from .alter_field_type import ExpandAlterField
 from .forms import concrete
-from .other_end import NO_COLUMN_OF_ITS_OWN
 from .parents import links
 from .rule import Context, Finding, Option
 

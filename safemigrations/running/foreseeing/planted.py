@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 
-from ..errors import StepFailed
-from ..plans.steps import Database, Step, tables_of
-from ..postgres.names import Name
-from ..postgres.privileges import functions_of_others
+from ...errors import StepFailed
+from ...plans.steps import Database, Step, tables_of
+from ...postgres.names import Name
+from ...postgres.privileges import functions_of_others
 
 MADE = r'CREATE OR REPLACE FUNCTION ("(?:[^"]|"")+")\('
 

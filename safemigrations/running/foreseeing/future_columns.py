@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..plans.carried import Carried
-from ..plans.claims import Claim, Kind
-from ..plans.steps import Database
-from ..postgres.columns import columns_of
-from ..postgres.names import Name
+from ...plans.carried import Carried
+from ...plans.claims import Claim, Kind
+from ...plans.steps import Database
+from ...postgres.columns import columns_of
+from ...postgres.names import Name
 
 
 class FutureColumns:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..data import Data
-from ..plans.carried import Renamed
-from ..plans.claims import Claim, Kind
-from ..plans.steps import FOR_PEOPLE
-from ..postgres.names import Name
+from ...data import Data
+from ...plans.carried import Renamed
+from ...plans.claims import Claim, Kind
+from ...plans.steps import FOR_PEOPLE
+from ...postgres.names import Name
 
 OF_TABLES = {"table", "pages_of"}  # fields that hold a table as it stands in a statement
 # A quoted name is that of a table after these, within a literal, and before the dot of its column. Elsewhere it is

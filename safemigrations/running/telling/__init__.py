@@ -1,0 +1,1 @@
+"""What a run shows at a terminal or in a log."""
