@@ -82,11 +82,11 @@ def arrows() -> Counter[tuple[int, int]]:
 
 # The picture.
 
-LEFT, WIDTH, TITLE, LINE, GAP, LANE = 10, 560, 46, 18, 14, 16
+LEFT, WIDTH, TITLE, LINE, GAP, LANE = 10, 720, 46, 18, 14, 16
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1f2328; }
   .name { font-weight: 600; font-size: 15px; }
-  .modules { font: 12px ui-monospace, monospace; fill: #59636e; }
+  .modules { font: 12px ui-monospace, monospace; fill: #59636e; white-space: pre; }
   rect { fill: #f6f8fa; stroke: #d1d9e0; }
   path { fill: none; stroke: #0969da; stroke-width: 1.2; opacity: .55; }
   @media (prefers-color-scheme: dark) {
@@ -105,12 +105,20 @@ def purpose(names: tuple[str, ...]) -> str:
 
 
 def inside(names: tuple[str, ...]) -> list[str]:
-    """The modules of a folder, in lines."""
+    """The modules of a folder, in lines; those of each folder in it begin a line."""
     if len(names) > 1:
         return []
     found = [module for module in MODULES if room(module) in names and module not in ("safemigrations", *FOLDERS)]
-    short = [module.removeprefix("safemigrations.").removeprefix(f"{room(module)}.") for module in found]
-    return textwrap.wrap("  ".join(short), 76, break_long_words=False, break_on_hyphens=False)
+    folders: dict[str, list[str]] = {"": []}
+    for module in found:
+        folder, _, name = module.removeprefix(f"safemigrations.{room(module)}.").rpartition(".")
+        folders.setdefault(folder, []).append(name)
+    texts = ["  ".join([*([f"{folder}/"] if folder else []), *modules]) for folder, modules in folders.items()]
+    return [line for text in texts for line in _wrapped(text)]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 94, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 FOLDERS = {module for module, path in MODULES.items() if path.name == "__init__.py"}

@@ -1,1 +1,1 @@
-"""Who does it: locks, index builds, proofs, backfills. Decides nothing about models."""
+"""How plans are carried out: locks, index builds, proofs, backfills."""
