@@ -268,12 +268,31 @@ def test_each_name_is_the_current_one():
 
 
 @pytest.mark.parametrize(
+    ("said", "now"),
+    [
+        ('SELECT 1 FROM  "a" x', 'SELECT 1 FROM  "old" x'),
+        ('SELECT 1 FROM\n"a"', 'SELECT 1 FROM\n"old"'),
+        ('SELECT 1 FROM ONLY ("a")', 'SELECT 1 FROM ONLY ("old")'),
+        ('delete from "t" using "a" where "a"."x" = 1', 'delete from "t" using "old" where "old"."x" = 1'),
+        ('substring("a"."x" from "a"."y")', 'substring("old"."x" from "old"."y")'),
+        ('substring((SELECT x FROM "a") from 2)', 'substring((SELECT x FROM "old") from 2)'),
+        ('"x" IS DISTINCT FROM "a"."x"', '"x" IS DISTINCT FROM "old"."x"'),
+    ],
+)
+def test_a_table_is_found_where_people_name_it(said, now):
+    current = CurrentNames()
+    current.add(Renamed(old=claims.table("old"), new=claims.table("a")))
+    assert current.of(said) == now
+
+
+@pytest.mark.parametrize(
     "expression",
     [
         'SELECT "a", "a" || x FROM "t" WHERE "a" IS NULL',
         '"t"."y" IS DISTINCT FROM "a"',
         """EXTRACT('year' FROM "a" AT TIME ZONE 'UTC') > 1""",
         'substring("a" from "a")',
+        'substring(lower("a") from "a")',
         'UPDATE "t" SET "a" = 1',
     ],
 )

@@ -230,7 +230,7 @@ class MigrationExecutor(executor.MigrationExecutor):
         reversals.remove_what_it_made(self.connection, migration, run.report)
         back = list(changes_back(Placed(migration, state, self.connection), run))
         for number, (operation, at) in enumerate(back, start=1):
-            if operation.is_in_the_way(at, of=back[number:]):
+            if operation.is_index_of(at, back[number:]):
                 operation.take_back(at, run)
             else:
                 operation.take_back_to_expanded(at, run)

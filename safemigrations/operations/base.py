@@ -24,8 +24,10 @@ from ..data import Data
 from ..errors import NeedsAutocommit
 from ..plans.carried import Carried, Renamed
 from ..plans.claims import Claim, Claims, Kind
-from ..plans.steps import Backfill, Plan, Proof, Statement, Step, reverse, tables_of
+from ..plans.indexes import BuildIndex
+from ..plans.steps import Backfill, Plan, Proof, Statement, Step, reverse
 from ..plans.triggers import Kept
+from ..postgres.names import Name
 from ..running.at_once import contracts_at_once
 from ..running.preview import lines_of, preview
 from ..running.run import Report, Run, current_run
@@ -272,18 +274,22 @@ class Change(SeparateDatabaseAndState):
             loaded().Runner(at.connection, run.report, at.after.apps).run(plan)
             reversals.note_expanded(*of, self.identity)
 
-    def is_in_the_way(self, at: Situation, *, of: Iterable[tuple[Change, Situation]]) -> bool:
-        """Has it made nothing but indexes and constraints, on a table on which one of these changes is contracted?
+    def is_index_of(self, at: Situation, changes: Iterable[tuple[Change, Situation]]) -> bool:
+        """Does it do nothing but build indexes that refuse no row, of a column that one of these changes brings back?
 
-        They come before it in the migration. On the way back its indexes are gone before one of these brings the former
-        columns back; otherwise they would stay with a column that isn't theirs any more.
+        They come before it in the migration, and what they bring back is contracted. On the way back such an index is
+        gone by then; otherwise it would stay with the former column.
         """
         plan = self.expand(at)
-        kinds = {claim.kind for step in plan for claim in step.takes}
-        if not kinds or kinds - {Kind.INDEX, Kind.CONSTRAINT} or any(isinstance(step, Backfill) for step in plan):
+        if not plan or not all(isinstance(step, BuildIndex) and not step.unique for step in plan):
             return False
-        tables = {table for step in plan for table in tables_of(step)}
-        return any(tables & {*tables_of(step)} for one, where in of for step in one.way_back_to_expanded(where))
+        definitions = [step.definition for step in plan if isinstance(step, BuildIndex)]
+        columns = {Name.of(claim.name) for one, where in changes for claim in one._brought_back(where)}
+        return any(column in definition for column in columns for definition in definitions)
+
+    def _brought_back(self, at: Situation) -> Iterator[Claim]:
+        for step in self.way_back_to_expanded(at):
+            yield from (claim for claim in (*step.takes, *step.frees, *step.works_on) if claim.kind is Kind.COLUMN)
 
     def _left(self, at: Situation) -> Any:
         """The open rows of the queue that belong to this operation."""

@@ -164,13 +164,16 @@ class Move(Data):
         )
 
     def _view_again(self) -> Together:
-        """Whoever migrates forwards again from half way finds both names. A view can't keep row-level security that
-        has come meanwhile and is lost behind it: then only the way back to its end is left.
+        """Whoever migrates forwards again from half way finds both names.
+
+        There is no view where row-level security has come meanwhile that a view would lose: then only the new name is
+        there until the way back has ended.
         """
         columns = ", ".join(f"{new} AS {old}" for old, new in self._all_columns)
         return Together(
             why=f"{self.label}: a view has the old names again",
             sql=(
+                f"DROP VIEW IF EXISTS {self.old}",  # for sqlmigrate, which prints it for the expanded state, too
                 f"CREATE VIEW {self.old} AS SELECT {columns} FROM {self.aside} {VIEW_ALIAS}",
                 f"COMMENT ON VIEW {self.old} IS {literal(VIEW_MARK)}",
                 *_like_the_table(self.old, self.aside),

@@ -62,6 +62,11 @@ class Step(Data):
         return ""
 
     @property
+    def label(self) -> str:
+        """What the sentence is about: `why` begins with the table, or with the columns, and a colon."""
+        return self.why.partition(": ")[0]
+
+    @property
     def altered_column(self) -> Claim | None:
         """The one column that the step alters, if any. A constraint may have several columns, and alters none."""
         first = self.works_on[0] if self.works_on else None

@@ -64,12 +64,6 @@ def table_of(step: Step) -> str:
     return ""
 
 
-def label_of(step: Step) -> str:
-    """What the step works on, for people: its table, or whatever its sentence says."""
-    table = table_of(step)
-    return Name(table).raw if table else step.why
-
-
 def in_words(step: Step) -> str:
     """The kind of work and the locks, as far as the step alone tells them."""
     locks = ", ".join(f"{lock} on {Name(table).raw}" for table, lock in locks_of(step).items())

@@ -79,7 +79,7 @@ def column_is(table: str, column: str, type_: str, collation: str = "") -> Probe
 def type_unlike(table: str, column: str, type_: str) -> str:
     """The type of a column for people, if it isn't this one; limits and collation don't count.
 
-    record_image_ne() compares no two types, not even a domain and the type that it is of.
+    record_image_ne() compares no values of two types, not even a domain and the type that it is of.
     """
     wanted = f"to_regtype({literal(type_)})"
     return (

@@ -9,7 +9,6 @@ from django.db import DatabaseError, transaction
 
 from ..plans.indexes import AddUnique
 from ..plans.steps import Statement, Step, Together
-from ..plans.work import label_of
 from ..postgres.lock import Lock
 from . import noting
 from .events import vocabulary as happened
@@ -52,7 +51,7 @@ class Waits:
 
     def _said(self, seconds: float) -> str:
         return (
-            f"{label_of(self.step)}: whoever uses it does so for long, one after the other; from now "
+            f"{self.step.label}: whoever uses it does so for long, one after the other; from now "
             f"on queries may wait up to {seconds:.1f} s behind a try (LOCK_TIMEOUT_MAX)"
         )
 

@@ -9,7 +9,9 @@ import psycopg
 import pytest
 from django.db import models
 from django.db.migrations import (
+    AddConstraint,
     AddField,
+    AddIndex,
     AlterField,
     CreateModel,
     DeleteModel,
@@ -212,6 +214,31 @@ def test_migrate_brings_back_what_was_expanded(start, release: Release):
         shop.assert_unchanged(before)
 
     assert after_every_line(start, release, give_up) > 1
+
+
+def test_what_refuses_rows_stands_while_a_way_back_is_turned_round(start):
+    """Both releases write meanwhile. What the way back had not reached isn't made again either."""
+    others = [
+        RENAMED.operation,
+        AddConstraint("book", models.UniqueConstraint(fields=["note", "id"], name="book_note")),
+        AddConstraint("book", models.CheckConstraint(condition=models.Q(truth__gt=0), name="truthful")),
+        AddIndex("book", models.Index(fields=["title"], name="by_title")),
+        EXTRA,
+    ]
+    release = Release("a rename, constraints and an index", others, contracted=True)
+    expanded(start, release)
+    standing = (
+        "SELECT conname, oid FROM pg_constraint WHERE conname IN ('book_note', 'truthful')"
+        " UNION SELECT relname, oid FROM pg_class WHERE relname IN ('book_note', 'by_title') ORDER BY 1, 2"
+    )
+    there = start.sql(standing)
+    assert len(there) == 4
+
+    stop = Stopped(3)
+    start.migrate("0002", meanwhile=stop)
+    assert not stop.over
+    start.migrate().check()
+    assert start.sql(standing) == there
 
 
 @pytest.mark.parametrize("release", INTERRUPTED, ids=str)

@@ -9,7 +9,6 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...plans.steps import Backfill
-from ...plans.work import label_of
 from .progress import Progress
 from .table import Key, from_jsonb
 
@@ -60,7 +59,7 @@ class StoredLeft(Left):
 
 def rejected(step: Backfill, rows: Sequence[LeftRow]) -> str:
     """The message about rows that the database rejected to the end."""
-    where = f"{label_of(step)}, {', '.join(step.key)}"
+    where = f"{step.label}, {', '.join(step.key)}"
     count = f"{len(rows):,} rows" if len(rows) > 1 else "a row"
     return (
         f"The database rejects {count} of {where} = {named(rows)}."

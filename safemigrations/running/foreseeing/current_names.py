@@ -16,8 +16,11 @@ from ...postgres.names import Name
 OF_TABLES = {"table", "pages_of"}  # fields that hold a table as it stands in a statement
 # A quoted name is that of a table after these, within a literal, and before the dot of its column. Elsewhere it is
 # a column, which may be called like a table.
-BEFORE_TABLE = r"(?:from|join|update|only|into|table|on|references|exists|analyze|view) |'"
-BEFORE_COLUMN = r"distinct from |extract\([^()]* from |(?:substring|trim|overlay|position)\([^()]* from "
+BEFORE_TABLE = (
+    r"\b(?:from|join|update|only|into|table|on|references|exists|analyze|truncate|using|view)\s+(?:only\s+)?\(?|'"
+)
+WITH_FROM = r"(?:extract|substring|trim|overlay|position)\s*$"  # functions that have FROM before a value
+DISTINCT = r"\bdistinct\s+from\s+"
 
 
 class CurrentNames:
@@ -47,7 +50,7 @@ class CurrentNames:
         return value
 
     def _of_data(self, data: Any) -> Any:
-        """Sentences for people have the names that the tables will have."""
+        """The same value with current names; sentences for people keep those that the tables will have."""
         fields = {name: getattr(data, name) for name in {*data.field_names()} - FOR_PEOPLE}
         now = {name: (self._of_table if name in OF_TABLES else self.of)(value) for name, value in fields.items()}
         return replace(data, **now)
@@ -64,7 +67,9 @@ class CurrentNames:
         names = self._names
         either = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
         as_table = rf'({BEFORE_TABLE})({either})(?!")|(?<![."])({either})(?=\.)'
-        found = re.sub(rf"{BEFORE_COLUMN}|{as_table}", lambda match: _replaced(match, names), text, flags=re.IGNORECASE)
+        found = re.sub(
+            rf"{DISTINCT}(?={either})|{as_table}", lambda match: _replaced(match, names), text, flags=re.IGNORECASE
+        )
         return text if found == text else type(text)(found)  # a Name or a Probe stays one
 
     @property
@@ -75,7 +80,22 @@ class CurrentNames:
 
 def _replaced(match: re.Match[str], names: Mapping[str, str]) -> str:
     before, table = match[1] or "", match[2] or match[3]
-    return f"{before}{names.get(table, table)}" if table else match[0]
+    if not table or _is_value(match):
+        return match[0]
+    return f"{before}{names.get(table, table)}"
+
+
+def _is_value(match: re.Match[str]) -> bool:
+    """Is it what stands behind the FROM of a function, as in EXTRACT(year FROM "due")?"""
+    has_column = match.string.startswith(".", match.end())
+    if has_column or not (match[1] or "").lower().startswith("from"):
+        return False
+    depth = 0
+    for place in range(match.start() - 1, -1, -1):
+        depth += {")": 1, "(": -1}.get(match.string[place], 0)
+        if depth < 0:
+            return bool(re.search(WITH_FROM, match.string[:place], re.IGNORECASE))
+    return False
 
 
 def _name(table: Claim) -> Name:

@@ -18,7 +18,6 @@ from django.core.management.color import Style
 from ... import conf
 from ...durations import shown_left
 from ...plans.steps import Nothing, Proof, Question, Step, Trial
-from ...plans.work import label_of
 from ..events.event import Event
 from ..locking.blockers import Blocker
 from ..run import GONE, Report
@@ -151,7 +150,7 @@ class ConsoleReport(Report):
             self._draw(step.why, waiting(blockers, seconds))
             return
         for blocker in blockers:
-            self.line(self.style.WARNING(f"  {label_of(step)}: waiting for {blocker}"))
+            self.line(self.style.WARNING(f"  {step.label}: waiting for {blocker}"))
 
     def done(self, step: Step, seconds: float, detail: str = "") -> None:
         if _is_only_looked_at(step, detail) and seconds < LONG and self.verbosity < EACH_STEP:
