@@ -31,6 +31,7 @@ from ..postgres.tables import (
     owner_to_carry_over,
     row_security_lost_behind_a_view,
     table_exists,
+    table_missing,
 )
 from ..postgres.triggers import functions_using
 from ..postgres.values import literal
@@ -170,16 +171,17 @@ class Move(Data):
         there until the way back has ended.
         """
         columns = ", ".join(f"{new} AS {old}" for old, new in self._all_columns)
+        is_contracted = table_missing(self.old).and_(table_exists(self.aside))
         return Together(
             why=f"{self.label}: a view has the old names again",
             sql=(
-                f"DROP VIEW IF EXISTS {self.old}",  # for sqlmigrate, which prints it for the expanded state, too
                 f"CREATE VIEW {self.old} AS SELECT {columns} FROM {self.aside} {VIEW_ALIAS}",
                 f"COMMENT ON VIEW {self.old} IS {literal(VIEW_MARK)}",
                 *_like_the_table(self.old, self.aside),
             ),
             locks={},
-            done=table_exists(self.old).or_(no_row(row_security_lost_behind_a_view(self.aside)).negated()),
+            done=table_exists(self.old),
+            only_where=is_contracted.unless(no_row(row_security_lost_behind_a_view(self.aside)).negated()),
         )
 
     def _names_of_columns_back(self) -> Together:
