@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from safemigrations.contracts import readiness
 
 from .attacks.deployment import Deployment, Outcome
-from .conftest import forget, new_database
+from .conftest import drop_left_databases, forget, new_database
 from .cutting import Cutting, How, cutting
 from .representatives import ONE_IN, crossed
 from .troubles import COMMANDS, LOOKS, OF_LOOKS, POOR, TELL, TROUBLES, answer, deployed, make
@@ -47,6 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         with deployed(tmp_path_factory.mktemp("made"), make_conninfo(server, dbname=template)) as books:
             forget("default")
             yield Made(books, template, proxy, {})
+        drop_left_databases()  # they hold what this role may use
         superuser.execute(f"DROP ROLE {POOR}")
 
 
