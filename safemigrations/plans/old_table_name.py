@@ -181,7 +181,7 @@ class Move(Data):
             ),
             locks={},
             done=table_exists(self.old),
-            only_where=is_contracted.unless(no_row(row_security_lost_behind_a_view(self.aside)).negated()),
+            only_where=is_contracted.and_(no_row(row_security_lost_behind_a_view(self.aside))),
         )
 
     def _names_of_columns_back(self) -> Together:
